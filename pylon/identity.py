@@ -1,0 +1,64 @@
+"""Who is asking. An `Identity` is made from server-side facts only, never from client JSON.
+
+Not here: how a token becomes an identity (`auth/`), what an identity may do (`policy/`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pylon.errors import PylonError
+
+ADMIN_USER_ID = "__admin__"
+GUEST_PREFIX = "guest_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The caller of a request or the reader of a stream (spec 04 section 1).
+
+    `session_id` is the hash of the session's token (bytes), or None without a session.
+    """
+
+    user_id: str | None = None
+    tenant_id: str | None = None
+    roles: tuple[str, ...] = ()
+    email: str | None = None
+    is_admin: bool = False
+    is_guest: bool = False
+    session_id: bytes | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """The object of `GET /api/auth/me`; absent keys as in spec 04 section 1."""
+        wire: dict[str, object] = {"user_id": self.user_id, "is_admin": self.is_admin}
+        if self.is_guest:
+            wire["is_guest"] = True
+        wire["roles"] = list(self.roles)
+        if self.tenant_id is not None:
+            wire["tenant_id"] = self.tenant_id
+        return wire
+
+
+ANONYMOUS = Identity()
+ADMIN = Identity(user_id=ADMIN_USER_ID, is_admin=True, roles=("admin",))
+
+
+def require_session(identity: Identity) -> Identity:
+    """Pass anyone with an identity, guests included; else 401 `AUTH_REQUIRED`."""
+    if identity.user_id is None:
+        raise PylonError(
+            401,
+            "AUTH_REQUIRED",
+            "authenticated session required",
+            "Send `Authorization: Bearer <token>`; POST /api/auth/guest gives one.",
+        )
+    return identity
+
+
+def require_admin(identity: Identity) -> Identity:
+    """Pass the administrator only; else 403 `FORBIDDEN` (also for anonymous callers)."""
+    if not identity.is_admin:
+        raise PylonError(
+            403, "FORBIDDEN", "this endpoint requires admin auth (PYLON_ADMIN_TOKEN)"
+        )
+    return identity

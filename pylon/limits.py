@@ -1,0 +1,148 @@
+"""Every size, time and count that bounds something, with its unit and its reason.
+
+Names end in the unit. What an operator may change is a field of `config.Config` whose default
+is here; what nobody should need to change is used from here directly.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- HTTP ------------------------------------------------------------------------------------
+
+BODY_BYTES_MAX: Final = 10_485_760
+"""Largest request body, inclusive (10 MiB; spec 01 section 12)."""
+
+BODY_READ_SECONDS_MAX: Final = 60.0
+"""A body that has not arrived by then is abandoned: 408. Bounds a slow or half-open sender."""
+
+HEADER_BYTES_MAX: Final = 65_536
+"""Request line and headers together; beyond it the connection is answered 431 and closed."""
+
+KEEP_ALIVE_SECONDS: Final = 75.0
+"""How long an idle HTTP connection is kept; longer than most proxies' 60 s."""
+
+HEAD_READ_SECONDS_MAX: Final = 20.0
+"""A connection that has not finished its request head by then is closed (slow-loris)."""
+
+CONNECTIONS_MAX: Final = 20_000
+"""Open connections of the process; more are closed at accept. Below common `ulimit -n` values
+the process raises its soft file limit towards it at start."""
+
+RATE_LIMIT_MAX_PRODUCTION: Final = 600
+"""Requests per client address and window in production (spec 01 section 5)."""
+
+RATE_LIMIT_MAX_DEV: Final = 100_000
+"""The same in dev, where one page reload may make hundreds of requests."""
+
+RATE_LIMIT_WINDOW_SECONDS: Final = 60
+"""Length of the rate-limit window."""
+
+RATE_LIMIT_KEYS_MAX: Final = 100_000
+"""Client addresses remembered by a limiter; the stalest goes first."""
+
+# --- Storage ---------------------------------------------------------------------------------
+
+READ_BUDGET_SECONDS: Final = 0.003
+"""How long a read may hold the event loop before it is moved to a reader thread."""
+
+READ_SECONDS_MAX: Final = 10.0
+"""A read on a reader thread that takes longer is abandoned: 503 `QUERY_TIMEOUT`."""
+
+READ_PROGRESS_STEPS: Final = 1_000
+"""SQLite virtual-machine steps between two looks at the clock; about 20 microseconds of work."""
+
+READER_THREADS: Final = 4
+"""Threads for reads that outgrow the budget; each has a connection of its own."""
+
+READS_WAITING_MAX: Final = 256
+"""Reads that may wait for a reader thread; more are refused with 503 `OVERLOADED`."""
+
+WRITES_WAITING_MAX: Final = 10_000
+"""Units that may wait for the writer; more are refused with 503 `OVERLOADED`."""
+
+WRITE_BATCH_MAX: Final = 512
+"""Units in one commit; keeps a batch below about 20 ms of the loop's time."""
+
+WRITE_BATCH_SECONDS_MAX: Final = 0.02
+"""A batch stops taking units after this time on the loop, so reads are not starved."""
+
+SQLITE_BUSY_MILLISECONDS: Final = 5_000
+"""How long SQLite waits for another process's lock (a backup, a shell)."""
+
+SQLITE_CACHE_KIBIBYTES: Final = 65_536
+"""Page cache of the writer connection (64 MiB, as the reference)."""
+
+SQLITE_MMAP_BYTES: Final = 268_435_456
+"""Memory-mapped part of the database file (256 MiB, as the reference)."""
+
+WAL_CHECKPOINT_PAGES: Final = 4_000
+"""WAL pages after which a checkpoint is made between two batches (about 16 MiB)."""
+
+# --- Rows ------------------------------------------------------------------------------------
+
+LIST_ROWS_MAX: Final = 10_000
+"""Rows in one list answer when the caller names no limit or a larger one."""
+
+CURSOR_ROWS_DEFAULT: Final = 20
+"""Rows in a cursor page (spec 02 section 4.2)."""
+
+CURSOR_ROWS_MAX: Final = 100
+"""Largest cursor page (spec 02 section 4.2)."""
+
+# --- Sync ------------------------------------------------------------------------------------
+
+PULL_ROWS_MAX: Final = 1_000
+"""Changes in one pull page. Larger than the reference's 100, so that a first sync does not run
+into the rate limit; `has_more` tells the client to go on."""
+
+PULL_BYTES_MAX: Final = 1_048_576
+"""Bytes of row data in one pull page after which the page ends early."""
+
+CHANGE_LOG_RETAIN_SECONDS: Final = 30 * 86_400
+"""How long tombstones are kept (`PYLON_CHANGE_LOG_RETAIN`); older cursors get 410."""
+
+AUDIENCES_PER_ROW_MAX: Final = 64
+"""Distinct earlier audiences remembered per row; beyond it the oldest is dropped and cursors from
+before it get 410, so nothing is ever wrong, only slower."""
+
+OUTBOX_BYTES_MAX: Final = 4_194_304
+"""Bytes that may wait for one slow reader; beyond it the socket is closed (1013) and the client
+pulls what it missed."""
+
+OUTBOX_SECONDS_MAX: Final = 20.0
+"""How long bytes may wait for one reader before it counts as gone."""
+
+SOCKET_MESSAGE_BYTES_MAX: Final = 1_048_576
+"""Largest message that a client may send on a WebSocket."""
+
+SOCKET_PING_SECONDS: Final = 25.0
+"""Interval of protocol pings; below the idle cut of common proxies."""
+
+SOCKETS_PER_ADDRESS_MAX: Final = 64
+"""Streaming connections per client address in production; more are answered 429."""
+
+SSE_KEEPALIVE_SECONDS: Final = 30.0
+"""Interval of SSE comments (spec 03 section 6)."""
+
+REPLAY_ROWS_MAX: Final = 10_000
+"""Changes replayed on connect; a reader further behind is closed and pulls instead."""
+
+JOINING_BYTES_MAX: Final = 4_194_304
+"""Live bytes kept for a connection while its replay is read; beyond it it is closed (1013)."""
+
+# --- Auth ------------------------------------------------------------------------------------
+
+SESSION_SECONDS: Final = 2_592_000
+"""Life of a session and of its cookie: 30 days, not sliding (spec 04 section 2)."""
+
+SESSIONS_CACHED_MAX: Final = 100_000
+"""Sessions kept in memory; others are read from their table when asked for."""
+
+ADMIN_TOKEN_CHARACTERS_MIN: Final = 16
+"""Shortest admin token that production accepts."""
+
+# --- Process ---------------------------------------------------------------------------------
+
+DRAIN_SECONDS: Final = 10.0
+"""How long a stop waits for requests in flight (`PYLON_DRAIN_SECS`)."""
