@@ -1,0 +1,259 @@
+"""The manifest as immutable values: what an app consists of, and its JSON form (spec 05 section 2).
+
+Everything is a tuple or a scalar, so a manifest can be hashed, shared between threads and kept as
+a cache key. Not here: reading JSON (`parse`), judging it (`validate`), the Python form (`declare`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+MANIFEST_VERSION: Final = 1
+
+FieldKind: TypeAlias = Literal["string", "int", "float", "bool", "datetime", "richtext", "id"]
+
+SCALAR_KINDS: Final[dict[str, FieldKind]] = {
+    "string": "string",
+    "int": "int",
+    "float": "float",
+    "bool": "bool",
+    "datetime": "datetime",
+    "richtext": "richtext",
+}
+"""The field types that stand for themselves; the other one is `id(<Entity>)`."""
+
+CRDT_CONTAINERS: Final = ("lww", "text", "counter", "list", "movable-list", "tree")
+"""What a field's `crdt` may say."""
+
+ALWAYS_PRIVATE_FIELDS: Final = frozenset({"passwordHash"})
+"""Fields that never leave the server, whether or not the manifest says `private`."""
+
+POLICY_SLOTS: Final = (
+    "allow",
+    "allowRead",
+    "allowInsert",
+    "allowUpdate",
+    "allowDelete",
+    "allowWrite",
+)
+"""The expressions of a policy, in wire order."""
+
+
+class AuthDefault(msgspec.Struct, frozen=True):
+    """A default filled from the caller at insert; wire `{"$auth": "userId"}`."""
+
+    attribute: Literal["userId", "tenantId"]
+
+
+class NowDefault(msgspec.Struct, frozen=True):
+    """A default filled with the ISO time of the insert; wire `{"$now": true}`."""
+
+
+FieldDefault: TypeAlias = str | int | float | bool | AuthDefault | NowDefault
+
+
+class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A field of an entity, or an input of a query or action.
+
+    `default` (None = none) and `private` are ours; clients of the reference ignore them.
+    """
+
+    name: str
+    type: str
+    optional: bool = False
+    unique: bool = False
+    crdt: str | None = None
+    default: FieldDefault | None = None
+    private: bool = False
+
+    @cached_property
+    def target(self) -> str | None:
+        """The entity that an `id(X)` field names, else None."""
+        if self.type.startswith("id(") and self.type.endswith(")"):
+            return self.type[3:-1] or None
+        return None
+
+    @cached_property
+    def kind(self) -> FieldKind:
+        """The type without its target; a type that nobody knows is stored as a string."""
+        return "id" if self.target is not None else SCALAR_KINDS.get(self.type, "string")
+
+    @cached_property
+    def is_private(self) -> bool:
+        """Whether the value is kept from everybody but administrators and functions."""
+        return self.private or self.name in ALWAYS_PRIVATE_FIELDS
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; `crdt`, `default` and `private` only when they say something."""
+        wire: dict[str, Any] = {
+            "name": self.name,
+            "type": self.type,
+            "optional": self.optional,
+            "unique": self.unique,
+        }
+        if self.crdt is not None:
+            wire["crdt"] = self.crdt
+        if isinstance(self.default, AuthDefault):
+            wire["default"] = {"$auth": self.default.attribute}
+        elif isinstance(self.default, NowDefault):
+            wire["default"] = {"$now": True}
+        elif self.default is not None:
+            wire["default"] = self.default
+        if self.private:
+            wire["private"] = True
+        return wire
+
+
+class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An index over `fields`, in that order."""
+
+    name: str
+    fields: tuple[str, ...]
+    unique: bool = False
+
+
+class RelationSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A named way from an entity to `target` through the foreign key `field`."""
+
+    name: str
+    target: str
+    field: str
+    many: bool = False
+
+
+class SearchSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Which fields are searched as text, counted as facets, and sorted by."""
+
+    text: tuple[str, ...] = ()
+    facets: tuple[str, ...] = ()
+    sortable: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.facets or self.sortable)
+
+
+class EntitySpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """An entity: a table whose rows are synced. `id` is implicit and not among `fields`.
+
+    `search` is None when the entity is not searchable (also when all three lists were empty).
+    """
+
+    name: str
+    fields: tuple[FieldSpec, ...] = ()
+    indexes: tuple[IndexSpec, ...] = ()
+    relations: tuple[RelationSpec, ...] = ()
+    search: SearchSpec | None = None
+    crdt: bool = True
+
+    @cached_property
+    def fields_by_name(self) -> dict[str, FieldSpec]:
+        """Field name to field, in declaration order."""
+        return {field.name: field for field in self.fields}
+
+    @cached_property
+    def relations_by_name(self) -> dict[str, RelationSpec]:
+        """Relation name to relation."""
+        return {relation.name: relation for relation in self.relations}
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; `crdt` always, `relations` and `search` only when not empty."""
+        wire: dict[str, Any] = {
+            "name": self.name,
+            "fields": [field.to_wire() for field in self.fields],
+            "indexes": [msgspec.to_builtins(index) for index in self.indexes],
+        }
+        if self.relations:
+            wire["relations"] = [msgspec.to_builtins(relation) for relation in self.relations]
+        if self.search:
+            wire["search"] = msgspec.to_builtins(self.search)
+        wire["crdt"] = self.crdt
+        return wire
+
+
+class RouteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A page of the app; display and static build only, no effect at run time."""
+
+    path: str
+    mode: str
+    query: str | None = None
+    auth: str | None = None
+
+
+class CallableSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The contract of a declared query or action: its name and inputs."""
+
+    name: str
+    input: tuple[FieldSpec, ...] = ()
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; `input` only when not empty."""
+        wire: dict[str, Any] = {"name": self.name}
+        if self.input:
+            wire["input"] = [field.to_wire() for field in self.input]
+        return wire
+
+
+class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule in up to six slots for an entity, an action, or both. Unset slots are None or ""."""
+
+    name: str
+    entity: str | None = None
+    action: str | None = None
+    allow: str = ""
+    allowRead: str | None = None  # noqa: N815 - names as on the wire
+    allowInsert: str | None = None  # noqa: N815
+    allowUpdate: str | None = None  # noqa: N815
+    allowDelete: str | None = None  # noqa: N815
+    allowWrite: str | None = None  # noqa: N815
+
+    def expressions(self) -> dict[str, str]:
+        """The slots that hold an expression, in wire order."""
+        slots = {slot: getattr(self, slot) for slot in POLICY_SLOTS}
+        return {slot: text for slot, text in slots.items() if text}
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; keys without a value are left out."""
+        wire: dict[str, Any] = {"name": self.name}
+        if self.entity is not None:
+            wire["entity"] = self.entity
+        if self.action is not None:
+            wire["action"] = self.action
+        wire.update(self.expressions())
+        return wire
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A whole app, as every other part of the server reads it."""
+
+    name: str
+    version: str
+    manifest_version: int = MANIFEST_VERSION
+    entities: tuple[EntitySpec, ...] = ()
+    routes: tuple[RouteSpec, ...] = ()
+    queries: tuple[CallableSpec, ...] = ()
+    actions: tuple[CallableSpec, ...] = ()
+    policies: tuple[PolicySpec, ...] = ()
+
+    @cached_property
+    def entities_by_name(self) -> dict[str, EntitySpec]:
+        """Entity name to entity, in declaration order."""
+        return {entity.name: entity for entity in self.entities}
+
+    def to_wire(self, include_policies: bool = True) -> dict[str, Any]:
+        """The JSON object as `GET /api/manifest` sends it (spec 05 section 2, Serialization).
+
+        Without `include_policies` the list is sent empty: rules are not for the public.
+        """
+        return {
+            "manifest_version": self.manifest_version,
+            "name": self.name,
+            "version": self.version,
+            "entities": [entity.to_wire() for entity in self.entities],
+            "routes": [msgspec.to_builtins(route) for route in self.routes],
+            "queries": [query.to_wire() for query in self.queries],
+            "actions": [action.to_wire() for action in self.actions],
+            "policies": [policy.to_wire() for policy in self.policies] if include_policies else [],
+        }
