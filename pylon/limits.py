@@ -29,6 +29,9 @@ CONNECTIONS_MAX: Final = 20_000
 """Open connections of the process; more are closed at accept. Below common `ulimit -n` values
 the process raises its soft file limit towards it at start."""
 
+QUERY_FIELDS_MAX: Final = 256
+"""Fields of one query string; parsing more is work that no client needs."""
+
 RATE_LIMIT_MAX_PRODUCTION: Final = 600
 """Requests per client address and window in production (spec 01 section 5)."""
 
@@ -141,6 +144,23 @@ SESSIONS_CACHED_MAX: Final = 100_000
 
 ADMIN_TOKEN_CHARACTERS_MIN: Final = 16
 """Shortest admin token that production accepts."""
+
+# --- Schema ----------------------------------------------------------------------------------
+
+MANIFEST_BYTES_MAX: Final = 16_777_216
+"""Largest manifest that is read (16 MiB); a thousand full entities take about a tenth of it."""
+
+MANIFEST_DEPTH_MAX: Final = 100
+"""Deepest nesting of JSON in a manifest; the format itself needs seven."""
+
+ENTITIES_MAX: Final = 1_000
+"""Entities of one app; each is a table with indexes, opened and checked at every start."""
+
+FIELDS_PER_ENTITY_MAX: Final = 500
+"""Fields of one entity; well below SQLite's 2000 columns and 999 bound values of an insert."""
+
+NAME_CHARACTERS_MAX: Final = 128
+"""Longest name of an entity, field, index, relation, query, action or policy."""
 
 # --- Process ---------------------------------------------------------------------------------
 

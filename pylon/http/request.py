@@ -1,0 +1,268 @@
+"""One HTTP request: the ASGI scope read once, everything else parsed when asked for.
+
+Built for every request, so the constructor does as little as possible. Not here: routing, who is
+asking (`identity` is set by a stage), what the body means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+from pylon import codec, limits
+from pylon.errors import PylonError
+from pylon.http.asgi import Header, Receive, Scope
+from pylon.http.errors import ClientDisconnected, HttpError
+from pylon.identity import ANONYMOUS, Identity
+
+_FORWARDING_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Request:
+    """A request on its way through the pipeline.
+
+    `path` is the path as sent, still percent-encoded and without the mount point; the router
+    decodes each segment. `headers` has lower-case names; of a repeated header the last value
+    counts. `client` is the caller's address behind the trusted proxies, `peer` that of the
+    socket. `started` is monotonic seconds. `request_id` is the id as bytes, `id` as text.
+    """
+
+    __slots__ = (
+        "_body",
+        "_query",
+        "_state",
+        "client",
+        "headers",
+        "identity",
+        "method",
+        "path",
+        "peer",
+        "query_string",
+        "receive",
+        "request_id",
+        "scope",
+        "started",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        request_id: bytes = b"",
+        started: float = 0.0,
+        trusted_proxy_hops: int = 0,
+    ) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.method: str = scope.get("method", "GET")  # a WebSocket handshake names none
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.query_string: bytes = scope.get("query_string", b"")
+        path: str = scope["path"]
+        root = scope.get("root_path", "")
+        raw = scope.get("raw_path")
+        if root or (raw is not None and b"%" in raw):
+            path = _path_below_root(path, raw, root)
+        self.path = path
+        address = scope.get("client")
+        self.peer: str = address[0] if address else ""
+        self.client = self.peer
+        if trusted_proxy_hops:
+            self.client = _forwarded_client(scope, self.peer, trusted_proxy_hops)
+        self.request_id = request_id
+        self.started = started
+        self.identity: Identity = ANONYMOUS
+        self._body: bytes | None = None
+        self._query: dict[str, list[str]] | None = None
+        self._state: dict[str, object] | None = None
+
+    @property
+    def id(self) -> str:
+        """The request's id as it stands in `X-Request-Id`, in the log and in `INTERNAL` errors."""
+        return self.request_id.decode("ascii")
+
+    @property
+    def state(self) -> dict[str, object]:
+        """What stages and handlers leave for one another; made on first use."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the socket's peer is this machine and no proxy spoke for someone else."""
+        peer = self.peer
+        if not (peer in _LOOPBACK or peer.startswith(("127.", "::ffff:127."))):
+            return False
+        return not any(name in self.headers for name in _FORWARDING_HEADERS)
+
+    def header(self, name: bytes) -> str | None:
+        """A header's value as text (Latin-1, which never fails); `name` in lower case."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def bearer(self) -> str | None:
+        """The token of `Authorization: Bearer <token>`, verbatim (spec 04 section 3)."""
+        value = self.headers.get(b"authorization")
+        if value is None or not value.startswith(b"Bearer "):
+            return None
+        return value[7:].decode("latin-1")
+
+    def cookie(self, name: str) -> str | None:
+        """The first cookie of that name, verbatim: no unquoting (spec 04 section 3)."""
+        if b"cookie" not in self.headers:
+            return None
+        pairs: list[Header] = self.scope["headers"]
+        for header, value in pairs:
+            if header == b"cookie":
+                for pair in value.decode("latin-1").split(";"):
+                    key, separator, text = pair.strip().partition("=")
+                    if separator and key == name:
+                        return text
+        return None
+
+    def query(self, name: str) -> str | None:
+        """The first query value of that name, decoded; None when it is absent."""
+        if not self.query_string:
+            return None
+        values = self._parsed_query().get(name)
+        return None if values is None else values[0]
+
+    def query_all(self) -> dict[str, list[str]]:
+        """Every query value by name, decoded, in order."""
+        return self._parsed_query()
+
+    def query_int(
+        self,
+        name: str,
+        *,
+        default: int | None,
+        minimum: int = 0,
+        maximum: int | None = None,
+    ) -> int | None:
+        """An unsigned integer of the query, brought into `minimum..maximum`.
+
+        Anything that is not an unsigned integer counts as absent and gives `default`, as the
+        spec has it for `limit`, `offset` and `since`.
+        """
+        text = self.query(name)
+        if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
+            return default
+        number = max(int(text), minimum)
+        return number if maximum is None else min(number, maximum)
+
+    def _parsed_query(self) -> dict[str, list[str]]:
+        if self._query is None:
+            try:
+                self._query = parse_qs(
+                    self.query_string.decode("latin-1"),
+                    keep_blank_values=True,
+                    max_num_fields=limits.QUERY_FIELDS_MAX,
+                )
+            except ValueError as error:
+                raise PylonError(
+                    400,
+                    "INVALID_QUERY",
+                    f"The query string has more than {limits.QUERY_FIELDS_MAX} fields",
+                ) from error
+        return self._query
+
+    async def body(self, *, bytes_max: int = limits.BODY_BYTES_MAX) -> bytes:
+        """The whole body, read once and kept.
+
+        413 `PAYLOAD_TOO_LARGE` beyond `bytes_max`, 408 `REQUEST_TIMEOUT` when it does not arrive
+        in `limits.BODY_READ_SECONDS_MAX`, `ClientDisconnected` when the client goes first.
+        """
+        if self._body is None:
+            self.refuse_declared_length(bytes_max)
+            try:
+                async with asyncio.timeout(limits.BODY_READ_SECONDS_MAX):
+                    self._body = await self._read(bytes_max)
+            except TimeoutError as error:
+                raise HttpError(
+                    408,
+                    "REQUEST_TIMEOUT",
+                    "The request body did not arrive in time",
+                    headers=_CLOSE,
+                ) from error
+        return self._body
+
+    async def json(self) -> Any:
+        """The body as JSON in strict UTF-8; anything else, and no body, is 400 `INVALID_JSON`."""
+        return codec.decode(await self.body())
+
+    async def text(self) -> str:
+        """The body as text; 400 `INVALID_UTF8` when it is not UTF-8."""
+        try:
+            return (await self.body()).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise PylonError(400, "INVALID_UTF8", "The body is not text in UTF-8") from error
+
+    def refuse_declared_length(self, bytes_max: int = limits.BODY_BYTES_MAX) -> None:
+        """413 when `Content-Length` announces more than `bytes_max`, before a byte is read."""
+        declared = self.headers.get(b"content-length")
+        if declared is not None and (not declared.isdigit() or int(declared) > bytes_max):
+            raise _too_large(bytes_max)
+
+    async def _read(self, bytes_max: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > bytes_max:
+                raise _too_large(bytes_max)
+            if not message.get("more_body", False):
+                if not chunks:
+                    return chunk
+                chunks.append(chunk)
+                return b"".join(chunks)
+            chunks.append(chunk)
+
+
+# The rest of a refused body is not worth reading: the connection ends with the answer.
+_CLOSE = ((b"connection", b"close"),)
+
+
+def _too_large(bytes_max: int) -> HttpError:
+    return HttpError(
+        413,
+        "PAYLOAD_TOO_LARGE",
+        f"Request body exceeds {bytes_max} bytes",
+        headers=_CLOSE,
+    )
+
+
+def _path_below_root(path: str, raw: bytes | None, root: str) -> str:
+    """The path as sent, without the prefix at which a parent app has mounted us."""
+    text = raw.partition(b"?")[0].decode("latin-1") if raw is not None else quote(path)
+    for prefix in (root, quote(root)):
+        if prefix and text.startswith(prefix):
+            return text[len(prefix) :] or "/"
+    return text
+
+
+def _forwarded_client(scope: Scope, peer: str, hops: int) -> str:
+    """The address that the outermost trusted proxy saw: the Nth of X-Forwarded-For from the right.
+
+    Addresses further left were written by the client and prove nothing.
+    """
+    values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    if not values:
+        return peer
+    chain = [part.strip() for part in b",".join(values).decode("latin-1").split(",")]
+    candidate = chain[-hops] if hops <= len(chain) else chain[0]
+    if candidate.startswith("["):
+        candidate = candidate[1:].partition("]")[0]
+    elif candidate.count(":") == 1:
+        candidate = candidate.partition(":")[0]
+    try:
+        return str(ip_address(candidate))
+    except ValueError:
+        return peer

@@ -1,0 +1,86 @@
+"""What handlers return: a whole response, or one whose body is produced piece by piece.
+
+Not here: the headers that every response gets (`finish`), how bytes reach the client (`pipeline`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from pylon import codec
+from pylon.errors import PylonError
+from pylon.http.asgi import Header
+from pylon.http.errors import HttpError
+
+JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream"
+
+
+class Response:
+    """A response whose body is known. `headers` are sent beside the constant ones."""
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        content_type: bytes = JSON,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers: list[Header] = [*headers]
+
+
+class StreamResponse:
+    """A response whose body comes from an async iterator; each chunk is sent as it comes.
+
+    When the client goes, the iterator is cancelled at its `await` and closed, so it can let go of
+    what it holds in a `finally`.
+    """
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: AsyncIterator[bytes],
+        *,
+        content_type: bytes = EVENT_STREAM,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers: list[Header] = [*headers]
+
+
+AnyResponse = Response | StreamResponse
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A response with `value` encoded as JSON."""
+    return Response(status, codec.encode(value))
+
+
+def raw_json(body: bytes, status: int = 200) -> Response:
+    """A response whose body is JSON already, made once elsewhere."""
+    return Response(status, body)
+
+
+def error_response(error: PylonError) -> Response:
+    """The one rendering of an error (spec 01 section 2.1).
+
+    An error that says `retry_after_secs` in its body says `Retry-After` in the headers too.
+    """
+    response = Response(error.status, codec.encode(error.to_wire()))
+    if isinstance(error, HttpError):
+        response.headers.extend(error.headers)
+    retry_after = error.extra.get("retry_after_secs")
+    if retry_after is not None:
+        response.headers.append((b"retry-after", b"%d" % retry_after))
+    return response

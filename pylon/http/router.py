@@ -1,0 +1,202 @@
+"""Which handler answers a path: a dict of static paths, and short lists for the others.
+
+Patterns are `/api/entities/{entity}/{id*}`; `{x}` is one segment, a last `{x*}` is the rest with
+its slashes. The more literal pattern wins whatever the order of `add`. Called by the pipeline once
+per request and by the documentation for `routes()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from pylon.errors import PylonError
+from pylon.http.errors import HttpError
+from pylon.http.response import AnyResponse
+
+Handler: TypeAlias = Callable[..., Awaitable[AnyResponse]]
+"""`await handler(request, *path_params)`; the parameters are decoded text, in path order."""
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+_LITERAL, _PARAM, _TAIL = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One line of the routing table, for the documentation and OpenAPI."""
+
+    method: str
+    pattern: str
+    handler: Handler
+    name: str
+    summary: str
+    params: tuple[str, ...]
+
+
+class _Pattern:
+    """A pattern with parameters, cut into what the match loop compares."""
+
+    __slots__ = ("count", "handlers", "kinds", "literals", "params", "tail")
+
+    def __init__(self, segments: Sequence[str], kinds: tuple[int, ...]) -> None:
+        self.kinds = kinds
+        self.tail = len(segments) - 1 if kinds[-1] == _TAIL else None
+        self.count = len(segments)
+        self.literals = tuple((i, s) for i, s in enumerate(segments) if kinds[i] == _LITERAL)
+        self.params = tuple(i for i, kind in enumerate(kinds) if kind == _PARAM)
+        self.handlers: dict[str, Handler] = {}
+
+    def match(self, parts: list[str]) -> tuple[str, ...] | None:
+        """The parameters when `parts` (without the leading empty one) fit, else None."""
+        count = self.count
+        if len(parts) != count and (self.tail is None or len(parts) < count):
+            return None
+        for i, text in self.literals:
+            if parts[i] != text:
+                return None
+        values = [parts[i] for i in self.params]
+        if self.tail is not None:
+            values.append(parts[-1] if len(parts) == count else "/".join(parts[self.tail :]))
+        return None if "" in values else tuple(values)
+
+
+class Router:
+    """The routing table. Fill it with `add` at start; `match` is the hot path."""
+
+    def __init__(self) -> None:
+        self._static: dict[str, dict[str, Handler]] = {}
+        self._by_prefix: dict[tuple[str, str], list[_Pattern]] = {}
+        self._others: list[_Pattern] = []
+        self._patterns: dict[str, _Pattern] = {}
+        self._routes: list[Route] = []
+
+    def add(
+        self,
+        method: str,
+        pattern: str,
+        handler: Handler,
+        *,
+        name: str | None = None,
+        summary: str = "",
+    ) -> None:
+        """Register `handler`; GET also answers HEAD. A second handler for the same is a bug."""
+        assert method in METHODS, f"unknown method {method!r}"
+        assert pattern.startswith("/"), f"{pattern!r} must start with a slash"
+        segments = pattern[1:].split("/")
+        kinds = tuple(_kind(segment) for segment in segments)
+        assert _TAIL not in kinds[:-1], f"{pattern!r}: the rest can only come last"
+        handlers = self._handlers_of(segments, kinds)
+        assert method not in handlers, f"{method} {pattern} is registered twice"
+        handlers[method] = handler
+        params = tuple(s.strip("{}*") for s, kind in zip(segments, kinds, strict=True) if kind)
+        self._routes.append(
+            Route(
+                method=method,
+                pattern=pattern,
+                handler=handler,
+                name=name or str(getattr(handler, "__name__", pattern)),
+                summary=summary,
+                params=params,
+            )
+        )
+
+    def routes(self) -> tuple[Route, ...]:
+        """Every route in the order of `add`."""
+        return tuple(self._routes)
+
+    def match(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
+        """The handler for a path as sent (percent-encoded), and its decoded parameters.
+
+        404 `NOT_FOUND` for an unknown path, 405 `METHOD_NOT_ALLOWED` with `Allow` for a known one,
+        400 `INVALID_PATH` when the path is not UTF-8 underneath. One trailing slash is tolerated.
+        """
+        if method == "HEAD":
+            method = "GET"
+        handlers = self._static.get(path)
+        if handlers is not None and method in handlers:
+            return handlers[method], ()
+        if len(path) > 1 and path[-1] == "/":
+            return self.match(method, path[:-1])
+        parts = path.split("/")
+        if "%" in path:
+            parts = [_decoded(part) for part in parts]
+            decoded = None if any("/" in part for part in parts) else "/".join(parts)
+            handlers = None if decoded is None else self._static.get(decoded)
+            if handlers is not None and method in handlers:
+                return handlers[method], ()
+        del parts[0]
+        for pattern in self._candidates(parts):
+            handler = pattern.handlers.get(method)
+            if handler is not None:
+                params = pattern.match(parts)
+                if params is not None:
+                    return handler, params
+        raise self._refusal(path, parts, handlers)
+
+    def _candidates(self, parts: list[str]) -> list[_Pattern]:
+        found = self._by_prefix.get((parts[0], parts[1])) if len(parts) > 1 else None
+        if found is None:
+            return self._others
+        return found + self._others if self._others else found
+
+    def _handlers_of(self, segments: list[str], kinds: tuple[int, ...]) -> dict[str, Handler]:
+        if not any(kinds):
+            return self._static.setdefault("/" + "/".join(segments), {})
+        shape = "/".join(
+            segment if kind == _LITERAL else ("{}" if kind == _PARAM else "{*}")
+            for segment, kind in zip(segments, kinds, strict=True)
+        )
+        pattern = self._patterns.get(shape)
+        if pattern is None:
+            pattern = self._patterns[shape] = _Pattern(segments, kinds)
+            if len(kinds) > 2 and kinds[:2] == (_LITERAL, _LITERAL):
+                bucket = self._by_prefix.setdefault((segments[0], segments[1]), [])
+            else:
+                bucket = self._others
+            bucket.append(pattern)
+            bucket.sort(key=lambda each: each.kinds)
+        return pattern.handlers
+
+    def _refusal(
+        self, path: str, parts: list[str], static: dict[str, Handler] | None
+    ) -> PylonError:
+        allowed: set[str] = set(static or ())
+        for pattern in self._candidates(parts):
+            # A catch-all without a literal (static files) does not make every path a known one.
+            if pattern.literals and pattern.match(parts) is not None:
+                allowed.update(pattern.handlers)
+        if allowed:
+            if "GET" in allowed:
+                allowed.add("HEAD")
+            allow = ", ".join(sorted(allowed | {"OPTIONS"}))
+            return HttpError(
+                405,
+                "METHOD_NOT_ALLOWED",
+                f"This method is not allowed for {path}",
+                f"Allowed: {allow}.",
+                headers=((b"allow", allow.encode()),),
+            )
+        return PylonError(404, "NOT_FOUND", f"No API route matches {path}", self._families())
+
+    def _families(self) -> str:
+        """The hint of a 404: where routes start."""
+        starts = {"/".join(route.pattern.split("/")[:3]) for route in self._routes}
+        return f"Routes start with: {', '.join(sorted(starts))}."
+
+
+def _kind(segment: str) -> int:
+    if not segment.startswith("{"):
+        return _LITERAL
+    return _TAIL if segment.endswith("*}") else _PARAM
+
+
+def _decoded(segment: str) -> str:
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError as error:
+        raise PylonError(
+            400, "INVALID_PATH", "The path is not text in UTF-8 once it is percent-decoded"
+        ) from error
