@@ -166,3 +166,14 @@ NAME_CHARACTERS_MAX: Final = 128
 
 DRAIN_SECONDS: Final = 10.0
 """How long a stop waits for requests in flight (`PYLON_DRAIN_SECS`)."""
+
+# --- Policies --------------------------------------------------------------------------------
+
+POLICY_CHARACTERS_MAX: Final = 65_536
+"""Longest policy expression. Keeps its bound values below SQLite's 32,766 per statement."""
+
+POLICY_NESTING_MAX: Final = 64
+"""Nesting budget of an expression: 1 for the whole, 1 a `!`, 2 a parenthesis (spec 05 5.2)."""
+
+POLICY_SHAPES_CACHED_MAX: Final = 256
+"""SQL texts kept per rule, one per pattern of auth-only conditions; when full it starts over."""
