@@ -114,6 +114,10 @@ class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[str, ...]
     unique: bool = False
 
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; every key always."""
+        return {"name": self.name, "fields": list(self.fields), "unique": self.unique}
+
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A named way from an entity to `target` through the foreign key `field`."""
@@ -133,6 +137,14 @@ class SearchSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     def __bool__(self) -> bool:
         return bool(self.text or self.facets or self.sortable)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; all three lists always."""
+        return {
+            "text": list(self.text),
+            "facets": list(self.facets),
+            "sortable": list(self.sortable),
+        }
 
 
 class EntitySpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -163,12 +175,12 @@ class EntitySpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         wire: dict[str, Any] = {
             "name": self.name,
             "fields": [field.to_wire() for field in self.fields],
-            "indexes": [msgspec.to_builtins(index) for index in self.indexes],
+            "indexes": [index.to_wire() for index in self.indexes],
         }
         if self.relations:
             wire["relations"] = [msgspec.to_builtins(relation) for relation in self.relations]
         if self.search:
-            wire["search"] = msgspec.to_builtins(self.search)
+            wire["search"] = self.search.to_wire()
         wire["crdt"] = self.crdt
         return wire
 

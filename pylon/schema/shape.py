@@ -1,0 +1,196 @@
+"""The keys of a manifest as tables: read by `parse` and turned into a JSON Schema by `json_schema`.
+
+One row per key says its kind, whether it must be there and whether it may be null (spec 05
+section 2). Adding a key to the manifest means a field in `model` and a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from pylon.schema.model import (
+    CRDT_CONTAINERS,
+    CallableSpec,
+    EntitySpec,
+    FieldSpec,
+    IndexSpec,
+    Manifest,
+    PolicySpec,
+    RelationSpec,
+    RouteSpec,
+    SearchSpec,
+)
+
+Scalar: TypeAlias = Literal["text", "flag", "version", "default"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOf:
+    """A JSON array of scalars or objects."""
+
+    item: Scalar | Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOf:
+    """A string out of a list."""
+
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A JSON object. `build` makes the value of `model` from the keys that were there."""
+
+    title: str
+    build: Callable[..., Any]
+    keys: Mapping[str, Key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of an object. `about` is its description in the JSON Schema."""
+
+    kind: Scalar | ListOf | OneOf | Shape
+    required: bool = False
+    nullable: bool = False
+    about: str = ""
+
+
+def _build_entity(*, search: SearchSpec | None = None, **keys: Any) -> EntitySpec:
+    """An entity whose search lists are all empty is not searchable."""
+    return EntitySpec(search=search or None, **keys)
+
+
+def _build_policy(**keys: Any) -> PolicySpec:
+    """An empty expression is an unset one."""
+    unset = [key for key, value in keys.items() if key.startswith("allow") and not value]
+    for key in unset:
+        del keys[key]
+    return PolicySpec(**keys)
+
+
+_NAME: Final = Key(kind="text", required=True)
+_TEXT_OR_NULL: Final = Key(kind="text", nullable=True)
+_NAMES: Final = ListOf(item="text")
+
+FIELD: Final = Shape(
+    title="field",
+    build=FieldSpec,
+    keys={
+        "name": _NAME,
+        "type": Key(
+            kind="text",
+            required=True,
+            about="string|int|float|bool|datetime|richtext|id(<Entity>)",
+        ),
+        "optional": Key(kind="flag", required=True, about="may be null or absent"),
+        "unique": Key(kind="flag", required=True, about="no two rows share a value"),
+        "crdt": Key(
+            kind=OneOf(choices=CRDT_CONTAINERS),
+            nullable=True,
+            about="how concurrent writes to the field merge",
+        ),
+        "default": Key(
+            kind="default",
+            nullable=True,
+            about="the value of an insert that leaves the field out: a literal, the caller's "
+            "user or tenant id, or the time",
+        ),
+        "private": Key(kind="flag", about="never sent to anyone but administrators"),
+    },
+)
+
+INDEX: Final = Shape(
+    title="index",
+    build=IndexSpec,
+    keys={
+        "name": _NAME,
+        "fields": Key(kind=_NAMES, required=True),
+        "unique": Key(kind="flag", required=True),
+    },
+)
+
+RELATION: Final = Shape(
+    title="relation",
+    build=RelationSpec,
+    keys={
+        "name": _NAME,
+        "target": Key(kind="text", required=True, about="the other entity"),
+        "field": Key(kind="text", required=True, about="the foreign key"),
+        "many": Key(kind="flag"),
+    },
+)
+
+SEARCH: Final = Shape(
+    title="search",
+    build=SearchSpec,
+    keys={
+        "text": Key(kind=_NAMES),
+        "facets": Key(kind=_NAMES),
+        "sortable": Key(kind=_NAMES),
+    },
+)
+
+ENTITY: Final = Shape(
+    title="entity",
+    build=_build_entity,
+    keys={
+        "name": Key(kind="text", required=True, about="table name, used as it stands"),
+        "fields": Key(kind=ListOf(item=FIELD), required=True, about="without the implicit `id`"),
+        "indexes": Key(kind=ListOf(item=INDEX), required=True),
+        "relations": Key(kind=ListOf(item=RELATION)),
+        "search": Key(kind=SEARCH, nullable=True),
+        "crdt": Key(kind="flag", about="false: plain rows, the last write wins (default true)"),
+    },
+)
+
+ROUTE: Final = Shape(
+    title="route",
+    build=RouteSpec,
+    keys={
+        "path": _NAME,
+        "mode": Key(kind="text", required=True, about="static|server|live"),
+        "query": _TEXT_OR_NULL,
+        "auth": Key(kind="text", nullable=True, about="public|user"),
+    },
+)
+
+CALLABLE: Final = Shape(
+    title="callable",
+    build=CallableSpec,
+    keys={"name": _NAME, "input": Key(kind=ListOf(item=FIELD))},
+)
+
+POLICY: Final = Shape(
+    title="policy",
+    build=_build_policy,
+    keys={
+        "name": _NAME,
+        "entity": _TEXT_OR_NULL,
+        "action": _TEXT_OR_NULL,
+        "allow": Key(kind="text", about="the rule of every operation without its own"),
+        "allowRead": _TEXT_OR_NULL,
+        "allowInsert": _TEXT_OR_NULL,
+        "allowUpdate": _TEXT_OR_NULL,
+        "allowDelete": _TEXT_OR_NULL,
+        "allowWrite": _TEXT_OR_NULL,
+    },
+)
+
+MANIFEST: Final = Shape(
+    title="manifest",
+    build=Manifest,
+    keys={
+        "manifest_version": Key(kind="version", required=True, about="must be 1"),
+        "name": _NAME,
+        "version": Key(kind="text", required=True, about="free text"),
+        "entities": Key(kind=ListOf(item=ENTITY), required=True),
+        "routes": Key(kind=ListOf(item=ROUTE), required=True),
+        "queries": Key(kind=ListOf(item=CALLABLE)),
+        "actions": Key(kind=ListOf(item=CALLABLE)),
+        "policies": Key(kind=ListOf(item=POLICY)),
+    },
+)
