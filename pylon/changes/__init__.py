@@ -1,0 +1,1 @@
+"""The durable change log that sync is made of."""

@@ -1,0 +1,161 @@
+"""The change log: a table, written in the transaction that changes the row (design 4.3).
+
+Only the latest change of each row is kept. Beside it stand the earlier *audiences* of the row:
+the values of those fields that its read rule looks at, each with the position until which they
+held. That is enough to tell, later, who must forget the row, and to tell nobody else.
+
+Not here: who may see a change (`sync/visibility.py`), pulling pages (`sync/pull.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from pylon import limits
+from pylon.changes.model import Change, Kind, RowData, Seq
+from pylon.clock import Clock
+from pylon.codec import decode_trusted, encode
+from pylon.store.base import Store, Tx
+from pylon.store.naming import load_queries
+
+SQL = load_queries("pylon.changes")
+
+LOG_DDL = (SQL["create_log"], SQL["create_positions"])
+
+Audiences: TypeAlias = list[tuple[int, RowData]]
+"""Earlier values of a row's watched fields, each with the seq of the change that ended them."""
+
+
+def read_audiences(text: str | None) -> Audiences:
+    """The audiences column as a list; None is an empty one."""
+    return [] if text is None else [(until, values) for until, values in decode_trusted(text)]
+
+
+def remember(audiences: Audiences, until: int, values: RowData) -> tuple[Audiences, int]:
+    """Add `values`, which held until the change `until`; also the position of what was dropped.
+
+    A reader at cursor `c` is told to forget the row when it could see any values that ended after
+    `c`, so of equal values only the latest end matters. When too many differ the oldest is dropped,
+    and cursors below its end must start anew (0: nothing was dropped).
+    """
+    kept = [entry for entry in audiences if entry[1] != values]
+    kept.append((until, values))
+    if len(kept) <= limits.AUDIENCES_PER_ROW_MAX:
+        return kept, 0
+    return kept[1:], kept[0][0]
+
+
+class ChangeLog:
+    """Appends changes inside a unit, and knows how far back cursors are still good.
+
+    `watched` names, per entity, the fields that its read rule looks at.
+    """
+
+    def __init__(self, store: Store, clock: Clock, watched: Mapping[str, tuple[str, ...]]) -> None:
+        self._store = store
+        self._clock = clock
+        self._watched = watched
+        self._oldest_seq = 0
+
+    @property
+    def oldest_seq(self) -> int:
+        """Cursors above 0 and below this position cannot be continued."""
+        return self._oldest_seq
+
+    async def start(self, read_rules: str) -> None:
+        """Load the positions; `read_rules` is a fingerprint of all read rules.
+
+        When the rules are not those of the last start, rows may have become visible or hidden
+        without a change of their own, so every older cursor is made to start anew.
+        """
+        self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
+        (known,) = (await self._store.read(SQL["read_rules"]))[0]
+        if known == read_rules:
+            return
+
+        async def unit(tx: Tx) -> int:
+            await tx.execute(SQL["save_read_rules"], (read_rules,))
+            if not known:
+                return 0
+            oldest = tx.next_seq
+            tx.publish(None)  # takes up a position, so that even the newest cursor lies before it
+            await tx.execute(SQL["raise_oldest_seq"], (oldest,))
+            return oldest
+
+        self._oldest_seq = max(self._oldest_seq, await self._store.write(unit))
+
+    async def append(
+        self,
+        tx: Tx,
+        *,
+        entity: str,
+        row_id: str,
+        kind: Kind,
+        before: RowData | None,
+        after: RowData | None,
+        patch: RowData | None = None,
+    ) -> Change:
+        """Write the change of a row to the log and publish it with the commit."""
+        seq, now = tx.next_seq, self._clock.now()
+        ended = None if before is None else self._ended_values(entity, before, after)
+        audiences: bytes | None = None
+        if ended is not None:
+            audiences = await self._remember(tx, entity, row_id, seq, ended)
+        await tx.execute(
+            SQL["append"],
+            (seq, entity, row_id, kind, None if audiences is None else audiences.decode(), int(now)),
+        )
+        change = Change(
+            seq=Seq(seq),
+            entity=entity,
+            row_id=row_id,
+            kind=kind,
+            before=before,
+            after=after,
+            patch=patch,
+            at=now,
+        )
+        tx.publish(change)
+        return change
+
+    def _ended_values(
+        self, entity: str, before: RowData, after: RowData | None
+    ) -> dict[str, Any] | None:
+        """The watched values that end with this change; None when they go on."""
+        watched = self._watched.get(entity, ())
+        if after is not None and all(before[name] == after[name] for name in watched):
+            return None
+        return {name: before[name] for name in watched}
+
+    async def _remember(
+        self, tx: Tx, entity: str, row_id: str, seq: int, ended: RowData
+    ) -> bytes:
+        known = await tx.fetch(SQL["audiences_of_row"], (entity, row_id))
+        audiences, dropped = remember(read_audiences(known[0][0] if known else None), seq, ended)
+        if dropped:
+            await tx.execute(SQL["raise_oldest_seq"], (dropped,))
+            self._oldest_seq = max(self._oldest_seq, dropped)
+        return encode(audiences)
+
+    async def purge(self, retain_seconds: float) -> int:
+        """Drop tombstones older than `retain_seconds`; the number dropped.
+
+        Cursors from before the newest of them are answered 410 from then on.
+        """
+        before = int(self._clock.now() - retain_seconds)
+
+        async def unit(tx: Tx) -> tuple[int, int]:
+            newest = (await tx.fetch(SQL["newest_tombstone_before"], (before,)))[0][0]
+            if newest is None:
+                return 0, 0
+            await tx.execute(SQL["raise_oldest_seq"], (newest,))
+            return int(newest), await tx.execute(SQL["purge_tombstones"], (newest,))
+
+        newest, dropped = await self._store.write(unit)
+        self._oldest_seq = max(self._oldest_seq, newest)
+        return dropped
+
+    async def seq_before(self, seconds: float) -> int:
+        """The position that the log had `seconds` ago."""
+        return int((await self._store.read(SQL["seq_at"], (int(self._clock.now() - seconds),)))[0][0])

@@ -1,0 +1,31 @@
+"""A change as it travels from the write that made it to the readers that hear of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NewType, TypeAlias
+
+Seq = NewType("Seq", int)
+"""A position in the change log: 1 for the first change ever, rising by 1, never reused."""
+
+Kind: TypeAlias = Literal["insert", "update", "delete"]
+
+RowData: TypeAlias = dict[str, Any]
+"""A row as the schema types it: `id` first, then every field; missing values are None."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """One committed change of one row.
+
+    `before` is None for an insert, `after` None for a delete; `patch` is what an update changed.
+    """
+
+    seq: Seq
+    entity: str
+    row_id: str
+    kind: Kind
+    before: RowData | None
+    after: RowData | None
+    patch: RowData | None
+    at: float

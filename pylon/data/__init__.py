@@ -1,0 +1,1 @@
+"""Rows: the one door through which everything reads and writes them."""

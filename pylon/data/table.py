@@ -1,0 +1,147 @@
+"""One entity as the data core uses it: its columns, its statements, its values in and out.
+
+Compiled once from the manifest. Not here: policies (`rows.py`), the steps of a write
+(`write.py`), DDL (`store/tables.py`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
+
+from pylon.changes.model import RowData
+from pylon.data.fields import CHECKERS, Checker
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, NowDefault
+from pylon.store.base import Row
+from pylon.store.naming import quote
+
+
+class Where(Protocol):
+    """The part of `policy.engine.Where` that statements are made of."""
+
+    @property
+    def sql(self) -> str | None: ...
+
+
+class Table:
+    """An entity's columns and statements."""
+
+    def __init__(self, spec: EntitySpec) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
+        self.private = frozenset(f.name for f in spec.fields if f.is_private)
+        self._checkers: dict[str, Checker] = {f.name: CHECKERS[f.kind] for f in spec.fields}
+        self._required = tuple(f.name for f in spec.fields if not f.optional)
+        self._defaults = tuple(f for f in spec.fields if f.default is not None)
+        names = ("id", *self.fields)
+        self.columns = ", ".join(f"t.{quote(name)}" for name in names)
+        self.source = f"{quote(self.name)} t"
+        self.decode = _row_decoder(spec.fields, hidden=frozenset())
+        self.decode_public = (
+            _row_decoder(spec.fields, hidden=self.private) if self.private else self.decode
+        )
+        self.select_one = f"SELECT {self.columns} FROM {self.source} WHERE t.id = ?"
+        marks = ", ".join("?" * len(names))
+        self.insert = (
+            f"INSERT INTO {quote(self.name)} ({', '.join(map(quote, names))}) VALUES ({marks})"
+        )
+        self.delete = f"DELETE FROM {quote(self.name)} WHERE id = ?"
+        self._updates: dict[tuple[str, ...], str] = {}
+
+    def decoder(self, identity: Identity) -> Callable[[Row], RowData]:
+        """Row tuples to what this caller may see: private fields are for administrators."""
+        return self.decode if identity.is_admin else self.decode_public
+
+    def update(self, names: tuple[str, ...]) -> str:
+        """The statement that sets these columns of one row."""
+        statement = self._updates.get(names)
+        if statement is None:
+            assignments = ", ".join(f"{quote(name)} = ?" for name in names)
+            statement = f"UPDATE {quote(self.name)} SET {assignments} WHERE id = ?"
+            self._updates[names] = statement
+        return statement
+
+    # --- values in ---------------------------------------------------------------------------
+
+    def check_keys(self, data: Any, *, trusted: bool) -> None:
+        """Refuse what is not an object (`INVALID_DATA`) or names no writable field."""
+        if not isinstance(data, dict):
+            raise PylonError(400, "INVALID_DATA", "The data must be a JSON object.")
+        for key in data:
+            if key not in self.fields and key != "id":
+                raise self._unknown(key)
+            if not trusted and key in self.private:
+                raise PylonError(
+                    400, "INVALID_COLUMN", f'"{key}" of {self.name} is set by the server only.'
+                )
+
+    def _unknown(self, key: str) -> PylonError:
+        close = difflib.get_close_matches(key, self.fields, 1)
+        return PylonError(
+            400,
+            "INVALID_COLUMN",
+            f'{self.name} has no field "{key[:100]}". Its fields: {", ".join(self.fields)}.',
+            f'Did you mean "{close[0]}"?' if close else None,
+        )
+
+    def check_values(self, data: Mapping[str, Any]) -> RowData:
+        """The given fields as they are stored; a wrong type is `INVALID_DATA`."""
+        checked: RowData = {}
+        for key, value in data.items():
+            if key == "id":
+                continue
+            if value is None:
+                checked[key] = None
+                continue
+            try:
+                checked[key] = self._checkers[key](value)
+            except ValueError as expected:
+                raise PylonError(
+                    400, "INVALID_DATA", f"{self.name}.{key} must be {expected}."
+                ) from None
+        return checked
+
+    def fill_defaults(self, data: RowData, identity: Identity, now_iso: str) -> None:
+        """Put in the defaults of fields that the caller left out."""
+        for spec in self._defaults:
+            if spec.name in data:
+                continue
+            default = spec.default
+            if isinstance(default, AuthDefault):
+                user = default.attribute == "userId"
+                data[spec.name] = identity.user_id if user else identity.tenant_id
+            elif isinstance(default, NowDefault):
+                data[spec.name] = now_iso
+            else:
+                data[spec.name] = default
+
+    def check_required(self, data: Mapping[str, Any], code: str) -> None:
+        """Refuse a row that lacks a required field; `code` as the route's (spec 02 2.4)."""
+        missing = [name for name in self._required if data.get(name) is None]
+        if missing:
+            names = ", ".join(missing)
+            raise PylonError(400, code, f"{self.name} needs a value for: {names}.")
+
+
+def _row_decoder(
+    fields: Collection[FieldSpec], *, hidden: frozenset[str]
+) -> Callable[[Row], RowData]:
+    """A function from a tuple of columns to a row, made as source text since it runs per row.
+
+    Stored 1 and 0 of bool fields become true and false. Names come from a checked manifest and
+    are written with `repr`.
+    """
+    parts = ["'id': r[0]"]
+    for position, field in enumerate(fields, 1):
+        if field.name in hidden:
+            continue
+        value = f"r[{position}]"
+        if field.kind == "bool":
+            value = f"None if {value} is None else {value} != 0"
+        parts.append(f"{field.name!r}: {value}")
+    decoder: Callable[[Row], RowData] = eval(f"lambda r: {{{', '.join(parts)}}}")
+    return decoder

@@ -1,0 +1,174 @@
+"""The one way to write a row: every door of the server ends here (design idea 2).
+
+The steps of each operation stand in order in its method: look at the stored row, hooks, values,
+policy on what is and on what would be, apply, append the change. All of it happens inside one
+unit of the store's writer, so it is atomic and serial; the commit publishes the change.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pylon.changes.model import RowData
+from pylon.clock import iso_seconds
+from pylon.data.table import Table
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.ids import is_well_formed_row_id
+from pylon.policy.engine import Rule
+from pylon.store.base import Tx
+from pylon.store.failures import ConstraintFailed
+
+if TYPE_CHECKING:
+    from pylon.data.rows import Rows
+
+log = logging.getLogger("pylon.data")
+
+
+def policy_denied() -> PylonError:
+    """The answer to every denial; which rule it was goes to the log only."""
+    return PylonError(
+        403,
+        "POLICY_DENIED",
+        "Access denied by policy",
+        "Check your auth token or the policy rules in your schema",
+    )
+
+
+class Transaction:
+    """Writes of one caller inside one unit.
+
+    `trusted` is for the server's own code (sign-up, functions): policies are not asked and
+    private fields may be written.
+    """
+
+    __slots__ = ("_identity", "_rows", "_trusted", "_tx")
+
+    def __init__(self, rows: Rows, tx: Tx, identity: Identity, *, trusted: bool = False) -> None:
+        self._rows = rows
+        self._tx = tx
+        self._identity = identity
+        self._trusted = trusted or identity.is_admin
+
+    async def get(self, entity: str, row_id: str) -> RowData | None:
+        """The stored row, all fields, whatever the read policy says; None when there is none."""
+        table = self._rows.table(entity)
+        found = await self._tx.fetch(table.select_one, (row_id,))
+        return table.decode(found[0]) if found else None
+
+    async def insert(self, entity: str, data: Any) -> RowData:
+        """Insert a row and return it as stored.
+
+        An `id` in the data is kept where it is well-formed (40 hex or UUID v4/v7), else replaced.
+        """
+        table = self._rows.table(entity)
+        rule = self._rows.policies.entity(entity).insert
+        self._refuse_hopeless(rule)
+        table.check_keys(data, trusted=self._trusted)
+        for hook in self._rows.hooks.before_insert:
+            await hook(self._identity, entity, data)
+        values = table.check_values(data)
+        table.fill_defaults(values, self._identity, iso_seconds(self._rows.clock.now()))
+        table.check_required(values, "INSERT_FAILED")
+        after: RowData = {"id": self._row_id(data)}
+        for name in table.fields:
+            after[name] = values.get(name)
+        if not (self._trusted or rule.allows(self._identity, after)):
+            raise self._denied(rule, after, None)
+        try:
+            await self._tx.execute(table.insert, tuple(after.values()))
+        except ConstraintFailed as error:
+            raise self._constraint(error, table, "INSERT_FAILED") from error
+        await self._rows.log.append(
+            self._tx, entity=entity, row_id=after["id"], kind="insert", before=None, after=after
+        )
+        return after
+
+    async def update(self, entity: str, row_id: str, patch: Any) -> RowData:
+        """Change fields of a row and return it as stored; 404 `NOT_FOUND` without such a row.
+
+        The update rule must hold for the stored row and for the resulting one.
+        """
+        table = self._rows.table(entity)
+        rule = self._rows.policies.entity(entity).update
+        self._refuse_hopeless(rule)
+        table.check_keys(patch, trusted=self._trusted)
+        before = await self._stored(table, row_id, rule)
+        for hook in self._rows.hooks.before_update:
+            await hook(self._identity, entity, patch)
+        values = table.check_values(patch)
+        if not values:
+            raise PylonError(404, "NOT_FOUND", "The body names no field to change.")
+        after = {**before, **values}
+        table.check_required(after, "UPDATE_FAILED")
+        if not (self._trusted or rule.allows(self._identity, after, before)):
+            raise self._denied(rule, after, before)
+        try:
+            await self._tx.execute(table.update(tuple(values)), (*values.values(), row_id))
+        except ConstraintFailed as error:
+            raise self._constraint(error, table, "UPDATE_FAILED") from error
+        await self._rows.log.append(
+            self._tx,
+            entity=entity,
+            row_id=row_id,
+            kind="update",
+            before=before,
+            after=after,
+            patch=values,
+        )
+        return after
+
+    async def delete(self, entity: str, row_id: str) -> None:
+        """Delete a row; 404 `NOT_FOUND` without such a row."""
+        table = self._rows.table(entity)
+        rule = self._rows.policies.entity(entity).delete
+        self._refuse_hopeless(rule)
+        before = await self._stored(table, row_id, rule)
+        for hook in self._rows.hooks.before_delete:
+            await hook(self._identity, entity, row_id)
+        await self._tx.execute(table.delete, (row_id,))
+        await self._rows.log.append(
+            self._tx, entity=entity, row_id=row_id, kind="delete", before=before, after=None
+        )
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _row_id(self, data: Mapping[str, Any]) -> str:
+        chosen = data.get("id")
+        return chosen if is_well_formed_row_id(chosen) else self._rows.ids.new()
+
+    def _refuse_hopeless(self, rule: Rule) -> None:
+        """403 at once where no row whatever could pass, before anything is looked at."""
+        if not self._trusted and rule.where(self._identity).never:
+            raise policy_denied()
+
+    async def _stored(self, table: Table, row_id: str, rule: Rule) -> RowData:
+        """The row that is to be changed, if the rule lets the caller change it.
+
+        A row that the caller may not even read is answered like one that is not there.
+        """
+        found = await self._tx.fetch(table.select_one, (row_id,))
+        if not found:
+            raise not_found(table.name)
+        row = table.decode(found[0])
+        if self._trusted or rule.allows(self._identity, row, row):
+            return row
+        if self._rows.policies.entity(table.name).read.allows(self._identity, row):
+            raise self._denied(rule, row, row)
+        raise not_found(table.name)
+
+    def _denied(self, rule: Rule, data: RowData, existing: RowData | None) -> PylonError:
+        log.info("policy %s denied a write", rule.denied_by(self._identity, data, existing))
+        return policy_denied()
+
+    def _constraint(self, error: ConstraintFailed, table: Table, code: str) -> PylonError:
+        if error.columns == (f"{table.name}.id",):
+            return PylonError(409, "ID_TAKEN", f"A row of {table.name} with this id exists.")
+        return PylonError(400, code, str(error), "Another row has this value already.")
+
+
+def not_found(entity: str) -> PylonError:
+    """There is no such row, or none that the caller may know of."""
+    return PylonError(404, "NOT_FOUND", f"No such row in {entity}.")

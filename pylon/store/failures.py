@@ -1,0 +1,81 @@
+"""Translates what SQLite raises into `PylonError`, at the one place where SQLite is met.
+
+The full text goes to the log; the caller gets a stable code and a sentence without SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import apsw
+
+from pylon.errors import ConfigError, PylonError
+
+log = logging.getLogger("pylon.store")
+
+_CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
+
+
+class ConstraintFailed(Exception):
+    """A UNIQUE or NOT NULL rule refused a row; the rows above give it its code.
+
+    `kind` is "UNIQUE" or "NOT NULL", `columns` the failing columns as `Entity.column`.
+    """
+
+    def __init__(self, kind: str, columns: tuple[str, ...]) -> None:
+        super().__init__(f"{kind} constraint failed: {', '.join(columns)}")
+        self.kind = kind
+        self.columns = columns
+
+
+def translate(error: apsw.Error) -> Exception:
+    """The exception that callers of the store see for `error`."""
+    if isinstance(error, apsw.ConstraintError):
+        found = _CONSTRAINT.search(str(error))
+        if found:
+            return ConstraintFailed(found[1], tuple(found[2].split(", ")))
+    if isinstance(error, apsw.FullError):
+        return PylonError(
+            507,
+            "STORAGE_FULL",
+            "The disk is full; nothing was written.",
+            "Free some space; the server goes on by itself.",
+        )
+    if isinstance(error, apsw.ReadOnlyError):
+        return PylonError(
+            503,
+            "STORAGE_READ_ONLY",
+            "The database cannot be written.",
+            "Check the owner and mode of the database file and its folder.",
+        )
+    if isinstance(error, apsw.BusyError):
+        return PylonError(
+            503, "LOCK_FAILED", "Another process holds the database.", "Try again shortly."
+        )
+    log.error("database failure: %s: %s", type(error).__name__, error)
+    if isinstance(error, apsw.TooBigError):
+        return PylonError(413, "PAYLOAD_TOO_LARGE", "A value is too large to be stored.")
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.IOError):
+        return PylonError(
+            500,
+            "STORAGE_DAMAGED",
+            "The database file cannot be read.",
+            "Stop the server and restore a backup.",
+        )
+    return PylonError(500, "QUERY_FAILED", "The database refused the statement.")
+
+
+def translate_open(error: apsw.Error | OSError, path: str) -> ConfigError:
+    """The one line that the operator sees when the database cannot be opened."""
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        reason, hint = "is not a database or is damaged", "Restore a backup, or choose another --db"
+    elif isinstance(error, apsw.ReadOnlyError | PermissionError):
+        reason, hint = "cannot be written", "Check the owner and mode of the file and its folder"
+    elif isinstance(error, apsw.BusyError):
+        reason, hint = "is in use by another process", "Stop the other process first"
+    elif isinstance(error, apsw.FullError):
+        reason, hint = "cannot be set up: the disk is full", "Free some space"
+    else:
+        reason, hint = f"cannot be opened ({error})", "Check the path and its folder"
+    return ConfigError("STORE_OPEN_FAILED", f"The database {path} {reason}.", hint)

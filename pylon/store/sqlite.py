@@ -1,0 +1,119 @@
+"""The embedded store: SQLite through apsw, in WAL mode with full durability.
+
+One writer connection (`writer.py`), reads on the loop and on threads (`readers.py`). The system
+table `_pylon_meta` lives here; every other table is handed in as DDL by whoever owns it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from pylon import limits
+from pylon.store.base import CommitListener, Row, Unit, Value
+from pylon.store.failures import translate_open
+from pylon.store.readers import Readers
+from pylon.store.writer import Writer
+
+T = TypeVar("T")
+
+META_TABLE = (
+    "CREATE TABLE IF NOT EXISTS _pylon_meta (key TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
+    "INSERT OR IGNORE INTO _pylon_meta (key, value) VALUES ('seq', 0)",
+)
+
+
+class SqliteStore:
+    """A `Store` on one SQLite file. Make it with `open_store`, inside a running loop or before."""
+
+    def __init__(self, path: Path, connection: apsw.Connection, volatile: bool) -> None:
+        self.path = path
+        self._volatile = volatile
+        self._connection = connection
+        self._readers = Readers(self._connect_reader)
+        (seq,) = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()[0]
+        self.writer = Writer(connection, seq=seq)
+
+    def _connect_reader(self) -> apsw.Connection:
+        connection = apsw.Connection(
+            str(self.path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX
+        )
+        connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA mmap_size = {limits.SQLITE_MMAP_BYTES}")
+        return connection
+
+    @property
+    def seq(self) -> int:
+        return self.writer.seq
+
+    @property
+    def reads_waiting(self) -> int:
+        """Reads on or before the reader threads; for metrics."""
+        return self._readers.waiting
+
+    async def read(
+        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+    ) -> list[Row]:
+        return await self._readers.read(sql, params, heavy=heavy)
+
+    async def write(self, unit: Unit[T]) -> T:
+        result: T = await self.writer.submit(unit)
+        return result
+
+    def on_commit(self, listener: CommitListener) -> None:
+        self.writer.add_listener(listener)
+
+    async def close(self) -> None:
+        await self.writer.close()
+        await self._readers.close()
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._connection.close()
+        if self._volatile:
+            shutil.rmtree(self.path.parent, ignore_errors=True)
+
+
+def open_store(path: Path | None, *, ddl: Iterable[str] = ()) -> SqliteStore:
+    """Open (or create) the database at `path` and run `ddl` in one transaction.
+
+    `path` None means a volatile database: a file in a private temporary folder, without syncs,
+    removed at close. Failures are `ConfigError` `STORE_OPEN_FAILED`: one line for the operator.
+    """
+    volatile = path is None
+    if path is None:
+        memory = Path("/dev/shm")
+        folder = tempfile.mkdtemp(prefix="pylon-", dir=memory if memory.is_dir() else None)
+        path = Path(folder) / "volatile.db"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = _connect_writer(path, volatile)
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in (*META_TABLE, *ddl):
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except (apsw.Error, OSError) as error:
+        raise translate_open(error, str(path)) from error
+    return SqliteStore(path, connection, volatile)
+
+
+def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+    for pragma in (
+        "journal_mode = WAL",
+        f"synchronous = {'OFF' if volatile else 'FULL'}",
+        "temp_store = MEMORY",
+        "foreign_keys = ON",
+        f"cache_size = -{limits.SQLITE_CACHE_KIBIBYTES}",
+        f"mmap_size = {limits.SQLITE_MMAP_BYTES}",
+        f"wal_autocheckpoint = {limits.WAL_CHECKPOINT_PAGES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    return connection
