@@ -32,6 +32,15 @@ the process raises its soft file limit towards it at start."""
 QUERY_FIELDS_MAX: Final = 256
 """Fields of one query string; parsing more is work that no client needs."""
 
+CORS_PREFLIGHT_SECONDS: Final = 600
+"""How long a browser may remember a preflight; browsers cap it at 600 to 7200 themselves."""
+
+ACCESS_LOG_SECONDS: Final = 0.1
+"""How long a line of the access log may wait to be written with others."""
+
+ACCESS_LOG_BATCH: Final = 256
+"""Lines that are written at once; formatting them holds the loop below a millisecond."""
+
 RATE_LIMIT_MAX_PRODUCTION: Final = 600
 """Requests per client address and window in production (spec 01 section 5)."""
 
@@ -43,6 +52,44 @@ RATE_LIMIT_WINDOW_SECONDS: Final = 60
 
 RATE_LIMIT_KEYS_MAX: Final = 100_000
 """Client addresses remembered by a limiter; the stalest goes first."""
+
+# --- Connections (pylon/http connection, websocket and server) ---------------------------------
+
+HEADER_COUNT_MAX: Final = 128
+"""Headers of one request; more are answered 431. Also what websockets accepts in a handshake."""
+
+PIPELINED_REQUESTS_MAX: Final = 64
+"""Requests of one connection that wait for an earlier answer; one that sends more is closed."""
+
+REQUEST_BUFFER_BYTES: Final = 65_536
+"""Body bytes kept before the app asks for them; then reading from the socket pauses."""
+
+RESPONSE_STALL_SECONDS_MAX: Final = 60.0
+"""A client that takes not one byte of its answer for this long is dropped."""
+
+LINGER_SECONDS_MAX: Final = 5.0
+"""How long an unread body is thrown away after an early answer, so that the client sees it."""
+
+LISTEN_BACKLOG: Final = 2_048
+"""Connections the kernel keeps for us before accept."""
+
+SOCKET_HANDSHAKE_SECONDS_MAX: Final = 10.0
+"""An upgrade that the app has not accepted or refused by then is closed."""
+
+SOCKET_CLOSE_SECONDS_MAX: Final = 5.0
+"""How long a close frame waits for its answer (and to be sent) before the socket is cut."""
+
+SOCKET_INBOX_BYTES_MAX: Final = 65_536
+"""Bytes of messages that the app has not received yet; then reading pauses."""
+
+SOCKET_INBOX_MESSAGES_MAX: Final = 32
+"""The same, counted in messages."""
+
+SOCKET_PONGS_MISSED_MAX: Final = 2
+"""Pings in a row that may stay without any sign of life; then the peer counts as gone."""
+
+LIFESPAN_SECONDS_MAX: Final = 60.0
+"""How long the app may take to shut down (checkpoint, close) once its requests are done."""
 
 # --- Storage ---------------------------------------------------------------------------------
 

@@ -1,0 +1,206 @@
+"""The one way in: every HTTP request passes these stages, in this order, without side doors.
+
+    request id and clock        Pipeline.request
+    health and metrics          probes.Probes
+    rate limit                  rate_limit.RateLimit
+    CSRF                        csrf.CsrfCheck
+    identity                    handed in by the composition root
+    body limits                 refuse_large_bodies
+    on_request of extras        handed in
+    route                       router.Router
+    response headers            finish.Finish.headers
+    metrics and access log      finish.Finish.observe
+
+The composition root lists the middle ones once. Errors are rendered here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from pylon.clock import Clock
+from pylon.errors import PylonError
+from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.cors import PREFLIGHT
+from pylon.http.errors import ClientDisconnected
+from pylon.http.finish import Finish
+from pylon.http.request import Request
+from pylon.http.response import AnyResponse, Response, StreamResponse, error_response
+from pylon.http.router import Router
+from pylon.ids import new_request_id
+from pylon.log import fields
+
+_log = logging.getLogger("pylon.http")
+
+Stage: TypeAlias = Callable[[Request], AnyResponse | Awaitable[AnyResponse | None] | None]
+"""Looks at a request and returns None to let it pass, a response to answer it, or an awaitable of
+either when it must wait. It refuses by raising `PylonError`."""
+
+
+def refuse_large_bodies(request: Request) -> None:
+    """The body-limit stage: 413 for a declared length that is too large (spec 01 section 3, 8).
+    What arrives is counted again while it is read."""
+    request.refuse_declared_length()
+
+
+class Pipeline:
+    """An ASGI callable for `http` scopes. Built once; holds nothing of a request."""
+
+    def __init__(
+        self,
+        *,
+        stages: Sequence[Stage],
+        router: Router,
+        finish: Finish,
+        clock: Clock,
+        trusted_proxy_hops: int = 0,
+    ) -> None:
+        self._stages = tuple(stages)
+        self._router = router
+        self._finish = finish
+        self._metrics = finish.metrics
+        self._now = clock.monotonic
+        self._hops = trusted_proxy_hops
+        # Ids are a random start for the process and a counter: unique, and cheap to make.
+        self._id_prefix = new_request_id()[:8].encode()
+        self._count = 0
+
+    def request(self, scope: Scope, receive: Receive) -> Request:
+        """A request with its id, clock and client; also for a WebSocket scope."""
+        self._count = count = self._count + 1
+        return Request(
+            scope,
+            receive,
+            request_id=b"%b%08x" % (self._id_prefix, count & 0xFFFF_FFFF),
+            started=self._now(),
+            trusted_proxy_hops=self._hops,
+        )
+
+    async def admit(self, request: Request) -> AnyResponse | None:
+        """Run the stages before the route: None when all let the request pass. The doors that are
+        no HTTP routes (WebSocket) call this too, so that nothing skips a stage."""
+        for stage in self._stages:
+            result = stage(request)
+            if result is not None:
+                if not isinstance(result, Response | StreamResponse):
+                    result = await result
+                if result is not None:
+                    return result
+        return None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = self.request(scope, receive)
+        metrics = self._metrics
+        metrics.in_flight += 1
+        status = 499  # what the log says of a client that left
+        try:
+            try:
+                response = await self._answer(request)
+            except PylonError as error:
+                response = self._refused(request, error)
+            except ClientDisconnected:
+                return
+            except Exception:
+                response = self._failed(request)
+            status = response.status
+            await self._send(request, response, send)
+        finally:
+            metrics.in_flight -= 1
+            self._finish.observe(request, status)
+
+    async def _answer(self, request: Request) -> AnyResponse:
+        for stage in self._stages:  # `admit`, written out: this is the hot path
+            result = stage(request)
+            if result is not None:
+                if not isinstance(result, Response | StreamResponse):
+                    result = await result
+                if result is not None:
+                    return result
+        if request.method == "OPTIONS":
+            return Response(204, headers=PREFLIGHT)
+        handler, params = self._router.match(request.method, request.path)
+        return await handler(request, *params)
+
+    def _refused(self, request: Request, error: PylonError) -> Response:
+        if error.status >= 500:
+            _log.warning(
+                "%s: %s",
+                error.code,
+                error.message,
+                exc_info=error.__cause__,
+                extra=fields(request_id=request.id, path=request.path),
+            )
+        return error_response(error)
+
+    def _failed(self, request: Request) -> Response:
+        """An exception that nobody expected: the caller learns the id, the log learns it all."""
+        _log.exception(
+            "unhandled exception",
+            extra=fields(request_id=request.id, method=request.method, path=request.path),
+        )
+        return error_response(
+            PylonError(
+                500,
+                "INTERNAL",
+                "Internal server error",
+                "The server's log has the details under this request_id.",
+                request_id=request.id,
+            )
+        )
+
+    async def _send(self, request: Request, response: AnyResponse, send: Send) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": self._finish.headers(request, response),
+            }
+        )
+        if isinstance(response, Response):
+            body = b"" if request.method == "HEAD" else response.body
+            await send({"type": "http.response.body", "body": body})
+        elif request.method == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._send_stream(request, response, send)
+
+    async def _send_stream(self, request: Request, response: StreamResponse, send: Send) -> None:
+        """Send chunks as they come until the body ends or the client goes."""
+        sender = asyncio.ensure_future(_send_chunks(response, send))
+        watcher = asyncio.ensure_future(_client_gone(request.receive))
+        try:
+            await asyncio.wait((sender, watcher), return_when=asyncio.FIRST_COMPLETED)
+            if sender.done():
+                sender.result()
+        except Exception:
+            # The status is gone already. Returning without a last chunk makes the server cut the
+            # connection, which tells the client that the body is not whole.
+            _log.exception(
+                "a streamed response failed",
+                extra=fields(request_id=request.id, path=request.path),
+            )
+        finally:
+            sender.cancel()
+            watcher.cancel()
+            await asyncio.wait((sender, watcher))
+
+
+async def _send_chunks(response: StreamResponse, send: Send) -> None:
+    body = response.body
+    try:
+        async for chunk in body:
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    finally:
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _client_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

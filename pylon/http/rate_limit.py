@@ -1,0 +1,111 @@
+"""How many requests one caller may make: a limiter of fixed cost, and the stage that uses it.
+
+The limiter keeps one number per key (GCRA: the time at which the key's allowance is whole again)
+and forgets idle keys; it knows nothing of requests, so other doors make limiters of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+from pylon import limits
+from pylon.clock import Clock
+from pylon.http.errors import HttpError
+from pylon.http.request import Request
+
+
+class RateLimiter:
+    """At most `requests_max` at once and as many per `window_seconds` after that, for each key.
+
+    `requests_max` or `window_seconds` 0 switches it off. Keys live in two generations that change
+    places once a window: a key untouched for a whole window has its full allowance again, so
+    dropping it loses nothing. More than `keys_max` keys make the generations change early.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests_max: int,
+        window_seconds: float,
+        clock: Clock,
+        keys_max: int = limits.RATE_LIMIT_KEYS_MAX,
+    ) -> None:
+        self.is_on = requests_max > 0 and window_seconds > 0
+        self._window = float(window_seconds)
+        self._interval = window_seconds / requests_max if self.is_on else 0.0
+        self._now = clock.monotonic
+        self._half = max(keys_max // 2, 1)
+        self._recent: dict[str, float] = {}
+        self._older: dict[str, float] = {}
+        self._turn_at = 0.0
+
+    def hit(self, key: str) -> int:
+        """Count one request: 0 when it may pass, else the whole seconds to wait, at least 1."""
+        if not self.is_on:
+            return 0
+        now = self._now()
+        if now >= self._turn_at or len(self._recent) >= self._half:
+            self._older, self._recent = self._recent, {}
+            self._turn_at = now + self._window
+        whole_at = self._recent.get(key)
+        if whole_at is None:
+            whole_at = self._older.get(key, now)
+        next_at = max(whole_at, now) + self._interval
+        # The tolerance keeps rounding from costing the last request of the allowance.
+        wait = next_at - now - self._window
+        if wait > 1e-6:
+            self._recent[key] = whole_at
+            return max(1, math.ceil(wait))
+        self._recent[key] = next_at
+        return 0
+
+    def __len__(self) -> int:
+        """Keys remembered now."""
+        return len(self._recent) + len(self._older)
+
+
+class RateLimit:
+    """The stage: one allowance per client address, OPTIONS exempt, 429 `RATE_LIMITED` beyond it.
+
+    `is_exempt` may excuse a request (the administrator's, for instance); it is asked only when the
+    limit would refuse.
+    """
+
+    def __init__(
+        self, limiter: RateLimiter, *, is_exempt: Callable[[Request], bool] | None = None
+    ) -> None:
+        self._limiter = limiter
+        self._is_exempt = is_exempt
+
+    def __call__(self, request: Request) -> None:
+        if not self._limiter.is_on or request.method == "OPTIONS":
+            return
+        seconds = self._limiter.hit(address_key(request.client))
+        if seconds and not (self._is_exempt is not None and self._is_exempt(request)):
+            raise rate_limited(seconds)
+
+
+def address_key(address: str) -> str:
+    """The limiter's key of an address: itself, but a whole /64 for IPv6, since one subscriber has
+    all of it to choose from."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return parsed.packed[:8].hex()
+
+
+def rate_limited(seconds: int) -> HttpError:
+    """429 with the message and the header that tell when to come back (spec 01 section 5)."""
+    return HttpError(
+        429,
+        "RATE_LIMITED",
+        f"Too many requests. Retry after {seconds} seconds.",
+        headers=((b"retry-after", b"%d" % seconds),),
+    )
