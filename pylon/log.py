@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO
 
 from pylon import codec
@@ -80,8 +81,14 @@ def write_lines(lines: str) -> None:
 
 def timestamp(epoch_seconds: float) -> str:
     """RFC 3339 in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(epoch_seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    second = int(epoch_seconds)
+    return f"{_second(second)}.{int((epoch_seconds - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(epoch_seconds: int) -> str:
+    """Neighbouring lines share their second, and this is most of what a timestamp costs."""
+    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def json_line(

@@ -190,6 +190,8 @@ class Pipeline:
 
 async def _send_chunks(response: StreamResponse, send: Send) -> None:
     body = response.body
+    # An empty first piece lets the head go, so that the client sees the stream open at once.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
     try:
         async for chunk in body:
             if chunk:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -39,28 +40,41 @@ class Route:
 class _Pattern:
     """A pattern with parameters, cut into what the match loop compares."""
 
-    __slots__ = ("count", "handlers", "kinds", "literals", "params", "tail")
+    __slots__ = ("_checks", "_count", "_tail", "_take", "handlers", "is_catch_all", "kinds")
 
-    def __init__(self, segments: Sequence[str], kinds: tuple[int, ...]) -> None:
+    def __init__(self, segments: Sequence[str], kinds: tuple[int, ...], *, known: int) -> None:
+        """`known` leading segments are literals that the caller has compared already."""
         self.kinds = kinds
-        self.tail = len(segments) - 1 if kinds[-1] == _TAIL else None
-        self.count = len(segments)
-        self.literals = tuple((i, s) for i, s in enumerate(segments) if kinds[i] == _LITERAL)
-        self.params = tuple(i for i, kind in enumerate(kinds) if kind == _PARAM)
         self.handlers: dict[str, Handler] = {}
+        self.is_catch_all = _LITERAL not in kinds
+        self._count = len(segments)
+        self._tail = len(segments) - 1 if kinds[-1] == _TAIL else None
+        self._checks = tuple(
+            (i, segment)
+            for i, segment in enumerate(segments)
+            if kinds[i] == _LITERAL and i >= known
+        )
+        self._take = _taker([i for i, kind in enumerate(kinds) if kind != _LITERAL])
 
     def match(self, parts: list[str]) -> tuple[str, ...] | None:
         """The parameters when `parts` (without the leading empty one) fit, else None."""
-        count = self.count
-        if len(parts) != count and (self.tail is None or len(parts) < count):
-            return None
-        for i, text in self.literals:
+        extra = len(parts) - self._count
+        if extra:
+            if extra < 0 or self._tail is None:
+                return None
+            parts = [*parts[: self._tail], "/".join(parts[self._tail :])]
+        for i, text in self._checks:
             if parts[i] != text:
                 return None
-        values = [parts[i] for i in self.params]
-        if self.tail is not None:
-            values.append(parts[-1] if len(parts) == count else "/".join(parts[self.tail :]))
-        return None if "" in values else tuple(values)
+        values = self._take(parts)
+        return None if "" in values else values
+
+
+def _taker(indexes: list[int]) -> Callable[[list[str]], tuple[str, ...]]:
+    if len(indexes) == 1:
+        (only,) = indexes
+        return lambda parts: (parts[only],)
+    return itemgetter(*indexes)
 
 
 class Router:
@@ -151,8 +165,10 @@ class Router:
         )
         pattern = self._patterns.get(shape)
         if pattern is None:
-            pattern = self._patterns[shape] = _Pattern(segments, kinds)
-            if len(kinds) > 2 and kinds[:2] == (_LITERAL, _LITERAL):
+            has_prefix = len(kinds) > 2 and kinds[:2] == (_LITERAL, _LITERAL)
+            pattern = _Pattern(segments, kinds, known=2 if has_prefix else 0)
+            self._patterns[shape] = pattern
+            if has_prefix:
                 bucket = self._by_prefix.setdefault((segments[0], segments[1]), [])
             else:
                 bucket = self._others
@@ -166,7 +182,7 @@ class Router:
         allowed: set[str] = set(static or ())
         for pattern in self._candidates(parts):
             # A catch-all without a literal (static files) does not make every path a known one.
-            if pattern.literals and pattern.match(parts) is not None:
+            if not pattern.is_catch_all and pattern.match(parts) is not None:
                 allowed.update(pattern.handlers)
         if allowed:
             if "GET" in allowed:
