@@ -1,0 +1,339 @@
+"""The base class of entities: reads a class body into an `EntitySpec` and a `PolicySpec`.
+
+Reading happens when the class is made, mistakes are kept on the class and reported together by
+`Declarations.manifest()`. Nothing here knows storage: an instance is only a typed set of values.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Self,
+    TypeAlias,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_origin,
+)
+
+from pylon.schema.diagnostics import Diagnostic, Span, did_you_mean, error
+from pylon.schema.expressions import Expression
+from pylon.schema.fields import FieldOptions, Id, Problem, field, read_annotation, read_default
+from pylon.schema.model import FieldSpec, IndexSpec, RelationSpec, SearchSpec
+
+Rule: TypeAlias = "Expression | str | bool"
+"""An expression, its text, or always/never."""
+
+PartT = TypeVar("PartT")
+
+POLICY_WORDS: Final = {
+    "allow": "allow",
+    "read": "allowRead",
+    "insert": "allowInsert",
+    "update": "allowUpdate",
+    "delete": "allowDelete",
+    "write": "allowWrite",
+}
+"""The slots of a policy in Python and on the wire."""
+
+_SEARCH_WORDS: Final = ("text", "facets", "sortable")
+_BLOCKS: Final = ("policy", "indexes", "relations", "search")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexParts:
+    """An index that has no name yet; made by `index`."""
+
+    fields: tuple[str, ...]
+    unique: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationParts:
+    """A relation that has no name yet; made by `relation`."""
+
+    target: str
+    field: str
+    many: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a class body said. `rules` are by wire slot; `problems` belong to this class."""
+
+    fields: tuple[FieldSpec, ...]
+    indexes: tuple[IndexSpec, ...]
+    relations: tuple[RelationSpec, ...]
+    search: SearchSpec | None
+    rules: dict[str, str]
+    problems: tuple[Diagnostic, ...]
+
+
+def index(*fields: str, unique: bool = False) -> IndexParts:
+    """An index, named by the attribute it is assigned to in `class indexes`."""
+    return IndexParts(fields=fields, unique=unique)
+
+
+def relation(target: type[Entity] | str, *, field: str, many: bool = False) -> RelationParts:
+    """A relation to `target` through the foreign key `field`, named by its attribute."""
+    name = target if isinstance(target, str) else target.__name__
+    return RelationParts(target=name, field=field, many=many)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+class Entity:
+    """A table whose rows are synced. Annotated attributes are its fields; `id` is implicit.
+
+    Four inner classes say more: `policy` (read, insert, update, delete, write, allow), `indexes`
+    (`by_owner = index("ownerId")`), `relations` (`owner = relation("User", field="ownerId")`) and
+    `search` (text, facets, sortable: tuples of field names).
+    """
+
+    __pylon__: ClassVar[Reading]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The frame of the class statement: annotations may name what only its function knows.
+        frame = sys._getframe(1)
+        names = {**frame.f_globals, **frame.f_locals, cls.__name__: cls}
+        cls.__pylon__ = _Reader(cls, names, Span(frame.f_code.co_filename, frame.f_lineno)).read()
+
+    def __init__(self, **values: Any) -> None:
+        known = {spec.name: spec for spec in type(self).__pylon__.fields}
+        unknown = values.keys() - known.keys()
+        missing = [
+            spec.name
+            for spec in known.values()
+            if spec.name not in values and spec.default is None and not spec.optional
+        ]
+        if unknown or missing:
+            told = [f"unknown: {', '.join(sorted(unknown))}"] if unknown else []
+            told += [f"missing: {', '.join(missing)}"] if missing else []
+            raise TypeError(f"{type(self).__name__}(): {'; '.join(told)}")
+        for name in known:
+            setattr(self, name, values.get(name, getattr(type(self), name, None)))
+
+    @property
+    def id(self) -> Id[Self]:
+        """The id that the server gave the row. Raises LookupError before the row is stored."""
+        row_id: str | None = self.__dict__.get("__id__")
+        if row_id is None:
+            raise LookupError(f"this {type(self).__name__} is not stored yet, so it has no id")
+        return Id(row_id)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ == self.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # rows are mutable
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{spec.name}={getattr(self, spec.name)!r}"
+            for spec in type(self).__pylon__.fields
+            if not spec.is_private
+        )
+        return f"{type(self).__name__}({shown})"
+
+
+class _Reader:
+    """Reads one class body; fields and blocks of base entities come first."""
+
+    def __init__(self, cls: type[Entity], names: Mapping[str, Any], span: Span) -> None:
+        self._cls = cls
+        self._names = names
+        self._span = span
+        self._problems: list[Diagnostic] = []
+
+    def read(self) -> Reading:
+        inherited = _inherited(self._cls)
+        annotations = _own_annotations(self._cls)
+        own = list(self._fields(annotations))
+        self._check_strays(annotations)
+        replaced = {spec.name: spec for spec in own}
+        kept = {spec.name: spec for spec in inherited.fields}
+        return Reading(
+            fields=tuple({**kept, **replaced}.values()),
+            indexes=(*inherited.indexes, *self._indexes(annotations)),
+            relations=(*inherited.relations, *self._relations(annotations)),
+            search=self._search(annotations) or inherited.search,
+            rules=self._rules(annotations) or inherited.rules,
+            problems=(*inherited.problems, *self._problems),
+        )
+
+    def _fields(self, annotations: Mapping[str, object]) -> Iterator[FieldSpec]:
+        for name, annotation in annotations.items():
+            if _is_class_variable(annotation):
+                continue
+            try:
+                yield self._field(name, annotation)
+            except Problem as problem:
+                self._report(name, problem)
+
+    def _field(self, name: str, annotation: object) -> FieldSpec:
+        written = self._cls.__dict__.get(name, FieldOptions())
+        options = written if isinstance(written, FieldOptions) else FieldOptions(default=written)
+        type_, optional = read_annotation(annotation, self._names)
+        if options.optional is not None:
+            optional = options.optional
+        if written is None and not optional:
+            hint = "Write `| None` behind the type, or leave the default out."
+            raise Problem("DEFAULT_INVALID", "has the default None but is not optional", hint)
+        default = read_default(options.default)
+        self._leave_literal(name, options)
+        return FieldSpec(
+            name=name,
+            type=type_,
+            optional=optional,
+            unique=options.unique,
+            crdt=options.crdt,
+            default=default,
+            private=options.private,
+        )
+
+    def _leave_literal(self, name: str, options: FieldOptions) -> None:
+        """As with dataclasses, the class keeps a literal default and loses anything else."""
+        if isinstance(options.default, str | int | float):
+            setattr(self._cls, name, options.default)
+        elif name in self._cls.__dict__:
+            delattr(self._cls, name)
+
+    def _check_strays(self, annotations: Mapping[str, object]) -> None:
+        """Fields without an annotation, and blocks whose name is misspelt."""
+        for name, value in self._cls.__dict__.items():
+            if isinstance(value, FieldOptions) and name not in annotations:
+                hint = f"Write its type: `{name}: str = field(...)`."
+                self._report(name, Problem("FIELD_NOT_ANNOTATED", "has no annotation", hint))
+            elif isinstance(value, type) and name not in _BLOCKS and name not in annotations:
+                hint = did_you_mean(name, _BLOCKS, "")
+                if hint:
+                    message = "is an inner class that means nothing"
+                    self._report(name, Problem("SLOT_UNKNOWN", message, hint))
+
+    def _indexes(self, annotations: Mapping[str, object]) -> Iterator[IndexSpec]:
+        for name, parts in self._parts("indexes", IndexParts, "index(...)", annotations):
+            yield IndexSpec(name=name, fields=parts.fields, unique=parts.unique)
+
+    def _relations(self, annotations: Mapping[str, object]) -> Iterator[RelationSpec]:
+        wanted = "relation(...)"
+        for name, parts in self._parts("relations", RelationParts, wanted, annotations):
+            yield RelationSpec(name=name, target=parts.target, field=parts.field, many=parts.many)
+
+    def _parts(
+        self, block: str, kind: type[PartT], wanted: str, annotations: Mapping[str, object]
+    ) -> Iterator[tuple[str, PartT]]:
+        for name, value in self._block(block, annotations).items():
+            if isinstance(value, kind):
+                yield name, value
+            else:
+                message = f"is {value!r} where {wanted} was expected"
+                hint = f"Write `{name} = {wanted}`."
+                self._report(f"{block}.{name}", Problem("SLOT_INVALID", message, hint))
+
+    def _search(self, annotations: Mapping[str, object]) -> SearchSpec | None:
+        lists: dict[str, tuple[str, ...]] = {}
+        for name, value in self._block("search", annotations).items():
+            place = f"search.{name}"
+            if name not in _SEARCH_WORDS:
+                hint = did_you_mean(name, _SEARCH_WORDS)
+                self._report(place, Problem("SLOT_UNKNOWN", "is no part of a search", hint))
+            elif not _is_names(value):
+                hint = f'Write `{name} = ("title",)`.'
+                message = f"is {value!r} where field names were expected"
+                self._report(place, Problem("SLOT_INVALID", message, hint))
+            else:
+                lists[name] = tuple(cast("Iterable[str]", value))
+        return SearchSpec(**lists) or None
+
+    def _rules(self, annotations: Mapping[str, object]) -> dict[str, str]:
+        rules: dict[str, str] = {}
+        for name, value in self._block("policy", annotations).items():
+            try:
+                rules[policy_slot(name)] = rule_text(value)
+            except Problem as problem:
+                self._report(f"policy.{name}", problem)
+        return rules
+
+    def _block(self, name: str, annotations: Mapping[str, object]) -> dict[str, object]:
+        """The public attributes of an inner class; empty when there is none."""
+        block = None if name in annotations else self._cls.__dict__.get(name)
+        if block is None:
+            return {}
+        if not isinstance(block, type):
+            message = f"is {block!r} where an inner class was expected"
+            hint = f"Write `class {name}:`, or annotate it if it is a field."
+            self._report(name, Problem("SLOT_INVALID", message, hint))
+            return {}
+        return {key: value for key, value in vars(block).items() if not key.startswith("__")}
+
+    def _report(self, part: str, problem: Problem) -> None:
+        place = f"{self._cls.__name__}.{part}"
+        self._problems.append(
+            error(problem.code, f"{place} {problem.message}", problem.hint, span=self._span)
+        )
+
+
+def policy_slot(word: str) -> str:
+    """The wire name of a policy slot. Raises `Problem` for a word that is none."""
+    if word not in POLICY_WORDS:
+        hint = did_you_mean(word, POLICY_WORDS)
+        raise Problem("SLOT_UNKNOWN", "is no slot of a policy", hint)
+    return POLICY_WORDS[word]
+
+
+def rule_text(value: object) -> str:
+    """The policy text of a rule. Raises `Problem` for what is no rule."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | Expression() if str(value).strip():
+            return str(value)
+        case _:
+            raise Problem(
+                "SLOT_INVALID",
+                f"is {value!r}, which is no rule",
+                "Use an expression such as `auth.userId == data.ownerId`, its text, or a bool.",
+            )
+
+
+def _inherited(cls: type[Entity]) -> Reading:
+    """What the base entities said, the nearest last and strongest."""
+    merged = Reading(fields=(), indexes=(), relations=(), search=None, rules={}, problems=())
+    for base in reversed(cls.__bases__):
+        reading: Reading | None = getattr(base, "__pylon__", None)
+        if reading is None:
+            continue
+        fields = {spec.name: spec for spec in (*merged.fields, *reading.fields)}
+        merged = Reading(
+            fields=tuple(fields.values()),
+            indexes=tuple(dict.fromkeys((*merged.indexes, *reading.indexes))),
+            relations=tuple(dict.fromkeys((*merged.relations, *reading.relations))),
+            search=reading.search or merged.search,
+            rules=reading.rules or merged.rules,
+            problems=(*merged.problems, *reading.problems),
+        )
+    return merged
+
+
+def _own_annotations(cls: type) -> Mapping[str, object]:
+    """The annotations of this class body, as objects or text, never raising."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(cls)
+
+
+def _is_class_variable(annotation: object) -> bool:
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].rpartition(".")[2].strip() == "ClassVar"
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)

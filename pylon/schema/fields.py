@@ -1,0 +1,247 @@
+"""Fields in Python: the annotations that are types of the manifest, and `field(...)` for the rest.
+
+`read_annotation` and `read_default` translate; what is wrong becomes a `Problem`, which `entity`
+turns into a diagnostic with the class and field it belongs to.
+"""
+
+from __future__ import annotations
+
+import builtins
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    ForwardRef,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    overload,
+)
+
+from pylon.schema.diagnostics import did_you_mean
+from pylon.schema.expressions import Expression, Now, auth
+from pylon.schema.model import SCALAR_KINDS, AuthDefault, FieldDefault, NowDefault
+
+EntityT_co = TypeVar("EntityT_co", covariant=True)
+T = TypeVar("T")
+
+Crdt: TypeAlias = Literal["lww", "text", "counter", "list", "movable-list", "tree"]
+
+
+class Id(str, Generic[EntityT_co]):
+    """The id of a row of an entity: `ownerId: Id["User"]` is the type `id(User)`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _RichTextMark:
+    """Tells `RichText` from a plain string at run time."""
+
+
+RichText: TypeAlias = Annotated[str, _RichTextMark()]
+"""Text whose concurrent edits merge: the type `richtext`. To a type checker it is a `str`."""
+
+_TYPES: Final[dict[object, str]] = {
+    str: "string",
+    int: "int",
+    float: "float",
+    bool: "bool",
+    datetime: "datetime",
+    RichText: "richtext",
+}
+
+_KNOWN_NAMES: Final[dict[str, object]] = {"Id": Id, "RichText": RichText, "datetime": datetime}
+"""What an annotation may name without an import that exists at run time."""
+
+_EVALUATION_ERRORS: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NameError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What the text of an annotation can raise when it is evaluated."""
+
+
+class Problem(Exception):
+    """A part of a declaration that means nothing, with the code and hint of its diagnostic."""
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldOptions:
+    """What `field(...)` was called with. `optional` None means: as the annotation says."""
+
+    default: object = None
+    unique: bool = False
+    optional: bool | None = None
+    crdt: Crdt | None = None
+    private: bool = False
+
+
+@overload
+def field(
+    *,
+    default: Expression | Now | None,
+    unique: bool = ...,
+    optional: bool | None = ...,
+    crdt: Crdt | None = ...,
+    private: bool = ...,
+) -> Any: ...
+@overload
+def field(
+    *,
+    default: T,
+    unique: bool = ...,
+    optional: bool | None = ...,
+    crdt: Crdt | None = ...,
+    private: bool = ...,
+) -> T: ...
+@overload
+def field(
+    *,
+    unique: bool = ...,
+    optional: bool | None = ...,
+    crdt: Crdt | None = ...,
+    private: bool = ...,
+) -> Any: ...
+def field(
+    *,
+    default: object = None,
+    unique: bool = False,
+    optional: bool | None = None,
+    crdt: Crdt | None = None,
+    private: bool = False,
+) -> Any:
+    """More about a field than its annotation says.
+
+    `default`: a literal, `auth.userId`, `auth.tenantId` or `now`, used when an insert leaves the
+    field out. `unique`: no two rows share a value. `crdt`: how concurrent writes merge.
+    `private`: never leaves the server but for administrators. `optional` overrides `| None`.
+    """
+    return FieldOptions(
+        default=default, unique=unique, optional=optional, crdt=crdt, private=private
+    )
+
+
+def read_annotation(annotation: object, names: Mapping[str, Any]) -> tuple[str, bool]:
+    """The manifest type of an annotation and whether it allows None. Raises `Problem`.
+
+    `names` is what the annotation may refer to, when it is text (forward references and
+    `from __future__ import annotations`). An entity in `Id[...]` need not exist at run time.
+    """
+    written = annotation
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        annotation = _evaluate(annotation, names)
+    kinds, optional = _without_none(annotation)
+    if len(kinds) == 1:
+        found = _type_of(kinds[0], names)
+        if found is not None:
+            return found, optional
+    raise _unknown(written)
+
+
+def read_type(value: object) -> tuple[str, bool]:
+    """The same for an input of a query or action, where "id(User)" may be text as well."""
+    if isinstance(value, str):
+        if value in SCALAR_KINDS or value.startswith("id("):
+            return value, False
+        hint = did_you_mean(value, SCALAR_KINDS, "Use a Python type or a type of the manifest.")
+        raise Problem("ANNOTATION_UNKNOWN", f'has the unknown type "{value}"', hint)
+    return read_annotation(value, {})
+
+
+def read_default(value: object) -> FieldDefault | None:
+    """The manifest form of a default. Raises `Problem`. None is no default."""
+    match value:
+        case None:
+            return None
+        case Now():
+            return NowDefault()
+        case Expression():
+            if value is auth.userId:
+                return AuthDefault("userId")
+            if value is auth.tenantId:
+                return AuthDefault("tenantId")
+            hint = "Only auth.userId, auth.tenantId and now are filled in at insert."
+            raise Problem("DEFAULT_INVALID", f"has the rule `{value}` as its default", hint)
+        case datetime():
+            return value.isoformat()
+        case str() | bool() | int() | float():
+            return value
+        case _:
+            hint = "A default is a string, number, bool, datetime, auth.userId or now."
+            raise Problem("DEFAULT_INVALID", f"has the default {value!r}", hint)
+
+
+class _Names(dict[str, Any]):
+    """Names for `eval`; one that nobody knows stands for an entity to come."""
+
+    def __missing__(self, name: str) -> object:
+        known = _KNOWN_NAMES.get(name, builtins.__dict__.get(name))
+        return ForwardRef(name) if known is None and name != "None" else known
+
+
+def _evaluate(text: str, names: Mapping[str, Any]) -> object:
+    """What an annotation in the user's own source stands for."""
+    try:
+        return cast("object", eval(text, {}, _Names(names)))
+    except _EVALUATION_ERRORS as error:
+        raise _unknown(text) from error
+
+
+def _without_none(annotation: object) -> tuple[list[object], bool]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = get_args(annotation)
+        return [member for member in members if member is not type(None)], type(None) in members
+    return [annotation], False
+
+
+def _type_of(kind: object, names: Mapping[str, Any]) -> str | None:
+    if isinstance(kind, ForwardRef):
+        known = _evaluate(kind.__forward_arg__, names)
+        return None if isinstance(known, ForwardRef) else _type_of(known, names)
+    if get_origin(kind) is Id:
+        return f"id({_entity_name(get_args(kind)[0])})"
+    try:
+        found = _TYPES.get(kind)
+    except TypeError:  # an annotation that cannot be hashed
+        return None
+    if found is None and get_origin(kind) is Annotated:
+        return _type_of(get_args(kind)[0], names)
+    return found
+
+
+def _entity_name(target: object) -> str:
+    if isinstance(target, ForwardRef):
+        # "models.User" names the entity User.
+        return target.__forward_arg__.strip("'\" ").rpartition(".")[2]
+    return target.__name__ if isinstance(target, type) else str(target)
+
+
+def _unknown(annotation: object) -> Problem:
+    shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None)
+    return Problem(
+        "ANNOTATION_UNKNOWN",
+        f"has the annotation `{shown or annotation}`, which is no type of a field",
+        'Use str, int, float, bool, datetime, RichText or Id["Entity"], with `| None` if optional.',
+    )
