@@ -192,6 +192,31 @@ SESSIONS_CACHED_MAX: Final = 100_000
 ADMIN_TOKEN_CHARACTERS_MIN: Final = 16
 """Shortest admin token that production accepts."""
 
+SESSION_GRACE_SECONDS: Final = 60
+"""How long a refreshed token goes on working, for requests and tabs that still hold it."""
+
+SESSION_SEEN_SECONDS: Final = 300
+"""Precision of a session's `last_seen_at`; a finer one would make every request a write."""
+
+SESSION_SWEEP_SECONDS: Final = 60.0
+"""Interval of deleting expired sessions, and so how late their sockets are closed at most."""
+
+SESSIONS_SWEPT_MAX: Final = 500
+"""Sessions that housekeeping deletes or updates in one unit; about 5 ms of the writer."""
+
+SESSIONS_LISTED_MAX: Final = 1_000
+"""Sessions of one user that are listed, the newest first."""
+
+AUTH_BODY_BYTES_MAX: Final = 65_536
+"""Largest body of an auth request; its fields are short."""
+
+GUESTS_PER_ADDRESS_MAX: Final = 200
+"""Guests that one client address may make at once and per window in production; each is a stored
+session, and a school or an office behind one address is many people."""
+
+GUEST_WINDOW_SECONDS: Final = 3_600
+"""Length of that window."""
+
 # --- Schema ----------------------------------------------------------------------------------
 
 MANIFEST_BYTES_MAX: Final = 16_777_216
@@ -208,6 +233,23 @@ FIELDS_PER_ENTITY_MAX: Final = 500
 
 NAME_CHARACTERS_MAX: Final = 128
 """Longest name of an entity, field, index, relation, query, action or policy."""
+
+# --- Pages and the command line --------------------------------------------------------------
+
+PAGE_BYTES_WHOLE_MAX: Final = 1_048_576
+"""Static files up to this size are read in one go; larger ones are streamed in chunks."""
+
+PAGE_CHUNK_BYTES: Final = 262_144
+"""One chunk of a streamed static file; what one slow download holds in memory."""
+
+DEV_PREPARE_SECONDS_MAX: Final = 60.0
+"""`pylon dev`: how long an app file may take to be imported before it counts as stuck."""
+
+DEV_CHANGE_QUIET_MILLISECONDS: Final = 150
+"""`pylon dev`: changes within this time are one restart, as editors write in several steps."""
+
+DEV_LOOK_MILLISECONDS: Final = 500
+"""`pylon dev`: how often it looks whether the server is still alive."""
 
 # --- Process ---------------------------------------------------------------------------------
 

@@ -1,0 +1,73 @@
+"""Builds server-to-client WebSocket frames (RFC 6455 section 5.2): never masked, always final.
+
+Pure bytes in, bytes out. Called by the live hub, which frames a message once for all its readers,
+and by `pylon.http.websocket`. Parsing what clients send is websockets' business, not ours.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+_TEXT: Final = 0x81
+_BINARY: Final = 0x82
+_CLOSE: Final = 0x88
+_PING: Final = 0x89
+
+_SHORT_MAX: Final = 125
+_CONTROL_BYTES_MAX: Final = 125
+_REASON_BYTES_MAX: Final = _CONTROL_BYTES_MAX - 2
+
+# Nearly every event is shorter than 64 KiB: its head is a table look-up or one `pack`.
+_TEXT_HEADS: Final = tuple(bytes((_TEXT, length)) for length in range(_SHORT_MAX + 1))
+_BINARY_HEADS: Final = tuple(bytes((_BINARY, length)) for length in range(_SHORT_MAX + 1))
+_pack_medium: Final = struct.Struct("!BBH").pack
+_pack_long: Final = struct.Struct("!BBQ").pack
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One text message; `payload` is UTF-8 already."""
+    length = len(payload)
+    if length <= _SHORT_MAX:
+        return _TEXT_HEADS[length] + payload
+    if length <= 0xFFFF:
+        return _pack_medium(_TEXT, 126, length) + payload
+    return _pack_long(_TEXT, 127, length) + payload
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """One binary message."""
+    length = len(payload)
+    if length <= _SHORT_MAX:
+        return _BINARY_HEADS[length] + payload
+    if length <= 0xFFFF:
+        return _pack_medium(_BINARY, 126, length) + payload
+    return _pack_long(_BINARY, 127, length) + payload
+
+
+def ping_frame(payload: bytes = b"") -> bytes:
+    """A ping of at most 125 bytes; the peer echoes the payload in its pong."""
+    if len(payload) > _CONTROL_BYTES_MAX:
+        raise ValueError("a ping carries at most 125 bytes")
+    return bytes((_PING, len(payload))) + payload
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame; a reason too long for a control frame is cut at a character.
+
+    `code` is one that may be sent (RFC 6455 section 7.4): 1000-1003, 1007-1014 or 3000-4999.
+    """
+    if not is_sendable_code(code):
+        raise ValueError(f"close code {code} must not be sent")
+    text = clip_reason(reason).encode()
+    return bytes((_CLOSE, 2 + len(text))) + struct.pack("!H", code) + text
+
+
+def is_sendable_code(code: int) -> bool:
+    """Whether an endpoint may put `code` into a close frame."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def clip_reason(reason: str) -> str:
+    """The longest beginning of `reason` that fits into a close frame (123 bytes of UTF-8)."""
+    return reason.encode()[:_REASON_BYTES_MAX].decode(errors="ignore")

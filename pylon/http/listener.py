@@ -1,0 +1,95 @@
+"""What every connection of a door shares: the app, the door's name, its bounds and open sockets.
+
+It is uvicorn's `Config` with our additions, so that our protocol classes also run under a plain
+uvicorn (`http=HttpConnection, ws=WebSocketConnection`), where doors and bounds are the defaults.
+Made by `pylon.server`, read by `connection` and `websocket`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import uvicorn
+
+from pylon import limits
+from pylon.http.asgi import Receive, Scope, Send
+
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Sizes and times of one door's connections; the defaults are those of `limits`."""
+
+    connections_max: int = limits.CONNECTIONS_MAX
+    header_bytes_max: int = limits.HEADER_BYTES_MAX
+    head_read_seconds_max: float = limits.HEAD_READ_SECONDS_MAX
+    keep_alive_seconds: float = limits.KEEP_ALIVE_SECONDS
+    stall_seconds_max: float = limits.RESPONSE_STALL_SECONDS_MAX
+    linger_seconds_max: float = limits.LINGER_SECONDS_MAX
+    handshake_seconds_max: float = limits.SOCKET_HANDSHAKE_SECONDS_MAX
+    message_bytes_max: int = limits.SOCKET_MESSAGE_BYTES_MAX
+    ping_seconds: float = limits.SOCKET_PING_SECONDS
+    close_seconds_max: float = limits.SOCKET_CLOSE_SECONDS_MAX
+
+
+DEFAULT_BOUNDS = Bounds()
+MAIN_DOOR = "main"
+
+
+class Listener(uvicorn.Config):
+    """The settings of one door; `door` is what the app sees in `scope["pylon.door"]`."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        door: str = MAIN_DOOR,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        http: type[Any],
+        ws: type[Any],
+    ) -> None:
+        super().__init__(
+            cast("Any", app),
+            http=http,
+            ws=ws,
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self.door = door
+        self.bounds = bounds
+
+
+def door_of(config: uvicorn.Config) -> str:
+    """The door's name; `main` under a plain uvicorn."""
+    return config.door if isinstance(config, Listener) else MAIN_DOOR
+
+
+def bounds_of(config: uvicorn.Config) -> Bounds:
+    """The door's bounds; the defaults under a plain uvicorn."""
+    return config.bounds if isinstance(config, Listener) else DEFAULT_BOUNDS
+
+
+def peer_of(transport: Any) -> tuple[str, int] | None:
+    """Address and port of the client; IPv4 in its own form also on a dual-stack socket."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return None
+    return str(peer[0]).removeprefix("::ffff:"), int(peer[1])
+
+
+def local_of(transport: Any) -> tuple[str, int | None] | None:
+    """Address and port that the client connected to (a path and None for a Unix socket)."""
+    local = transport.get_extra_info("sockname")
+    if isinstance(local, str):
+        return local, None
+    if not isinstance(local, tuple):
+        return None
+    return str(local[0]).removeprefix("::ffff:"), int(local[1])
