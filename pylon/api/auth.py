@@ -1,0 +1,256 @@
+"""The routes under `/api/auth/` that make, show and end sessions (spec 04 section 7), and the
+pipeline's identity stage.
+
+Passwords, codes, OAuth and tenants are not here. What a session is stands in `auth/sessions.py`,
+which credential of a request counts in `auth/identify.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from pylon import codec, limits
+from pylon.auth.cookie import SessionCookie
+from pylon.auth.device import device_label
+from pylon.auth.identify import Identifier
+from pylon.auth.model import Credential, Session
+from pylon.auth.sessions import Sessions
+from pylon.clock import Clock
+from pylon.errors import PylonError
+from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
+from pylon.http.request import Request
+from pylon.http.response import Response, json_response
+from pylon.http.router import Router
+
+
+def request_credential(identifier: Identifier, request: Request) -> Credential | None:
+    """The credential of a request, from all of its `Cookie` headers."""
+    headers = request.headers
+    authorization = headers.get(b"authorization")
+    cookie = None
+    if b"cookie" in headers:
+        # HTTP/2 proxies may split the cookies over several headers.
+        values = [value for name, value in request.scope["headers"] if name == b"cookie"]
+        cookie = b";".join(values).decode("latin-1")
+    if authorization is None:
+        return None if cookie is None else identifier.credential(None, cookie)
+    return identifier.credential(authorization.decode("latin-1"), cookie)
+
+
+class IdentityStage:
+    """The stage that sets `request.identity`. Waits only when the session is not in memory."""
+
+    def __init__(self, identifier: Identifier) -> None:
+        self._identifier = identifier
+
+    def __call__(self, request: Request) -> Awaitable[None] | None:
+        credential = request_credential(self._identifier, request)
+        if credential is None:
+            return None
+        identity = self._identifier.at_once(credential)
+        if identity is None:
+            return self._look_up(request, credential)
+        request.identity = identity
+        return None
+
+    async def _look_up(self, request: Request, credential: Credential) -> None:
+        request.identity = await self._identifier.identify(credential)
+
+
+def guest_limiter(clock: Clock, *, is_dev: bool) -> RateLimiter:
+    """How many guests one client address may make; in dev as many as it may make requests."""
+    if is_dev:
+        return RateLimiter(
+            requests_max=limits.RATE_LIMIT_MAX_DEV,
+            window_seconds=limits.RATE_LIMIT_WINDOW_SECONDS,
+            clock=clock,
+        )
+    return RateLimiter(
+        requests_max=limits.GUESTS_PER_ADDRESS_MAX,
+        window_seconds=limits.GUEST_WINDOW_SECONDS,
+        clock=clock,
+    )
+
+
+class AuthRoutes:
+    """The handlers. `is_dev` opens minting and upgrading to callers on this machine."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        identifier: Identifier,
+        cookie: SessionCookie,
+        guests: RateLimiter,
+        is_dev: bool,
+    ) -> None:
+        self._sessions = sessions
+        self._identifier = identifier
+        self._cookie = cookie
+        self._guests = guests
+        self._is_dev = is_dev
+
+    def add_to(self, router: Router) -> None:
+        """Register every route of this family."""
+        add = router.add
+        add("GET", "/api/auth/me", self.get_me, summary="Who the caller is")
+        add("GET", "/api/auth/session", self.get_session, summary="The caller and its user row")
+        add("POST", "/api/auth/session", self.mint_session, summary="A session for any user id")
+        add("DELETE", "/api/auth/session", self.end_session, summary="Sign out")
+        add("POST", "/api/auth/guest", self.mint_guest, summary="A session for a new guest")
+        add("POST", "/api/auth/upgrade", self.upgrade_session, summary="Turn a guest into a user")
+        add("POST", "/api/auth/refresh", self.refresh_session, summary="A new token and 30 days")
+        add("GET", "/api/auth/sessions", self.list_sessions, summary="The caller's sessions")
+        add("DELETE", "/api/auth/sessions", self.end_sessions, summary="Sign out everywhere")
+        add("DELETE", "/api/auth/sessions/{id}", self.end_other_session, summary="End one session")
+
+    # --- Who am I ----------------------------------------------------------------------------
+
+    async def get_me(self, request: Request) -> Response:
+        """`{"user_id", "is_admin", "roles", "tenant_id"?, "is_guest"?}`, always 200."""
+        return json_response(request.identity.to_wire())
+
+    async def get_session(self, request: Request) -> Response:
+        """`{"session": <as /me>, "user": null}`, as later versions answer."""
+        return json_response({"session": request.identity.to_wire(), "user": None})
+
+    # --- Making sessions ---------------------------------------------------------------------
+
+    async def mint_session(self, request: Request) -> Response:
+        """201 `{"token", "user_id"}`. Dev on this machine, or the administrator (7.2)."""
+        self._require_minting(request, "/api/auth/session")
+        user_id = await _read_user_id(request)
+        token, _ = await self._sessions.create(user_id, device=_device(request))
+        return json_response({"token": token, "user_id": user_id}, 201)
+
+    async def mint_guest(self, request: Request) -> Response:
+        """201 `{"token", "user_id", "guest": true}`; 429 beyond an address's allowance (7.4)."""
+        if not request.identity.is_admin:
+            seconds = self._guests.hit(address_key(request.client))
+            if seconds:
+                raise rate_limited(seconds)
+        token, session = await self._sessions.create_guest(device=_device(request))
+        body = {"token": token, "user_id": session.user_id, "guest": True}
+        response = json_response(body, 201)
+        if b"origin" in request.headers:
+            self._set_cookie(response, token)
+        return response
+
+    async def upgrade_session(self, request: Request) -> Response:
+        """`{"upgraded": true, "user_id"}`; the request's own session, in place (7.5)."""
+        self._require_minting(request, "/api/auth/upgrade")
+        user_id = await _read_user_id(request)
+        credential = request_credential(self._identifier, request)
+        if credential is None or await self._sessions.upgrade(credential.token, user_id) is None:
+            raise PylonError(400, "UPGRADE_FAILED", "No valid session to upgrade")
+        return json_response({"upgraded": True, "user_id": user_id})
+
+    async def refresh_session(self, request: Request) -> Response:
+        """`{"token", "user_id", "expires_at"}`, by cookie too when the session came so (7.18)."""
+        credential = request_credential(self._identifier, request)
+        if credential is None:
+            raise PylonError(401, "AUTH_REQUIRED", "No session to refresh")
+        refreshed = await self._sessions.refresh(credential.token)
+        if refreshed is None:
+            raise PylonError(401, "SESSION_EXPIRED", "Session is expired or invalid")
+        token, session = refreshed
+        response = json_response(
+            {"token": token, "user_id": session.user_id, "expires_at": session.expires_at}
+        )
+        if credential.source == "cookie":
+            self._set_cookie(response, token)
+        return response
+
+    # --- Ending and listing ------------------------------------------------------------------
+
+    async def end_session(self, request: Request) -> Response:
+        """`{"revoked": true}` and a cleared cookie, also for a caller without a session (7.17)."""
+        credential = request_credential(self._identifier, request)
+        if credential is not None:
+            await self._sessions.revoke(credential.token)
+        return self._signed_out({"revoked": True})
+
+    async def list_sessions(self, request: Request) -> Response:
+        """The caller's sessions, newest first (7.19); empty for the administrator."""
+        user_id = _require_login(request)
+        if request.identity.is_admin:
+            return json_response([])
+        own = request.identity.session_id
+        sessions = await self._sessions.list_for_user(user_id)
+        return json_response([_to_wire(session, own) for session in sessions])
+
+    async def end_sessions(self, request: Request) -> Response:
+        """`{"revoked_count"}`, the caller's own included, and a cleared cookie (7.20)."""
+        user_id = _require_login(request)
+        return self._signed_out({"revoked_count": await self._sessions.revoke_all(user_id)})
+
+    async def end_other_session(self, request: Request, session: str) -> Response:
+        """`{"revoked": true}` for an `id` of the caller's own list; 404 for any other."""
+        user_id = _require_login(request)
+        session_id = _session_id(session)
+        if not await self._sessions.revoke_by_id(session_id, user_id=user_id):
+            raise PylonError(404, "NOT_FOUND", "You have no such session")
+        if session_id == request.identity.session_id:
+            return self._signed_out({"revoked": True})
+        return json_response({"revoked": True})
+
+    # --- Shared ------------------------------------------------------------------------------
+
+    def _require_minting(self, request: Request, route: str) -> None:
+        if request.identity.is_admin or (self._is_dev and request.is_local):
+            return
+        raise PylonError(
+            403,
+            "FORBIDDEN",
+            f"{route} requires admin auth in non-dev mode",
+            "In dev it is open to callers on the same machine, not through a proxy.",
+        )
+
+    def _set_cookie(self, response: Response, token: str) -> None:
+        response.headers.append((b"set-cookie", self._cookie.carrying(token).encode("latin-1")))
+
+    def _signed_out(self, body: dict[str, Any]) -> Response:
+        response = json_response(body)
+        response.headers.append((b"set-cookie", self._cookie.cleared().encode("latin-1")))
+        return response
+
+
+async def _read_user_id(request: Request) -> str:
+    body = codec.decode(await request.body(bytes_max=limits.AUTH_BODY_BYTES_MAX))
+    user_id = body.get("user_id") if isinstance(body, dict) else None
+    if not isinstance(user_id, str):
+        raise PylonError(400, "MISSING_USER_ID", "user_id is required")
+    return user_id
+
+
+def _require_login(request: Request) -> str:
+    user_id = request.identity.user_id
+    if user_id is None:
+        raise PylonError(401, "AUTH_REQUIRED", "Login required")
+    return user_id
+
+
+def _device(request: Request) -> str | None:
+    return device_label(request.header(b"user-agent"))
+
+
+def _session_id(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
+
+
+def _to_wire(session: Session, own: bytes | None) -> dict[str, Any]:
+    """An entry of the list: the five keys of the spec, and ours."""
+    return {
+        "token_prefix": session.token_prefix,
+        "user_id": session.user_id,
+        "device": session.device,
+        "created_at": session.created_at,
+        "expires_at": session.expires_at,
+        "id": session.session_id.hex(),
+        "current": session.session_id == own,
+        "last_seen_at": session.last_seen_at,
+    }

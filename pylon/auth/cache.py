@@ -1,0 +1,74 @@
+"""The sessions in use, in memory, so that a request does not read their table.
+
+A bounded LRU by token hash. Only what is in the table stands here; a token that is unknown is not
+remembered, so guessing tokens takes up no memory. Called by `sessions.py` alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from pylon import limits
+from pylon.auth.model import Session
+from pylon.identity import Identity
+
+
+class _Entry:
+    __slots__ = ("expires_at", "identity", "note_at")
+
+    def __init__(self, session: Session) -> None:
+        self.identity = session.to_identity()
+        self.expires_at = float(session.expires_at) if session.expires_at else float("inf")
+        self.note_at = session.last_seen_at + limits.SESSION_SEEN_SECONDS
+
+
+class SessionCache:
+    """Identities by token hash. `generation` counts the removals: a read that was under way while
+    it moved may be stale, and must not be put in."""
+
+    def __init__(self, size_max: int = limits.SESSIONS_CACHED_MAX) -> None:
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._size_max = size_max
+        self._seen: dict[bytes, int] = {}
+        self.generation = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, token_hash: bytes, now: float) -> Identity | None:
+        """The identity behind a token, None when it is not here or over at `now`."""
+        entry = self._entries.get(token_hash)
+        if entry is None:
+            return None
+        if now >= entry.expires_at:
+            del self._entries[token_hash]
+            return None
+        self._entries.move_to_end(token_hash)
+        if now >= entry.note_at:
+            entry.note_at = int(now) + limits.SESSION_SEEN_SECONDS
+            if len(self._seen) < self._size_max:
+                self._seen[token_hash] = int(now)
+        return entry.identity
+
+    def put(self, session: Session) -> Identity:
+        """Keep a session just read or written; the least recently used one may go."""
+        entry = self._entries[session.token_hash] = _Entry(session)
+        self._entries.move_to_end(session.token_hash)
+        if len(self._entries) > self._size_max:
+            self._entries.popitem(last=False)
+        return entry.identity
+
+    def drop(self, token_hash: bytes) -> None:
+        """Forget a token that ended or whose row changed."""
+        self.generation += 1
+        self._entries.pop(token_hash, None)
+
+    def take_seen(self, count_max: int) -> list[tuple[bytes, int]]:
+        """Take out up to `count_max` token hashes with the time they were last used, to be saved.
+
+        A time is noted at most every `limits.SESSION_SEEN_SECONDS` per token.
+        """
+        taken: list[tuple[bytes, int]] = []
+        while self._seen and len(taken) < count_max:
+            taken.append(self._seen.popitem())
+        return taken
