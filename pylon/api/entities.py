@@ -1,0 +1,70 @@
+"""`/api/entities/...`: rows over HTTP (spec 02 section 4). Parses, calls `data.Rows`, renders."""
+
+from __future__ import annotations
+
+from pylon import limits
+from pylon.codec import encode
+from pylon.data.rows import Rows
+from pylon.http.request import Request
+from pylon.http.response import Response, raw_json
+from pylon.http.router import Router
+
+UPDATED = b'{"updated":true}'
+DELETED = b'{"deleted":true}'
+
+
+class EntityRoutes:
+    """The handlers of the entity routes."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def register(self, router: Router) -> None:
+        """Add the routes."""
+        rows, row = "/api/entities/{entity}", "/api/entities/{entity}/{id*}"
+        router.add("GET", rows, self.list_rows, summary="List rows by id")
+        router.add("POST", rows, self.insert_row, summary="Insert a row")
+        router.add("GET", f"{rows}/cursor", self.page_rows, summary="A page of rows after an id")
+        router.add("GET", row, self.get_row, summary="One row")
+        router.add("PATCH", row, self.update_row, summary="Change fields of a row")
+        router.add("DELETE", row, self.delete_row, summary="Delete a row")
+
+    async def list_rows(self, request: Request, entity: str) -> Response:
+        limit = request.query_int("limit", default=None)
+        offset = request.query_int("offset", default=0) or 0
+        found = await self._rows.list(request.identity, entity, limit=limit, offset=offset)
+        cut = limit is None and len(found) == limits.LIST_ROWS_MAX
+        return raw_json(
+            encode(
+                {
+                    "data": found,
+                    "count": len(found),
+                    "offset": offset,
+                    "limit": limits.LIST_ROWS_MAX if cut else limit,
+                }
+            )
+        )
+
+    async def page_rows(self, request: Request, entity: str) -> Response:
+        asked = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)
+        limit = max(1, min(asked or 1, limits.CURSOR_ROWS_MAX))
+        after = request.query("after") or ""
+        page = await self._rows.page(request.identity, entity, after=after, limit=limit)
+        return raw_json(
+            encode({"data": page.rows, "next_cursor": page.next_cursor, "has_more": page.has_more})
+        )
+
+    async def get_row(self, request: Request, entity: str, row_id: str) -> Response:
+        return raw_json(encode(await self._rows.get(request.identity, entity, row_id)))
+
+    async def insert_row(self, request: Request, entity: str) -> Response:
+        row = await self._rows.insert(request.identity, entity, await request.json())
+        return raw_json(encode({"id": row["id"]}), 201)
+
+    async def update_row(self, request: Request, entity: str, row_id: str) -> Response:
+        await self._rows.update(request.identity, entity, row_id, await request.json())
+        return raw_json(UPDATED)
+
+    async def delete_row(self, request: Request, entity: str, row_id: str) -> Response:
+        await self._rows.delete(request.identity, entity, row_id)
+        return raw_json(DELETED)

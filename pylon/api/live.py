@@ -1,0 +1,273 @@
+"""The live doors: WebSocket and server-sent events, two ways out of one hub.
+
+The stages of the HTTP pipeline run before either opens, so rate limit and identity are the same
+as for any request (spec 03 sections 4 and 6). What is sent to whom is the hub's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from pylon import limits
+from pylon.auth.identify import from_subprotocol
+from pylon.changes.log import ChangeLog
+from pylon.clock import Clock
+from pylon.errors import PylonError
+from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.csrf import CsrfCheck
+from pylon.http.request import Request
+from pylon.http.response import AnyResponse, Response, StreamResponse, error_response
+from pylon.http.router import Router
+from pylon.identity import Identity
+from pylon.sync.hub import CLOSE_POLICY, Hub
+from pylon.sync.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, Encoding
+from pylon.sync.positions import RECENT_SECONDS, Positions
+
+WEBSOCKET_PATHS = ("/", "/ws")
+"""Paths of the main port that take an upgrade; the WebSocket port takes any."""
+
+UNAUTHORIZED = "unauthorized: bearer token required"
+
+Admit = Callable[[Request], Awaitable[AnyResponse | None]]
+
+
+class FramesOutlet:
+    """A WebSocket of our own server: the hub's bytes go to the transport as they are."""
+
+    encoding: Encoding = FRAMES
+
+    def __init__(self, frames: Any) -> None:
+        self.write: Callable[[bytes], None] = frames.write
+        self.backlog: Callable[[], int] = frames.backlog
+        self.close: Callable[[int, str], None] = frames.close
+
+
+class QueueOutlet:
+    """A stream that somebody else writes: bytes wait here until `take` fetches them."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.encoding = encoding
+        self.ended: tuple[int, str] | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._filled = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        if self.ended is None:
+            self._chunks.append(data)
+            self._size += len(data)
+            self._filled.set()
+
+    def backlog(self) -> int:
+        return self._size
+
+    def close(self, code: int, reason: str) -> None:
+        if self.ended is None:
+            self.ended = (code, reason)
+            self._filled.set()
+
+    async def take(self) -> list[bytes]:
+        """What has been written since the last call; empty once the stream has ended."""
+        while not self._chunks and self.ended is None:
+            self._filled.clear()
+            await self._filled.wait()
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        return chunks
+
+
+class LiveRoutes:
+    """The handlers of both doors."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        positions: Positions,
+        log: ChangeLog,
+        clock: Clock,
+        csrf: CsrfCheck,
+        sockets_per_address_max: int,
+    ) -> None:
+        self._hub = hub
+        self._positions = positions
+        self._log = log
+        self._clock = clock
+        self._csrf = csrf
+        self._started = clock.monotonic()
+        self._per_address_max = sockets_per_address_max
+        self._per_address: dict[str, int] = {}
+
+    def register(self, router: Router) -> None:
+        """Add the routes of the main port."""
+        router.add("GET", "/events", self.events, summary="Live changes as server-sent events")
+
+    # --- WebSocket ---------------------------------------------------------------------------
+
+    async def websocket(
+        self, request: Request, scope: Scope, receive: Receive, send: Send, admit: Admit
+    ) -> None:
+        """One WebSocket, from handshake to close."""
+        if scope.get("pylon.door") != "ws" and request.path not in WEBSOCKET_PATHS:
+            await _deny(scope, send, 404)
+            return
+        subprotocol = self._take_token(request)
+        try:
+            refusal = await admit(request)
+        except PylonError as error:
+            refusal = error_response(error)
+        if refusal is None and not self._take_place(request.client):
+            refusal = error_response(_too_many_streams())
+            await _deny(scope, send, refusal.status)
+            return
+        if refusal is not None:
+            await _deny(scope, send, refusal.status)
+            return
+        try:
+            await receive()  # websocket.connect
+            await send({"type": "websocket.accept", "subprotocol": subprotocol})
+            if request.identity.user_id is None:
+                await send(
+                    {"type": "websocket.close", "code": CLOSE_POLICY, "reason": UNAUTHORIZED}
+                )
+                return
+            await self._stream(request, scope, receive, send)
+        finally:
+            self._leave_place(request.client)
+
+    def _take_token(self, request: Request) -> str | None:
+        """Use a token that came as a subprotocol; the entry to echo, byte for byte.
+
+        A cookie counts only where the page is of an origin that may use it.
+        """
+        offered = request.header(b"sec-websocket-protocol")
+        found = from_subprotocol(offered) if offered else None
+        if found is not None and b"authorization" not in request.headers:
+            request.headers[b"authorization"] = b"Bearer " + found[0].encode()
+        elif not self._csrf.allows_origin(request):
+            request.headers.pop(b"cookie", None)
+        return found[1] if found is not None else None
+
+    async def _stream(
+        self, request: Request, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        since = await self._since(request)
+        frames = (scope.get("extensions") or {}).get("pylon.frames")
+        if frames is not None:
+            outlet = FramesOutlet(frames)
+            sender = None
+        else:
+            outlet = QueueOutlet(LINES)
+            sender = asyncio.create_task(_send_lines(outlet, send))
+        try:
+            await self._hub.join(request.identity, outlet, since)
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+        finally:
+            self._hub.leave(outlet)
+            if sender is not None:
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
+
+    # --- server-sent events ------------------------------------------------------------------
+
+    async def events(self, request: Request) -> AnyResponse:
+        """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
+        if not self._take_place(request.client):
+            raise _too_many_streams()
+        headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        return StreamResponse(
+            self._event_stream(request),
+            content_type=b"text/event-stream",
+            headers=headers,
+        )
+
+    async def _event_stream(self, request: Request) -> AsyncIterator[bytes]:
+        outlet = QueueOutlet(SERVER_SENT_EVENTS)
+        joining: asyncio.Task[None] | None = None
+        try:
+            yield b": connected\n\n"
+            since = await self._since(request)
+            joining = asyncio.create_task(self._hub.join(request.identity, outlet, since))
+            while True:
+                try:
+                    chunks = await asyncio.wait_for(outlet.take(), limits.SSE_KEEPALIVE_SECONDS)
+                except TimeoutError:
+                    yield b": keepalive\n\n"
+                    continue
+                if not chunks:
+                    return
+                yield b"".join(chunks)
+        finally:
+            self._hub.leave(outlet)
+            self._leave_place(request.client)
+            if joining is not None:
+                joining.cancel()
+                await asyncio.gather(joining, return_exceptions=True)
+
+    # --- both --------------------------------------------------------------------------------
+
+    async def _since(self, request: Request) -> int | None:
+        """Where the stream begins: what the client says, else where its session has pulled to.
+
+        Right after a start nobody's position is known; then the last minute is replayed.
+        """
+        asked = request.query_int("since", default=None)
+        if asked is None:
+            last = request.header(b"last-event-id")
+            asked = int(last) if last is not None and last.isdecimal() and len(last) < 16 else None
+        if asked is not None:
+            return asked
+        known = self._known_position(request.identity)
+        if known is None and self._clock.monotonic() - self._started < RECENT_SECONDS:
+            return await self._log.seq_before(RECENT_SECONDS)
+        return known
+
+    def _known_position(self, identity: Identity) -> int | None:
+        session = identity.session_id
+        return None if session is None else self._positions.start_of(session)
+
+    def _take_place(self, address: str) -> bool:
+        taken = self._per_address.get(address, 0)
+        if taken >= self._per_address_max:
+            return False
+        self._per_address[address] = taken + 1
+        return True
+
+    def _leave_place(self, address: str) -> None:
+        taken = self._per_address.get(address, 0) - 1
+        if taken > 0:
+            self._per_address[address] = taken
+        else:
+            self._per_address.pop(address, None)
+
+
+def _too_many_streams() -> PylonError:
+    return PylonError(
+        429,
+        "RATE_LIMITED",
+        "Too many open streams from this address.",
+        "Close some, or raise PYLON_WS_MAX_PER_IP.",
+    )
+
+
+async def _deny(scope: Scope, send: Send, status: int) -> None:
+    """Refuse an upgrade with an HTTP status where the server can, else by closing."""
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b""})
+    else:
+        await send({"type": "websocket.close", "code": CLOSE_POLICY})
+
+
+async def _send_lines(outlet: QueueOutlet, send: Send) -> None:
+    """Send what the hub wrote as one message an event; for servers without raw frames."""
+    while chunks := await outlet.take():
+        for chunk in chunks:
+            for line in chunk.split(b"\n"):
+                await send({"type": "websocket.send", "text": line.decode()})
+    if outlet.ended is not None:
+        code, reason = outlet.ended
+        await send({"type": "websocket.close", "code": code, "reason": reason})

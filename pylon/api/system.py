@@ -1,0 +1,26 @@
+"""What a server says of itself: its manifest."""
+
+from __future__ import annotations
+
+from pylon.codec import encode
+from pylon.http.request import Request
+from pylon.http.response import Response, raw_json
+from pylon.http.router import Router
+from pylon.schema.model import Manifest
+
+
+class SystemRoutes:
+    """The handlers. Policies are shown in dev and to administrators only."""
+
+    def __init__(self, manifest: Manifest, *, dev_mode: bool) -> None:
+        self._dev_mode = dev_mode
+        self._full = encode(manifest.to_wire())
+        self._stripped = encode(manifest.to_wire(include_policies=False))
+
+    def register(self, router: Router) -> None:
+        """Add the routes."""
+        router.add("GET", "/api/manifest", self.read_manifest, summary="The app's manifest")
+
+    async def read_manifest(self, request: Request) -> Response:
+        is_open = self._dev_mode or request.identity.is_admin
+        return raw_json(self._full if is_open else self._stripped)

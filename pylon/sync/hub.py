@@ -1,0 +1,349 @@
+"""The live hub: after each commit its changes go, in order, to every reader that may see them.
+
+There is one hub per process, and WebSocket and SSE are doors of it. Changes gather for a turn and
+each reader gets one write for all of them. A reader that joins is first replayed what it missed,
+then goes live at exactly that point. A reader that does not keep up is closed, never skipped.
+
+Not here: what a reader is told of a change (`visibility.py`), who is grouped with whom
+(`audience.py`), the sockets (`api/live.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import perf_counter
+
+from pylon import limits
+from pylon.changes.model import Change, Kind, RowData
+from pylon.clock import iso_seconds
+from pylon.codec import encode
+from pylon.errors import PylonError
+from pylon.identity import ANONYMOUS, Identity
+from pylon.sync.audience import Audiences, Group
+from pylon.sync.outlet import Event, Outlet
+from pylon.sync.pull import Puller
+from pylon.sync.visibility import told_live
+from pylon.wire.events import event_json
+
+log = logging.getLogger("pylon.sync")
+
+CLOSE_GOING_AWAY = 1001
+CLOSE_POLICY = 1008
+CLOSE_TRY_AGAIN = 1013
+
+SLICE_SECONDS = 0.003
+"""How long one slice of a fan-out holds the loop before requests get their turn."""
+
+SWEEP_SECONDS = 5.0
+"""How often readers are looked over for ones that stopped reading."""
+
+Encoded = dict[tuple[Kind, bool], bytes | None]
+
+
+class Reader:
+    """One open stream and where it is in the log."""
+
+    __slots__ = ("floor", "group", "identity", "joining", "outlet", "queued", "stalled_since")
+
+    def __init__(self, identity: Identity, outlet: Outlet) -> None:
+        self.identity = identity
+        self.outlet = outlet
+        self.group: Group | None = None
+        self.joining = True
+        self.floor = 0
+        """Events up to this position have been replayed and are not sent again."""
+        self.queued: list[Event] = []
+        self.stalled_since: float | None = None
+
+
+class Hub:
+    """Fans commits out to readers. All of it runs on the loop."""
+
+    def __init__(
+        self, audiences: Audiences, puller: Puller, private_fields: Mapping[str, frozenset[str]]
+    ) -> None:
+        self._audiences = audiences
+        self._puller = puller
+        self._private = private_fields
+        self._readers: dict[Outlet, Reader] = {}
+        self._joining: set[Reader] = set()
+        self._pending: list[Change] = []
+        self._flushing = False
+        self._flushed_seq = 0
+        self._free_at = 0.0
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.deliveries = 0
+        self.closes: dict[str, int] = {}
+
+    @property
+    def readers(self) -> int:
+        """Open streams."""
+        return len(self._readers)
+
+    @property
+    def groups(self) -> int:
+        """Distinct audiences among them."""
+        return len(self._audiences)
+
+    def start(self, seq: int) -> None:
+        """Begin at the position of the newest commit."""
+        self._flushed_seq = seq
+
+    # --- readers come and go -----------------------------------------------------------------
+
+    async def join(self, identity: Identity, outlet: Outlet, since: int | None) -> None:
+        """Open a stream: replay from `since` (None: from now), then live without a gap.
+
+        The outlet is closed with 1013 when it is too far behind to be replayed.
+        """
+        reader = self._readers[outlet] = Reader(identity, outlet)
+        if self._sweeper is None:
+            self._schedule_sweep()
+        if since is None:
+            self._go_live(reader)
+            return
+        self._joining.add(reader)
+        try:
+            reader.floor = await self._replay(reader, since)
+        except PylonError as error:
+            self._close(reader, CLOSE_TRY_AGAIN, "resync required", error.code.lower())
+            return
+        if self._readers.get(outlet) is reader:
+            self._finish_joining(reader)
+
+    def leave(self, outlet: Outlet) -> None:
+        """The stream has ended, whoever ended it."""
+        reader = self._readers.pop(outlet, None)
+        if reader is None:
+            return
+        self._joining.discard(reader)
+        if reader.group is not None:
+            self._audiences.leave(reader.group, outlet)
+
+    def close_session(self, session_id: bytes) -> None:
+        """End every stream of a session that was revoked or has expired."""
+        for reader in [r for r in self._readers.values() if r.identity.session_id == session_id]:
+            self._close(reader, CLOSE_POLICY, "session ended", "session")
+
+    def close_all(self) -> None:
+        """End every stream because the server stops; clients come back to the next one."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for reader in list(self._readers.values()):
+            self._close(reader, CLOSE_GOING_AWAY, "server stopping", "shutdown")
+
+    def _close(self, reader: Reader, code: int, reason: str, why: str) -> None:
+        self.closes[why] = self.closes.get(why, 0) + 1
+        self.leave(reader.outlet)
+        reader.outlet.close(code, reason)
+
+    async def _replay(self, reader: Reader, since: int) -> int:
+        """Send what the reader missed; the position it has then."""
+        replayed = 0
+        while True:
+            page = await self._puller.page(reader.identity, since)
+            if page.events:
+                reader.outlet.write(reader.outlet.encoding.join(page.events))
+                self.deliveries += len(page.events)
+            since = page.last_seq
+            replayed += len(page.events)
+            if not page.has_more:
+                return since
+            if replayed > limits.REPLAY_ROWS_MAX or self._is_full(reader):
+                raise PylonError(410, "TOO_FAR_BEHIND", "The reader is too far behind.")
+
+    def _finish_joining(self, reader: Reader) -> None:
+        """Send what was queued meanwhile; go live once the hub has passed the replay's end."""
+        queued = [event for event in reader.queued if event[0] > reader.floor]
+        reader.queued = []
+        if queued:
+            reader.outlet.write(reader.outlet.encoding.join(queued))
+            self.deliveries += len(queued)
+        reader.joining = False
+        if self._flushed_seq >= reader.floor:
+            self._go_live(reader)
+
+    def _go_live(self, reader: Reader) -> None:
+        self._joining.discard(reader)
+        reader.joining = False
+        reader.group = self._audiences.join(reader.identity, reader.outlet)
+
+    # --- changes go out ----------------------------------------------------------------------
+
+    def publish(self, changes: Sequence[object]) -> None:
+        """Take the changes of a commit, in `seq` order (a store's commit listener)."""
+        self._pending.extend(change for change in changes if isinstance(change, Change))
+        if self._pending and not self._flushing:
+            self._flushing = True
+            self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        """Fan out at most half of the time, so that requests always get the other half."""
+        loop = asyncio.get_running_loop()
+        wait = self._free_at - perf_counter()
+        if wait > 0.0005:
+            loop.call_later(wait, self._flush)
+        else:
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        started = perf_counter()
+        changes, self._pending = self._pending, []
+        writes = self._writes(changes) if self._readers else iter(())
+        self._flushed_seq = changes[-1].seq
+        for reader in [r for r in self._joining if not r.joining]:
+            if self._flushed_seq >= reader.floor:
+                self._go_live(reader)
+        self._send(writes, perf_counter() - started)
+
+    def _send(self, writes: Iterator[tuple[Outlet, bytes, int]], spent: float) -> None:
+        """Write in slices; `spent` is the loop time that this fan-out has taken so far."""
+        started = perf_counter()
+        stop_at = started + SLICE_SECONDS
+        for outlet, data, count in writes:
+            outlet.write(data)
+            self.deliveries += count
+            if perf_counter() > stop_at:
+                spent += perf_counter() - started
+                asyncio.get_running_loop().call_soon(self._send, writes, spent)
+                return
+        now = perf_counter()
+        self._free_at = now + spent + (now - started)
+        if self._pending:
+            self._schedule_flush()
+        else:
+            self._flushing = False
+
+    def _writes(self, changes: Sequence[Change]) -> Iterator[tuple[Outlet, bytes, int]]:
+        """Decide and encode now; the writes themselves are made as the iterator is drawn."""
+        shared: list[Event] = []
+        own: dict[Group, list[Event]] = {}
+        for change in changes:
+            self._route(change, shared, own)
+        plans: list[tuple[list[Outlet], list[Event]]] = []
+        alike: list[Outlet] = []
+        for group in self._audiences:
+            mine = own.get(group)
+            if group.identity.is_admin:
+                plans.append((list(group.outlets), mine or []))
+            elif mine is None:
+                alike.extend(group.outlets)
+            else:
+                plans.append((list(group.outlets), _merge(shared, mine)))
+        plans.append((alike, shared))
+        return self._draw([plan for plan in plans if plan[1]])
+
+    def _draw(
+        self, plans: Iterable[tuple[list[Outlet], list[Event]]]
+    ) -> Iterator[tuple[Outlet, bytes, int]]:
+        for outlets, events in plans:
+            made: dict[object, bytes] = {}
+            for outlet in outlets:
+                reader = self._readers.get(outlet)
+                if reader is None:
+                    continue
+                if outlet.backlog() > limits.OUTBOX_BYTES_MAX:
+                    self._close(reader, CLOSE_TRY_AGAIN, "reader too slow", "slow")
+                    continue
+                data = made.get(outlet.encoding)
+                if data is None:
+                    data = made[outlet.encoding] = outlet.encoding.join(events)
+                yield outlet, data, len(events)
+
+    def _route(self, change: Change, shared: list[Event], own: dict[Group, list[Event]]) -> None:
+        """Find out who is told what of one change."""
+        rule = self._audiences.rule(change.entity)
+        if rule is None:
+            return
+        encoded: Encoded = {}
+        for reader in self._joining:
+            kind = told_live(rule, reader.identity, change)
+            self._queue(reader, change, kind, encoded)
+        if not rule.audience.attributes:
+            # Everybody but administrators sees the same: decided once, one buffer for all.
+            kind = told_live(rule, ANONYMOUS, change)
+            payload = self._encoded(change, kind, False, encoded)
+            if payload is not None:
+                shared.append((change.seq, payload))
+        for group in self._audiences.concerned(rule, change):
+            kind = told_live(rule, group.identity, change)
+            payload = self._encoded(change, kind, group.identity.is_admin, encoded)
+            if payload is not None:
+                own.setdefault(group, []).append((change.seq, payload))
+
+    def _queue(
+        self, reader: Reader, change: Change, kind: Kind | None, encoded: Encoded
+    ) -> None:
+        """Keep or send an event for a reader that is not live yet."""
+        payload = self._encoded(change, kind, reader.identity.is_admin, encoded)
+        if payload is None or change.seq <= reader.floor:
+            return
+        if reader.joining:
+            reader.queued.append((change.seq, payload))
+        else:
+            reader.outlet.write(reader.outlet.encoding.join([(change.seq, payload)]))
+            self.deliveries += 1
+
+    def _encoded(
+        self, change: Change, kind: Kind | None, is_admin: bool, encoded: Encoded
+    ) -> bytes | None:
+        """The event as JSON, made once per kind and for those who may see private fields."""
+        if kind is None:
+            return None
+        hidden = frozenset() if is_admin else self._private[change.entity]
+        key = (kind, is_admin and bool(self._private[change.entity]))
+        if key not in encoded:
+            encoded[key] = _event(change, kind, hidden)
+        return encoded[key]
+
+    # --- readers that stopped reading --------------------------------------------------------
+
+    def _is_full(self, reader: Reader) -> bool:
+        return reader.outlet.backlog() > limits.OUTBOX_BYTES_MAX
+
+    def _schedule_sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        now = perf_counter()
+        for reader in list(self._readers.values()):
+            if reader.outlet.backlog() == 0:
+                reader.stalled_since = None
+            elif reader.stalled_since is None:
+                reader.stalled_since = now
+            elif now - reader.stalled_since > limits.OUTBOX_SECONDS_MAX:
+                self._close(reader, CLOSE_TRY_AGAIN, "reader too slow", "slow")
+            queued = sum(len(payload) for _, payload in reader.queued)
+            if queued > limits.JOINING_BYTES_MAX:
+                self._close(reader, CLOSE_TRY_AGAIN, "too much to replay", "slow")
+        self._sweeper = None
+        if self._readers:
+            self._schedule_sweep()
+
+
+def _event(change: Change, kind: Kind, hidden: frozenset[str]) -> bytes | None:
+    data: RowData | None = None
+    if kind == "insert":
+        data = change.after
+    elif kind == "update":
+        data = change.patch
+    if data is not None and hidden:
+        data = {name: value for name, value in data.items() if name not in hidden}
+        if not data:
+            return None
+    return event_json(
+        seq=change.seq,
+        entity=change.entity,
+        row_id=change.row_id,
+        kind=kind,
+        data=None if data is None else encode(data),
+        timestamp=iso_seconds(change.at),
+    )
+
+
+def _merge(shared: list[Event], own: list[Event]) -> list[Event]:
+    """Both lists in order of position."""
+    return sorted([*shared, *own]) if shared else own

@@ -1,0 +1,67 @@
+"""What the hub writes to: one open stream of one reader, whatever carries it.
+
+`api/live.py` makes an outlet of a WebSocket with raw frames, of one without, or of a stream of
+server-sent events. The hub asks each only for the encoding it takes, so that bytes are made once
+for all readers of a kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pylon.http.frames import text_frame
+from pylon.wire.events import sse_event
+
+Event = tuple[int, bytes]
+"""Position and JSON of one event."""
+
+
+class Outlet(Protocol):
+    """One stream. None of these calls ever waits."""
+
+    encoding: Encoding
+
+    def write(self, data: bytes) -> None:
+        """Send what `encoding.join` made; silently nothing once closed."""
+        ...
+
+    def backlog(self) -> int:
+        """Bytes that the reader has not taken yet."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """End the stream; WebSocket close codes (RFC 6455 section 7.4)."""
+        ...
+
+
+class Encoding(Protocol):
+    """How events become the bytes of one write."""
+
+    def join(self, events: Sequence[Event]) -> bytes: ...
+
+
+class FrameEncoding:
+    """WebSocket text frames, one an event, back to back."""
+
+    def join(self, events: Sequence[Event]) -> bytes:
+        return b"".join([text_frame(payload) for _, payload in events])
+
+
+class SseEncoding:
+    """Server-sent events."""
+
+    def join(self, events: Sequence[Event]) -> bytes:
+        return b"".join([sse_event(payload, seq) for seq, payload in events])
+
+
+class LineEncoding:
+    """One event a line, for carriers that frame each message themselves."""
+
+    def join(self, events: Sequence[Event]) -> bytes:
+        return b"\n".join([payload for _, payload in events])
+
+
+FRAMES = FrameEncoding()
+SERVER_SENT_EVENTS = SseEncoding()
+LINES = LineEncoding()

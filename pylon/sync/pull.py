@@ -1,0 +1,183 @@
+"""Pulling the change log from a cursor: pages of what a reader must hear (spec 03 section 3.1).
+
+One statement scans the log from the cursor and joins each change to its row as it is now, as far
+as the reader may see it; the rows come out of the database as JSON. `since=0` is the full state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pylon import limits
+from pylon.changes.log import ChangeLog, read_audiences
+from pylon.clock import iso_seconds
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.policy.engine import PolicyEngine
+from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.store.base import Row, Store
+from pylon.store.naming import quote
+from pylon.sync.visibility import told_later
+from pylon.wire.events import event_json
+
+SCAN_ROWS_FIRST = 100
+"""Changes in the first scan of a page; later scans follow the size of the rows seen so far."""
+
+CONCAT_TERMS_MAX = 50
+"""Terms joined in one parenthesis, far below SQLite's bound on the depth of an expression."""
+
+STORED_SEQ = "SELECT value FROM _pylon_meta WHERE key = 'seq'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullPage:
+    """Events as JSON with their positions, and where to go on."""
+
+    events: list[tuple[int, bytes]]
+    last_seq: int
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    sql: str
+    params: tuple[object, ...]
+
+
+class Puller:
+    """Answers pulls for every reader of an app."""
+
+    def __init__(
+        self, store: Store, log: ChangeLog, manifest: Manifest, policies: PolicyEngine
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._policies = policies
+        self._rows_as_json = {
+            admin: {spec.name: _row_json(spec, private=admin) for spec in manifest.entities}
+            for admin in (False, True)
+        }
+        self._statements: dict[tuple[object, ...], str] = {}
+
+    async def check_cursor(self, since: int) -> None:
+        """Refuse (410) a cursor that this log cannot continue from."""
+        if since > self._store.seq:
+            # A pull may have seen a commit that the loop has not been told of yet.
+            stored = int((await self._store.read(STORED_SEQ))[0][0])
+            if since > stored:
+                raise _resync(stored + 1)
+        if 0 < since < self._log.oldest_seq:
+            raise _resync(self._log.oldest_seq)
+
+    async def page(self, identity: Identity, since: int) -> PullPage:
+        """The next page after `since`; `last_seq` rises whenever `has_more` is true."""
+        await self.check_cursor(since)
+        scan = self._scan(identity)
+        events: list[tuple[int, bytes]] = []
+        cursor, scanned, size = since, 0, 0
+        count = SCAN_ROWS_FIRST
+        while True:
+            heavy = self._store.seq - cursor > SCAN_ROWS_FIRST * 2
+            found = await self._store.read(scan.sql, (*scan.params, cursor, count), heavy=heavy)
+            for row in found:
+                event = self._event(identity, since, row)
+                if event is not None:
+                    events.append((row[0], event))
+                    size += len(event)
+            if found:
+                cursor = found[-1][0]
+            scanned += len(found)
+            if len(found) < count:
+                return PullPage(events=events, last_seq=cursor, has_more=False)
+            if scanned >= limits.PULL_ROWS_MAX or size >= limits.PULL_BYTES_MAX:
+                return PullPage(events=events, last_seq=cursor, has_more=True)
+            count = _next_count(scanned, size)
+
+    def _event(self, identity: Identity, since: int, row: Row) -> bytes | None:
+        seq, entity, row_id, born, audiences, at, data = row
+        policies = self._policies.entity(entity)
+        kind = told_later(
+            policies.read,
+            identity,
+            since=since,
+            born=born,
+            audiences=read_audiences(audiences),
+            visible_now=data is not None,
+        )
+        if kind is None:
+            return None
+        return event_json(
+            seq=seq,
+            entity=entity,
+            row_id=row_id,
+            kind=kind,
+            data=None if kind == "delete" else data.encode(),
+            timestamp=iso_seconds(at),
+        )
+
+    def _scan(self, identity: Identity) -> _Scan:
+        """The statement for this reader; equal for all readers whose filters are alike."""
+        wheres = {
+            name: self._policies.entity(name).read.where(identity)
+            for name in self._rows_as_json[False]
+        }
+        shape = (identity.is_admin, *((where.never, where.sql) for where in wheres.values()))
+        sql = self._statements.get(shape)
+        if sql is None:
+            branches = "".join(
+                f" WHEN '{name}' THEN (SELECT {self._rows_as_json[identity.is_admin][name]}"
+                f" FROM {quote(name)} t WHERE t.id = c.row_id"
+                f"{'' if where.sql is None else f' AND {where.sql}'})"
+                for name, where in wheres.items()
+                if not where.never
+            )
+            data = f"CASE c.entity{branches} END" if branches else "NULL"
+            names = ", ".join(f"'{name}'" for name in wheres)
+            sql = self._statements[shape] = (
+                f"SELECT c.seq, c.entity, c.row_id, c.born, c.audiences, c.at, {data}"
+                # The plus keeps SQLite on the log's own order instead of the index by entity.
+                f" FROM _pylon_changes c WHERE +c.entity IN ({names})"
+                " AND c.seq > ? ORDER BY c.seq LIMIT ?"
+            )
+        params = tuple(
+            value for where in wheres.values() if not where.never for value in where.params
+        )
+        return _Scan(sql, params)
+
+
+def _next_count(scanned: int, size: int) -> int:
+    """How many changes to scan next so that the page ends near its bound of bytes."""
+    room = limits.PULL_ROWS_MAX - scanned
+    if size == 0:
+        return room
+    return max(1, min(room, (limits.PULL_BYTES_MAX - size) * scanned // size))
+
+
+def _resync(oldest_seq: int) -> PylonError:
+    return PylonError(
+        410,
+        "RESYNC_REQUIRED",
+        "This cursor cannot be continued.",
+        "Start again from since=0.",
+        oldest_seq=oldest_seq,
+    )
+
+
+def _row_json(spec: EntitySpec, *, private: bool) -> str:
+    """A SQL expression that gives a row as a JSON text, without private fields unless asked."""
+    terms = ["'{\"id\":' || json_quote(t.id)"]
+    for field in spec.fields:
+        if private or not field.is_private:
+            terms.append(f"',\"{field.name}\":' || {_value_json(field)}")
+    groups = [
+        "(" + " || ".join(terms[start : start + CONCAT_TERMS_MAX]) + ")"
+        for start in range(0, len(terms), CONCAT_TERMS_MAX)
+    ]
+    return " || ".join([*groups, "'}'"])
+
+
+def _value_json(field: FieldSpec) -> str:
+    column = f"t.{quote(field.name)}"
+    if field.kind == "bool":
+        return f"CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE 'null' END"
+    return f"json_quote({column})"

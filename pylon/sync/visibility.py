@@ -1,0 +1,51 @@
+"""What one reader is told of a change: the only place where this is decided.
+
+A change takes a row from `before` to `after`. Who could not see the row and now can gets an insert
+with the whole row; who could and still can, an update with the patch; who no longer can, a delete;
+who never could, nothing (design 4.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pylon.changes.log import Audiences
+from pylon.changes.model import Change, Kind
+from pylon.identity import Identity
+from pylon.policy.engine import Rule
+
+
+def told_live(rule: Rule, identity: Identity, change: Change) -> Kind | None:
+    """The kind of event that this reader gets for a live change; None for no event."""
+    seen_before = change.before is not None and rule.allows(identity, change.before)
+    seen_after = change.after is not None and rule.allows(identity, change.after)
+    if seen_after:
+        return "update" if seen_before else "insert"
+    return "delete" if seen_before else None
+
+
+def told_later(
+    rule: Rule,
+    identity: Identity,
+    *,
+    since: int,
+    born: int,
+    audiences: Audiences,
+    visible_now: bool,
+) -> Kind | None:
+    """The same for a pull from the cursor `since`.
+
+    `born` is the position of the row's insert, `audiences` its earlier watched values. A row that
+    was visible at any time after `since` and is not now must be forgotten.
+    """
+    ended_since = [values for until, values in audiences if until > since]
+    if visible_now:
+        if born > since:
+            return "insert"
+        hidden_then = any(not _allows(rule, identity, values) for values in ended_since)
+        return "insert" if hidden_then else "update"
+    return "delete" if any(_allows(rule, identity, values) for values in ended_since) else None
+
+
+def _allows(rule: Rule, identity: Identity, values: Mapping[str, object]) -> bool:
+    return rule.allows(identity, values)

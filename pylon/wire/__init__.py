@@ -1,0 +1,1 @@
+"""Messages as they are on the wire: shapes and encodings, no decisions."""

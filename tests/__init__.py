@@ -1,0 +1,1 @@
+"""Tests of the server; each folder mirrors one of `pylon/`."""

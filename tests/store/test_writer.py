@@ -1,0 +1,205 @@
+"""The writer and the readers, on a real database file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from pylon import limits
+from pylon.errors import ConfigError, PylonError
+from pylon.store.base import Tx
+from pylon.store.failures import ConstraintFailed
+from pylon.store.sqlite import SqliteStore, open_store
+
+TABLE = "CREATE TABLE IF NOT EXISTS t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
+SLOW = (
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?) SELECT max(x) FROM c"
+)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = open_store(tmp_path / "app.db", ddl=[TABLE])
+    yield opened
+    await opened.close()
+
+
+def put(row_id: str, *, publish: bool = True) -> object:
+    async def unit(tx: Tx) -> int:
+        seq = tx.next_seq
+        await tx.execute("INSERT INTO t VALUES (?, ?)", (row_id, seq))
+        if publish:
+            tx.publish(row_id)
+        return seq
+
+    return unit
+
+
+async def ids(store: SqliteStore) -> list[str]:
+    return [row[0] for row in await store.read("SELECT id FROM t ORDER BY n, id")]
+
+
+async def test_units_of_one_turn_share_a_commit_and_are_numbered_in_order(
+    store: SqliteStore,
+) -> None:
+    heard: list[object] = []
+    store.on_commit(heard.extend)
+    seqs = await asyncio.gather(*(store.write(put(f"r{i}")) for i in range(20)))  # type: ignore[arg-type]
+    assert seqs == list(range(1, 21))
+    assert heard == [f"r{i}" for i in range(20)]
+    assert store.writer.batches == 1
+    assert store.seq == 20
+
+
+async def test_a_failed_unit_is_undone_alone_and_leaves_no_gap(store: SqliteStore) -> None:
+    async def broken(tx: Tx) -> None:
+        await tx.execute("INSERT INTO t VALUES ('broken', 0)")
+        tx.publish("broken")
+        raise ValueError("of the caller's own making")
+
+    results = await asyncio.gather(
+        store.write(put("a")),  # type: ignore[arg-type]
+        store.write(broken),
+        store.write(put("b")),  # type: ignore[arg-type]
+        return_exceptions=True,
+    )
+    assert results[0] == 1
+    assert isinstance(results[1], ValueError)
+    assert results[2] == 2
+    assert await ids(store) == ["a", "b"]
+
+
+async def test_a_constraint_is_reported_with_its_column(store: SqliteStore) -> None:
+    await store.write(put("a"))  # type: ignore[arg-type]
+    with pytest.raises(ConstraintFailed) as failure:
+        await store.write(put("a"))  # type: ignore[arg-type]
+    assert (failure.value.kind, failure.value.columns) == ("UNIQUE", ("t.id",))
+
+
+async def test_a_unit_may_await_nothing_but_its_transaction(store: SqliteStore) -> None:
+    async def waits(tx: Tx) -> None:
+        await tx.execute("INSERT INTO t VALUES ('waits', 0)")
+        await asyncio.sleep(0)
+
+    with pytest.raises(PylonError) as failure:
+        await store.write(waits)
+    assert failure.value.code == "MUTATION_AWAITED_IO"
+    assert await ids(store) == []
+
+
+async def test_a_cancelled_caller_does_not_stop_the_batch(store: SqliteStore) -> None:
+    first = asyncio.ensure_future(store.write(put("gone")))  # type: ignore[arg-type]
+    second = asyncio.ensure_future(store.write(put("kept")))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second > 0
+    assert "kept" in await ids(store)
+
+
+async def test_positions_go_on_after_a_restart(tmp_path: Path) -> None:
+    for expected in (1, 2, 3):
+        store = open_store(tmp_path / "app.db", ddl=[TABLE])
+        assert await store.write(put(f"r{expected}")) == expected  # type: ignore[arg-type]
+        await store.close()
+
+
+async def test_a_full_disk_refuses_writes_and_loses_nothing(store: SqliteStore) -> None:
+    await store.write(put("before"))  # type: ignore[arg-type]
+    pages = (await store.read("PRAGMA page_count"))[0][0]
+
+    async def limit(tx: Tx) -> None:
+        await tx.fetch(f"PRAGMA max_page_count = {pages + 2}")
+
+    async def big(tx: Tx) -> None:
+        for number in range(64):
+            await tx.execute("INSERT INTO t VALUES (?, 0)", (f"{number:04}" * 1000,))
+
+    await store.write(limit)
+    results = await asyncio.gather(
+        store.write(put("beside")),  # type: ignore[arg-type]
+        store.write(big),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], PylonError)
+    assert results[1].code == "STORAGE_FULL"
+    kept = await ids(store)
+    assert ("beside" in kept) == (not isinstance(results[0], BaseException))
+    assert "before" in kept
+
+
+async def test_a_long_read_moves_to_a_thread_and_the_loop_goes_on(store: SqliteStore) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticker = asyncio.create_task(tick())
+    assert await store.read(SLOW, (500_000,)) == [(500_000,)]
+    ticker.cancel()
+    assert ticks > 10
+
+
+async def test_a_read_that_never_ends_is_abandoned(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "READ_SECONDS_MAX", 0.05)
+    with pytest.raises(PylonError) as failure:
+        await store.read(SLOW, (10**12,))
+    assert failure.value.code == "QUERY_TIMEOUT"
+    assert await store.read("SELECT 1") == [(1,)]
+
+
+async def test_queues_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WRITES_WAITING_MAX", 5)
+    results = await asyncio.gather(
+        *(store.write(put(f"r{i}")) for i in range(8)),  # type: ignore[arg-type]
+        return_exceptions=True,
+    )
+    refused = [r for r in results if isinstance(r, PylonError)]
+    assert [r.code for r in refused] == ["OVERLOADED"] * 3
+    assert len(await ids(store)) == 5
+
+
+async def test_nothing_is_written_after_close(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "app.db", ddl=[TABLE])
+    queued = asyncio.ensure_future(store.write(put("last")))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    await store.close()
+    assert await queued == 1
+    with pytest.raises(PylonError):
+        await store.write(put("late"))  # type: ignore[arg-type]
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"this is not a database" * 100)
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [_garbage, _folder])
+def test_a_file_that_is_no_database_is_one_clear_line(
+    tmp_path: Path, spoil: object
+) -> None:
+    path = tmp_path / "app.db"
+    spoil(path)  # type: ignore[operator]
+    with pytest.raises(ConfigError) as failure:
+        open_store(path)
+    assert str(path) in failure.value.message
+    assert "\n" not in failure.value.message
+
+
+async def test_a_volatile_store_leaves_nothing_behind() -> None:
+    store = open_store(None, ddl=[TABLE])
+    await store.write(put("a"))  # type: ignore[arg-type]
+    assert await ids(store) == ["a"]
+    folder: Sequence[Path] = [store.path.parent]
+    await store.close()
+    assert not folder[0].exists()
