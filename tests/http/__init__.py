@@ -1,0 +1,1 @@
+"""Tests of `pylon.http`, over real sockets where behaviour is what counts."""

@@ -1,0 +1,70 @@
+"""Who may change state, as a table over a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from pylon.config import Config
+from tests.http.kernel import DEV, served
+
+APP = "https://app.example"
+REJECTED, NO_ORIGIN = "CSRF_REJECTED", "CSRF_NO_ORIGIN"
+
+CASES: list[tuple[dict[str, str], str | None]] = [
+    ({}, None),
+    ({"origin": APP}, None),
+    ({"origin": "HTTPS://APP.example"}, None),
+    ({"referer": f"{APP}/page?q=1"}, None),
+    ({"origin": "https://evil.example"}, REJECTED),
+    ({"origin": "http://app.example"}, REJECTED),
+    ({"origin": f"{APP}.evil.example"}, REJECTED),
+    ({"referer": "https://evil.example/https://app.example"}, REJECTED),
+    ({"referer": "https://app.example@evil.example/"}, NO_ORIGIN),
+    ({"origin": "null"}, NO_ORIGIN),
+    ({"origin": "nonsense"}, NO_ORIGIN),
+    ({"origin": "https://evil.example", "referer": APP}, REJECTED),
+    ({"origin": "https://evil.example", "authorization": "Bearer x"}, None),
+    ({"origin": "https://evil.example", "authorization": "Basic x"}, REJECTED),
+    ({"sec-fetch-site": "cross-site"}, REJECTED),
+    ({"sec-fetch-site": "same-origin"}, None),
+    ({"origin": APP, "sec-fetch-site": "cross-site"}, None),
+    ({"host": "my.example", "origin": "https://my.example"}, None),
+    ({"host": "my.example:443", "origin": "https://my.example"}, None),
+    ({"host": "my.example:4321", "origin": "http://my.example:4321"}, None),
+    ({"host": "my.example:4321", "origin": "http://my.example"}, REJECTED),
+]
+
+
+@pytest.fixture(scope="module")
+def production() -> Iterator[httpx.Client]:
+    with (
+        served(Config(cors_origins=(APP,), csrf_origins=(APP,))) as kernel,
+        httpx.Client(base_url=kernel.url, trust_env=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize(("headers", "code"), CASES)
+def test_table(production: httpx.Client, headers: dict[str, str], code: str | None) -> None:
+    response = production.post("/api/who", headers=headers)
+    if code is None:
+        assert response.status_code == 200, response.text
+    else:
+        assert response.status_code == 403
+        assert response.json()["error"]["code"] == code
+    assert production.get("/api/who", headers=headers).status_code == 200
+    assert production.options("/api/who", headers=headers).status_code == 204
+
+
+def test_webhooks_are_exempt(production: httpx.Client) -> None:
+    response = production.post("/api/webhooks/pay", headers={"origin": "https://evil.example"})
+    assert response.json() == ["pay"]
+
+
+def test_dev_lets_everyone_pass(serve: Callable[[Config], httpx.Client]) -> None:
+    client = serve(DEV)
+    for headers, _ in CASES:
+        assert client.post("/api/who", headers=headers).status_code == 200
