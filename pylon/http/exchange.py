@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -92,6 +93,24 @@ def plain_response(
     if close:
         lines.append(b"\r\nconnection: close")
     return b"".join((*lines, b"\r\n\r\n", body))
+
+
+def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A checked response head as it goes on the wire; for answers that are not exchanges."""
+    head = [_STATUS_LINES.get(status) or _status_line(status)]
+    for name, value in headers:
+        _, prefix = _names.get(name) or _learn(name)
+        head += (prefix, value)
+    return _checked(head, len(head) // 2) + b"\r\n\r\n"
+
+
+def _checked(head: list[bytes], header_count: int) -> bytes:
+    """Join a head, and see in one look that no value smuggles in a line of its own."""
+    block = b"".join(head)
+    breaks = block.count(b"\n"), block.count(b"\r")
+    if breaks != (header_count, header_count) or b"\0" in block:
+        raise RuntimeError("a response header value holds a line break")
+    return block
 
 
 def error_response(status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> bytes:
@@ -281,17 +300,12 @@ class Exchange:
                     self.is_event_stream = True
             head.append(prefix)
             head.append(value)
-        # One look over the block instead of a regular expression per value: every header brings
-        # exactly one line break, so any more would be a value that smuggles one in.
-        lines = len(head) // 2
+        header_count = len(head) // 2
         if not has_date:
             head.append(_date.at(self._line.now()))
-            lines += 1
-        block = b"".join(head)
-        if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
-            raise RuntimeError("a response header value holds a line break")
+            header_count += 1
         self._status = status
-        self._head = [block]
+        self._head = [_checked(head, header_count)]
 
     def _send_first(self, body: bytes, more_body: bool) -> None:
         """Decide the framing, now that the first piece is known, and write it with the head."""
