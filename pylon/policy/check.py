@@ -1,0 +1,75 @@
+"""What is wrong with a policy, for people: `schema check`, `dev`, `start` and editors.
+
+The engine does not depend on these being called: a policy with a problem denies everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pylon.policy.lower import PolicyProblem, lower
+from pylon.policy.nodes import Expr
+from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
+from pylon.policy.syntax import PolicySyntaxError, parse
+from pylon.schema.model import EntitySpec, Manifest, PolicySpec
+
+__all__ = ["PolicyProblem", "check", "check_manifest"]
+
+
+def check(expr: Expr, *, entity: EntitySpec | None, slot: Slot) -> list[PolicyProblem]:
+    """The problems of one expression; `entity` is None in the slot `action`."""
+    return lower(expr, entity=entity, slot=slot)[1]
+
+
+def check_manifest(manifest: Manifest) -> list[PolicyProblem]:
+    """Every problem of every policy, in manifest order, each mistake once.
+
+    Targets that do not exist are the manifest validation's business and passed over here.
+    """
+    return [
+        problem
+        for policy in manifest.policies
+        for problem in _problems_of(policy, manifest.entities_by_name)
+    ]
+
+
+def _problems_of(policy: PolicySpec, entities: dict[str, EntitySpec]) -> list[PolicyProblem]:
+    found: dict[tuple[str, str, int], PolicyProblem] = {}
+    for slot, key, text in _uses(policy):
+        entity = None if slot == "action" else entities.get(policy.entity or "")
+        for problem in _problems_of_text(text, entity, slot):
+            if slot != "action" and entity is None and problem.code != "POLICY_SYNTAX":
+                continue
+            located = replace(problem, policy=policy.name, slot=slot, key=key)
+            found.setdefault((key, problem.code, problem.offset), located)
+    return list(found.values())
+
+
+def _uses(policy: PolicySpec) -> Iterator[tuple[Slot, str, str]]:
+    used: set[str] = set()
+    slots: list[Slot] = list(ENTITY_SLOTS) if policy.entity is not None else []
+    if policy.action is not None:
+        slots.append("action")
+    for slot in slots:
+        chosen = expression(policy, slot)
+        if chosen is not None:
+            used.add(chosen[0])
+            yield slot, *chosen
+    for key, text in policy.expressions().items():
+        if key not in used:
+            # Overridden in every slot, but a mistake in it is still a mistake. An update rule
+            # may name the most, so nothing right is reported.
+            yield "update", key, text
+
+
+def _problems_of_text(text: str, entity: EntitySpec | None, slot: Slot) -> list[PolicyProblem]:
+    try:
+        expr = parse(text)
+    except PolicySyntaxError as error:
+        return [
+            PolicyProblem(
+                code="POLICY_SYNTAX", message=error.message, hint=error.hint, offset=error.offset
+            )
+        ]
+    return check(expr, entity=entity, slot=slot)

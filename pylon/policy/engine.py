@@ -1,0 +1,263 @@
+"""The policies of an app, compiled: which caller may do what with which row.
+
+`PolicyEngine` is made once per manifest. Its rules answer three questions: does this row pass
+(`allows`), which rows pass (`where`, for SQL), who can pass at all (`audience`). Administrators
+pass every rule, here and not in the expressions. Called by `data/`, `sync/` and `api/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any as AnyValue
+from typing import Final
+
+from pylon.identity import Identity
+from pylon.limits import POLICY_SHAPES_CACHED_MAX
+from pylon.policy.audience import Audience, CallerShape, bound_source
+from pylon.policy.check import check_manifest
+from pylon.policy.formula import FALSE, TRUE, Column, Const, Formula, all_of, atoms
+from pylon.policy.lower import PolicyProblem, lower
+from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple
+from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
+from pylon.policy.sql import SQLITE, Dialect, render
+from pylon.policy.syntax import PolicySyntaxError, parse
+from pylon.schema.model import EntitySpec, Manifest, PolicySpec
+
+NO_RULE: Final = "(no rule)"
+"""What `denied_by` names where nothing but the want of a rule closes the door."""
+
+_NO_ROW: Final[Mapping[str, object]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The rows of one entity that a caller may touch, as SQL over the table aliased `t`.
+
+    `sql` None: every row. `never`: no row at all, whatever it holds (answer 403); `sql` is then
+    a false condition, so that forgetting to look at `never` shows nothing.
+    The text is meant for WHERE and under AND and OR, not under NOT.
+    """
+
+    sql: str | None
+    params: tuple[object, ...] = ()
+    never: bool = False
+
+
+EVERY_ROW: Final = Where(None)
+
+
+class Rule:
+    """All policies of one entity for one operation; every one of them must hold.
+
+    Without any, `open_by_default` decides.
+    """
+
+    def __init__(
+        self,
+        policies: tuple[tuple[str, Formula], ...],
+        *,
+        open_by_default: bool,
+        dialect: Dialect = SQLITE,
+    ) -> None:
+        self._policies = policies
+        self._dialect = dialect
+        self._formula = (
+            all_of([formula for _, formula in policies]) if policies else Const(open_by_default)
+        )
+        self._compiled: dict[tuple[AnyValue, ...], Callable[[Identity], Where]] = {}
+
+    def allows(
+        self,
+        identity: Identity,
+        data: Mapping[str, object] | None,
+        existing: Mapping[str, object] | None = None,
+    ) -> bool:
+        """Whether `identity` passes for the row `data`; without a row every field is null.
+
+        `existing` is the stored row of an update, whose rule must pass twice: for the stored row
+        (`allows(who, stored, stored)`) and for the result (`allows(who, merged, stored)`).
+        Values are those of the schema: a bool field holds a bool.
+        """
+        return identity.is_admin or self._predicate(identity, data or _NO_ROW, existing or _NO_ROW)
+
+    def denied_by(
+        self,
+        identity: Identity,
+        data: Mapping[str, object] | None,
+        existing: Mapping[str, object] | None = None,
+    ) -> str | None:
+        """The name of the first policy that says no, for logs and tools; None when none does."""
+        if self.allows(identity, data, existing):
+            return None
+        for name, predicate in self._predicates:
+            if not predicate(identity, data or _NO_ROW, existing or _NO_ROW):
+                return name
+        return NO_RULE
+
+    def where(self, identity: Identity) -> Where:
+        """The rows for which `allows(identity, row, row)`, as SQL.
+
+        The text depends on the caller's shape only (which conditions on the caller alone hold),
+        so a rule has few texts and their statements stay prepared.
+        """
+        if identity.is_admin:
+            return EVERY_ROW
+        shape = self._shape.of(identity)
+        bind = self._compiled.get(shape)
+        if bind is None:
+            bind = self._bind_for(shape)
+        return bind(identity)
+
+    @cached_property
+    def audience(self) -> Audience:
+        """Who can pass."""
+        return Audience(self._formula, self._shape)
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The fields of the row that decide."""
+        return frozenset(
+            term.name
+            for atom in atoms(self._formula)
+            for term in atom.terms
+            if isinstance(term, Column)
+        )
+
+    @property
+    def constant(self) -> bool | None:
+        """True: everybody passes for every row. False: only administrators. None: it depends."""
+        return self._formula.value if isinstance(self._formula, Const) else None
+
+    @cached_property
+    def _predicate(self) -> Predicate:
+        return compile_predicate(self._formula)
+
+    @cached_property
+    def _predicates(self) -> tuple[tuple[str, Predicate], ...]:
+        return tuple((name, compile_predicate(formula)) for name, formula in self._policies)
+
+    @cached_property
+    def _shape(self) -> CallerShape:
+        return CallerShape(self._formula)
+
+    def _bind_for(self, shape: tuple[AnyValue, ...]) -> Callable[[Identity], Where]:
+        bind = self._compile(shape)
+        if len(self._compiled) >= POLICY_SHAPES_CACHED_MAX:
+            self._compiled.clear()
+        self._compiled[shape] = bind
+        return bind
+
+    def _compile(self, shape: tuple[AnyValue, ...]) -> Callable[[Identity], Where]:
+        rest = self._shape.settle(self._formula, shape)
+        if rest == TRUE:
+            return lambda identity: EVERY_ROW
+        role_count = self._shape.role_count(shape)
+        fragment = render(rest, dialect=self._dialect, role_count=role_count)
+        if rest == FALSE:
+            nothing = Where(fragment.sql, never=True)
+            return lambda identity: nothing
+        values = compile_tuple([bound_source(term) for term in fragment.terms])
+        sql = fragment.sql
+        return lambda identity: Where(sql, values(identity))
+
+
+class ActionRule:
+    """All policies of one action; every one of them must hold."""
+
+    def __init__(self, policies: tuple[tuple[str, Formula], ...], *, open_by_default: bool) -> None:
+        self._rule = Rule(policies, open_by_default=open_by_default)
+
+    def allows(self, identity: Identity, input: Mapping[str, object] | None) -> bool:  # noqa: A002
+        """Whether `identity` may call the action with this input."""
+        return self._rule.allows(identity, input)
+
+    def denied_by(self, identity: Identity, input: Mapping[str, object] | None) -> str | None:  # noqa: A002
+        """The name of the first policy that says no, or None."""
+        return self._rule.denied_by(identity, input)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityPolicies:
+    """The four rules of an entity."""
+
+    read: Rule
+    insert: Rule
+    update: Rule
+    delete: Rule
+
+
+class PolicyEngine:
+    """Every rule of a manifest.
+
+    `open_by_default` (dev) leaves open what no policy mentions; in production it is closed to all
+    but administrators. `undeclared` lists these places as (entity or action, slot), for a warning.
+    `problems` are the mistakes found; a policy with one denies everybody but administrators.
+    """
+
+    def __init__(
+        self, manifest: Manifest, *, open_by_default: bool, dialect: Dialect = SQLITE
+    ) -> None:
+        self._manifest = manifest
+        self._open_by_default = open_by_default
+        self._dialect = dialect
+        self.problems: tuple[PolicyProblem, ...] = tuple(check_manifest(manifest))
+        undeclared: list[tuple[str, Slot]] = []
+        self._entities = {
+            entity.name: self._entity_policies(entity, undeclared) for entity in manifest.entities
+        }
+        self._actions = {
+            action.name: self._action_rule(action.name, undeclared) for action in manifest.actions
+        }
+        self.undeclared: tuple[tuple[str, Slot], ...] = tuple(undeclared)
+
+    def entity(self, name: str) -> EntityPolicies:
+        """The rules of an entity. Raises `KeyError` for a name that the manifest lacks."""
+        return self._entities[name]
+
+    def action(self, name: str) -> ActionRule:
+        """The rule of a declared action. Raises `KeyError` for a name that the manifest lacks."""
+        return self._actions[name]
+
+    def _entity_policies(
+        self, entity: EntitySpec, undeclared: list[tuple[str, Slot]]
+    ) -> EntityPolicies:
+        policies = [policy for policy in self._manifest.policies if policy.entity == entity.name]
+        rules: dict[str, Rule] = {}
+        for slot in ENTITY_SLOTS:
+            formulas: list[tuple[str, Formula]] = []
+            for policy in policies:
+                chosen = expression(policy, slot)
+                if chosen is not None:
+                    formulas.append((policy.name, _formula_of(chosen[1], entity, slot)))
+            if not formulas:
+                undeclared.append((entity.name, slot))
+            rules[slot] = Rule(
+                tuple(formulas), open_by_default=self._open_by_default, dialect=self._dialect
+            )
+        return EntityPolicies(**rules)
+
+    def _action_rule(self, name: str, undeclared: list[tuple[str, Slot]]) -> ActionRule:
+        policies = [policy for policy in self._manifest.policies if policy.action == name]
+        if not policies:
+            undeclared.append((name, "action"))
+        return ActionRule(
+            tuple((policy.name, _action_formula(policy)) for policy in policies),
+            open_by_default=self._open_by_default,
+        )
+
+
+def _action_formula(policy: PolicySpec) -> Formula:
+    """An action's policy without `allow` denies (spec 05 section 5.5)."""
+    chosen = expression(policy, "action")
+    return FALSE if chosen is None else _formula_of(chosen[1], None, "action")
+
+
+def _formula_of(text: str, entity: EntitySpec | None, slot: Slot) -> Formula:
+    """The formula of a text, or "never" where anything is wrong with it."""
+    try:
+        formula, problems = lower(parse(text), entity=entity, slot=slot)
+    except PolicySyntaxError:
+        return FALSE
+    return FALSE if problems else formula

@@ -1,0 +1,186 @@
+"""A policy as a formula: names resolved, kinds known, negations pushed down to single conditions.
+
+Every condition is either true or not; there is no third value. Because only conditions are
+negated, a target may let NULL stand for "not true" in the conditions that are not negated
+(SQL does), and needs care only in the negated ones. Made by `lower`, read by `predicate`, `sql`
+and `audience`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal as OneOf
+
+Kind = OneOf["null", "bool", "number", "string", "roles", "any", "unknown"]
+"""`any` is an action's input, known only at run time; `unknown` a name that does not resolve."""
+
+Test = OneOf[
+    "equal", "differ", "<", "<=", ">", ">=", "null", "truthy", "bool", "has_role", "in_roles"
+]
+"""What an atom asks. `equal` and the order signs are false when a side is null; `differ` is true
+when both sides are there and unequal; `bool` asks whether an input is a boolean at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A literal. The kind keeps `1` and `true` apart, which Python holds equal."""
+
+    value: str | int | float | bool | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of the caller, by its canonical name, for example `userId`."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A field of the row; `stored` means the row before an update (`existing.`)."""
+
+    name: str
+    kind: Kind
+    stored: bool = False
+    is_float: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value inside an action's input, by the keys that lead to it."""
+
+    steps: tuple[str, ...]
+    kind: Kind = "any"
+
+
+Term = Constant | Attribute | Column | Input
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """Always true or never."""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One condition. `has_role` takes role names (any of them), `null` and the like one term."""
+
+    test: Test
+    terms: tuple[Term, ...]
+    negated: bool = False
+
+    @property
+    def is_of_caller(self) -> bool:
+        """Whether the caller alone decides it."""
+        return not any(isinstance(term, Column | Input) for term in self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Two or more, all true."""
+
+    operands: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """Two or more, at least one true."""
+
+    operands: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Both sides true or both not (`(a || b) == (c && d)`). Kept whole, to not double in size."""
+
+    left: Formula
+    right: Formula
+    negated: bool = False
+
+
+Formula = Const | Atom | All | Any | Same
+
+TRUE = Const(True)
+FALSE = Const(False)
+
+
+def all_of(operands: Iterable[Formula]) -> Formula:
+    """The conjunction, flattened, without constants and repetitions."""
+    return _joined(operands, All, FALSE)
+
+
+def any_of(operands: Iterable[Formula]) -> Formula:
+    """The disjunction, flattened, without constants and repetitions."""
+    return _joined(operands, Any, TRUE)
+
+
+def _joined(operands: Iterable[Formula], node: type[All] | type[Any], decisive: Const) -> Formula:
+    kept: dict[Formula, None] = {}
+    for operand in operands:
+        if operand == decisive:
+            return decisive
+        if isinstance(operand, node):
+            kept.update(dict.fromkeys(operand.operands))
+        elif not isinstance(operand, Const):
+            kept[operand] = None
+    if not kept:
+        return Const(not decisive.value)
+    return next(iter(kept)) if len(kept) == 1 else node(tuple(kept))
+
+
+def same(left: Formula, right: Formula) -> Formula:
+    """Whether both sides agree."""
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Const):
+            return other if one.value else negate(other)
+    return Same(left, right)
+
+
+def negate(formula: Formula) -> Formula:
+    """The opposite, with the negation at the conditions."""
+    match formula:
+        case Const():
+            return Const(not formula.value)
+        case All():
+            return any_of(negate(operand) for operand in formula.operands)
+        case Any():
+            return all_of(negate(operand) for operand in formula.operands)
+        case _:
+            return replace(formula, negated=not formula.negated)
+
+
+def specialise(formula: Formula, decide: Callable[[Atom], bool | None]) -> Formula:
+    """The formula with the conditions that `decide` settles (ignoring `negated`) made constant."""
+    match formula:
+        case Atom():
+            verdict = decide(formula)
+            return formula if verdict is None else Const(verdict != formula.negated)
+        case All():
+            return all_of(specialise(operand, decide) for operand in formula.operands)
+        case Any():
+            return any_of(specialise(operand, decide) for operand in formula.operands)
+        case Same():
+            agree = same(specialise(formula.left, decide), specialise(formula.right, decide))
+            return negate(agree) if formula.negated else agree
+        case Const():
+            return formula
+
+
+def atoms(formula: Formula) -> Iterator[Atom]:
+    """Every condition, from left to right."""
+    match formula:
+        case Atom():
+            yield formula
+        case All() | Any():
+            for operand in formula.operands:
+                yield from atoms(operand)
+        case Same():
+            yield from atoms(formula.left)
+            yield from atoms(formula.right)
+        case Const():
+            pass

@@ -1,0 +1,184 @@
+"""From a formula to a Python function: one function per rule, made of generated source.
+
+Only names and literals that went through `repr` get into the source. Generated code answers in
+about 0.2 microseconds, where a tree of closures takes several times as long.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any as AnyValue
+from typing import Final
+
+from pylon.identity import Identity
+from pylon.policy.formula import (
+    All,
+    Any,
+    Atom,
+    Attribute,
+    Column,
+    Const,
+    Constant,
+    Formula,
+    Input,
+    Same,
+    Term,
+)
+from pylon.policy.lower import number_of_text
+from pylon.policy.names import IDENTITY_FIELDS
+
+Row = Mapping[str, object]
+Predicate = Callable[[Identity, Row, Row], bool]
+"""(caller, row or action input, stored row) to the verdict."""
+
+
+def compile_predicate(formula: Formula) -> Predicate:
+    """The function that evaluates `formula`.
+
+    A value of a kind that the schema does not promise (a text in a number field) denies.
+    """
+    body = (
+        f"    try:\n        return {_source(formula)}\n    except TypeError:\n        return False"
+    )
+    decide: Predicate = _function(f"def decide(i, d, e):\n{body}\n", "decide")
+    return decide
+
+
+def compile_tuple(sources: Iterable[str]) -> Callable[[Identity], tuple[AnyValue, ...]]:
+    """A function from the caller to the tuple of these expressions over `i`."""
+    items = "".join(f"{source}, " for source in sources)
+    values: Callable[[Identity], tuple[AnyValue, ...]] = _function(
+        f"def values(i):\n    return ({items})\n", "values"
+    )
+    return values
+
+
+def source_of_atom(atom: Atom) -> str:
+    """Python source of one condition, a real bool."""
+    source = _source_of_test(atom)
+    return f"not ({source})" if atom.negated else f"({source})"
+
+
+def source_of_term(term: Term) -> str:
+    """Python source of a value."""
+    match term:
+        case Constant():
+            return repr(term.value)
+        case Attribute():
+            return f"i.{IDENTITY_FIELDS[term.name]}"
+        case Column():
+            return f"{'e' if term.stored else 'd'}.get({term.name!r})"
+        case Input():
+            return f"step(d, {term.steps!r})"
+
+
+def _function(source: str, name: str) -> AnyValue:
+    namespace = dict(_NAMESPACE)
+    exec(compile(source, "<policy>", "exec"), namespace)
+    return namespace[name]
+
+
+def _source(formula: Formula) -> str:
+    match formula:
+        case Const():
+            return repr(formula.value)
+        case Atom():
+            return source_of_atom(formula)
+        case All():
+            return "(" + " and ".join(_source(operand) for operand in formula.operands) + ")"
+        case Any():
+            return "(" + " or ".join(_source(operand) for operand in formula.operands) + ")"
+        case Same():
+            sign = "!=" if formula.negated else "=="
+            return f"({_source(formula.left)} {sign} {_source(formula.right)})"
+
+
+def _source_of_test(atom: Atom) -> str:
+    first = source_of_term(atom.terms[0])
+    match atom.test:
+        case "null":
+            return f"{first} is None"
+        case "truthy":
+            return f"not not {first}"
+        case "bool":
+            return f"isinstance({first}, bool)"
+        case "has_role" | "in_roles":
+            return f"{first} in i.roles"
+    left, right = atom.terms
+    if isinstance(left, Input) or isinstance(right, Input):
+        return _source_of_loose(atom.test, left, right)
+    second = source_of_term(right)
+    if atom.test == "equal":
+        if isinstance(right, Constant):
+            return f"{first} == {second}"
+        return f"(v := {first}) is not None and v == {second}"
+    sign = "!=" if atom.test == "differ" else atom.test
+    guard = f"(v := {first}) is not None"
+    if isinstance(right, Constant):
+        return f"{guard} and v {sign} {second}"
+    return f"{guard} and (w := {second}) is not None and v {sign} w"
+
+
+def _source_of_loose(test: str, left: Term, right: Term) -> str:
+    """A comparison with an action's input, whose kind is known only when it is here."""
+    first, second = source_of_term(left), source_of_term(right)
+    if test == "equal" and isinstance(right, Constant) and right.kind == "string":
+        number = number_of_text(str(right.value))
+        if number is not None:
+            return f"equal_text({first}, {second}, {number!r})"
+    if test in ("equal", "differ"):
+        return f"{test}({first}, {second})"
+    return f"ordered({first}, {second}, {_ORDERS[test]})"
+
+
+# --- What generated code calls, for inputs only ----------------------------------------------
+
+
+def _step(value: object, steps: tuple[str, ...]) -> object:
+    """Descend by keys; what is no scalar is null."""
+    for step in steps:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(step)
+    return value if isinstance(value, str | int | float) else None
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return "string" if isinstance(value, str) else "number"
+
+
+def _equal(left: object, right: object) -> bool:
+    return left is not None and _kind(left) == _kind(right) and left == right
+
+
+def _equal_text(value: object, text: str, number: float) -> bool:
+    return value is not None and value == (number if _kind(value) == "number" else text)
+
+
+def _differ(left: object, right: object) -> bool:
+    return left is not None and right is not None and not _equal(left, right)
+
+
+def _ordered(left: object, right: object, compare: Callable[[AnyValue, AnyValue], bool]) -> bool:
+    if left is None or right is None or _kind(left) != _kind(right):
+        return False
+    return _kind(left) != "bool" and compare(left, right)
+
+
+_ORDERS: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+_NAMESPACE: Final[dict[str, AnyValue]] = {
+    "__builtins__": {"TypeError": TypeError, "isinstance": isinstance, "bool": bool, "len": len}
+    | {"int": int, "sorted": sorted, "set": set, "tuple": tuple},
+    "step": _step,
+    "equal": _equal,
+    "equal_text": _equal_text,
+    "differ": _differ,
+    "ordered": _ordered,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
