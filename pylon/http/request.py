@@ -242,8 +242,9 @@ def _too_large(bytes_max: int) -> HttpError:
 def _path_below_root(path: str, raw: bytes | None, root: str) -> str:
     """The path as sent, without the prefix at which a parent app has mounted us."""
     text = raw.partition(b"?")[0].decode("latin-1") if raw is not None else quote(path)
+    root = root.rstrip("/")
     for prefix in (root, quote(root)):
-        if prefix and text.startswith(prefix):
+        if text == prefix or text.startswith(prefix + "/"):
             return text[len(prefix) :] or "/"
     return text
 
