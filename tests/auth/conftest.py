@@ -1,0 +1,28 @@
+"""A session store on a database in memory, with a clock that tests move."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.clock import ManualClock
+from pylon.store.sqlite import SqliteStore, open_store
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[SqliteStore]:
+    store = open_store(None, ddl=AUTH_DDL)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def sessions(store: SqliteStore, clock: ManualClock) -> Sessions:
+    return Sessions(store, clock)

@@ -1,0 +1,384 @@
+"""Sessions over a real database: what holds, what ends, what survives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pylon import limits
+from pylon.auth.model import Session
+from pylon.auth.sessions import AUTH_DDL, Sessions, successor_token
+from pylon.clock import ManualClock
+from pylon.errors import PylonError
+from pylon.ids import new_session_token, token_hash
+from pylon.store.base import CommitListener, Row, Store, Unit, Value
+from pylon.store.sqlite import SqliteStore, open_store
+
+
+async def test_a_new_session_is_found_at_once_and_from_the_table(
+    store: SqliteStore, sessions: Sessions, clock: ManualClock
+) -> None:
+    token, session = await sessions.create("u1", tenant_id="org9", device="Chrome on Linux")
+    assert session.expires_at == int(clock.now()) + limits.SESSION_SECONDS
+    cached = sessions.cached(token)
+    assert cached is not None
+    assert (cached.user_id, cached.tenant_id, cached.is_guest) == ("u1", "org9", False)
+    elsewhere = Sessions(store, clock)
+    assert elsewhere.cached(token) is None
+    assert await elsewhere.resolve(token) == cached
+    assert elsewhere.cached(token) == cached
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "pylon_", "pylon_" + "0" * 64, "Pylon_" + "0" * 64, "pylon_" + "\udcff" * 64],
+)
+async def test_an_unknown_token_is_nobody_and_is_not_remembered(
+    sessions: Sessions, token: str
+) -> None:
+    assert sessions.cached(token) is None
+    assert await sessions.resolve(token) is None
+    assert len(sessions._cache) == 0
+
+
+async def test_a_guest_is_told_apart_from_a_user(sessions: Sessions) -> None:
+    token, session = await sessions.create_guest()
+    assert session.user_id.startswith("guest_")
+    assert len(session.user_id) == len("guest_") + 32
+    identity = await sessions.resolve(token)
+    assert identity is not None
+    assert identity.is_guest
+    assert identity.user_id == session.user_id
+
+
+async def test_expiry_is_checked_on_each_use(
+    store: SqliteStore, sessions: Sessions, clock: ManualClock
+) -> None:
+    token, _ = await sessions.create("u1")
+    clock.advance(limits.SESSION_SECONDS - 1)
+    assert sessions.cached(token) is not None
+    clock.advance(1)
+    assert sessions.cached(token) is None
+    assert await sessions.resolve(token) is None
+    assert await Sessions(store, clock).resolve(token) is None
+    assert await sessions.list_for_user("u1") == []
+    assert await sessions.refresh(token) is None
+
+
+async def test_sessions_and_their_end_survive_a_restart(tmp_path: Path, clock: ManualClock) -> None:
+    path = tmp_path / "app.db"
+    store = open_store(path, ddl=AUTH_DDL)
+    sessions = Sessions(store, clock)
+    kept, _ = await sessions.create("u1", tenant_id="t1")
+    ended, _ = await sessions.create("u1")
+    assert await sessions.revoke(ended)
+    await store.close()
+
+    store = open_store(path, ddl=AUTH_DDL)
+    sessions = Sessions(store, clock)
+    identity = await sessions.resolve(kept)
+    assert identity is not None
+    assert (identity.user_id, identity.tenant_id) == ("u1", "t1")
+    assert await sessions.resolve(ended) is None
+    await store.close()
+
+
+def every_byte(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+async def test_no_token_is_in_the_files(tmp_path: Path, clock: ManualClock) -> None:
+    store = open_store(tmp_path / "app.db", ddl=AUTH_DDL)
+    sessions = Sessions(store, clock)
+    first, _ = await sessions.create("u1")
+    refreshed = await sessions.refresh(first)
+    assert refreshed is not None
+    tokens = [first, refreshed[0], (await sessions.create_guest())[0]]
+    live = every_byte(tmp_path)
+    await store.close()
+    closed = every_byte(tmp_path)
+    for token in tokens:
+        secret = token.removeprefix("pylon_")
+        for content in (live, closed):
+            assert secret.encode() not in content
+            assert secret[2:].encode() not in content
+            assert bytes.fromhex(secret) not in content
+    assert token_hash(first) in closed
+
+
+async def test_revoke_ends_one_session_only(sessions: Sessions) -> None:
+    ended: list[bytes] = []
+    sessions.on_end(ended.append)
+    token, session = await sessions.create("u1")
+    other, _ = await sessions.create("u1")
+    assert await sessions.revoke(token)
+    assert ended == [session.session_id]
+    assert sessions.cached(token) is None
+    assert await sessions.resolve(token) is None
+    assert await sessions.resolve(other) is not None
+    assert not await sessions.revoke(token)
+    assert ended == [session.session_id]
+
+
+async def test_revoke_all_counts_live_sessions(sessions: Sessions, clock: ManualClock) -> None:
+    ended: set[bytes] = set()
+    sessions.on_end(ended.add)
+    await sessions.create("u1")
+    clock.advance(limits.SESSION_SECONDS)
+    tokens = [(await sessions.create("u1"))[0] for _ in range(3)]
+    stranger, _ = await sessions.create("u2")
+    assert await sessions.refresh(tokens[0]) is not None
+    assert await sessions.revoke_all("u1") == 3
+    assert len(ended) == 4
+    assert [await sessions.resolve(token) for token in tokens] == [None] * 3
+    assert await sessions.resolve(stranger) is not None
+    assert await sessions.revoke_all("u1") == 0
+
+
+async def test_a_session_is_ended_by_id_by_its_user_only(sessions: Sessions) -> None:
+    token, session = await sessions.create("u1")
+    assert not await sessions.revoke_by_id(session.session_id, user_id="u2")
+    assert not await sessions.revoke_by_id(b"", user_id="u1")
+    assert await sessions.resolve(token) is not None
+    assert await sessions.revoke_by_id(session.session_id, user_id="u1")
+    assert await sessions.resolve(token) is None
+
+
+async def test_refresh_keeps_who_it_is_and_gives_a_grace(
+    sessions: Sessions, clock: ManualClock
+) -> None:
+    old, first = await sessions.create("u1", tenant_id="t1", device="Firefox")
+    clock.advance(1000)
+    refreshed = await sessions.refresh(old)
+    assert refreshed is not None
+    new, session = refreshed
+    assert new != old
+    assert len(new) == len(old) == 70
+    assert session.session_id == first.session_id
+    assert (session.user_id, session.tenant_id, session.device) == ("u1", "t1", "Firefox")
+    assert session.created_at == int(clock.now())
+    assert session.expires_at == int(clock.now()) + limits.SESSION_SECONDS
+    assert await sessions.resolve(old) == await sessions.resolve(new)
+    assert [each.token_hash for each in await sessions.list_for_user("u1")] == [token_hash(new)]
+    clock.advance(limits.SESSION_GRACE_SECONDS)
+    assert await sessions.resolve(old) is None
+    assert await sessions.refresh(old) is None
+    assert await sessions.resolve(new) is not None
+
+
+async def test_concurrent_refreshes_agree(store: SqliteStore, clock: ManualClock) -> None:
+    tabs = [Sessions(store, clock) for _ in range(3)]
+    token, _ = await tabs[0].create("u1")
+    answers = await asyncio.gather(*(tab.refresh(token) for tab in tabs for _ in range(3)))
+    assert None not in answers
+    assert len({answer[0] for answer in answers if answer}) == 1
+    later = await Sessions(store, clock).refresh(token)
+    assert later == answers[0]
+
+
+async def test_a_successor_takes_the_token_and_the_salt() -> None:
+    token, salt = new_session_token(), token_hash("salt")
+    assert successor_token(token, salt) == successor_token(token, salt)
+    assert successor_token(token, salt) != successor_token(token, token_hash("other"))
+    assert successor_token(token, salt) != successor_token(new_session_token(), salt)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+async def test_logout_ends_every_token_of_a_refreshed_session(
+    sessions: Sessions, which: int
+) -> None:
+    ended: list[bytes] = []
+    sessions.on_end(ended.append)
+    first, session = await sessions.create("u1")
+    tokens = [first]
+    for _ in range(2):
+        refreshed = await sessions.refresh(tokens[-1])
+        assert refreshed is not None
+        tokens.append(refreshed[0])
+    for token in tokens:
+        assert await sessions.resolve(token) is not None
+    assert await sessions.revoke(tokens[which])
+    assert [await sessions.resolve(token) for token in tokens] == [None] * 3
+    assert ended == [session.session_id]
+    assert await sessions.refresh(first) is None
+
+
+async def test_upgrade_and_tenant_change_in_place_and_are_told(
+    store: SqliteStore, sessions: Sessions, clock: ManualClock
+) -> None:
+    changed: list[Session] = []
+    sessions.on_change(changed.append)
+    old, session = await sessions.create_guest()
+    refreshed = await sessions.refresh(old)
+    assert refreshed is not None
+    token = refreshed[0]
+    await sessions.resolve(old)
+    upgraded = await sessions.upgrade(token, "u1")
+    assert upgraded is not None
+    assert (upgraded.user_id, upgraded.session_id) == ("u1", session.session_id)
+    assert await sessions.set_tenant(old, "org9") is not None
+    assert [(each.user_id, each.tenant_id) for each in changed] == [("u1", None), ("u1", "org9")]
+    for place in (sessions, Sessions(store, clock)):
+        for each in (old, token):
+            identity = await place.resolve(each)
+            assert identity is not None
+            assert (identity.user_id, identity.tenant_id) == ("u1", "org9")
+            assert not identity.is_guest
+    left = await sessions.set_tenant(token, None)
+    assert left is not None
+    assert left.tenant_id is None
+    assert await sessions.upgrade("pylon_" + "0" * 64, "u1") is None
+
+
+async def test_purge_deletes_what_is_over(
+    store: SqliteStore, sessions: Sessions, clock: ManualClock
+) -> None:
+    ended: list[bytes] = []
+    sessions.on_end(ended.append)
+    over = [(await sessions.create("u1"))[1].session_id for _ in range(3)]
+    clock.advance(limits.SESSION_SECONDS - 10)
+    kept, _ = await sessions.create("u1")
+    refreshed = await sessions.refresh(kept)
+    assert refreshed is not None
+    assert await sessions.purge_expired() == 0
+    clock.advance(10)
+    assert await sessions.purge_expired() == 3
+    assert sorted(ended) == sorted(over)
+    clock.advance(limits.SESSION_GRACE_SECONDS)
+    assert await sessions.purge_expired() == 0
+    assert len(ended) == 3, "a replaced token that goes does not end its session"
+    assert await store.read("SELECT count(*) FROM _pylon_sessions") == [(1,)]
+    assert await sessions.resolve(refreshed[0]) is not None
+
+
+async def test_purge_works_in_batches(
+    sessions: Sessions, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SESSIONS_SWEPT_MAX", 2)
+    await asyncio.gather(*(sessions.create("u1") for _ in range(5)))
+    clock.advance(limits.SESSION_SECONDS)
+    assert await sessions.purge_expired() == 5
+
+
+async def test_last_use_is_saved_coarsely(sessions: Sessions, clock: ManualClock) -> None:
+    token, session = await sessions.create("u1")
+    clock.advance(limits.SESSION_SEEN_SECONDS - 1)
+    assert sessions.cached(token)
+    await sessions.sweep()
+    assert (await sessions.list_for_user("u1"))[0].last_seen_at == session.last_seen_at
+    clock.advance(1)
+    assert sessions.cached(token)
+    await sessions.sweep()
+    assert (await sessions.list_for_user("u1"))[0].last_seen_at == int(clock.now())
+
+
+async def test_the_list_is_newest_first_and_bounded(
+    sessions: Sessions, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SESSIONS_LISTED_MAX", 2)
+    made = []
+    for _ in range(3):
+        made.append((await sessions.create("u1"))[1])
+        clock.advance(1)
+    assert await sessions.list_for_user("u1") == [made[2], made[1]]
+
+
+async def test_memory_is_bounded_and_the_table_fills_in(
+    store: SqliteStore, clock: ManualClock
+) -> None:
+    sessions = Sessions(store, clock, cached_max=2)
+    tokens = [(await sessions.create(f"u{n}"))[0] for n in range(4)]
+    assert len(sessions._cache) == 2
+    for n, token in enumerate(tokens):
+        identity = await sessions.resolve(token)
+        assert identity is not None
+        assert identity.user_id == f"u{n}"
+    assert len(sessions._cache) == 2
+
+
+class Between:
+    """A store whose reads and writes can be held up or refused."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.read_done: asyncio.Event | None = None
+        self.read_may_return = asyncio.Event()
+        self.refusal: PylonError | None = None
+
+    async def read(
+        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+    ) -> list[Row]:
+        rows = await self.inner.read(sql, params, heavy=heavy)
+        if self.read_done is not None and not self.read_done.is_set():
+            self.read_done.set()
+            await self.read_may_return.wait()
+        return rows
+
+    async def write(self, unit: Unit[Any]) -> Any:
+        if self.refusal is not None:
+            raise self.refusal
+        return await self.inner.write(unit)
+
+    def on_commit(self, listener: CommitListener) -> None:
+        self.inner.on_commit(listener)
+
+    @property
+    def seq(self) -> int:
+        return self.inner.seq
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+async def test_a_slow_read_does_not_bring_a_revoked_session_back(
+    store: SqliteStore, clock: ManualClock
+) -> None:
+    between = Between(store)
+    sessions = Sessions(between, clock)
+    token, _ = await Sessions(store, clock).create("u1")
+    between.read_done = asyncio.Event()
+    reading = asyncio.create_task(sessions.resolve(token))
+    await between.read_done.wait()
+    assert await sessions.revoke(token)
+    between.read_may_return.set()
+    assert await reading is None
+    assert sessions.cached(token) is None
+
+
+async def test_a_revocation_that_is_not_stored_fails_and_changes_nothing(
+    store: SqliteStore, clock: ManualClock
+) -> None:
+    between = Between(store)
+    sessions = Sessions(between, clock)
+    ended: list[bytes] = []
+    sessions.on_end(ended.append)
+    token, _ = await sessions.create("u1")
+    between.refusal = PylonError(507, "STORAGE_FULL", "The disk is full.")
+    for attempt in (sessions.revoke(token), sessions.revoke_all("u1")):
+        with pytest.raises(PylonError, match="disk is full"):
+            await attempt
+    assert ended == []
+    assert sessions.cached(token) is not None
+    between.refusal = None
+    assert await sessions.revoke(token)
+
+
+async def test_a_caller_that_leaves_does_not_stop_a_revocation_half_way(sessions: Sessions) -> None:
+    token, session = await sessions.create("u1")
+    told = asyncio.Event()
+    ended: list[bytes] = []
+    sessions.on_end(ended.append)
+    sessions.on_end(lambda _: told.set())
+    leaving = asyncio.create_task(sessions.revoke(token))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await asyncio.wait_for(told.wait(), 5)
+    assert ended == [session.session_id]
+    assert sessions.cached(token) is None
+    assert await sessions.resolve(token) is None
