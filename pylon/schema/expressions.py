@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from math import isfinite
 from typing import Final, TypeAlias
 
@@ -132,7 +133,8 @@ class RowPath(Expression):
         super().__init__(text, _ATOM)
 
     def __getattr__(self, name: str) -> RowPath:
-        return RowPath(f"{self._text}.{_checked(name)}")
+        step = _checked(name)  # first, as a copy in the making has no text yet
+        return RowPath(f"{self._text}.{step}")
 
 
 class Row:
@@ -222,9 +224,8 @@ def _literal(value: object) -> str:
             return str(int(value))
         case float() if isfinite(value):
             # The language has no exponents.
-            text = f"{value:f}" if "e" in repr(value) else repr(value)
-            if float(text) == value:
-                return text
+            text = format(Decimal(repr(value)), "f")
+            return text if "." in text else f"{text}.0"
         case datetime():
             return f'"{value.isoformat()}"'
         case _:
