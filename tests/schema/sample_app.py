@@ -42,6 +42,9 @@ class Todo(Entity):
 class Audit(Entity):
     what: str
     todoId: Id[Todo] = field()
+    state: str = "open"
+    level: int = 0
+    hidden: bool = False
 
     class policy:
         read = auth.has_role("auditor") | auth.roles.contains("owner") & ~data.hidden
