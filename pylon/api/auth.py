@@ -17,6 +17,7 @@ from pylon.auth.identify import Identifier
 from pylon.auth.model import Credential, Session
 from pylon.auth.sessions import Sessions
 from pylon.clock import Clock
+from pylon.config import Config
 from pylon.errors import PylonError
 from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
 from pylon.http.request import Request
@@ -74,25 +75,30 @@ def guest_limiter(clock: Clock, *, is_dev: bool) -> RateLimiter:
 
 
 class AuthRoutes:
-    """The handlers. `is_dev` opens minting and upgrading to callers on this machine."""
+    """The handlers, with the identity stage as `identify`. Dev mode opens minting and upgrading to
+    callers on this machine."""
 
-    def __init__(
-        self,
-        *,
-        sessions: Sessions,
-        identifier: Identifier,
-        cookie: SessionCookie,
-        guests: RateLimiter,
-        is_dev: bool,
-    ) -> None:
+    def __init__(self, sessions: Sessions, config: Config, *, app_name: str, clock: Clock) -> None:
         self._sessions = sessions
-        self._identifier = identifier
-        self._cookie = cookie
-        self._guests = guests
-        self._is_dev = is_dev
+        self._is_dev = config.dev_mode
+        self._cookie = SessionCookie(
+            config.session_cookie_name(app_name),
+            domain=config.cookie_domain,
+            secure=config.cookie_secure,
+            same_site=config.cookie_same_site,
+        )
+        self._identifier = Identifier(
+            sessions, admin_token=config.admin_token, cookie_name=self._cookie.name
+        )
+        self._guests = guest_limiter(clock, is_dev=config.dev_mode)
+        self.identify = IdentityStage(self._identifier)
 
-    def add_to(self, router: Router) -> None:
-        """Register every route of this family."""
+    def is_admin(self, request: Request) -> bool:
+        """Whether a request is the administrator's; for stages before the identity is known."""
+        return self._identifier.is_admin(request_credential(self._identifier, request))
+
+    def register(self, router: Router) -> None:
+        """Add every route of this family."""
         add = router.add
         add("GET", "/api/auth/me", self.get_me, summary="Who the caller is")
         add("GET", "/api/auth/session", self.get_session, summary="The caller and its user row")

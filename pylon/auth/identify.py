@@ -87,7 +87,7 @@ class Identifier:
         if credential is None:
             return ANONYMOUS
         identity = self._sessions.cached(credential.token)
-        if identity is None and self._is_admin(credential):
+        if identity is None and self.is_admin(credential):
             return ADMIN
         return identity
 
@@ -95,13 +95,15 @@ class Identifier:
         """Who it is: the administrator (by bearer only), the holder of a session, or nobody."""
         if credential is None:
             return ANONYMOUS
-        if self._is_admin(credential):
+        if self.is_admin(credential):
             return ADMIN
         return await self._sessions.resolve(credential.token) or ANONYMOUS
 
-    def _is_admin(self, credential: Credential) -> bool:
+    def is_admin(self, credential: Credential | None) -> bool:
+        """Whether it is the administrator's token, sent as a bearer; in constant time."""
         return (
-            self._admin_token is not None
+            credential is not None
+            and self._admin_token is not None
             and credential.source == "bearer"
             and same_secret(credential.token, self._admin_token)
         )

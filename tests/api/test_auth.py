@@ -13,15 +13,15 @@ import pytest
 import uvicorn
 
 from pylon import limits
-from pylon.api.auth import AuthRoutes, IdentityStage, guest_limiter
-from pylon.auth.cookie import SessionCookie
-from pylon.auth.identify import Identifier
+from pylon.api.auth import AuthRoutes, guest_limiter
 from pylon.auth.sessions import AUTH_DDL, Sessions
 from pylon.clock import ManualClock
+from pylon.config import Config
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, refuse_large_bodies
+from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
 from pylon.store.sqlite import SqliteStore, open_store
@@ -50,20 +50,19 @@ def set_cookie(token: str) -> str:
 
 def build(store: SqliteStore, clock: ManualClock, *, is_dev: bool) -> Pipeline:
     """What the composition root does for this family of routes."""
-    sessions = Sessions(store, clock)
-    identifier = Identifier(sessions, admin_token=ADMIN_TOKEN, cookie_name=COOKIE)
+    config = Config(dev_mode=is_dev, admin_token=ADMIN_TOKEN)
+    auth = AuthRoutes(Sessions(store, clock), config, app_name="todo", clock=clock)
     router = Router()
-    AuthRoutes(
-        sessions=sessions,
-        identifier=identifier,
-        cookie=SessionCookie(COOKIE, domain=None, secure=True, same_site="Lax"),
-        guests=guest_limiter(clock, is_dev=is_dev),
-        is_dev=is_dev,
-    ).add_to(router)
+    auth.register(router)
+    # One request a minute for all but the administrator when `X-Limited` is on, to see `is_admin`.
+    strict = RateLimit(
+        RateLimiter(requests_max=1, window_seconds=60, clock=clock), is_exempt=auth.is_admin
+    )
     return Pipeline(
         stages=(
+            lambda request: strict(request) if b"x-limited" in request.headers else None,
             CsrfCheck(("https://app.example",)),
-            IdentityStage(identifier),
+            auth.identify,
             refuse_large_bodies,
         ),
         router=router,
@@ -190,6 +189,19 @@ async def test_cookies_split_over_headers_are_joined(production: httpx.AsyncClie
     split = [("cookie", f"{COOKIE}={token}"), ("cookie", "theme=dark")]
     answer = await production.get("/api/auth/me", headers=split)
     assert answer.json()["user_id"] == "u1"
+
+
+async def test_the_administrator_may_be_exempt_from_the_rate_limit(
+    production: httpx.AsyncClient,
+) -> None:
+    limited = {"x-limited": "1"}
+    token = await mint(production)
+    assert (await production.get("/api/auth/me", headers=limited)).status_code == 200
+    for others in ({}, bearer(token), by_cookie(token), by_cookie(ADMIN_TOKEN)):
+        answer = await production.get("/api/auth/me", headers={**others, **limited})
+        assert is_error(answer, 429, "RATE_LIMITED")
+    for _ in range(3):
+        assert (await me(production, {**ADMIN, **limited}))["is_admin"] is True
 
 
 # --- Guests ----------------------------------------------------------------------------------
