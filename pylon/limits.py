@@ -245,6 +245,9 @@ PAGE_CHUNK_BYTES: Final = 262_144
 DEV_PREPARE_SECONDS_MAX: Final = 60.0
 """`pylon dev`: how long an app file may take to be imported before it counts as stuck."""
 
+DEV_STOP_SECONDS_MAX: Final = 15.0
+"""`pylon dev`: how long the old server may take to stop before it is killed; above DRAIN_SECONDS."""
+
 DEV_CHANGE_QUIET_MILLISECONDS: Final = 150
 """`pylon dev`: changes within this time are one restart, as editors write in several steps."""
 

@@ -1,0 +1,89 @@
+"""The server process of `pylon dev`: loads the app, waits for its turn, serves.
+
+Started by `dev_server` with the listening sockets; tells how it goes in lines of JSON. It loads
+while the server before it still serves, so that a broken edit stops nothing, and it stops when the
+parent goes, whatever the parent died of.
+
+    start -> ready | failed          (the app is loaded, or is wrong)
+    ready -> (a byte from the parent) -> listening | failed
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pylon import codec
+from pylon.cli.loading import Entry, LoadedApp, LoadError, load_app
+from pylon.config import Config
+from pylon.errors import ConfigError
+from pylon.http.doors import Ports, inherit_doors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the parent wants served and how the two talk (file descriptors)."""
+
+    file: str
+    folder: str
+    overrides: dict[str, Any]
+    doors: str
+    report_fd: int
+    control_fd: int
+
+
+def main(order_text: str) -> NoReturn:
+    """Serve as ordered; ends the process."""
+    order = Order(**codec.decode_trusted(order_text))
+    # Ctrl-C goes to the whole terminal; the parent decides when this process stops.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loaded = _load(order)
+    from pylon.cli.serving import serve_app, summary
+
+    _report(order, {"state": "ready", **summary(loaded)})
+    if not os.read(order.control_fd, 1):
+        sys.exit(0)
+    threading.Thread(target=_stop_with_parent, args=(order.control_fd,), daemon=True).start()
+
+    def listening(ports: Ports) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _report(order, {"state": "listening"})
+
+    try:
+        config = Config.from_env(**order.overrides).validate()
+        doors = inherit_doors(order.doors)
+    except ConfigError as error:
+        _fail(order, [{"severity": "error", "code": error.code, "message": error.message}])
+    sys.exit(serve_app(loaded, config, doors, on_started=listening))
+
+
+def _load(order: Order) -> LoadedApp:
+    entry = Entry(file=Path(order.file), folder=Path(order.folder))
+    try:
+        return load_app(entry)
+    except LoadError as problem:
+        findings = [finding.to_wire() for finding in problem.findings]
+        _fail(order, findings, traceback_text=problem.traceback_text)
+
+
+def _fail(
+    order: Order, findings: list[dict[str, Any]], *, traceback_text: str | None = None
+) -> NoReturn:
+    _report(order, {"state": "failed", "findings": findings, "traceback": traceback_text})
+    sys.exit(1)
+
+
+def _report(order: Order, report: dict[str, Any]) -> None:
+    os.write(order.report_fd, codec.encode(report) + b"\n")
+
+
+def _stop_with_parent(control_fd: int) -> None:
+    """Runs in a thread: the end of the pipe means that the parent stops or is gone."""
+    while os.read(control_fd, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

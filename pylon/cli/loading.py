@@ -1,0 +1,221 @@
+"""Finds an app and loads it: a folder, an `app.py`, or a manifest file.
+
+Everything that is wrong with it comes out as one `LoadError` with every finding; mistakes in the
+user's code also with the user's part of the traceback, never ours. Not here: printing, serving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from pylon.cli.output import FAILED, USAGE
+from pylon.schema.diagnostics import Diagnostic, SchemaError, Span, error, has_errors
+
+if TYPE_CHECKING:
+    from pylon.app import App
+    from pylon.schema.model import Manifest
+
+ENTRY_NAMES = ("app.py", "pylon.manifest.json")
+"""What a folder is searched for, in this order."""
+
+_OUR_FOLDER = Path(__file__).resolve().parents[1]
+_TEMPLATES = _OUR_FOLDER / "cli" / "templates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Where an app stands. `folder` holds its `public/` and, in dev, its `.pylon/`."""
+
+    file: Path
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedApp:
+    """An app that can be served. `declared` is None for a manifest file."""
+
+    entry: Entry
+    manifest: Manifest
+    declared: App | None
+    warnings: tuple[Diagnostic, ...]
+
+
+class LoadError(Exception):
+    """An app that cannot be served: every finding, and for a mistake in its code the traceback
+    from its own files."""
+
+    def __init__(
+        self,
+        findings: Iterable[Diagnostic],
+        *,
+        traceback_text: str | None = None,
+        exit_code: int = FAILED,
+    ) -> None:
+        self.findings = tuple(findings)
+        self.traceback_text = traceback_text
+        self.exit_code = exit_code
+        super().__init__("; ".join(finding.message for finding in self.findings))
+
+
+def find_entry(app: str, *, verb: str) -> Entry:
+    """The entry that APP means. Fails with `<VERB>_NO_ENTRY` (64) when a folder has none and with
+    `<VERB>_ENTRY_NOT_FOUND` (1) when the path is not there (spec 05 sections 9.3, 9.4)."""
+    given = Path(app)
+    if given.is_dir():
+        for name in ENTRY_NAMES:
+            file = given / name
+            if file.is_file():
+                return Entry(file=file.resolve(), folder=given.resolve())
+        names = " nor ".join(ENTRY_NAMES)
+        hint = "Name the app (`pylon dev path/to/app`), or write one with `pylon init todo-app`."
+        finding = error(f"{verb}_NO_ENTRY", f"{_shown(given)} has neither {names}", hint)
+        raise LoadError([finding], exit_code=USAGE)
+    if not given.is_file():
+        hint = "APP is a folder, an app.py or a manifest .json file."
+        raise LoadError([error(f"{verb}_ENTRY_NOT_FOUND", f"{app} is not there", hint)])
+    if given.suffix not in (".py", ".json"):
+        hint = "APP is a folder, an app.py or a manifest .json file."
+        finding = error(f"{verb}_ENTRY_INVALID", f"{app} is neither Python nor JSON", hint)
+        raise LoadError([finding], exit_code=USAGE)
+    file = given.resolve()
+    return Entry(file=file, folder=file.parent)
+
+
+def load_app(entry: Entry) -> LoadedApp:
+    """Load and judge the app, or raise `LoadError` with everything that is wrong with it."""
+    from pylon.app import check
+
+    if entry.file.suffix == ".json":
+        declared, manifest = None, _read_manifest(entry.file)
+    else:
+        declared, manifest = _run_app(entry)
+    findings = check(manifest)
+    if has_errors(findings):
+        raise LoadError(findings)
+    return LoadedApp(entry=entry, manifest=manifest, declared=declared, warnings=tuple(findings))
+
+
+def _read_manifest(file: Path) -> Manifest:
+    from pylon.schema.parse import parse_manifest
+
+    try:
+        text = file.read_bytes()
+    except OSError as problem:
+        message = f"cannot read {_shown(file)}: {problem.strerror}"
+        raise LoadError([error("MANIFEST_READ_FAILED", message)]) from problem
+    manifest, findings = parse_manifest(text, _shown(file))
+    if manifest is None:
+        raise LoadError(findings)
+    return manifest
+
+
+def _run_app(entry: Entry) -> tuple[App, Manifest]:
+    """Import the app's file and take the manifest of the `App` in it."""
+    with _as_our_errors(entry):
+        module = _import_file(entry)
+        declared = _the_app(module, entry)
+        return declared, declared.manifest()
+
+
+def _import_file(entry: Entry) -> ModuleType:
+    """Import by path, with the app's folder first on the path, so that it may import its own
+    modules. What it prints goes to stderr: stdout belongs to the command."""
+    if str(entry.folder) not in sys.path:
+        sys.path.insert(0, str(entry.folder))
+    name = entry.file.stem
+    if name in sys.modules:
+        name = f"pylon_app_{name}"
+    spec = spec_from_file_location(name, entry.file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    with contextlib.redirect_stdout(sys.stderr):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _the_app(module: ModuleType, entry: Entry) -> App:
+    """The module's `app`, or the only `App` in it."""
+    from pylon.app import App
+
+    named = getattr(module, "app", None)
+    if isinstance(named, App):
+        return named
+    found = {id(each): each for each in vars(module).values() if isinstance(each, App)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    shown = _shown(entry.file)
+    if found:
+        hint = "Name the one to serve `app`."
+        raise LoadError([error("APP_AMBIGUOUS", f"{shown} has {len(found)} apps", hint)])
+    hint = 'Write `app = App("my-app")`, with `from pylon import App`.'
+    raise LoadError([error("APP_NOT_FOUND", f"{shown} declares no app", hint)])
+
+
+@contextlib.contextmanager
+def _as_our_errors(entry: Entry) -> Iterator[None]:
+    """Turn whatever the app's file raises into `LoadError`.
+
+    Foreign code runs here, as in a hook call, so every exception must be expected; `sys.exit()`
+    in an app file too.
+    """
+    try:
+        yield
+    except LoadError:
+        raise
+    except SchemaError as problem:
+        raise LoadError(problem.diagnostics) from problem
+    except (Exception, SystemExit) as problem:
+        raise _app_failure(problem, entry) from problem
+
+
+def _app_failure(problem: BaseException, entry: Entry) -> LoadError:
+    """A finding with the place in the user's file, and the traceback without our frames."""
+    told = traceback.TracebackException.from_exception(problem)
+    _without_our_frames(told)
+    hint = None
+    if isinstance(problem, SyntaxError):
+        span = Span(_shown(Path(problem.filename or entry.file)), problem.lineno, problem.offset)
+        code, what = "APP_SYNTAX_ERROR", problem.msg
+    else:
+        code, what = "APP_FAILED", f"{type(problem).__name__}: {problem}"
+        own = [f for f in told.stack if Path(f.filename).is_relative_to(entry.folder)]
+        span = Span(_shown(entry.file), own[-1].lineno if own else None)
+        if own:
+            span = Span(_shown(Path(own[-1].filename)), own[-1].lineno)
+    if isinstance(problem, ModuleNotFoundError):
+        hint = f"Install {problem.name!r} in the environment of {sys.executable}."
+    finding = error(code, what, hint, span=span)
+    return LoadError([finding], traceback_text="".join(told.format()).rstrip())
+
+
+def _without_our_frames(told: traceback.TracebackException | None) -> None:
+    """Keep the frames of the user's files only, in the causes too."""
+    while told is not None:
+        kept = [frame for frame in told.stack if not _is_ours(frame.filename)]
+        told.stack = traceback.StackSummary.from_list(kept)
+        _without_our_frames(told.__cause__)
+        told = told.__context__
+
+
+def _is_ours(filename: str) -> bool:
+    if filename.startswith("<frozen"):
+        return True
+    path = Path(filename)
+    return path.is_relative_to(_OUR_FOLDER) and not path.is_relative_to(_TEMPLATES)
+
+
+def _shown(path: Path) -> str:
+    """The path as people want to read it: relative where it is below the current folder."""
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)

@@ -1,0 +1,112 @@
+"""Serves a loaded app in this process until it is told to stop. For `start` and the dev child."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pylon import log, server
+from pylon.app import Service
+from pylon.cli.loading import LoadedApp
+from pylon.config import Config
+from pylon.http.doors import Doors, Ports
+from pylon.http.listener import Bounds
+
+
+def serve_app(
+    loaded: LoadedApp,
+    config: Config,
+    doors: Doors,
+    *,
+    on_started: Callable[[Ports], None],
+) -> int:
+    """Serve on sockets that are bound already; `on_started` is called once they listen. Returns
+    the exit code."""
+    log.set_up(level=config.log_level, json_lines=config.log_format == "json")
+    for finding in loaded.warnings:
+        log.logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
+    service = _service(loaded, config)
+    return server.run(
+        service,
+        doors=doors,
+        bounds=Bounds(message_bytes_max=config.socket_message_bytes_max),
+        drain_seconds=config.drain_seconds,
+        on_started=on_started,
+        on_draining=service.drain,
+    )
+
+
+def _service(loaded: LoadedApp, config: Config) -> Service:
+    root = loaded.entry.folder
+    if loaded.declared is not None:
+        return loaded.declared.service(config, root=root)
+    return Service(loaded.manifest, config, root=root)
+
+
+def addresses(config: Config, ports: Ports) -> dict[str, str]:
+    """Where people and programs find the server, by what they find there."""
+    host = config.host
+    if host in ("", "0.0.0.0", "::"):
+        host = "localhost"
+    elif ":" in host:
+        host = f"[{host.strip('[]')}]"
+    found = {
+        "page": f"http://{host}:{ports.main}/",
+        "api": f"http://{host}:{ports.main}/api",
+        "websocket": f"ws://{host}:{ports.main}/ws",
+        "sse": f"http://{host}:{ports.main}/events",
+    }
+    if ports.ws is not None:
+        found["websocket_door"] = f"ws://{host}:{ports.ws}/"
+    if ports.sse is not None:
+        found["sse_door"] = f"http://{host}:{ports.sse}/events"
+    return found
+
+
+def database_name(config: Config) -> str:
+    """The database as people want to read it."""
+    return "in memory" if config.in_memory else os.path.relpath(config.db_path)
+
+
+def summary(loaded: LoadedApp) -> dict[str, Any]:
+    """What a program wants to know of a loaded app (spec 05 section 9.3)."""
+    manifest = loaded.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "entry": str(loaded.entry.file),
+        "entities": [entity.name for entity in manifest.entities],
+        "queries": [query.name for query in manifest.queries],
+        "actions": [action.name for action in manifest.actions],
+        "policies": [policy.name for policy in manifest.policies],
+        "routes": [route.path for route in manifest.routes],
+        "warnings": [{"code": each.code, "message": each.message} for each in loaded.warnings],
+    }
+
+
+def headline(told: Mapping[str, Any]) -> str:
+    """A summary in one line for people."""
+    counts = [
+        _count(len(told[plural]), plural, singular)
+        for plural, singular in (
+            ("entities", "entity"),
+            ("queries", "query"),
+            ("actions", "action"),
+            ("policies", "policy"),
+            ("routes", "route"),
+        )
+        if told[plural]
+    ]
+    return f"{told['name']} v{told['version']} ({', '.join(counts)})"
+
+
+def _count(number: int, plural: str, singular: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
+
+
+def make_database_folder(config: Config) -> None:
+    """Make the folder of the database file; OSError when that is not possible."""
+    if not config.in_memory:
+        Path(config.db_path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,71 @@
+"""`pylon start`: serves an app by production rules, in one process, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from pylon.cli.options import ABOUT_APP, ServeOptions, serve_options
+from pylon.cli.output import current
+from pylon.config import Config
+from pylon.errors import ConfigError
+
+
+@click.command(
+    "start",
+    help=f"""Serve an app in production.
+
+    {ABOUT_APP} Settings come from the environment (no .env file is read) and are checked first:
+    PYLON_CORS_ORIGIN is required. SIGTERM finishes what is in flight and stops with exit code 0.
+
+    \b
+    Examples:
+      PYLON_CORS_ORIGIN=https://todo.example.com pylon start
+      pylon start app.py --port 8080 --db /data/app.db
+    """,
+)
+@serve_options
+def command(options: ServeOptions) -> None:
+    from pylon.cli.failure import fail_to_load
+    from pylon.cli.loading import LoadError, find_entry, load_app
+    from pylon.cli.serving import (
+        addresses,
+        database_name,
+        headline,
+        make_database_folder,
+        serve_app,
+        summary,
+    )
+    from pylon.http.doors import Ports, bind_doors
+
+    output = current()
+    try:
+        config = Config.from_env(**options.overrides()).validate()
+        loaded = load_app(find_entry(options.app, verb="START"))
+        make_database_folder(config)
+        doors = bind_doors(config.host, config.port, single_port=config.single_port)
+    except LoadError as problem:
+        fail_to_load(output, problem)
+    except ConfigError as error:
+        output.fail_config(error)
+    except OSError as error:
+        output.fail("DB_FOLDER_FAILED", f"cannot make the folder of the database: {error}")
+
+    def started(ports: Ports) -> None:
+        told = summary(loaded)
+        where = addresses(config, ports)
+        output.say(f"{headline(told)} on {where['page']}  database: {database_name(config)}")
+        output.record(
+            {
+                "code": "START_OK",
+                "name": told["name"],
+                "version": told["version"],
+                "entry": told["entry"],
+                "port": ports.main,
+                "db_path": None if config.in_memory else os.path.abspath(config.db_path),
+                "urls": where,
+            }
+        )
+
+    raise click.exceptions.Exit(serve_app(loaded, config, doors, on_started=started))
