@@ -31,6 +31,7 @@ log = logging.getLogger("pylon.sync")
 
 CLOSE_GOING_AWAY = 1001
 CLOSE_POLICY = 1008
+CLOSE_INTERNAL = 1011
 CLOSE_TRY_AGAIN = 1013
 
 SLICE_SECONDS = 0.003
@@ -69,6 +70,7 @@ class Hub:
         self._private = private_fields
         self._readers: dict[Outlet, Reader] = {}
         self._joining: set[Reader] = set()
+        self._by_session: dict[bytes, set[Reader]] = {}
         self._pending: list[Change] = []
         self._flushing = False
         self._flushed_seq = 0
@@ -99,6 +101,8 @@ class Hub:
         The outlet is closed with 1013 when it is too far behind to be replayed.
         """
         reader = self._readers[outlet] = Reader(identity, outlet)
+        if identity.session_id is not None:
+            self._by_session.setdefault(identity.session_id, set()).add(reader)
         if self._sweeper is None:
             self._schedule_sweep()
         if since is None:
@@ -119,12 +123,18 @@ class Hub:
         if reader is None:
             return
         self._joining.discard(reader)
+        session = reader.identity.session_id
+        if session is not None:
+            of_session = self._by_session[session]
+            of_session.discard(reader)
+            if not of_session:
+                del self._by_session[session]
         if reader.group is not None:
             self._audiences.leave(reader.group, outlet)
 
     def close_session(self, session_id: bytes) -> None:
-        """End every stream of a session that was revoked or has expired."""
-        for reader in [r for r in self._readers.values() if r.identity.session_id == session_id]:
+        """End every stream of a session that was revoked, has expired or means another caller."""
+        for reader in list(self._by_session.get(session_id, ())):
             self._close(reader, CLOSE_POLICY, "session ended", "session")
 
     def close_all(self) -> None:
@@ -145,8 +155,7 @@ class Hub:
         while True:
             page = await self._puller.page(reader.identity, since)
             if page.events:
-                reader.outlet.write(reader.outlet.encoding.join(page.events))
-                self.deliveries += len(page.events)
+                self._write_events(reader, page.events)
             since = page.last_seq
             replayed += len(page.events)
             if not page.has_more:
@@ -159,8 +168,7 @@ class Hub:
         queued = [event for event in reader.queued if event[0] > reader.floor]
         reader.queued = []
         if queued:
-            reader.outlet.write(reader.outlet.encoding.join(queued))
-            self.deliveries += len(queued)
+            self._write_events(reader, queued)
         reader.joining = False
         if self._flushed_seq >= reader.floor:
             self._go_live(reader)
@@ -191,7 +199,15 @@ class Hub:
     def _flush(self) -> None:
         started = perf_counter()
         changes, self._pending = self._pending, []
-        writes = self._writes(changes) if self._readers else iter(())
+        writes: Iterator[tuple[Outlet, bytes, int]] = iter(())
+        if self._readers:
+            try:
+                writes = self._writes(changes)
+            except Exception:
+                # Who does not hear of a change must not go on as if there had been none.
+                log.exception("a fan-out failed; all streams are closed")
+                for reader in list(self._readers.values()):
+                    self._close(reader, CLOSE_INTERNAL, "internal error", "failure")
         self._flushed_seq = changes[-1].seq
         for reader in [r for r in self._joining if not r.joining]:
             if self._flushed_seq >= reader.floor:
@@ -203,8 +219,7 @@ class Hub:
         started = perf_counter()
         stop_at = started + SLICE_SECONDS
         for outlet, data, count in writes:
-            outlet.write(data)
-            self.deliveries += count
+            self._write(outlet, data, count)
             if perf_counter() > stop_at:
                 spent += perf_counter() - started
                 asyncio.get_running_loop().call_soon(self._send, writes, spent)
@@ -215,6 +230,18 @@ class Hub:
             self._schedule_flush()
         else:
             self._flushing = False
+
+    def _write_events(self, reader: Reader, events: Sequence[Event]) -> None:
+        self._write(reader.outlet, reader.outlet.encoding.join(events), len(events))
+
+    def _write(self, outlet: Outlet, data: bytes, count: int) -> None:
+        try:
+            outlet.write(data)
+        except Exception:
+            log.exception("a stream could not be written and is closed")
+            self._close(self._readers[outlet], CLOSE_INTERNAL, "internal error", "failure")
+            return
+        self.deliveries += count
 
     def _writes(self, changes: Sequence[Change]) -> Iterator[tuple[Outlet, bytes, int]]:
         """Decide and encode now; the writes themselves are made as the iterator is drawn."""
@@ -283,8 +310,7 @@ class Hub:
         if reader.joining:
             reader.queued.append((change.seq, payload))
         else:
-            reader.outlet.write(reader.outlet.encoding.join([(change.seq, payload)]))
-            self.deliveries += 1
+            self._write_events(reader, [(change.seq, payload)])
 
     def _encoded(
         self, change: Change, kind: Kind | None, is_admin: bool, encoded: Encoded

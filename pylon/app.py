@@ -1,0 +1,359 @@
+"""The composition root: a manifest and settings in, a wired ASGI app out.
+
+The only module that knows everyone. It makes the parts and connects them; what they do, they do
+themselves. `App` is what users declare with; `Service` is what serves a manifest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pylon
+from pylon import limits
+from pylon.api.auth import AuthRoutes
+from pylon.api.entities import EntityRoutes
+from pylon.api.live import LiveRoutes
+from pylon.api.pages import Pages
+from pylon.api.sync import SyncRoutes
+from pylon.api.system import SystemRoutes
+from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.clock import Clock, SystemClock
+from pylon.config import Config
+from pylon.data.rows import Rows
+from pylon.errors import ConfigError
+from pylon.hooks import Hooks
+from pylon.http.access_log import AccessLog
+from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.cors import Cors
+from pylon.http.csrf import CsrfCheck
+from pylon.http.finish import Finish
+from pylon.http.pipeline import Pipeline, refuse_large_bodies
+from pylon.http.probes import Probes
+from pylon.http.rate_limit import RateLimit, RateLimiter
+from pylon.http.router import Router
+from pylon.metrics import Metrics
+from pylon.policy.check import check_manifest
+from pylon.policy.engine import PolicyEngine
+from pylon.schema.declare import Declarations
+from pylon.schema.diagnostics import Diagnostic
+from pylon.schema.model import Manifest
+from pylon.schema.validate import validate
+from pylon.store.base import Tx
+from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.tables import SchemaPlan, apply_plan, plan_schema
+from pylon.sync.audience import Audiences
+from pylon.sync.hub import Hub
+from pylon.sync.positions import Positions
+from pylon.sync.pull import Puller
+from pylon.tasks import Tasks
+
+log = logging.getLogger("pylon")
+
+PURGE_SECONDS = 3_600.0
+"""How often old tombstones are dropped."""
+
+
+def check_policies(manifest: Manifest) -> list[Diagnostic]:
+    """Mistakes in policy expressions, as diagnostics of the manifest."""
+    return [
+        Diagnostic(
+            severity="error",
+            code=problem.code,
+            message=f'policy "{problem.policy}", {problem.slot}: {problem.message}',
+            hint=problem.hint,
+        )
+        for problem in check_manifest(manifest)
+    ]
+
+
+def check(manifest: Manifest) -> list[Diagnostic]:
+    """Everything that is wrong with a manifest, policies included (spec 05 section 3)."""
+    return validate(manifest, policy_check=check_policies)
+
+
+class Service:
+    """The server of one manifest: an ASGI app that wires itself at `start`.
+
+    `root` is the app's folder; what lies in its `public/` is served at `/`. Started by the lifespan
+    protocol, by `start`, or by the first request where nobody does either (a mounted app).
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: Config,
+        *,
+        root: Path | None = None,
+        hooks: Hooks | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.config = config
+        self._root = root
+        self._hooks = hooks or Hooks()
+        self._clock: Clock = clock or SystemClock()
+        self._tasks = Tasks()
+        self._starting: asyncio.Lock | None = None
+        self._pipeline: Pipeline | None = None
+        self._live: LiveRoutes | None = None
+        self._hub: Hub | None = None
+        self._store: SqliteStore | None = None
+
+    # --- ASGI --------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if self._pipeline is None:
+            await self.start()
+        assert self._pipeline is not None
+        assert self._live is not None
+        if kind == "http":
+            if scope.get("pylon.door") == "sse":
+                scope = {**scope, "path": "/events"}
+            await self._pipeline(scope, receive, send)
+        elif kind == "websocket":
+            request = self._pipeline.request(scope, receive)
+            await self._live.websocket(request, scope, receive, send, self._pipeline.admit)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except ConfigError as error:
+                    hint = f" {error.hint}" if error.hint else ""
+                    await send(
+                        {"type": "lifespan.startup.failed", "message": f"{error.message}{hint}"}
+                    )
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the database, fit it to the manifest, and connect all parts. Once."""
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:
+            if self._pipeline is None:
+                self._store = self._open_store()
+                await self._fit_schema(self._store)
+                await self._connect(self._store)
+
+    def drain(self) -> None:
+        """End live streams because the server stops (`server.py` calls this first)."""
+        if self._hub is not None:
+            self._hub.close_all()
+
+    async def stop(self) -> None:
+        """Stop background work, commit what is queued, checkpoint and close the database."""
+        self.drain()
+        await self._tasks.stop()
+        if self._store is not None:
+            await self._store.close()
+        self._store = self._pipeline = self._live = self._hub = None
+
+    # --- wiring ------------------------------------------------------------------------------
+
+    def _open_store(self) -> SqliteStore:
+        path = None if self.config.in_memory else Path(self.config.db_path)
+        return open_store(path, ddl=(*LOG_DDL, *AUTH_DDL))
+
+    async def _fit_schema(self, store: SqliteStore) -> None:
+        async def unit(tx: Tx) -> SchemaPlan:
+            plan = await plan_schema(tx, self.manifest)
+            if not plan.unreachable:
+                await apply_plan(tx, plan)
+            return plan
+
+        plan = await store.write(unit)
+        if plan.unreachable:
+            await store.close()
+            raise ConfigError(
+                "SCHEMA_UNREACHABLE",
+                f"The database does not fit the app: {'; '.join(plan.unreachable)}.",
+                "Change the types back, or migrate the data to new fields.",
+            )
+        for step in plan.steps:
+            log.info("schema: %s", step)
+
+    async def _connect(self, store: SqliteStore) -> None:
+        """Make every part and connect it; the order of the pipeline's stages stands here."""
+        config, clock, manifest = self.config, self._clock, self.manifest
+        policies = PolicyEngine(manifest, open_by_default=config.dev_mode)
+        self._warn_of_undeclared(policies)
+        reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
+        changes = ChangeLog(
+            store, clock, {name: tuple(sorted(rule.fields)) for name, rule in reads.items()}
+        )
+        await changes.start(_read_rules(manifest, config))
+        rows = Rows(
+            store=store,
+            log=changes,
+            manifest=manifest,
+            policies=policies,
+            hooks=self._hooks,
+            clock=clock,
+        )
+        puller = Puller(store, changes, manifest, policies)
+        hub = Hub(
+            Audiences(policies, reads),
+            puller,
+            {name: rows.table(name).private for name in reads},
+        )
+        hub.start(store.seq)
+        store.on_commit(hub.publish)
+        positions = Positions(clock)
+
+        sessions = Sessions(store, clock)
+        sessions.on_end(hub.close_session)
+        sessions.on_change(lambda session: hub.close_session(session.session_id))
+        auth = AuthRoutes(sessions, config, app_name=manifest.name, clock=clock)
+
+        metrics = Metrics()
+        self._register_gauges(metrics, store, hub)
+        csrf = CsrfCheck(config.csrf_origins)
+        live = LiveRoutes(
+            hub=hub,
+            positions=positions,
+            log=changes,
+            clock=clock,
+            csrf=csrf,
+            sockets_per_address_max=config.sockets_per_address_max,
+        )
+
+        router = Router()
+        SystemRoutes(manifest, dev_mode=config.dev_mode).register(router)
+        auth.register(router)
+        SyncRoutes(puller, positions).register(router)
+        EntityRoutes(rows).register(router)
+        live.register(router)
+        if self._root is not None:
+            Pages(self._root / "public").register(router)
+
+        limiter = RateLimiter(
+            requests_max=config.rate_limit_max,
+            window_seconds=config.rate_limit_window_seconds,
+            clock=clock,
+        )
+        probes = Probes(
+            metrics=metrics,
+            clock=clock,
+            version=pylon.__version__,
+            dev_mode=config.dev_mode,
+            admin_token=config.admin_token,
+            readiness=lambda: {"database": self._store is not None},
+        )
+        access_log = AccessLog(clock, json_lines=config.log_format == "json")
+        self._live, self._hub = live, hub
+        self._pipeline = Pipeline(
+            stages=(
+                probes,
+                RateLimit(limiter, is_exempt=auth.is_admin),
+                csrf,
+                auth.identify,
+                refuse_large_bodies,
+            ),
+            router=router,
+            finish=Finish(
+                cors=Cors(config.cors_origins),
+                metrics=metrics,
+                clock=clock,
+                access_log=access_log if config.access_log else None,
+            ),
+            clock=clock,
+            trusted_proxy_hops=config.trusted_proxy_hops,
+        )
+        self._tasks.every(limits.SESSION_SWEEP_SECONDS, "sweep sessions", sessions.sweep)
+        self._tasks.every(
+            PURGE_SECONDS,
+            "purge tombstones",
+            lambda: changes.purge(config.change_log_retain_seconds),
+        )
+
+    def _warn_of_undeclared(self, policies: PolicyEngine) -> None:
+        state = "open to everybody" if self.config.dev_mode else "closed to all but admins"
+        for entity, slot in policies.undeclared:
+            log.warning("%s has no %s policy and is %s", entity, slot, state)
+
+    def _register_gauges(self, metrics: Metrics, store: SqliteStore, hub: Hub) -> None:
+        for name, text, read in (
+            ("pylon_live_readers", "Open live streams.", lambda: hub.readers),
+            ("pylon_live_audiences", "Distinct audiences among them.", lambda: hub.groups),
+            ("pylon_live_deliveries", "Events sent to readers.", lambda: hub.deliveries),
+            ("pylon_change_seq", "Position of the newest change.", lambda: store.seq),
+            ("pylon_write_units", "Units committed.", lambda: store.writer.units),
+            ("pylon_write_batches", "Commits that carried them.", lambda: store.writer.batches),
+            ("pylon_writes_waiting", "Units in the queue.", lambda: store.writer.waiting),
+            ("pylon_reads_waiting", "Reads on or before threads.", lambda: store.reads_waiting),
+        ):
+            metrics.register_gauge(name, text, read)
+
+
+def _read_rules(manifest: Manifest, config: Config) -> str:
+    """A fingerprint of everything that decides who reads what."""
+    slots = [
+        (policy.entity, policy.allow, policy.allowRead)
+        for policy in manifest.policies
+        if policy.entity is not None
+    ]
+    private = [
+        (entity.name, field.name)
+        for entity in manifest.entities
+        for field in entity.fields
+        if field.is_private
+    ]
+    return repr((config.dev_mode, slots, private))
+
+
+class App(Declarations):
+    """An app: declare its entities on it, serve it as ASGI.
+
+    Works under any ASGI server and mounts in FastAPI or Starlette; `config` defaults to the
+    environment. Mounted apps start with the first request, or with the outer app through
+    `FastAPI(lifespan=app.lifespan)`.
+    """
+
+    def __init__(
+        self, name: str, version: str = "0.1.0", *, config: Config | None = None
+    ) -> None:
+        super().__init__(name, version)
+        self.hooks = Hooks()
+        self._config = config
+        self._service: Service | None = None
+
+    def service(self, config: Config | None = None, *, root: Path | None = None) -> Service:
+        """A server of what has been declared so far."""
+        settings = config or self._config or Config.from_env().validate()
+        return Service(self.manifest(), settings, root=root, hooks=self.hooks)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._service is None:
+            self._service = self.service()
+        await self._service(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, _outer: Any = None) -> AsyncIterator[None]:
+        """Start with an outer ASGI app and stop with it."""
+        if self._service is None:
+            self._service = self.service()
+        await self._service.start()
+        try:
+            yield
+        finally:
+            await self._service.stop()
+            self._service = None
