@@ -180,8 +180,8 @@ class HttpConnection(asyncio.Protocol):
             rest = data[stop.args[0] :]
             if self._is_upgrade:
                 self._hand_over(rest)
-            elif rest:
-                self.data_received(rest)
+            else:
+                self._ignore_upgrade(rest)
             return
         except httptools.HttpParserError:
             if self._parser is not None:  # Else a callback has refused already.
@@ -211,7 +211,7 @@ class HttpConnection(asyncio.Protocol):
         if not self._in_head:
             return  # A trailer; nothing of ours reads them.
         self._head_bytes += len(name) + len(value) + 4
-        self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
         if len(self._headers) > limits.HEADER_COUNT_MAX:
             self._refuse(431, "HEADERS_TOO_LARGE", "The request has too many headers")
 
@@ -233,7 +233,7 @@ class HttpConnection(asyncio.Protocol):
                 if self._active is not None:
                     self._refuse(400, "BAD_REQUEST", "An upgrade must be a connection's last word")
                 self._is_upgrade = True
-                return
+            return  # The parser stops here: see `data_received`.
         scope = self._scope(method, http_version)
         exchange = Exchange(
             self,
@@ -390,12 +390,7 @@ class HttpConnection(asyncio.Protocol):
     def _hand_over(self, rest: bytes) -> None:
         """Give the socket to the WebSocket protocol, with the head as it was sent."""
         protocol_class: Any = self._config.ws_protocol_class
-        head = [b"GET ", self._url, b" HTTP/1.1\r\n"]
-        assert self._parser is not None
-        head[0] = self._parser.get_method() + b" "
-        for name, value in self._headers:
-            head += (name, b": ", value, b"\r\n")
-        head.append(b"\r\n")
+        head = self._head_again()
         protocol = protocol_class(
             config=self._config, server_state=self._server_state, app_state=self._app_state
         )
@@ -407,9 +402,31 @@ class HttpConnection(asyncio.Protocol):
         self._headers = []
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
-        protocol.data_received(b"".join(head))
+        protocol.data_received(head)
         if rest:
             protocol.data_received(rest)
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read a request that offers a protocol we do not speak (h2c) as if it did not.
+
+        The parser takes what follows such a head for another protocol, so its body would become
+        the next request; a new parser reads the head again without the offer.
+        """
+        self._headers = [header for header in self._headers if header[0] != b"upgrade"]
+        head = self._head_again()
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
+
+    def _head_again(self) -> bytes:
+        """The parsed head as bytes."""
+        parser = self._parser
+        assert parser is not None
+        version = parser.get_http_version().encode()
+        head = [parser.get_method(), b" ", self._url, b" HTTP/", version, b"\r\n"]
+        for name, value in self._headers:
+            head += (name, b": ", value, b"\r\n")
+        head.append(b"\r\n")
+        return b"".join(head)
 
     def _refuse(self, status: int, code: str, message: str) -> Any:
         """Fail from inside a parser callback."""
