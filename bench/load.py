@@ -1,0 +1,170 @@
+"""Plans of requests and the two generators that play them: wrk, or our own where wrk is absent.
+
+Both get the same raw request bytes, so they load both sides of a ratio alike. A plan is checked
+once by hand before it is played: a fast stream of errors must not look like a good figure.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.processes import BenchError, Fleet
+from bench.ratio import Sample
+
+CONNECTIONS = 32
+GRACE_SECONDS = 20.0
+"""How much longer than its load a generator may live."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Raw HTTP/1.1 requests that are sent round and round on each connection, one at a time."""
+
+    name: str
+    port: int
+    requests: tuple[bytes, ...]
+    expect: int = 200
+
+
+def request_bytes(
+    method: str,
+    path: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> bytes:
+    """One request as it goes on the wire, with `Host` and, where it has a body, its length."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def send_raw(port: int, request: bytes) -> bytes:
+    """Send one request and return the raw answer, read until it is whole."""
+    request = request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        while chunk := connection.recv(65_536):
+            answer += chunk
+    return answer
+
+
+def check_plan(plan: Plan) -> bytes:
+    """Play the first and the last request once; the first raw answer."""
+    answers = [send_raw(plan.port, request) for request in (plan.requests[0], plan.requests[-1])]
+    for answer in answers:
+        if not answer.startswith(f"HTTP/1.1 {plan.expect} ".encode()):
+            raise BenchError(f"{plan.name}: expected {plan.expect}, got {answer[:600]!r}")
+    return answers[0]
+
+
+def play(
+    fleet: Fleet,
+    plan: Plan,
+    *,
+    seconds: float,
+    cores: AbstractSet[int],
+    connections: int = CONNECTIONS,
+) -> Sample:
+    """Play `plan` for `seconds`; more than 0.1 % of bad answers ends the run."""
+    command = _wrk_command if shutil.which("wrk") else _own_command
+    output = _run(
+        fleet, command(fleet.folder, plan, connections, seconds), cores, seconds + GRACE_SECONDS
+    )
+    sample = parse_result(output)
+    if sample.errors > sample.rate * seconds * 0.001:
+        raise BenchError(f"{plan.name}: {sample.errors} bad answers at {sample.rate:.0f}/s")
+    return sample
+
+
+def send_all(
+    fleet: Fleet, requests: Sequence[bytes], *, port: int, cores: AbstractSet[int]
+) -> None:
+    """Send each request exactly once (seeding); any bad answer ends the run."""
+    plan = Plan(name="seed", port=port, requests=tuple(requests))
+    command = [*_own_command(fleet.folder, plan, CONNECTIONS * 2, 600.0), "--once"]
+    sample = parse_result(_run(fleet, command, cores, 600.0 + GRACE_SECONDS))
+    if sample.errors:
+        raise BenchError(f"seeding port {port}: {sample.errors} requests were refused")
+
+
+def parse_result(output: str) -> Sample:
+    """The generator's one line of JSON, which is the last that starts with a brace."""
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    if not lines:
+        raise BenchError(f"the load generator reported nothing:\n{output[-2000:]}")
+    found = json.loads(lines[-1])
+    return Sample(
+        rate=found["requests"] / max(found["seconds"], 1e-9),
+        p50_ms=found["p50_us"] / 1000,
+        p99_ms=found["p99_us"] / 1000,
+        errors=found["errors"],
+    )
+
+
+def lua_script(requests: Sequence[bytes]) -> str:
+    """A wrk script that plays raw requests in turn and reports as JSON."""
+    items = ",\n".join(f'"{lua_escape(request)}"' for request in requests)
+    return f"""local plan = {{
+{items}
+}}
+local size, place = #plan, 0
+request = function()
+  place = place % size + 1
+  return plan[place]
+end
+done = function(summary, latency)
+  local e = summary.errors
+  io.write(string.format(
+    '\\n{{"requests":%d,"seconds":%f,"p50_us":%f,"p99_us":%f,"errors":%d}}\\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+def lua_escape(text: bytes) -> str:
+    """Bytes as the inside of a Lua string literal."""
+    plain = set(range(0x20, 0x7F)) - {0x22, 0x5C}
+    return "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in text)
+
+
+def _wrk_command(folder: Path, plan: Plan, connections: int, seconds: float) -> list[str]:
+    script = folder / "plan.lua"
+    script.write_text(lua_script(plan.requests))
+    return [
+        *("wrk", "--threads", "1", "--connections", str(connections)),
+        *("--duration", f"{max(1, round(seconds))}s", "--timeout", "10s", "--latency"),
+        *("--script", str(script), f"http://127.0.0.1:{plan.port}/"),
+    ]
+
+
+def _own_command(folder: Path, plan: Plan, connections: int, seconds: float) -> list[str]:
+    file = folder / "plan.json"
+    file.write_text(json.dumps([request.decode("latin-1") for request in plan.requests]))
+    return [
+        *(sys.executable, "-m", "bench.generator", "--port", str(plan.port)),
+        *("--plan", str(file), "--connections", str(connections), "--seconds", str(seconds)),
+    ]
+
+
+def _run(fleet: Fleet, command: list[str], cores: AbstractSet[int], seconds: float) -> str:
+    child = fleet.spawn("load", command, cores=cores)
+    try:
+        child.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"the load generator hangs: {command}") from None
+    output = child.log.read_text(errors="replace")
+    fleet.stop(child)
+    return output

@@ -1,0 +1,65 @@
+"""Starting the two floors: the empty ASGI app, and the hub that writes everything singly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Set as AbstractSet
+
+from bench.processes import Child, Fleet, free_port, wait_answer
+
+SERVER_MADE = {"connection", "date", "server", "transfer-encoding"}
+"""Headers that uvicorn adds itself, or that belong to one connection."""
+
+
+def split_answer(raw: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Status, headers and body of a raw HTTP/1.1 answer with a content length."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    pairs = [line.partition(":") for line in lines]
+    return int(first.split(" ")[1]), [(name, value.strip()) for name, _, value in pairs], body
+
+
+class AsgiFloor:
+    """Uvicorn, uvloop, httptools, and an app that sends one prepared answer."""
+
+    name = "empty ASGI app"
+
+    def __init__(self, fleet: Fleet, raw_answer: bytes, *, cores: AbstractSet[int]) -> None:
+        status, headers, body = split_answer(raw_answer)
+        names = {name.lower() for name, _ in headers}
+        file = fleet.folder / "floor.json"
+        kept = [(name.lower(), value) for name, value in headers if name.lower() not in SERVER_MADE]
+        file.write_text(
+            json.dumps({"status": status, "headers": kept, "body": body.decode("latin-1")})
+        )
+        self.port = free_port()
+        self.child: Child = fleet.spawn(
+            "asgi-floor",
+            [
+                *(sys.executable, "-m", "uvicorn", "bench.peers.asgi_floor:app"),
+                *("--port", str(self.port), "--loop", "uvloop", "--http", "httptools"),
+                *("--lifespan", "off", "--no-access-log", "--log-level", "warning"),
+                *([] if "server" in names else ["--no-server-header"]),
+                *([] if "date" in names else ["--no-date-header"]),
+            ],
+            cores=cores,
+            environment={"BENCH_FLOOR_ANSWER": str(file)},
+        )
+        wait_answer(self.child, self.port, "/")
+
+
+class RawHub:
+    """The live floor; `write` is `kernel` or `transport` (see `raw_hub`)."""
+
+    def __init__(self, fleet: Fleet, *, write: str, cores: AbstractSet[int]) -> None:
+        self.port = free_port()
+        self.child: Child = fleet.spawn(
+            f"raw-hub-{write}",
+            [
+                *(sys.executable, "-m", "bench.peers.raw_hub"),
+                *("--port", str(self.port), "--write", write),
+            ],
+            cores=cores,
+        )
+        wait_answer(self.child, self.port, "/")

@@ -1,0 +1,122 @@
+"""Our server, as an operator would start it: `pylon start`, production rules, full durability.
+
+Only the rate limit is off. Users are minted by the admin token (spec 04 section 7.2); rows are
+seeded over HTTP, so that every one has gone through validation, policy and the change log.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from bench.load import Plan, request_bytes, send_all
+from bench.peers.base import LIST_ROWS, PLAN_REQUESTS, spread_over, title_of
+from bench.processes import REPOSITORY, Child, Fleet, expect, free_port, wait_answer
+
+OWNER = "user_bench"
+PORTS = 4
+"""The main port and the three that clients derive from it."""
+
+
+class PylonServer:
+    """One server process on a database file of its own."""
+
+    name = "pylon"
+    child: Child
+
+    def __init__(self, *, cores: AbstractSet[int], load_cores: AbstractSet[int]) -> None:
+        self.port = free_port(span=PORTS)
+        self.admin_token = f"bench_{secrets.token_hex(16)}"
+        self.token = ""
+        self.ids: list[str] = []
+        self._cores = cores
+        self._load_cores = load_cores
+        self._fleet: Fleet | None = None
+        self._database: Path | None = None
+
+    def start(self, fleet: Fleet, folder: Path) -> None:
+        """Start and sign the owner in."""
+        self._fleet = fleet
+        self._database = folder / "pylon.db"
+        self.launch()
+        wait_answer(self.child, self.port, "/health")
+        self.token = self.mint(OWNER)
+
+    def launch(self) -> None:
+        """Start the process only; also used to measure the start itself."""
+        assert self._fleet is not None
+        self.child = self._fleet.spawn(
+            self.name,
+            [
+                *(sys.executable, "-m", "pylon", "start", str(REPOSITORY / "bench" / "app.py")),
+                *("--port", str(self.port), "--db", str(self._database)),
+            ],
+            cores=self._cores,
+            environment={
+                "PYLON_ADMIN_TOKEN": self.admin_token,
+                "PYLON_RATE_LIMIT_MAX": "0",
+                "PYLON_CORS_ORIGIN": "http://localhost",
+                "PYTHONPATH": str(REPOSITORY),
+            },
+        )
+
+    def halt(self) -> None:
+        """End the process; its database stays."""
+        assert self._fleet is not None
+        self._fleet.stop(self.child)
+
+    def mint(self, user_id: str) -> str:
+        """A session token of this user."""
+        body = {"user_id": user_id}
+        answer = expect(self.port, "POST", "/api/auth/session", body=body, token=self.admin_token)
+        return str(answer["token"])
+
+    def seed(self, rows: int) -> None:
+        """Insert what is missing to `rows`, then learn the ids by walking the cursor."""
+        assert self._fleet is not None
+        requests = [self._insert(number) for number in range(len(self.ids), rows)]
+        send_all(self._fleet, requests, port=self.port, cores=self._load_cores)
+        after = self.ids[-1] if self.ids else ""
+        while True:
+            path = f"/api/entities/Item/cursor?limit=100&after={after}"
+            page = expect(self.port, "GET", path, token=self.token)
+            self.ids += [row["id"] for row in page["data"]]
+            if not page["has_more"]:
+                return
+            after = page["next_cursor"]
+
+    def get_plan(self) -> Plan:
+        """`GET /api/entities/Item/<id>` (spec 02 section 4.3)."""
+        paths = [f"/api/entities/Item/{row}" for row in spread_over(self.ids, PLAN_REQUESTS)]
+        return self._reading("get", paths)
+
+    def list_plan(self) -> Plan:
+        """`GET /api/entities/Item/cursor` (spec 02 section 4.2)."""
+        starts = spread_over(self.ids[:-LIST_ROWS], PLAN_REQUESTS)
+        path = f"/api/entities/Item/cursor?limit={LIST_ROWS}&after="
+        return self._reading("list", [path + start for start in starts])
+
+    def pull_plan(self, since: list[int]) -> Plan:
+        """`GET /api/sync/pull` from each of these cursors (spec 03 section 3.1)."""
+        return self._reading("pull", [f"/api/sync/pull?since={seq}" for seq in since])
+
+    def insert_plan(self) -> Plan:
+        """`POST /api/entities/Item` (spec 02 section 4.4)."""
+        requests = tuple(self._insert(number) for number in range(PLAN_REQUESTS))
+        return Plan(name="pylon insert", port=self.port, requests=requests, expect=201)
+
+    def _insert(self, number: int) -> bytes:
+        row = {"title": title_of(number), "done": False, "ownerId": OWNER}
+        return request_bytes(
+            "POST", "/api/entities/Item", headers=self._bearer(), body=json.dumps(row).encode()
+        )
+
+    def _reading(self, name: str, paths: list[str]) -> Plan:
+        requests = tuple(request_bytes("GET", path, headers=self._bearer()) for path in paths)
+        return Plan(name=f"pylon {name}", port=self.port, requests=requests)
+
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}

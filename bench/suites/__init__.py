@@ -1,0 +1,1 @@
+"""One module a suite. A suite starts its peers, runs its rounds and returns measures."""

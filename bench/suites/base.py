@@ -1,0 +1,41 @@
+"""What every suite is given, and the words it reports its progress with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.machine import Cores
+from bench.processes import Fleet
+from bench.ratio import Measure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How a run was asked for."""
+
+    fleet: Fleet
+    folder: Path
+    cores: Cores
+    rounds: int
+    seconds: float
+    rows: int
+    readers: int
+    connections: int
+    with_peer: bool
+    peer_log: bool
+
+    @property
+    def warm_seconds(self) -> float:
+        """A first run of each side that is thrown away."""
+        return min(1.0, self.seconds)
+
+
+Suite = Callable[[Setting], list[Measure]]
+
+
+def say(text: str) -> None:
+    """One progress line on stderr."""
+    print(text, file=sys.stderr, flush=True)
