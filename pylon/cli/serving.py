@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ def serve_app(
     the exit code."""
     log.set_up(level=config.log_level, json_lines=config.log_format == "json")
     for finding in loaded.warnings:
-        log.logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
+        logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
     service = _service(loaded, config)
     return server.run(
         service,

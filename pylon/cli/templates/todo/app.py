@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pylon import App, Entity, Id, auth, data, field, now
+from pylon import App, Entity, Id, User, auth, data, field, now
 
 app = App("todo-app")
 
@@ -20,7 +20,7 @@ class Todo(Entity):
     done: bool = False
 
     # Filled in by the server: whoever adds the row owns it, and when that was.
-    ownerId: Id["User"] | None = field(default=auth.userId)
+    ownerId: Id[User] | None = field(default=auth.userId)
     createdAt: datetime = field(default=now)
 
     # Who may do what. The same rules decide lists, single rows, the sync feed and live events, so
