@@ -64,8 +64,11 @@ def set_up(*, level: str = "info", json_lines: bool = False, stream: TextIO | No
         logging.getLogger("pylon.log").warning("unknown log level: %s", ", ".join(unknown))
 
 
-def write_lines(lines: str) -> None:
-    """Write finished lines where the log goes; for the access log, which formats in batches."""
+def write_lines(lines: str, *, logger: str) -> None:
+    """Write finished lines where the log goes, unless `logger` is set above INFO; for the access
+    log, which formats in batches. Without `set_up` they go nowhere."""
+    if not logging.getLogger(logger).isEnabledFor(logging.INFO):
+        return
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.acquire()

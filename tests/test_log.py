@@ -65,7 +65,9 @@ def test_levels_by_logger() -> None:
 def test_finished_lines_go_where_the_log_goes() -> None:
     stream = io.StringIO()
     log.set_up(stream=stream)
-    log.write_lines("one\ntwo\n")
+    log.write_lines("one\ntwo\n", logger="pylon.access")
+    log.set_up(level="warn", stream=stream)
+    log.write_lines("hidden\n", logger="pylon.access")
     assert stream.getvalue() == "one\ntwo\n"
 
 

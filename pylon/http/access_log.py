@@ -18,6 +18,10 @@ _QUIET = frozenset(("/health", "/readyz", "/metrics"))
 _LOGGER = "pylon.access"
 
 
+def _to_the_log(lines: str) -> None:
+    write_lines(lines, logger=_LOGGER)
+
+
 class AccessLog:
     """Collects entries and writes them on a timer, or at once when a batch is full.
 
@@ -29,7 +33,7 @@ class AccessLog:
         clock: Clock,
         *,
         json_lines: bool = False,
-        write: Callable[[str], None] = write_lines,
+        write: Callable[[str], None] = _to_the_log,
     ) -> None:
         self._clock = clock
         self._format = _json if json_lines else _compact

@@ -158,7 +158,7 @@ class Request:
         if self._query is None:
             try:
                 self._query = parse_qs(
-                    self.query_string.decode("latin-1"),
+                    self.query_string.decode("utf-8", "replace"),
                     keep_blank_values=True,
                     max_num_fields=limits.QUERY_FIELDS_MAX,
                 )

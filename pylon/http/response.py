@@ -16,6 +16,9 @@ from pylon.http.errors import HttpError
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream"
 
+# Events are of use only while they are fresh: neither caches nor proxies may hold them back.
+_UNBUFFERED: tuple[Header, ...] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
 
 class Response:
     """A response whose body is known. `headers` are sent beside the constant ones."""
@@ -57,6 +60,8 @@ class StreamResponse:
         self.body = body
         self.content_type = content_type
         self.headers: list[Header] = [*headers]
+        if content_type == EVENT_STREAM:
+            self.headers += _UNBUFFERED
 
 
 AnyResponse = Response | StreamResponse

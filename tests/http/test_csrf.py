@@ -8,7 +8,10 @@ import httpx
 import pytest
 
 from pylon.config import Config
+from pylon.errors import PylonError
+from pylon.http.csrf import CsrfCheck
 from tests.http.kernel import DEV, served
+from tests.http.test_request import request
 
 APP = "https://app.example"
 REJECTED, NO_ORIGIN = "CSRF_REJECTED", "CSRF_NO_ORIGIN"
@@ -68,3 +71,13 @@ def test_dev_lets_everyone_pass(serve: Callable[[Config], httpx.Client]) -> None
     client = serve(DEV)
     for headers, _ in CASES:
         assert client.post("/api/who", headers=headers).status_code == 200
+
+
+def test_a_cookie_handshake_can_be_checked_whatever_its_method() -> None:
+    check = CsrfCheck((APP,))
+    foreign = request(headers=[(b"origin", b"https://evil.example")])
+    check(foreign)
+    with pytest.raises(PylonError) as caught:
+        check.check(foreign)
+    assert caught.value.code == REJECTED
+    check.check(request(headers=[(b"origin", APP.encode())]))

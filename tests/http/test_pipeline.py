@@ -40,6 +40,14 @@ def test_malformed_json_is_refused(client: httpx.Client, body: bytes) -> None:
     assert (response.status_code, code_of(response)) == (400, "INVALID_JSON")
 
 
+@pytest.mark.parametrize(
+    "body",
+    ['"\\ud800"', '{"\\udfff":1}', "1e400", "-0", '"\\u0000"', "123456789012345678901234567890"],
+)
+def test_json_at_its_edges_is_no_server_error(client: httpx.Client, body: str) -> None:
+    assert client.post("/api/echo", content=body).status_code in (201, 400)
+
+
 def test_json_is_read_whatever_the_content_type(client: httpx.Client) -> None:
     response = client.post("/api/echo", content='{"a":"é"}', headers={"content-type": "text/x"})
     assert response.status_code == 201
@@ -229,8 +237,11 @@ def test_a_stream_flows_and_ends_with_its_client(kernel: Kernel, client: httpx.C
     kernel.stream_closed.clear()
     with client.stream("GET", "/api/stream") as response:
         assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["x-accel-buffering"] == "no"
         assert response.headers["access-control-allow-origin"] == "*"
-        assert next(response.iter_raw()) == b"data: one\n\n"
+        chunks = response.iter_raw()  # held: a dropped iterator closes the response
+        assert next(chunks) == b"data: one\n\n"
         assert not kernel.stream_closed.is_set()
     assert kernel.stream_closed.wait(10)
 
