@@ -1,0 +1,100 @@
+"""A small app in memory for tests of the data core: real store, log, policies and hub."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.clock import ManualClock
+from pylon.data.rows import Rows
+from pylon.hooks import Hooks
+from pylon.policy.engine import PolicyEngine
+from pylon.schema.parse import parse_manifest
+from pylon.store.base import Tx
+from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.tables import apply_plan, plan_schema
+from pylon.sync.audience import Audiences
+from pylon.sync.hub import Hub
+from pylon.sync.pull import Puller
+
+
+def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "optional": True, "unique": False, **more}
+
+
+NOTES = {
+    "manifest_version": 1,
+    "name": "world",
+    "version": "1",
+    "routes": [],
+    "entities": [
+        {
+            "name": "Note",
+            "fields": [
+                field("text", "string"),
+                field("ownerId", "string"),
+                field("orgId", "string"),
+                field("public", "bool"),
+                field("secret", "string", private=True),
+            ],
+            "indexes": [],
+        },
+        {"name": "Open", "fields": [field("n", "int"), field("shown", "bool")], "indexes": []},
+    ],
+    "policies": [
+        {
+            "name": "notes",
+            "entity": "Note",
+            "allow": "auth.userId == data.ownerId || data.public || auth.tenantId == data.orgId",
+        },
+        {"name": "open", "entity": "Open", "allowRead": "data.shown == true", "allowWrite": "true"},
+    ],
+}
+
+
+@dataclass
+class World:
+    """The parts of the app."""
+
+    store: SqliteStore
+    clock: ManualClock
+    log: ChangeLog
+    rows: Rows
+    puller: Puller
+    hub: Hub
+
+
+@asynccontextmanager
+async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
+    """Open the app on a volatile database."""
+    from pylon.codec import encode
+
+    manifest, problems = parse_manifest(encode(manifest_json))
+    assert manifest is not None, problems
+    clock = ManualClock()
+    store = open_store(None, ddl=LOG_DDL)
+
+    async def fit(tx: Tx) -> None:
+        await apply_plan(tx, await plan_schema(tx, manifest))
+
+    await store.write(fit)
+    policies = PolicyEngine(manifest, open_by_default=True)
+    reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
+    log = ChangeLog(store, clock, {name: tuple(rule.fields) for name, rule in reads.items()})
+    await log.start("rules")
+    rows = Rows(
+        store=store, log=log, manifest=manifest, policies=policies, hooks=Hooks(), clock=clock
+    )
+    puller = Puller(store, log, manifest, policies)
+    private = {name: rows.table(name).private for name in reads}
+    hub = Hub(Audiences(policies, reads), puller, private)
+    hub.start(store.seq)
+    store.on_commit(hub.publish)
+    try:
+        yield World(store=store, clock=clock, log=log, rows=rows, puller=puller, hub=hub)
+    finally:
+        hub.close_all()
+        await store.close()
