@@ -13,6 +13,8 @@ from functools import cached_property
 from typing import Any as AnyValue
 from typing import Final
 
+import msgspec
+
 from pylon.identity import Identity
 from pylon.limits import POLICY_SHAPES_CACHED_MAX
 from pylon.policy.audience import Audience, CallerShape, bound_source
@@ -31,8 +33,7 @@ NO_RULE: Final = "(no rule)"
 _NO_ROW: Final[Mapping[str, object]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(msgspec.Struct, frozen=True):
     """The rows of one entity that a caller may touch, as SQL over the table aliased `t`.
 
     `sql` None: every row. `never`: no row at all, whatever it holds (answer 403); `sql` is then

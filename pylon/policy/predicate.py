@@ -57,7 +57,7 @@ def compile_tuple(sources: Iterable[str]) -> Callable[[Identity], tuple[AnyValue
 def source_of_atom(atom: Atom) -> str:
     """Python source of one condition, a real bool."""
     source = _source_of_test(atom)
-    return f"not ({source})" if atom.negated else f"({source})"
+    return f"(not ({source}))" if atom.negated else f"({source})"
 
 
 def source_of_term(term: Term) -> str:

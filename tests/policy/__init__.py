@@ -1,0 +1,1 @@
+"""Tests of the policy language; `worlds` and `oracle` hold what several of them share."""

@@ -1,0 +1,131 @@
+"""The meaning of a policy, written a second time and as plainly as `docs/policies.md` says it.
+
+It walks the tree with values in hand. Slow, and shares nothing with the compilers that it judges.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pylon.identity import Identity
+from pylon.policy.nodes import And, Call, Compare, Expr, In, ListOf, Literal, Not, Or, Path
+
+Row = Mapping[str, Any]
+
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Oracle:
+    """One question: this caller, this row, this stored row."""
+
+    def __init__(
+        self, identity: Identity, data: Row, existing: Row, floats: frozenset[str]
+    ) -> None:
+        self._identity = identity
+        self._roots: dict[str, Row] = {"data": data, "existing": existing, "input": data}
+        self._floats = floats
+
+    def holds(self, expr: Expr) -> bool:
+        match expr:
+            case Not():
+                return not self.holds(expr.operand)
+            case And():
+                return all(self.holds(operand) for operand in expr.operands)
+            case Or():
+                return any(self.holds(operand) for operand in expr.operands)
+            case Compare():
+                return self._compare(expr)
+            case In(right=ListOf(items=items)):
+                return any(self._equal(expr.left, item) for item in items)
+            case In():
+                value = self._value(expr.left)
+                return value is not None and value in self._identity.roles
+            case Call():
+                return any(role in self._identity.roles for role in expr.arguments)
+            case _:
+                return bool(self._value(expr))
+
+    def _value(self, expr: Expr) -> Any:
+        if isinstance(expr, Literal):
+            return expr.value
+        if not isinstance(expr, Path):
+            return self.holds(expr)
+        if expr.root == "auth":
+            who = self._identity
+            return {
+                "userId": who.user_id,
+                "user_id": who.user_id,
+                "tenantId": who.tenant_id,
+                "tenant_id": who.tenant_id,
+                "email": who.email,
+                "isGuest": who.is_guest,
+                "is_guest": who.is_guest,
+                "isAdmin": False,
+                "is_admin": False,
+            }[expr.steps[0]]
+        value: Any = self._roots[expr.root]
+        for step in expr.steps:
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value if isinstance(value, str | int | float) else None
+
+    def _equal(self, left: Expr, right: Expr) -> bool:
+        one, other = self._value(left), self._value(right)
+        if _is_null(left) or _is_null(right):
+            return one is None and other is None
+        if one is None or other is None:
+            return False
+        one, other = self._matched(left, one, right, other)
+        return _kind(one) == _kind(other) and bool(one == other)
+
+    def _matched(self, left: Expr, one: Any, right: Expr, other: Any) -> tuple[Any, Any]:
+        """A literal beside a number becomes a number, beside a float field a float."""
+        if isinstance(right, Literal) and not isinstance(left, Literal):
+            return one, self._literal(left, one, other)
+        if isinstance(left, Literal) and not isinstance(right, Literal):
+            return self._literal(right, other, one), other
+        return one, other
+
+    def _literal(self, path: Expr, value: Any, literal: Any) -> Any:
+        if _kind(value) == "number" and _kind(literal) == "string":
+            try:
+                literal = int(literal) if literal.lstrip("-").isdigit() else float(literal)
+            except ValueError:
+                return literal
+        if isinstance(path, Path) and path.root != "auth" and path.steps[0] in self._floats:
+            return float(literal) if _kind(literal) == "number" else literal
+        return literal
+
+    def _compare(self, expr: Compare) -> bool:
+        if expr.op == "==":
+            return self._equal(expr.left, expr.right)
+        if expr.op == "!=":
+            sides = (expr.left, expr.right)
+            if all(isinstance(side, Path) for side in sides) and any(
+                isinstance(side, Path) and side.root == "auth" for side in sides
+            ):
+                values = [self._value(side) for side in sides]
+                return None not in values and not self._equal(*sides)
+            return not self._equal(expr.left, expr.right)
+        one, other = self._value(expr.left), self._value(expr.right)
+        if one is None or other is None or _kind(one) != _kind(other) or _kind(one) == "bool":
+            return False
+        if _kind(one) == "number":
+            one, other = self._matched(expr.left, one, expr.right, other)
+        return bool(_ORDERS[expr.op](one, other))
+
+
+def _is_null(expr: Expr) -> bool:
+    return isinstance(expr, Literal) and expr.value is None
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return "string" if isinstance(value, str) else "number"

@@ -1,0 +1,224 @@
+"""Random schemas, well-typed policies, callers and rows, and a real table to ask.
+
+Values come from small pools, so that equal ones meet often; the pools hold the awkward ones.
+`PYLON_LONG=1` makes every randomised test of this folder a hundred times longer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import apsw
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from pylon.identity import Identity
+from pylon.policy.engine import PolicyEngine, Where
+from pylon.policy.nodes import And, Call, Compare, Expr, In, ListOf, Literal, Not, Or, Path
+from pylon.policy.syntax import format_expr
+from pylon.schema.model import EntitySpec, FieldSpec, Manifest, PolicySpec
+
+Row = dict[str, Any]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+STRINGS = ("", "a", "b", "B", "u1", "é", "\uffff", "\U0001f600", "3", "a\0b", "'\"\\\n")
+INTS = (0, 1, -1, 3, 2**53, 2**53 + 1, 2**63 - 1, -(2**63))
+FLOATS = (0.0, -0.0, 1.0, 1.5, -2.5, 3.0, 0.1, 2.0**53, 2.0**63, 1e300)
+NUMBER_TEXTS = ("0", "3", "-1", "1.5", "1.0", "0.1", "9007199254740993", "1e3")
+NAMES = ("a", "b", "flag", "order", "in", "select", "_x9", "ownerId")
+TYPES = ("string", "string", "datetime", "id(User)", "richtext", "int", "float", "bool")
+ROLES = ("a", "b", "editor")
+
+_COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
+_COMPARISONS = st.sampled_from(("==", "!="))
+_ORDERS = st.sampled_from(("<", "<=", ">", ">="))
+
+
+def effort(examples: int) -> settings:
+    """Settings of a randomised test."""
+    factor = 100 if os.environ.get("PYLON_LONG") else 1
+    return settings(max_examples=examples * factor, deadline=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A policy over a schema, with rows to judge and callers to ask."""
+
+    entity: EntitySpec
+    expr: Expr
+    rows: list[Row]
+    identities: list[Identity]
+
+    @property
+    def floats(self) -> frozenset[str]:
+        return frozenset(field.name for field in self.entity.fields if field.kind == "float")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Rows and callers by lot: from one drawn seed, since drawing each value costs far more."""
+
+    random: Random
+
+    def identity(self) -> Identity:
+        roles = self.random.sample(ROLES, self.random.randrange(len(ROLES) + 1))
+        return Identity(
+            user_id=self.random.choice((None, *STRINGS)),
+            tenant_id=self.random.choice((None, "a", "b", "3")),
+            email=self.random.choice((None, "a", "é")),
+            roles=tuple(roles),
+            is_guest=self.random.random() < 0.5,
+        )
+
+    def row(self, entity: EntitySpec) -> Row:
+        """Each value of its field's kind, or null."""
+        pools: dict[str, tuple[Any, ...]] = {"int": INTS, "float": FLOATS, "bool": (True, False)}
+        row: Row = {"id": self.random.choice(STRINGS)}
+        for field in entity.fields:
+            absent = self.random.random() < 0.25
+            choices = pools.get(field.kind, STRINGS)
+            row[field.name] = None if absent else self.random.choice(choices)
+        return row
+
+
+pools = st.integers(min_value=0, max_value=2**32).map(lambda seed: Pool(random=Random(seed)))
+
+entities = st.lists(
+    st.builds(FieldSpec, name=st.sampled_from(NAMES), type=st.sampled_from(TYPES)),
+    min_size=2,
+    max_size=6,
+    unique_by=lambda field: field.name,
+).map(lambda fields: EntitySpec(name="Thing", fields=tuple(fields)))
+
+
+def exprs_of(entity: EntitySpec, *, update: bool = False) -> st.SearchStrategy[Expr]:
+    """Policies over the entity without a problem (`existing.` only in an update rule)."""
+    roots = ("data", "existing") if update else ("data",)
+    conditions = _conditions_of(entity, roots)
+    return st.recursive(
+        conditions,
+        lambda inner: st.one_of(
+            st.builds(Not, inner),
+            st.lists(inner, min_size=2, max_size=12).map(lambda some: Or(tuple(some))),
+            st.lists(inner, min_size=2, max_size=4).map(lambda some: And(tuple(some))),
+            st.builds(Compare, _COMPARISONS, inner.filter(_is_condition), inner.filter(_is_bool)),
+            st.builds(In, inner.filter(_is_condition), st.just(ListOf((Literal(True),)))),
+        ),
+        max_leaves=12,
+    )
+
+
+def _conditions_of(entity: EntitySpec, roots: tuple[str, ...]) -> st.SearchStrategy[Expr]:
+    def paths(*kinds: str) -> list[Path]:
+        return [
+            Path(f"{root}.{field.name}")
+            for root in roots
+            for field in entity.fields
+            if field.kind in kinds
+        ]
+
+    texts = st.sampled_from(
+        [Path("data.id"), *paths("string", "datetime", "richtext", "id")]
+        + [Path(f"auth.{name}") for name in ("userId", "user_id", "tenantId", "email")]
+    )
+    bools = st.sampled_from([Path("auth.isGuest"), Path("auth.is_admin"), *paths("bool")])
+    text = st.sampled_from([Literal(value) for value in STRINGS])
+    truth = st.sampled_from([Literal(True), Literal(False)])
+    null = st.just(Literal(None))
+    roles = st.lists(st.sampled_from(ROLES), min_size=1, max_size=2).map(tuple)
+    conditions: list[st.SearchStrategy[Any]] = [
+        _pairs(_COMPARISONS, texts, texts | text | null),
+        _pairs(_ORDERS, texts, texts | text),
+        _pairs(_COMPARISONS, bools, bools | truth | null),
+        st.builds(In, texts, st.lists(texts | text | null, max_size=3).map(_list_of)),
+        st.builds(In, texts | text, st.just(Path("auth.roles"))),
+        st.builds(Call, st.just("auth.hasAnyRole"), roles),
+        texts | bools | truth | text | null,
+    ]
+    if found := paths("int", "float"):
+        numbers = st.sampled_from(found)
+        number = st.sampled_from([Literal(value) for value in (*INTS, *FLOATS)])
+        quoted = st.sampled_from([Literal(value) for value in NUMBER_TEXTS])
+        conditions += [
+            _pairs(_COMPARISONS, numbers, numbers | number | quoted | null),
+            _pairs(_ORDERS, numbers, numbers | number),
+            st.builds(In, numbers, st.lists(numbers | number | quoted, max_size=3).map(_list_of)),
+            numbers,
+        ]
+    return st.one_of(conditions)
+
+
+def _pairs(
+    op: st.SearchStrategy[Any], left: st.SearchStrategy[Any], right: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
+    return st.builds(Compare, op, left, right) | st.builds(Compare, op, right, left).filter(
+        lambda built: not (isinstance(built.left, Literal) and isinstance(built.right, Literal))
+    )
+
+
+def _list_of(items: list[Any]) -> ListOf:
+    return ListOf(tuple(items))
+
+
+def _is_condition(expr: Expr) -> bool:
+    return not isinstance(expr, Literal | Path)
+
+
+def _is_bool(expr: Expr) -> bool:
+    if isinstance(expr, Path):
+        return expr.name in ("auth.isGuest", "auth.is_admin")
+    return not isinstance(expr, Literal) or isinstance(expr.value, bool)
+
+
+@st.composite
+def worlds(draw: Draw) -> World:
+    """A read policy with rows and callers."""
+    entity = draw(entities)
+    pool = draw(pools)
+    return World(
+        entity=entity,
+        expr=draw(exprs_of(entity)),
+        rows=[pool.row(entity) for _ in range(12)],
+        identities=[pool.identity() for _ in range(6)],
+    )
+
+
+def engine_of(entity: EntitySpec, *exprs: Expr | str) -> PolicyEngine:
+    """The production engine of a manifest with one policy per expression, through its text."""
+    texts = [expr if isinstance(expr, str) else format_expr(expr) for expr in exprs]
+    policies = tuple(
+        PolicySpec(name=f"p{number}", entity=entity.name, allow=text)
+        for number, text in enumerate(texts)
+    )
+    manifest = Manifest(name="app", version="1", entities=(entity,), policies=policies)
+    return PolicyEngine(manifest, open_by_default=False)
+
+
+class Table:
+    """The rows in SQLite, every second column indexed, so that lookups are compared too."""
+
+    def __init__(self, entity: EntitySpec, rows: list[Row]) -> None:
+        self._database = apsw.Connection(":memory:")
+        names = ["id", *(field.name for field in entity.fields)]
+        types = [_COLUMN_TYPES.get(field.kind, "TEXT") for field in entity.fields]
+        columns = ", ".join(
+            f'"{name}" {kind}' for name, kind in zip(names, ["TEXT", *types], strict=True)
+        )
+        self._database.execute(f"CREATE TABLE thing (n_ INTEGER PRIMARY KEY, {columns})")
+        for name in names[::2]:
+            self._database.execute(f'CREATE INDEX "by_{name}" ON thing ("{name}")')
+        marks = ", ".join("?" for _ in range(len(names) + 1))
+        for number, row in enumerate(rows):
+            values = [int(row[name]) if row[name] is True or row[name] is False else row[name]
+                      for name in names]  # fmt: skip
+            self._database.execute(f"INSERT INTO thing VALUES ({marks})", (number, *values))
+
+    def numbers(self, where: Where) -> set[int]:
+        """The positions of the rows that pass."""
+        condition = "" if where.sql is None else f" WHERE {where.sql}"
+        cursor = self._database.execute(f"SELECT t.n_ FROM thing t{condition}", where.params)
+        return {number for (number,) in cursor}
