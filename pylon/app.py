@@ -328,9 +328,7 @@ class App(Declarations):
     `FastAPI(lifespan=app.lifespan)`.
     """
 
-    def __init__(
-        self, name: str, version: str = "0.1.0", *, config: Config | None = None
-    ) -> None:
+    def __init__(self, name: str, version: str = "0.1.0", *, config: Config | None = None) -> None:
         super().__init__(name, version)
         self.hooks = Hooks()
         self._config = config

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from typing import Any
 
 from pylon import limits
@@ -19,11 +18,11 @@ from pylon.errors import PylonError
 from pylon.http.asgi import Receive, Scope, Send
 from pylon.http.csrf import CsrfCheck
 from pylon.http.request import Request
-from pylon.http.response import AnyResponse, Response, StreamResponse, error_response
+from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
 from pylon.identity import Identity
 from pylon.sync.hub import CLOSE_POLICY, Hub
-from pylon.sync.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, Encoding
+from pylon.sync.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, Encoding, Outlet
 from pylon.sync.positions import RECENT_SECONDS, Positions
 
 WEBSOCKET_PATHS = ("/", "/ws")
@@ -113,15 +112,13 @@ class LiveRoutes:
         if scope.get("pylon.door") != "ws" and request.path not in WEBSOCKET_PATHS:
             await _deny(scope, send, 404)
             return
-        subprotocol = self._take_token(request)
         try:
+            subprotocol = self._take_token(request)
             refusal = await admit(request)
         except PylonError as error:
             refusal = error_response(error)
         if refusal is None and not self._take_place(request.client):
             refusal = error_response(_too_many_streams())
-            await _deny(scope, send, refusal.status)
-            return
         if refusal is not None:
             await _deny(scope, send, refusal.status)
             return
@@ -140,27 +137,27 @@ class LiveRoutes:
     def _take_token(self, request: Request) -> str | None:
         """Use a token that came as a subprotocol; the entry to echo, byte for byte.
 
-        A cookie counts only where the page is of an origin that may use it.
+        A cookie alone counts only from a page of our own or a listed origin, since browsers send
+        it with a handshake from any page.
         """
         offered = request.header(b"sec-websocket-protocol")
         found = from_subprotocol(offered) if offered else None
         if found is not None and b"authorization" not in request.headers:
             request.headers[b"authorization"] = b"Bearer " + found[0].encode()
-        elif not self._csrf.allows_origin(request):
-            request.headers.pop(b"cookie", None)
+        elif b"cookie" in request.headers:
+            self._csrf.check(request)
         return found[1] if found is not None else None
 
-    async def _stream(
-        self, request: Request, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _stream(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         since = await self._since(request)
         frames = (scope.get("extensions") or {}).get("pylon.frames")
+        sender: asyncio.Task[None] | None = None
+        outlet: Outlet
         if frames is not None:
             outlet = FramesOutlet(frames)
-            sender = None
         else:
-            outlet = QueueOutlet(LINES)
-            sender = asyncio.create_task(_send_lines(outlet, send))
+            outlet = queue = QueueOutlet(LINES)
+            sender = asyncio.create_task(_send_lines(queue, send))
         try:
             await self._hub.join(request.identity, outlet, since)
             while (await receive())["type"] != "websocket.disconnect":
@@ -177,12 +174,7 @@ class LiveRoutes:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
         if not self._take_place(request.client):
             raise _too_many_streams()
-        headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        return StreamResponse(
-            self._event_stream(request),
-            content_type=b"text/event-stream",
-            headers=headers,
-        )
+        return StreamResponse(200, self._event_stream(request))
 
     async def _event_stream(self, request: Request) -> AsyncIterator[bytes]:
         outlet = QueueOutlet(SERVER_SENT_EVENTS)

@@ -99,12 +99,19 @@ class ChangeLog:
         """Write the change of a row to the log and publish it with the commit."""
         seq, now = tx.next_seq, self._clock.now()
         ended = None if before is None else self._ended_values(entity, before, after)
-        audiences: bytes | None = None
+        audiences: str | None = None
         if ended is not None:
             audiences = await self._remember(tx, entity, row_id, seq, ended)
         await tx.execute(
             SQL["append"],
-            (seq, entity, row_id, kind, None if audiences is None else audiences.decode(), int(now)),
+            (
+                seq,
+                entity,
+                row_id,
+                kind,
+                audiences,
+                int(now),
+            ),
         )
         change = Change(
             seq=Seq(seq),
@@ -128,15 +135,13 @@ class ChangeLog:
             return None
         return {name: before[name] for name in watched}
 
-    async def _remember(
-        self, tx: Tx, entity: str, row_id: str, seq: int, ended: RowData
-    ) -> bytes:
+    async def _remember(self, tx: Tx, entity: str, row_id: str, seq: int, ended: RowData) -> str:
         known = await tx.fetch(SQL["audiences_of_row"], (entity, row_id))
         audiences, dropped = remember(read_audiences(known[0][0] if known else None), seq, ended)
         if dropped:
             await tx.execute(SQL["raise_oldest_seq"], (dropped,))
             self._oldest_seq = max(self._oldest_seq, dropped)
-        return encode(audiences)
+        return encode(audiences).decode()
 
     async def purge(self, retain_seconds: float) -> int:
         """Drop tombstones older than `retain_seconds`; the number dropped.
@@ -158,4 +163,6 @@ class ChangeLog:
 
     async def seq_before(self, seconds: float) -> int:
         """The position that the log had `seconds` ago."""
-        return int((await self._store.read(SQL["seq_at"], (int(self._clock.now() - seconds),)))[0][0])
+        return int(
+            (await self._store.read(SQL["seq_at"], (int(self._clock.now() - seconds),)))[0][0]
+        )

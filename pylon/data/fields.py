@@ -30,13 +30,12 @@ def check_string(value: Any) -> str:
 def check_int(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("an integer")
-    if isinstance(value, float):
-        if not value.is_integer():
-            raise ValueError("an integer")
-        value = int(value)
-    if not INT_MIN <= value <= INT_MAX:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError("an integer")
+    number = int(value)
+    if not INT_MIN <= number <= INT_MAX:
         raise ValueError("an integer of 64 bits")
-    return value
+    return number
 
 
 def check_float(value: Any) -> float:

@@ -92,8 +92,7 @@ class Rows:
         count = limits.LIST_ROWS_MAX if limit is None else min(limit, limits.LIST_ROWS_MAX)
         condition = "" if where.sql is None else f" WHERE {where.sql}"
         found = await self.store.read(
-            f"SELECT {table.columns} FROM {table.source}{condition}"
-            " ORDER BY t.id LIMIT ? OFFSET ?",
+            f"SELECT {table.columns} FROM {table.source}{condition} ORDER BY t.id LIMIT ? OFFSET ?",
             (*where.params, count, offset),
         )
         decode = table.decoder(identity)
@@ -141,9 +140,7 @@ class Rows:
         """Insert one row; see `Transaction.insert`."""
         return await self.write(identity, lambda tx: tx.insert(entity, data))
 
-    async def update(
-        self, identity: Identity, entity: str, row_id: str, patch: object
-    ) -> RowData:
+    async def update(self, identity: Identity, entity: str, row_id: str, patch: object) -> RowData:
         """Update one row; see `Transaction.update`."""
         return await self.write(identity, lambda tx: tx.update(entity, row_id, patch))
 

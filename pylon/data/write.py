@@ -137,7 +137,9 @@ class Transaction:
 
     def _row_id(self, data: Mapping[str, Any]) -> str:
         chosen = data.get("id")
-        return chosen if is_well_formed_row_id(chosen) else self._rows.ids.new()
+        if isinstance(chosen, str) and is_well_formed_row_id(chosen):
+            return chosen
+        return self._rows.ids.new()
 
     def _refuse_hopeless(self, rule: Rule) -> None:
         """403 at once where no row whatever could pass, before anything is looked at."""

@@ -44,21 +44,6 @@ class CsrfCheck:
         elif headers.get(b"sec-fetch-site") == b"cross-site":
             raise _rejected("a cross-site page")
 
-    def allows_origin(self, request: Request) -> bool:
-        """Whether a cookie may count on a WebSocket handshake: from our own or a listed origin.
-
-        A handshake is a GET, so the stage lets it pass; browsers send cookies with one from any
-        page, and always an Origin.
-        """
-        source = request.header(b"origin")
-        if source is None or self._any:
-            return True
-        try:
-            self._refuse_foreign(request, source)
-        except PylonError:
-            return False
-        return True
-
     def _refuse_foreign(self, request: Request, source: str) -> None:
         parts = _origin_parts(source)
         if parts is None:

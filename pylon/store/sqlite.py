@@ -36,8 +36,8 @@ class SqliteStore:
         self._volatile = volatile
         self._connection = connection
         self._readers = Readers(self._connect_reader)
-        (seq,) = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()[0]
-        self.writer = Writer(connection, seq=seq)
+        stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
+        self.writer = Writer(connection, seq=int(stored[0][0] or 0))
 
     def _connect_reader(self) -> apsw.Connection:
         connection = apsw.Connection(

@@ -4,7 +4,7 @@ Units run on the loop, one after another, each in a savepoint; the commit runs o
 its own while the next batch gathers. Results are delivered and listeners told after the commit,
 in order. Nobody else writes to the database.
 
-States: idle -> (a unit arrives) scheduled -> (turn) running -> committing -> (done) idle or scheduled.
+States: idle -> (a unit arrives) scheduled -> running -> committing -> idle, or scheduled again.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ class Writer:
         if self._closed:
             raise PylonError(503, "SHUTTING_DOWN", "The server is stopping.")
         if len(self._queue) >= limits.WRITES_WAITING_MAX:
-            raise PylonError(503, "OVERLOADED", "Too many writes are waiting.", "Try again shortly.")
+            raise PylonError(
+                503, "OVERLOADED", "Too many writes are waiting.", "Try again shortly."
+            )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._queue.append((unit, future))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
 
 from pylon import limits
@@ -83,6 +83,11 @@ class Hub:
     def readers(self) -> int:
         """Open streams."""
         return len(self._readers)
+
+    @property
+    def is_flushing(self) -> bool:
+        """Whether committed changes are still on their way to readers."""
+        return self._flushing
 
     @property
     def groups(self) -> int:
@@ -300,9 +305,7 @@ class Hub:
             if payload is not None:
                 own.setdefault(group, []).append((change.seq, payload))
 
-    def _queue(
-        self, reader: Reader, change: Change, kind: Kind | None, encoded: Encoded
-    ) -> None:
+    def _queue(self, reader: Reader, change: Change, kind: Kind | None, encoded: Encoded) -> None:
         """Keep or send an event for a reader that is not live yet."""
         payload = self._encoded(change, kind, reader.identity.is_admin, encoded)
         if payload is None or change.seq <= reader.floor:

@@ -15,7 +15,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
-from pylon.store.base import Row, Store
+from pylon.store.base import Row, Store, Value
 from pylon.store.naming import quote
 from pylon.sync.visibility import told_later
 from pylon.wire.events import event_json
@@ -41,7 +41,7 @@ class PullPage:
 @dataclass(frozen=True, slots=True)
 class _Scan:
     sql: str
-    params: tuple[object, ...]
+    params: tuple[Value, ...]
 
 
 class Puller:

@@ -10,13 +10,14 @@ import pytest
 
 from pylon import limits
 from pylon.errors import ConfigError, PylonError
-from pylon.store.base import Tx
+from pylon.store.base import Tx, Unit
 from pylon.store.failures import ConstraintFailed
 from pylon.store.sqlite import SqliteStore, open_store
 
 TABLE = "CREATE TABLE IF NOT EXISTS t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
 SLOW = (
-    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?) SELECT max(x) FROM c"
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?)"
+    " SELECT max(x) FROM c"
 )
 
 
@@ -27,12 +28,11 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.close()
 
 
-def put(row_id: str, *, publish: bool = True) -> object:
+def put(row_id: str) -> Unit[int]:
     async def unit(tx: Tx) -> int:
         seq = tx.next_seq
         await tx.execute("INSERT INTO t VALUES (?, ?)", (row_id, seq))
-        if publish:
-            tx.publish(row_id)
+        tx.publish(row_id)
         return seq
 
     return unit
@@ -47,7 +47,7 @@ async def test_units_of_one_turn_share_a_commit_and_are_numbered_in_order(
 ) -> None:
     heard: list[object] = []
     store.on_commit(heard.extend)
-    seqs = await asyncio.gather(*(store.write(put(f"r{i}")) for i in range(20)))  # type: ignore[arg-type]
+    seqs = await asyncio.gather(*(store.write(put(f"r{i}")) for i in range(20)))
     assert seqs == list(range(1, 21))
     assert heard == [f"r{i}" for i in range(20)]
     assert store.writer.batches == 1
@@ -60,10 +60,10 @@ async def test_a_failed_unit_is_undone_alone_and_leaves_no_gap(store: SqliteStor
         tx.publish("broken")
         raise ValueError("of the caller's own making")
 
-    results = await asyncio.gather(
-        store.write(put("a")),  # type: ignore[arg-type]
+    results: Sequence[object] = await asyncio.gather(
+        store.write(put("a")),
         store.write(broken),
-        store.write(put("b")),  # type: ignore[arg-type]
+        store.write(put("b")),
         return_exceptions=True,
     )
     assert results[0] == 1
@@ -73,9 +73,9 @@ async def test_a_failed_unit_is_undone_alone_and_leaves_no_gap(store: SqliteStor
 
 
 async def test_a_constraint_is_reported_with_its_column(store: SqliteStore) -> None:
-    await store.write(put("a"))  # type: ignore[arg-type]
+    await store.write(put("a"))
     with pytest.raises(ConstraintFailed) as failure:
-        await store.write(put("a"))  # type: ignore[arg-type]
+        await store.write(put("a"))
     assert (failure.value.kind, failure.value.columns) == ("UNIQUE", ("t.id",))
 
 
@@ -91,8 +91,8 @@ async def test_a_unit_may_await_nothing_but_its_transaction(store: SqliteStore) 
 
 
 async def test_a_cancelled_caller_does_not_stop_the_batch(store: SqliteStore) -> None:
-    first = asyncio.ensure_future(store.write(put("gone")))  # type: ignore[arg-type]
-    second = asyncio.ensure_future(store.write(put("kept")))  # type: ignore[arg-type]
+    first = asyncio.ensure_future(store.write(put("gone")))
+    second = asyncio.ensure_future(store.write(put("kept")))
     await asyncio.sleep(0)
     first.cancel()
     assert await second > 0
@@ -102,12 +102,12 @@ async def test_a_cancelled_caller_does_not_stop_the_batch(store: SqliteStore) ->
 async def test_positions_go_on_after_a_restart(tmp_path: Path) -> None:
     for expected in (1, 2, 3):
         store = open_store(tmp_path / "app.db", ddl=[TABLE])
-        assert await store.write(put(f"r{expected}")) == expected  # type: ignore[arg-type]
+        assert await store.write(put(f"r{expected}")) == expected
         await store.close()
 
 
 async def test_a_full_disk_refuses_writes_and_loses_nothing(store: SqliteStore) -> None:
-    await store.write(put("before"))  # type: ignore[arg-type]
+    await store.write(put("before"))
     pages = (await store.read("PRAGMA page_count"))[0][0]
 
     async def limit(tx: Tx) -> None:
@@ -118,8 +118,8 @@ async def test_a_full_disk_refuses_writes_and_loses_nothing(store: SqliteStore) 
             await tx.execute("INSERT INTO t VALUES (?, 0)", (f"{number:04}" * 1000,))
 
     await store.write(limit)
-    results = await asyncio.gather(
-        store.write(put("beside")),  # type: ignore[arg-type]
+    results: Sequence[object] = await asyncio.gather(
+        store.write(put("beside")),
         store.write(big),
         return_exceptions=True,
     )
@@ -158,7 +158,7 @@ async def test_a_read_that_never_ends_is_abandoned(
 async def test_queues_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WRITES_WAITING_MAX", 5)
     results = await asyncio.gather(
-        *(store.write(put(f"r{i}")) for i in range(8)),  # type: ignore[arg-type]
+        *(store.write(put(f"r{i}")) for i in range(8)),
         return_exceptions=True,
     )
     refused = [r for r in results if isinstance(r, PylonError)]
@@ -168,12 +168,12 @@ async def test_queues_are_bounded(store: SqliteStore, monkeypatch: pytest.Monkey
 
 async def test_nothing_is_written_after_close(tmp_path: Path) -> None:
     store = open_store(tmp_path / "app.db", ddl=[TABLE])
-    queued = asyncio.ensure_future(store.write(put("last")))  # type: ignore[arg-type]
+    queued = asyncio.ensure_future(store.write(put("last")))
     await asyncio.sleep(0)
     await store.close()
     assert await queued == 1
     with pytest.raises(PylonError):
-        await store.write(put("late"))  # type: ignore[arg-type]
+        await store.write(put("late"))
 
 
 def _garbage(path: Path) -> None:
@@ -185,9 +185,7 @@ def _folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_garbage, _folder])
-def test_a_file_that_is_no_database_is_one_clear_line(
-    tmp_path: Path, spoil: object
-) -> None:
+def test_a_file_that_is_no_database_is_one_clear_line(tmp_path: Path, spoil: object) -> None:
     path = tmp_path / "app.db"
     spoil(path)  # type: ignore[operator]
     with pytest.raises(ConfigError) as failure:
@@ -198,7 +196,7 @@ def test_a_file_that_is_no_database_is_one_clear_line(
 
 async def test_a_volatile_store_leaves_nothing_behind() -> None:
     store = open_store(None, ddl=[TABLE])
-    await store.write(put("a"))  # type: ignore[arg-type]
+    await store.write(put("a"))
     assert await ids(store) == ["a"]
     folder: Sequence[Path] = [store.path.parent]
     await store.close()

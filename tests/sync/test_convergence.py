@@ -85,7 +85,7 @@ class Play:
         for result in await asyncio.gather(*self.writes, return_exceptions=True):
             assert not isinstance(result, BaseException) or isinstance(result, PylonError), result
         self.writes = []
-        while self.app.hub._flushing:
+        while self.app.hub.is_flushing:  # noqa: ASYNC110
             await asyncio.sleep(0.0005)
 
     async def insert(self, target: tuple[str, dict[str, Any]]) -> None:
