@@ -136,6 +136,7 @@ function removeItem(item) {
 // --- Connection and problems ----------------------------------------------------------------
 
 function showConnection(state, retryInMs) {
+  if (state === "live" && $("problem").dataset.code === "UNREACHABLE") showProblem("");
   const words = { live: "Live", connecting: "Connecting…", offline: "Offline, trying again…" };
   $("connection").dataset.state = state;
   $("connection").textContent = words[state];
@@ -150,15 +151,16 @@ async function attempt(action, button) {
     showProblem("");
     return true;
   } catch (error) {
-    showProblem(error.message);
+    showProblem(error.message, error.code);
     return false;
   } finally {
     if (button) button.disabled = false;
   }
 }
 
-function showProblem(message) {
+function showProblem(message, code = "") {
   $("problem").textContent = message;
+  $("problem").dataset.code = code;
   $("problem").hidden = !message;
 }
 
