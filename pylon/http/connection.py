@@ -44,19 +44,20 @@ class HttpConnection(asyncio.Protocol):
         "_app",
         "_app_state",
         "_bounds",
+        "_chunk_bytes",
         "_client",
         "_config",
         "_connections",
         "_deadline",
         "_door",
         "_drain_event",
-        "_expects_continue",
         "_farewell",
         "_head_bytes",
         "_head_timed",
         "_headers",
         "_in_head",
         "_incoming",
+        "_is_chunk_shared",
         "_is_upgrade",
         "_loop",
         "_now",
@@ -106,8 +107,9 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = False
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._is_chunk_shared = False
         self._head_bytes = 0
-        self._expects_continue = False
+        self._chunk_bytes = 0
         self._is_upgrade = False
         self._incoming: Exchange | None = None
         self._unseen_bytes = 0
@@ -174,6 +176,8 @@ class HttpConnection(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             return
+        self._chunk_bytes = len(data)
+        self._is_chunk_shared = False
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
@@ -188,7 +192,7 @@ class HttpConnection(asyncio.Protocol):
                 self._fail(400, "BAD_REQUEST", "The request is not valid HTTP/1.1")
             return
         if self._in_head:
-            self._bound_head(len(data))
+            self._bound_head()
         elif self._incoming is not None:
             # Trailers and chunk extensions reach no callback of ours; they are bounded here.
             self._unseen_bytes += len(data)
@@ -199,28 +203,23 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._url = b""
-        self._headers = []
         self._head_bytes = 0
-        self._expects_continue = False
+        self._url = b""
+        if self._headers:
+            self._headers = []
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # A trailer; nothing of ours reads them.
-        self._head_bytes += len(name) + len(value) + 4
         self._headers.append((name.lower(), value.rstrip(b" \t")))
-        if len(self._headers) > limits.HEADER_COUNT_MAX:
-            self._refuse(431, "HEADERS_TOO_LARGE", "The request has too many headers")
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
         self._in_head = False
         self._deadline = _NEVER
-        if self._head_bytes + len(self._url) > self._bounds.header_bytes_max:
+        if self._is_head_too_large():
             self._refuse(431, "HEADERS_TOO_LARGE", "The request head is too large")
         http_version = parser.get_http_version()
         if http_version not in ("1.1", "1.0"):
@@ -244,6 +243,7 @@ class HttpConnection(asyncio.Protocol):
         )
         self._incoming = exchange
         self._unseen_bytes = 0
+        self._headers = []  # From here on trailers, which nothing of ours reads.
         if self._active is None:
             self._active = exchange
             exchange.start(self._app, self._loop)
@@ -259,6 +259,7 @@ class HttpConnection(asyncio.Protocol):
             self._pause_reading()
 
     def on_message_complete(self) -> None:
+        self._is_chunk_shared = True  # What follows in this chunk is another request's.
         exchange = self._incoming
         if exchange is None:
             return
@@ -455,15 +456,24 @@ class HttpConnection(asyncio.Protocol):
             self.transport.write(answer)
         self._linger()
 
-    def _bound_head(self, size: int) -> None:
+    def _is_head_too_large(self) -> bool:
+        """Whether the head that is being read, or has been, breaks its bounds."""
+        if len(self._headers) > limits.HEADER_COUNT_MAX:
+            return True
+        size_max = self._bounds.header_bytes_max
+        if self._head_bytes + self._chunk_bytes <= size_max:
+            return False  # Nearly always: all that has come since it began is less.
+        exact = sum(len(name) + len(value) + 4 for name, value in self._headers)
+        return self._head_bytes > size_max or exact + len(self._url) > size_max
+
+    def _bound_head(self) -> None:
         """A head came in pieces: hold it to its size and time."""
-        self._head_bytes += size
-        if self._head_bytes > self._bounds.header_bytes_max:
-            # The piece may have begun with the end of an earlier body, at most once per head.
-            known = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
-            if self._head_timed or known > self._bounds.header_bytes_max:
-                self._fail(431, "HEADERS_TOO_LARGE", "The request head is too large")
-                return
+        if not self._is_chunk_shared:
+            self._head_bytes += self._chunk_bytes
+            self._chunk_bytes = 0
+        if self._is_head_too_large():
+            self._fail(431, "HEADERS_TOO_LARGE", "The request head is too large")
+            return
         if not self._head_timed:
             self._head_timed = True
             self._deadline = self._now() + self._bounds.head_read_seconds_max
