@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from pylon import limits
 from pylon.http.asgi import Receive, Scope, Send
 from pylon.http.listener import Bounds
-from tests.http.live import Raw, answer, both_loops, echo, live, read_body
+from tests.http.live import Live, Raw, answer, both_loops, echo, live, read_body
 
 
 def code_of(body: bytes) -> str:
@@ -471,3 +472,64 @@ async def test_an_upgrade_to_something_else_is_an_ordinary_request() -> None:
         )
         assert (await raw.answer())[2] == b"POST /  hi"
         raw.close()
+
+
+SEEDS = [
+    GET,
+    b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc",
+    b"POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"GET /c HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
+    b"POST /d HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+    b"PUT /e HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx",
+]
+
+
+@both_loops
+async def test_mutated_requests_never_break_the_server() -> None:
+    """Random edits of ordinary requests, in random pieces: the loop meets no exception of ours."""
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    choose = random.Random(7)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            await receive()
+            await receive()
+        elif scope["path"] == "/d":
+            await answer(send, b"early")
+        else:
+            try:
+                await echo(scope, receive, send)
+            except ConnectionError:
+                return
+
+    async def talk(server: Live) -> None:
+        data = bytearray(b"".join(choose.choices(SEEDS, k=choose.randint(1, 3))))
+        for _ in range(choose.randint(0, 4)):
+            at = choose.randrange(len(data))
+            if choose.random() < 0.5:
+                data[at] = choose.randrange(256)
+            else:
+                del data[at : at + choose.randint(1, 9)]
+        raw = await server.connect()
+        try:
+            while data:
+                size = choose.randint(1, len(data))
+                await raw.send(bytes(data[:size]))
+                del data[:size]
+                await asyncio.sleep(0)
+            raw.writer.write_eof()
+            await raw.rest()
+        except (ConnectionError, OSError):
+            pass
+        raw.close()
+
+    async with live(app, Bounds(linger_seconds_max=0.05, close_seconds_max=0.05)) as server:
+        for _ in range(20):
+            await asyncio.gather(*(talk(server) for _ in range(20)))
+        raw = await server.connect()
+        await raw.send(GET)
+        assert (await raw.answer())[0] == 200
+    assert failures == []
