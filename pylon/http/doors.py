@@ -127,6 +127,10 @@ def _bind_all(
     try:
         for door in names:
             bound = [_bind(address, port + _OFFSETS[door]) for address in addresses]
+            if host in _ANY_HOSTS and bound == [None]:
+                bound = [
+                    _bind((socket.AF_INET, ""), port + _OFFSETS[door])
+                ]  # IPv6 is switched off.
             found = [one for one in bound if one is not None]
             if not found:
                 raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
