@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,7 @@ from tests.examples.served import EXAMPLES
 
 
 @pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The example, freshly imported, with its data in a folder of its own."""
     monkeypatch.setenv("PYLON_DEV_MODE", "1")
     monkeypatch.setenv("PYLON_DB_PATH", str(tmp_path / "notes.db"))
@@ -34,7 +34,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleT
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
-    yield module
+    return module
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def served(example: ModuleType) -> AsyncIterator[str]:
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         async with asyncio.timeout(10):
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 (uvicorn tells nobody)
                 await asyncio.sleep(0.01)
         yield f"127.0.0.1:{listening.getsockname()[1]}"
     finally:
