@@ -20,6 +20,9 @@ from pylon.identity import ANONYMOUS, Identity
 _FORWARDING_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
+INT64_MAX = 2**63 - 1
+"""The largest number that a database takes."""
+
 
 class Request:
     """A request on its way through the pipeline.
@@ -141,7 +144,7 @@ class Request:
         *,
         default: int | None,
         minimum: int = 0,
-        maximum: int | None = None,
+        maximum: int = INT64_MAX,
     ) -> int | None:
         """An unsigned integer of the query, brought into `minimum..maximum`.
 
@@ -151,8 +154,7 @@ class Request:
         text = self.query(name)
         if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
             return default
-        number = max(int(text), minimum)
-        return number if maximum is None else min(number, maximum)
+        return min(max(int(text), minimum), maximum)
 
     def _parsed_query(self) -> dict[str, list[str]]:
         if self._query is None:

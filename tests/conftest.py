@@ -1,0 +1,48 @@
+"""Fixtures for tests that talk to the real program; it is started once per test module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server import ADMIN_TOKEN, Server, serving
+
+BLACKBOX_APP = Path(__file__).parent / "blackbox" / "app.py"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app of `tests/blackbox/app.py` by production rules."""
+    with serving(BLACKBOX_APP, tmp_path_factory.mktemp("server") / "app.db") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def admin(server: Server) -> Iterator[httpx.Client]:
+    """The administrator."""
+    with server.client(ADMIN_TOKEN) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ann(server: Server) -> Iterator[httpx.Client]:
+    """A user."""
+    with server.client(server.token_of("ann")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def bob(server: Server) -> Iterator[httpx.Client]:
+    """Another user."""
+    with server.client(server.token_of("bob")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def nobody(server: Server) -> Iterator[httpx.Client]:
+    """An anonymous caller."""
+    with server.client() as client:
+        yield client
