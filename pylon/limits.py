@@ -248,10 +248,13 @@ DEV_PREPARE_SECONDS_MAX: Final = 60.0
 DEV_STOP_SECONDS_MAX: Final = 15.0
 """`pylon dev`: how long the old server may take to stop before it is killed; above DRAIN_SECONDS."""
 
-DEV_CHANGE_QUIET_MILLISECONDS: Final = 150
-"""`pylon dev`: changes within this time are one restart, as editors write in several steps."""
+DEV_CHANGE_QUIET_MILLISECONDS: Final = 50
+"""`pylon dev`: files must be quiet for this long before a restart; editors write in steps."""
 
-DEV_LOOK_MILLISECONDS: Final = 500
+DEV_CHANGES_MILLISECONDS_MAX: Final = 1_000
+"""`pylon dev`: files that are never quiet lead to a restart after this time all the same."""
+
+DEV_LOOK_MILLISECONDS: Final = 100
 """`pylon dev`: how often it looks whether the server is still alive."""
 
 # --- Process ---------------------------------------------------------------------------------

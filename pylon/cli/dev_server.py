@@ -26,6 +26,7 @@ from pylon.cli.loading import Entry
 from pylon.http.doors import Doors
 from pylon.limits import (
     DEV_CHANGE_QUIET_MILLISECONDS,
+    DEV_CHANGES_MILLISECONDS_MAX,
     DEV_LOOK_MILLISECONDS,
     DEV_PREPARE_SECONDS_MAX,
     DEV_STOP_SECONDS_MAX,
@@ -97,8 +98,10 @@ class DevServer:
         """Serve and restart until told to stop."""
         with _signals(self.stop):
             try:
+                changes = self._changes()
+                next(changes, None)  # From here on no change is missed.
                 self._restart()
-                for changed in self._changes():
+                for changed in changes:
                     if changed:
                         self._restart()
                     elif self._serving is not None and self._serving.has_ended():
@@ -110,13 +113,13 @@ class DevServer:
 
     def _changes(self) -> Iterator[bool]:
         """True after a change, False when nothing changed for a while."""
-        from watchfiles import watch  # Imported while the first server starts to serve.
+        from watchfiles import watch  # It brings anyio; `--help` need not wait for that.
 
         folder = self._entry.folder
         for changes in watch(
             folder,
             watch_filter=lambda _, path: is_watched(path, folder),
-            debounce=DEV_CHANGE_QUIET_MILLISECONDS * 4,
+            debounce=DEV_CHANGES_MILLISECONDS_MAX,
             step=DEV_CHANGE_QUIET_MILLISECONDS,
             rust_timeout=DEV_LOOK_MILLISECONDS,
             yield_on_timeout=True,

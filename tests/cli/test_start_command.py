@@ -1,0 +1,133 @@
+"""`pylon start`: production rules, the record once it listens, and what stops it from starting."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pylon import codec
+from tests.cli.conftest import WORKING, RunPylon
+from tests.cli.processes import running
+
+PRODUCTION = {"PYLON_CORS_ORIGIN": "https://notes.example.com"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a working app."""
+    (tmp_path / "app.py").write_text(WORKING)
+    return tmp_path
+
+
+def test_it_says_so_once_it_listens_and_stops_on_request(folder: Path) -> None:
+    with running(folder, "start", "--host", "127.0.0.1", "--port", "0", **PRODUCTION) as started:
+        told = started.record()
+        assert told["code"] == "START_OK"
+        assert (told["name"], told["version"]) == ("notes", "1.2.3")
+        assert told["entry"] == str(folder / "app.py")
+        assert told["db_path"] == str(folder / ".pylon" / "dev.db")
+        health = httpx.get(f"http://127.0.0.1:{told['port']}/health")
+        assert health.status_code == 200
+        assert started.stop() == 0
+    assert (folder / ".pylon" / "dev.db").exists()
+
+
+def test_production_has_production_rules(folder: Path) -> None:
+    arguments = ("start", "--host", "127.0.0.1", "--port", "0", "--in-memory")
+    with running(folder, *arguments, **PRODUCTION) as started:
+        told = started.record()
+        assert told["db_path"] is None
+        base = f"http://127.0.0.1:{told['port']}"
+        answer = httpx.get(base + "/api/auth/me", headers={"Origin": "https://else.example"})
+        assert answer.headers.get("access-control-allow-origin") != "*"
+        minted = httpx.post(base + "/api/auth/session", json={"user_id": "u"})
+        assert minted.status_code >= 400
+
+
+def test_the_environment_and_the_options_are_heard(folder: Path) -> None:
+    environment = {**PRODUCTION, "PYLON_PORT": "0", "PYLON_HOST": "127.0.0.1"}
+    with running(folder, "start", "app.py", "--db", "data/own.db", **environment) as started:
+        told = started.record()
+        assert told["port"] != 4321
+        assert told["db_path"] == str(folder / "data" / "own.db")
+
+
+def test_no_env_file_is_read(pylon: RunPylon, folder: Path) -> None:
+    (folder / ".env").write_text("PYLON_CORS_ORIGIN=https://notes.example.com\n")
+    done = pylon("start")
+    assert done.returncode == 1
+    assert "PYLON_CORS_ORIGIN is required" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "word"),
+    [
+        ({}, "PYLON_CORS_ORIGIN"),
+        ({"PYLON_CORS_ORIGIN": "*"}, "PYLON_CORS_ORIGIN"),
+        ({**PRODUCTION, "PYLON_ADMIN_TOKEN": ""}, "PYLON_ADMIN_TOKEN"),
+        ({**PRODUCTION, "PYLON_PORT": "many"}, "PYLON_PORT"),
+    ],
+)
+def test_unsafe_settings_are_refused(
+    pylon: RunPylon, folder: Path, environment: dict[str, str], word: str
+) -> None:
+    done = pylon("start", **environment)
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert "hint:" in done.stderr
+    (finding,) = codec.decode(pylon("start", "--json", **environment).stdout)
+    assert word in finding["message"]
+
+
+def test_a_missing_app(pylon: RunPylon, tmp_path: Path) -> None:
+    assert pylon("start", **PRODUCTION).returncode == 64
+    done = pylon("start", "gone.py", "--json", **PRODUCTION)
+    assert done.returncode == 1
+    assert codec.decode(done.stdout)[0]["code"] == "START_ENTRY_NOT_FOUND"
+
+
+def test_a_port_in_use_is_one_clear_error(pylon: RunPylon, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = pylon("start", "--host", "127.0.0.1", "--port", port, "--json", **PRODUCTION)
+    assert done.returncode == 1
+    assert codec.decode(done.stdout)[0]["code"] == "PORT_IN_USE"
+
+
+def test_a_database_file_that_is_none_is_one_clear_line(pylon: RunPylon, folder: Path) -> None:
+    (folder / "no.db").write_bytes(b"this is no database" * 100)
+    done = pylon(
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--db",
+        "no.db",
+        PYLON_LOG="off",
+        **PRODUCTION,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_folder_of_the_database_must_be_possible(pylon: RunPylon, folder: Path) -> None:
+    (folder / "file").write_text("")
+    done = pylon("start", "--db", "file/below/x.db", "--json", **PRODUCTION)
+    assert done.returncode == 1
+    assert codec.decode(done.stdout)[0]["code"] == "DB_FOLDER_FAILED"
+
+
+def test_a_database_of_another_shape_is_refused_with_reasons(pylon: RunPylon, folder: Path) -> None:
+    with sqlite3.connect(folder / "old.db") as database:
+        database.execute('CREATE TABLE "Note" (id TEXT PRIMARY KEY NOT NULL, "text" INTEGER)')
+    database.close()
+    done = pylon("start", "--host", "127.0.0.1", "--port", "0", "--db", "old.db", **PRODUCTION)
+    assert done.returncode == 1
+    assert "Note" in done.stderr
+    assert "Traceback" not in done.stderr
