@@ -1,4 +1,4 @@
-"""The app's own pages: the files under `<app folder>/public`, served at `/` (spec issue: demo).
+"""The app's own pages: the files under `<app folder>/public`, served at `/`.
 
 Answers GET and HEAD where no API route does. Not here: building pages, templates, uploads.
 Nothing outside the folder, no dotfile and no API path is ever served from it.
@@ -10,8 +10,7 @@ import asyncio
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -135,7 +134,7 @@ class Pages:
                 return None
             if not _is_inside(found, self._folder):
                 return None
-            with _opened(found) as file:
+            with _open(found) as file:
                 facts = os.fstat(file.fileno())
                 if not stat.S_ISREG(facts.st_mode):
                     return None
@@ -180,22 +179,19 @@ def _is_inside(file: Path, folder: Path) -> bool:
     return not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
+def _open(file: Path) -> BinaryIO:
     """The file opened for reading, never waiting for the other end of a pipe, following no link
     that was put in its place meanwhile."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with open(os.open(file, flags | getattr(os, "O_BINARY", 0)), "rb") as opened:
-        yield opened
+    return open(os.open(file, flags | getattr(os, "O_BINARY", 0)), "rb")
 
 
 async def _chunks(path: Path, bytes_total: int) -> AsyncIterator[bytes]:
     """The file piece by piece. A file that shrinks meanwhile ends the stream with an error, since
     its length was announced."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
-    file = await asyncio.to_thread(lambda: open(os.open(path, flags), "rb"))
+    left = bytes_total
+    file = await asyncio.to_thread(_open, path)
     try:
-        left = bytes_total
         while left:
             chunk = await asyncio.to_thread(file.read, min(left, PAGE_CHUNK_BYTES))
             if not chunk:
