@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,10 @@ from pylon.cli.output import Output, bold, current
 from pylon.config import Config, env_file_values, process_environment
 from pylon.errors import ConfigError
 from pylon.limits import RATE_LIMIT_MAX_DEV
+
+if TYPE_CHECKING:
+    from pylon.cli.dev_server import Report, Told
+    from pylon.http.doors import Ports
 
 
 @click.command(
@@ -88,9 +92,9 @@ def _environment(folder: Path) -> dict[str, str]:
     return process_environment({**defaults, **env_file_values(folder)})
 
 
-def _told(output: Output, config: Config, ports: Any, folder: Path) -> Any:
+def _told(output: Output, config: Config, ports: Ports, folder: Path) -> Told:
     """What is printed when the server serves, is broken, or has ended by itself."""
-    from pylon.cli.dev_server import Report, Told
+    from pylon.cli.dev_server import Told
     from pylon.cli.serving import addresses, database_name, headline
 
     where = addresses(config, ports)
@@ -128,6 +132,7 @@ def _told(output: Output, config: Config, ports: Any, folder: Path) -> Any:
         output.warn(f"[{build}] FAILED. {state}Waiting for the next change.")
 
     def ended(exit_code: int) -> None:
+        output.record({"code": "DEV_ENDED", "exit_code": exit_code})
         output.warn(f"The server ended with exit code {exit_code}. Waiting for the next change.")
 
     serving_once: list[bool] = []

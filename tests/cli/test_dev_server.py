@@ -182,3 +182,23 @@ def test_ctrl_c_stops_it(folder: Path) -> None:
         os.kill(dev.process.pid, signal.SIGINT)
         assert dev.wait() == 0
     assert "Traceback" not in dev.stderr()
+
+
+def test_a_server_that_ends_by_itself_is_told_of_and_comes_back(folder: Path) -> None:
+    dying = """
+import os, pathlib, threading, time
+
+def die_when_asked():
+    while not pathlib.Path("die").exists():
+        time.sleep(0.01)
+    os._exit(3)
+
+threading.Thread(target=die_when_asked, daemon=True).start()
+"""
+    (folder / "app.py").write_text(WORKING + dying)
+    with running(folder, "dev", "--port", "0") as dev:
+        dev.record()
+        (folder / "die").write_text("")
+        assert dev.record() == {"code": "DEV_ENDED", "exit_code": 3}
+        (folder / "app.py").write_text(WORKING)
+        assert dev.record()["code"] == "DEV_OK"
