@@ -140,6 +140,56 @@ CURSOR_ROWS_DEFAULT: Final = 20
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
+# --- Bulk --------------------------------------------------------------------------------------
+
+TRANSACT_OPERATIONS_MAX: Final = 1_000
+"""Operations of one `/api/transact`: one unit, which holds the loop for about 30 ms at most."""
+
+BATCH_OPERATIONS_MAX: Final = 10_000
+"""Operations of one `/api/batch`; they are units of their own, so others get their turns."""
+
+BATCH_UNITS_MAX: Final = 256
+"""Units that one caller's batch keeps in the writer's queue; they share commits."""
+
+SNAPSHOTS_MAX: Final = 4
+"""Snapshots (exports) open at once; each has a thread and a connection, and holds back the WAL."""
+
+SNAPSHOT_SECONDS_MAX: Final = 3_600.0
+"""A snapshot that is open for longer is closed, since the WAL grows as long as it is open."""
+
+SNAPSHOT_CHUNK_ROWS: Final = 512
+"""Rows that a snapshot hands over at once; about a millisecond of the loop to encode."""
+
+SNAPSHOT_CHUNK_BYTES: Final = 1_048_576
+"""Text and blobs of one such chunk after which it ends early; what an export holds in memory."""
+
+IMPORT_BYTES_MAX: Final = 64 * 1024**3
+"""Largest body of an import. It is read as a stream, so this bounds time, not memory."""
+
+IMPORT_ROW_BYTES_MAX: Final = 10_485_760
+"""Largest row of an import as JSON, as the largest body elsewhere; a larger one is reported."""
+
+IMPORT_DEPTH_MAX: Final = 1_000
+"""Brackets that may be open at once in an import; the format needs four."""
+
+IMPORT_UNIT_ROWS: Final = 200
+"""Rows that an import writes in one unit; about 8 ms of the writer, then others have their turn."""
+
+IMPORT_UNIT_BYTES: Final = 4_194_304
+"""JSON bytes of such rows after which the unit is written early."""
+
+IMPORT_ERRORS_MAX: Final = 100
+"""Failed rows that an import's report describes; the others are counted."""
+
+IMPORT_PROGRESS_ROWS: Final = 5_000
+"""Rows between two progress lines of an import."""
+
+SUBJECT_ROWS_PER_UNIT: Final = 500
+"""Rows that one transaction of a purge or reset deletes; up to so many go at once or not at all."""
+
+SUBJECT_ERRORS_MAX: Final = 100
+"""Rows that would not go which a purge describes."""
+
 # --- Sync ------------------------------------------------------------------------------------
 
 PULL_ROWS_MAX: Final = 1_000
@@ -246,7 +296,7 @@ DEV_PREPARE_SECONDS_MAX: Final = 60.0
 """`pylon dev`: how long an app file may take to be imported before it counts as stuck."""
 
 DEV_STOP_SECONDS_MAX: Final = 15.0
-"""`pylon dev`: how long the old server may take to stop before it is killed; above DRAIN_SECONDS."""
+"""`pylon dev`: how long the old server may take to stop; longer than DRAIN_SECONDS."""
 
 DEV_CHANGE_QUIET_MILLISECONDS: Final = 50
 """`pylon dev`: files must be quiet for this long before a restart; editors write in steps."""
@@ -272,3 +322,36 @@ POLICY_NESTING_MAX: Final = 64
 
 POLICY_SHAPES_CACHED_MAX: Final = 256
 """SQL texts kept per rule, one per pattern of auth-only conditions; when full it starts over."""
+
+# --- Queries ---------------------------------------------------------------------------------
+
+QUERY_DEPTH_MAX: Final = 16
+"""Nesting of `$and`, `$or` and `$not` in one filter; far below SQLite's expression depth of 1000."""
+
+QUERY_TERMS_MAX: Final = 256
+"""Conditions of one filter, and fields of one order; keeps statements short to prepare."""
+
+QUERY_VALUES_MAX: Final = 10_000
+"""Values of one `$in` or `$nin`; they travel as one bound JSON list."""
+
+QUERY_PATTERN_CHARACTERS_MAX: Final = 1_000
+"""Longest text of `$like`; SQLite's own bound is 50,000 bytes and its matching is quadratic."""
+
+QUERY_ROWS_MAX: Final = 100_000
+"""Rows of one query answer. A larger answer is refused, never cut, since a bare list cannot say
+that it was."""
+
+GRAPH_ROWS_MAX: Final = 10_000
+"""Rows of one graph answer, a related row counted each time it appears."""
+
+GRAPH_DEPTH_MAX: Final = 6
+"""Levels of one graph query, the rows asked for included."""
+
+GRAPH_LEVELS_MAX: Final = 32
+"""Entities and relations named by one graph query; each is one branch of its statement."""
+
+AGGREGATE_COLUMNS_MAX: Final = 64
+"""Columns of one aggregate answer."""
+
+AGGREGATE_GROUPS_MAX: Final = 10_000
+"""Groups of one aggregate answer; more are refused."""

@@ -58,6 +58,12 @@ class ServedApp:
         """End it with SIGTERM; its exit code."""
         return self._end(signal.SIGTERM)
 
+    def forget(self) -> None:
+        """Remove the database, while it is not served."""
+        assert self._process is None
+        for file in self._database.parent.glob(self._database.name + "*"):
+            file.unlink()
+
     def _end(self, number: signal.Signals) -> int:
         process = self._process
         if process is None:

@@ -104,3 +104,24 @@ async def test_what_the_guest_does_survives_a_reload_and_ends_with_signing_out(
         await page.wait_for("!document.getElementById('welcome').hidden")
         assert await page.evaluate("Object.keys(localStorage).length") == 0
         assert page.exceptions == []
+
+
+async def test_a_server_with_another_database_signs_the_page_out(
+    todo: ServedApp, tmp_path: Path
+) -> None:
+    async with browser(tmp_path / "profile") as chromium:
+        page = await chromium.open(todo.url)
+        await page.click("#sign-in")
+        await is_live(page)
+        await add(page, "Gone")
+        await sees(page, "Gone")
+        todo.kill()
+        todo.forget()
+        todo.start()
+        await page.wait_for("!document.getElementById('welcome').hidden")
+        await page.click("#sign-in")
+        await is_live(page)
+        await sees(page)
+        await add(page, "New")
+        await sees(page, "New")
+        assert page.exceptions == []

@@ -1,0 +1,46 @@
+"""What people are told of a server: where it is and what it serves."""
+
+from __future__ import annotations
+
+import pytest
+
+from pylon.cli.serving import addresses, database_name, headline
+from pylon.config import Config
+from pylon.http.doors import Ports
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "localhost"),
+        ("::", "localhost"),
+        ("::1", "[::1]"),
+        ("notes.example.com", "notes.example.com"),
+    ],
+)
+def test_addresses_can_be_opened(host: str, shown: str) -> None:
+    found = addresses(Config(host=host), Ports(main=80, ws=81, sse=82))
+    assert found["page"] == f"http://{shown}:80/"
+    assert found["websocket"] == f"ws://{shown}:80/ws"
+    assert found["websocket_door"] == f"ws://{shown}:81/"
+    assert found["sse_door"] == f"http://{shown}:82/events"
+
+
+def test_closed_doors_are_not_named() -> None:
+    found = addresses(Config(), Ports(main=80))
+    assert not any(name.endswith("_door") for name in found)
+
+
+def test_the_headline_counts_what_there_is() -> None:
+    told = {"name": "n", "version": "1", "queries": [], "actions": [], "routes": ["/"]}
+    told |= {"entities": ["A", "B"], "policies": ["A"]}
+    assert headline(told) == "n v1 (2 entities, 1 policy, 1 route)"
+
+
+def test_the_database_is_named_as_people_see_it(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    assert database_name(Config(db_path=f"{tmp_path}/data/a.db")) == "data/a.db"
+    assert database_name(Config(in_memory=True)) == "in memory"
