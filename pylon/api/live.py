@@ -172,11 +172,14 @@ class LiveRoutes:
 
     async def events(self, request: Request) -> AnyResponse:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
-        if not self._take_place(request.client):
+        if not self._has_place(request.client):
             raise _too_many_streams()
         return StreamResponse(200, self._event_stream(request))
 
     async def _event_stream(self, request: Request) -> AsyncIterator[bytes]:
+        # Taken here, not by the handler: a stream that nobody draws from would never give it back.
+        if not self._take_place(request.client):
+            return
         outlet = QueueOutlet(SERVER_SENT_EVENTS)
         joining: asyncio.Task[None] | None = None
         try:
@@ -221,11 +224,13 @@ class LiveRoutes:
         session = identity.session_id
         return None if session is None else self._positions.start_of(session)
 
+    def _has_place(self, address: str) -> bool:
+        return not 0 < self._per_address_max <= self._per_address.get(address, 0)
+
     def _take_place(self, address: str) -> bool:
-        taken = self._per_address.get(address, 0)
-        if taken >= self._per_address_max:
+        if not self._has_place(address):
             return False
-        self._per_address[address] = taken + 1
+        self._per_address[address] = self._per_address.get(address, 0) + 1
         return True
 
     def _leave_place(self, address: str) -> None:
@@ -241,7 +246,7 @@ def _too_many_streams() -> PylonError:
         429,
         "RATE_LIMITED",
         "Too many open streams from this address.",
-        "Close some, or raise PYLON_WS_MAX_PER_IP.",
+        "Close some, or raise PYLON_SOCKETS_PER_ADDRESS.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pylon import App, Entity, Id, RichText, auth, data, field, now
+from pylon import App, Entity, Id, RichText, User, auth, data, field, now
 
 app = App("blackbox")
 
@@ -32,7 +32,7 @@ class Strict(Entity):
     done: bool = False
     state: str = "open"
     score: float = 1.5
-    ownerId: Id["User"] | None = field(default=auth.userId)
+    ownerId: Id[User] | None = field(default=auth.userId)
     madeAt: datetime = field(default=now)
 
     class policy:
@@ -49,7 +49,7 @@ class Note(Entity):
     secret: str | None = field(private=True)
 
     class policy:
-        read = (auth.userId == data.ownerId) | (data.public == True)
+        read = (auth.userId == data.ownerId) | data.public
         write = auth.userId == data.ownerId
 
 
@@ -72,7 +72,7 @@ class Shown(Entity):
     shown: bool | None
 
     class policy:
-        read = data.shown == True
+        read = "data.shown == true"
         write = True
 
 
