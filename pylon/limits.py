@@ -184,10 +184,10 @@ IMPORT_ERRORS_MAX: Final = 100
 IMPORT_PROGRESS_ROWS: Final = 5_000
 """Rows between two progress lines of an import."""
 
-SUBJECT_ROWS_PER_UNIT: Final = 500
+ERASE_UNIT_ROWS: Final = 500
 """Rows that one transaction of a purge or reset deletes; up to so many go at once or not at all."""
 
-SUBJECT_ERRORS_MAX: Final = 100
+ERASE_ERRORS_MAX: Final = 100
 """Rows that would not go which a purge describes."""
 
 # --- Sync ------------------------------------------------------------------------------------

@@ -163,6 +163,7 @@ class Pipeline:
             body = b"" if request.method == "HEAD" else response.body
             await send({"type": "http.response.body", "body": body})
         elif request.method == "HEAD":
+            await _close(response)
             await send({"type": "http.response.body", "body": b""})
         else:
             await self._send_stream(request, response, send)
@@ -170,7 +171,10 @@ class Pipeline:
     async def _send_stream(self, request: Request, response: StreamResponse, send: Send) -> None:
         """Send chunks as they come until the body ends or the client goes."""
         sender = asyncio.ensure_future(_send_chunks(response, send))
-        watcher = asyncio.ensure_future(_client_gone(request.receive))
+        # Only one may take what the client sends: the body, or here the news that it has gone.
+        watcher: asyncio.Future[object] = asyncio.ensure_future(
+            asyncio.Event().wait() if response.reads_body else _client_gone(request.receive)
+        )
         try:
             await asyncio.wait((sender, watcher), return_when=asyncio.FIRST_COMPLETED)
             if sender.done():
@@ -189,18 +193,21 @@ class Pipeline:
 
 
 async def _send_chunks(response: StreamResponse, send: Send) -> None:
-    body = response.body
-    # An empty first piece lets the head go, so that the client sees the stream open at once.
-    await send({"type": "http.response.body", "body": b"", "more_body": True})
     try:
-        async for chunk in body:
+        # An empty first piece lets the head go, so that the client sees the stream open at once.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        async for chunk in response.body:
             if chunk:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
     finally:
-        close = getattr(body, "aclose", None)
-        if close is not None:
-            await close()
+        await _close(response)
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _close(response: StreamResponse) -> None:
+    close = getattr(response.body, "aclose", None)
+    if close is not None:
+        await close()
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -7,6 +7,7 @@ asking (`identity` is set by a stage), what the body means.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs, quote
@@ -184,13 +185,36 @@ class Request:
                 async with asyncio.timeout(limits.BODY_READ_SECONDS_MAX):
                     self._body = await self._read(bytes_max)
             except TimeoutError as error:
-                raise HttpError(
-                    408,
-                    "REQUEST_TIMEOUT",
-                    "The request body did not arrive in time",
-                    headers=_CLOSE,
-                ) from error
+                raise _too_slow() from error
         return self._body
+
+    async def stream(self, *, bytes_max: int) -> AsyncIterator[bytes]:
+        """The body piece by piece as it arrives, for bodies too large to be kept; once.
+
+        The next piece is taken from the socket when it is asked for. 413 `PAYLOAD_TOO_LARGE` beyond
+        `bytes_max`, 408 `REQUEST_TIMEOUT` when no piece arrives for
+        `limits.BODY_READ_SECONDS_MAX`, `ClientDisconnected` when the client goes first.
+        """
+        if self._body is not None:
+            yield self._body
+            return
+        self.refuse_declared_length(bytes_max)
+        size, more_body = 0, True
+        while more_body:
+            try:
+                async with asyncio.timeout(limits.BODY_READ_SECONDS_MAX):
+                    message = await self.receive()
+            except TimeoutError as error:
+                raise _too_slow() from error
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            chunk: bytes = message.get("body", b"")
+            more_body = message.get("more_body", False)
+            size += len(chunk)
+            if size > bytes_max:
+                raise _too_large(bytes_max)
+            if chunk:
+                yield chunk
 
     async def json(self) -> Any:
         """The body as JSON in strict UTF-8; anything else, and no body, is 400 `INVALID_JSON`."""
@@ -238,6 +262,12 @@ def _too_large(bytes_max: int) -> HttpError:
         "PAYLOAD_TOO_LARGE",
         f"Request body exceeds {bytes_max} bytes",
         headers=_CLOSE,
+    )
+
+
+def _too_slow() -> HttpError:
+    return HttpError(
+        408, "REQUEST_TIMEOUT", "The request body did not arrive in time", headers=_CLOSE
     )
 
 

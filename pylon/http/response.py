@@ -43,10 +43,11 @@ class StreamResponse:
     """A response whose body comes from an async iterator; each chunk is sent as it comes.
 
     When the client goes, the iterator is cancelled at its `await` and closed, so it can let go of
-    what it holds in a `finally`.
+    what it holds in a `finally`. One that `reads_body` still takes the request's body while it
+    answers, and learns from there that the client has gone.
     """
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("body", "content_type", "headers", "reads_body", "status")
 
     def __init__(
         self,
@@ -55,8 +56,10 @@ class StreamResponse:
         *,
         content_type: bytes = EVENT_STREAM,
         headers: Sequence[Header] = (),
+        reads_body: bool = False,
     ) -> None:
         self.status = status
+        self.reads_body = reads_body
         self.body = body
         self.content_type = content_type
         self.headers: list[Header] = [*headers]

@@ -6,7 +6,7 @@ keeps the same promises. Nothing here knows an entity, a policy or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -50,6 +50,28 @@ CommitListener: TypeAlias = Callable[[Sequence[object]], None]
 """Called on the loop after each commit with the published changes, in `seq` order."""
 
 
+class Snapshot(Protocol):
+    """The database as it was at one commit, for reading much of it in one go.
+
+    Memory is constant: rows come in chunks, and the next is fetched when it is asked for.
+    """
+
+    seq: int
+    """Position of the newest change that it holds."""
+
+    def rows(self, sql: str, params: Sequence[Value] = ()) -> AsyncIterator[list[Row]]:
+        """The rows of a query in non-empty chunks of at most `limits.SNAPSHOT_CHUNK_ROWS`.
+
+        One query at a time. 503 `QUERY_TIMEOUT` once it has been open for
+        `limits.SNAPSHOT_SECONDS_MAX`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of it. Whoever opened it must call this (`contextlib.aclosing`)."""
+        ...
+
+
 class Store(Protocol):
     """A database with one writer that commits in batches and reads that never block the loop.
 
@@ -69,6 +91,14 @@ class Store(Protocol):
 
     async def write(self, unit: Unit[T]) -> T:
         """Run `unit` in the next batch and return its result after the commit is durable."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Open a snapshot of the latest commit; 503 `OVERLOADED` beyond `limits.SNAPSHOTS_MAX`.
+
+        It neither waits for writers nor holds them up, but the database cannot reclaim what was
+        overwritten since, so it is not to be kept longer than needed.
+        """
         ...
 
     def on_commit(self, listener: CommitListener) -> None:

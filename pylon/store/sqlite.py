@@ -15,9 +15,11 @@ from typing import TypeVar
 import apsw
 
 from pylon import limits
+from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
 from pylon.store.failures import translate_open
 from pylon.store.readers import Readers
+from pylon.store.snapshot import SqliteSnapshot, open_snapshot
 from pylon.store.writer import Writer
 
 T = TypeVar("T")
@@ -36,6 +38,8 @@ class SqliteStore:
         self._volatile = volatile
         self._connection = connection
         self._readers = Readers(self._connect_reader)
+        self._snapshots: set[SqliteSnapshot] = set()
+        self._snapshots_opening = 0
         stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
         self.writer = Writer(connection, seq=int(stored[0][0] or 0))
 
@@ -66,11 +70,26 @@ class SqliteStore:
         result: T = await self.writer.submit(unit)
         return result
 
+    async def snapshot(self) -> SqliteSnapshot:
+        if len(self._snapshots) + self._snapshots_opening >= limits.SNAPSHOTS_MAX:
+            raise PylonError(
+                503, "OVERLOADED", "Too many exports are running.", "Try again when one is done."
+            )
+        self._snapshots_opening += 1
+        try:
+            snapshot = await open_snapshot(self._connect_reader, self._snapshots.discard)
+        finally:
+            self._snapshots_opening -= 1
+        self._snapshots.add(snapshot)
+        return snapshot
+
     def on_commit(self, listener: CommitListener) -> None:
         self.writer.add_listener(listener)
 
     async def close(self) -> None:
         await self.writer.close()
+        for snapshot in list(self._snapshots):
+            await snapshot.aclose()
         await self._readers.close()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
