@@ -16,24 +16,32 @@ from typing import Any
 import pylon
 from pylon import limits
 from pylon.api.auth import AuthRoutes
+from pylon.api.bulk import BulkRoutes
 from pylon.api.entities import EntityRoutes
 from pylon.api.live import LiveRoutes
 from pylon.api.pages import Pages
+from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.sync import SyncRoutes
 from pylon.api.system import SystemRoutes
+from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.auth.sessions import AUTH_DDL, Sessions
 from pylon.changes.log import LOG_DDL, ChangeLog
 from pylon.clock import Clock, SystemClock
 from pylon.config import Config
+from pylon.data.bulk import Bulk
+from pylon.data.erase import Reset
 from pylon.data.rows import Rows
+from pylon.data.subjects import Subjects
+from pylon.data.transfer import Transfer
 from pylon.errors import ConfigError
 from pylon.hooks import Hooks
 from pylon.http.access_log import AccessLog
 from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.body_limit import BodyLimit
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
-from pylon.http.pipeline import Pipeline, refuse_large_bodies
+from pylon.http.pipeline import Pipeline
 from pylon.http.probes import Probes
 from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.router import Router
@@ -241,6 +249,11 @@ class Service:
         auth.register(router)
         SyncRoutes(puller, positions).register(router)
         EntityRoutes(rows).register(router)
+        BulkRoutes(Bulk(rows)).register(router)
+        TransferRoutes(Transfer(rows, manifest)).register(router)
+        SubjectRoutes(Subjects(rows, manifest, sessions), clock).register(router)
+        reset = Reset(rows, tuple(reads))
+        ResetRoutes([reset], is_allowed=config.dev_mode and config.in_memory).register(router)
         live.register(router)
         if self._root is not None:
             Pages(self._root / "public").register(router)
@@ -266,7 +279,7 @@ class Service:
                 RateLimit(limiter, is_exempt=auth.is_admin),
                 csrf,
                 auth.identify,
-                refuse_large_bodies,
+                BodyLimit({IMPORT_PATH: limits.IMPORT_BYTES_MAX}),
             ),
             router=router,
             finish=Finish(

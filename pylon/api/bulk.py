@@ -1,0 +1,106 @@
+"""`/api/transact`, `/api/batch`, `/api/link`, `/api/unlink` (spec 02 sections 6.1 to 6.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pylon.codec import encode
+from pylon.data.bulk import Bulk, Outcome, Transacted
+from pylon.data.operations import Operation
+from pylon.errors import PylonError
+from pylon.http.request import Request
+from pylon.http.response import Response, raw_json
+from pylon.http.router import Router
+
+LINKED = b'{"linked":true}'
+UNLINKED = b'{"unlinked":true}'
+
+
+class BulkRoutes:
+    """The handlers. Anybody may call them; policies decide about each operation."""
+
+    def __init__(self, bulk: Bulk) -> None:
+        self._bulk = bulk
+
+    def register(self, router: Router) -> None:
+        """Add the routes."""
+        router.add("POST", "/api/transact", self.transact, summary="Many writes or none")
+        router.add("POST", "/api/batch", self.batch, summary="Many writes, each on its own")
+        router.add("POST", "/api/link", self.link, summary="Set a relation of a row")
+        router.add("POST", "/api/unlink", self.unlink, summary="Clear a relation of a row")
+
+    async def transact(self, request: Request) -> Response:
+        body = await request.json()
+        strict = False
+        if isinstance(body, dict):
+            strict = body.get("strict") is True
+            body = body.get("operations")
+        if not isinstance(body, list):
+            raise PylonError(
+                400,
+                "INVALID_JSON",
+                "The body must be an array of operations.",
+                'Or an object: {"operations": [...], "strict": true}.',
+            )
+        return _transacted(await self._bulk.transact(request.identity, body, strict=strict))
+
+    async def batch(self, request: Request) -> Response:
+        body = await request.json()
+        operations = body.get("operations") if isinstance(body, dict) else None
+        if not isinstance(operations, list):
+            raise PylonError(400, "MISSING_OPERATIONS", 'The body needs an array "operations".')
+        outcomes = await self._bulk.batch(request.identity, operations)
+        failed = sum(outcome.error is not None for outcome in outcomes)
+        return raw_json(
+            encode(
+                {
+                    "results": [_line(each, ok=each.error is None) for each in outcomes],
+                    "succeeded": len(outcomes) - failed,
+                    "failed": failed,
+                }
+            )
+        )
+
+    async def link(self, request: Request) -> Response:
+        await self._bulk.single(request.identity, _relating("link", await request.json()))
+        return raw_json(LINKED)
+
+    async def unlink(self, request: Request) -> Response:
+        await self._bulk.single(request.identity, _relating("unlink", await request.json()))
+        return raw_json(UNLINKED)
+
+
+def _relating(kind: str, body: Any) -> Operation:
+    """The operation of a body whose missing or non-string parts act as empty (spec 02 6.1)."""
+    parts = body if isinstance(body, dict) else {}
+    texts = {
+        name: text if isinstance(text := parts.get(name), str) else ""
+        for name in ("entity", "id", "relation", "target_id")
+    }
+    return Operation(kind=kind, **texts)
+
+
+def _transacted(done: Transacted) -> Response:
+    failure = done.failure
+    body: dict[str, Any] = {
+        "committed": failure is None,
+        "results": [_line(each) for each in done.outcomes],
+    }
+    if failure is None:
+        return raw_json(encode(body))
+    body["failed_at"] = done.failed_at
+    return raw_json(encode(body), failure.status)
+
+
+def _line(outcome: Outcome, *, ok: bool | None = None) -> dict[str, Any]:
+    line: dict[str, Any] = {"op": outcome.kind}
+    if outcome.id is not None:
+        line["id"] = outcome.id
+    if ok is not None:
+        line["ok"] = ok
+    if not outcome.changed:
+        line["changed"] = False
+    if outcome.error is not None:
+        line["error"] = outcome.error.message
+        line["code"] = outcome.error.code
+    return line

@@ -1,0 +1,160 @@
+"""`/api/export` and `/api/import`, for administrators (spec 02 sections 6.4 and 6.5).
+
+Both are streams in constant memory, as the JSON object of the reference or as one row a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+from pylon import limits
+from pylon.codec import encode
+from pylon.data.imports import MODES, Import, Mode, Report
+from pylon.data.transfer import Transfer
+from pylon.errors import PylonError
+from pylon.http.errors import ClientDisconnected
+from pylon.http.request import Request
+from pylon.http.response import JSON, AnyResponse, StreamResponse, raw_json
+from pylon.http.router import Router
+from pylon.identity import require_admin
+from pylon.wire.transfer import NDJSON, Incoming, LineSplitter, ObjectSplitter, Splitter
+
+IMPORT_PATH = "/api/import"
+"""The path whose bodies may be as large as `limits.IMPORT_BYTES_MAX`."""
+
+_LINE_TYPES = (NDJSON, b"application/ndjson", b"application/jsonl", b"application/x-jsonlines")
+
+
+class TransferRoutes:
+    """The handlers."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+
+    def register(self, router: Router) -> None:
+        """Add the routes."""
+        router.add("GET", "/api/export", self.export_all, summary="Every row of the app")
+        router.add("GET", "/api/export/{entity}", self.export_one, summary="Rows of an entity")
+        router.add("POST", IMPORT_PATH, self.import_rows, summary="Insert rows with their ids")
+
+    async def export_all(self, request: Request) -> StreamResponse:
+        return await self._export(request, None)
+
+    async def export_one(self, request: Request, entity: str) -> StreamResponse:
+        return await self._export(request, entity)
+
+    async def _export(self, request: Request, entity: str | None) -> StreamResponse:
+        require_admin(request.identity)
+        if _wants_lines(request, b"accept"):
+            text = await self._transfer.export(entity, form="ndjson")
+            return StreamResponse(200, text, content_type=NDJSON)
+        return StreamResponse(200, await self._transfer.export(entity), content_type=JSON)
+
+    async def import_rows(self, request: Request) -> AnyResponse:
+        """A report at the end; with `Accept: application/x-ndjson` progress lines before it."""
+        identity = require_admin(request.identity)
+        mode = request.query("mode") or "skip"
+        if mode not in MODES:
+            raise PylonError(400, "INVALID_QUERY", f"mode must be one of: {', '.join(MODES)}.")
+        work = self._transfer.start_import(identity, mode=cast("Mode", mode))
+        rows = _read_rows(request, work)
+        if b"application/x-ndjson" in request.headers.get(b"accept", b""):
+            body = _progress(rows, work)
+            return StreamResponse(200, body, content_type=NDJSON, reads_body=True)
+        async for _ in rows:
+            pass
+        return raw_json(encode(_report(work.report)))
+
+
+async def _read_rows(request: Request, work: Import) -> AsyncGenerator[None, None]:
+    """Import the body as it arrives; stops here and there for whoever reports progress.
+
+    An error in the text ends it; what was read before stays imported and is told with the error.
+    """
+    is_lines = _wants_lines(request, b"content-type")
+    splitter: Splitter = LineSplitter() if is_lines else ObjectSplitter()
+    told = 0
+    try:
+        async for chunk in request.stream(bytes_max=limits.IMPORT_BYTES_MAX):
+            for row in splitter.feed(chunk):
+                await _take(work, row)
+            if work.report.rows - told >= limits.IMPORT_PROGRESS_ROWS:
+                told = work.report.rows
+                yield
+        for row in splitter.finish():
+            await _take(work, row)
+        await work.finish()
+    except PylonError as error:
+        if work.report.rows:
+            if error.status < 500:
+                await work.finish()
+            error.extra["report"] = _report(work.report)
+        raise
+
+
+async def _take(work: Import, row: Incoming) -> None:
+    if row.error is not None:
+        work.refuse(row.number, row.error)
+    else:
+        await work.add(row.number, row.entity, row.row, size=row.size)
+
+
+async def _progress(rows: AsyncGenerator[None, None], work: Import) -> AsyncGenerator[bytes, None]:
+    """The lines of an import: `{"progress": ..}` now and then, at the end `{"done": true, ..}`."""
+    try:
+        async for _ in rows:
+            report = work.report
+            yield _line({"progress": {"rows": report.rows, "failed": report.failed}})
+    except PylonError as error:
+        yield _line(error.to_wire())
+    except ClientDisconnected:
+        return
+    else:
+        yield _line({"done": True, **_report(work.report)})
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return encode(value) + b"\n"
+
+
+def _wants_lines(request: Request, header: bytes) -> bool:
+    """`?format=` decides, else the header."""
+    form = request.query("format")
+    if form is not None:
+        if form not in ("json", "ndjson"):
+            raise PylonError(400, "INVALID_QUERY", "format must be one of: json, ndjson.")
+        return form == "ndjson"
+    value = request.headers.get(header, b"").lower()
+    return any(each in value for each in _LINE_TYPES)
+
+
+def _report(report: Report) -> dict[str, Any]:
+    """The reference's keys first, ours beside them."""
+    return {
+        "imported": report.total("inserted"),
+        "failed": report.failed,
+        "by_entity": [
+            {
+                "entity": entity,
+                "inserted": counts.inserted,
+                "failed": counts.failed,
+                "updated": counts.updated,
+                "skipped": counts.skipped,
+            }
+            for entity, counts in report.by_entity.items()
+        ],
+        "updated": report.total("updated"),
+        "skipped": report.total("skipped"),
+        "errors": [
+            {
+                "row": failure.number,
+                "entity": failure.entity,
+                "id": failure.id,
+                "code": failure.error.code,
+                "message": failure.error.message,
+            }
+            for failure in report.failures
+        ],
+        "errors_omitted": report.failed - len(report.failures),
+    }

@@ -1,0 +1,139 @@
+"""Many operations in one request: all or nothing (`transact`), or each on its own (`batch`).
+
+Both run under the caller's policies through `Rows.write`, so hooks, change log and live events
+are those of single writes. Called by `api/bulk.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pylon import limits
+from pylon.data.operations import Operation, id_of, name_of, perform, read_operation
+from pylon.data.rows import Rows
+from pylon.data.write import Transaction
+from pylon.errors import PylonError
+from pylon.identity import Identity
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What became of one operation; `error` None means that it was done.
+
+    `changed` is False for an update or delete that found no row, which is no failure here.
+    """
+
+    kind: str
+    id: str | None = None
+    error: PylonError | None = None
+    changed: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Transacted:
+    """What became of a transaction: the operations up to the one that failed, if one did.
+
+    `failed_at` is that one's place among all operations, counted from 0.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    failed_at: int | None = None
+
+    @property
+    def failure(self) -> PylonError | None:
+        """Why nothing was committed; None when everything was."""
+        return self.outcomes[-1].error if self.outcomes else None
+
+
+class Bulk:
+    """Bulk writes of one app."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    async def transact(
+        self, identity: Identity, values: Sequence[Any], *, strict: bool = False
+    ) -> Transacted:
+        """Do all operations in one transaction, or none of them.
+
+        Everything is read before anything runs. An update or delete that finds no row counts as
+        done (spec 02 section 6.2) unless `strict`. Failures of the server (5xx) are raised.
+        """
+        _refuse_too_many(values, limits.TRANSACT_OPERATIONS_MAX)
+        operations: list[Operation] = []
+        for place, value in enumerate(values):
+            try:
+                operations.append(read_operation(value))
+            except PylonError as error:
+                return Transacted(outcomes=[_failed(value, error)], failed_at=place)
+        done = Transacted()
+
+        async def all_of_them(tx: Transaction) -> None:
+            done.outcomes.clear()  # a store may run a unit again
+            for value, operation in zip(values, operations, strict=True):
+                try:
+                    done.outcomes.append(await self._one(identity, tx, operation, strict))
+                except PylonError as error:
+                    done.failed_at = len(done.outcomes)
+                    done.outcomes.append(_failed(value, error))
+                    raise
+
+        try:
+            await self._rows.write(identity, all_of_them)
+        except PylonError as error:
+            if error is not done.failure or error.status >= 500:
+                raise
+        return done
+
+    async def batch(self, identity: Identity, values: Sequence[Any]) -> list[Outcome]:
+        """Do each operation on its own, in order; one that fails stops none of the others."""
+        _refuse_too_many(values, limits.BATCH_OPERATIONS_MAX)
+        outcomes: list[Outcome] = []
+        for start in range(0, len(values), limits.BATCH_UNITS_MAX):
+            together = values[start : start + limits.BATCH_UNITS_MAX]
+            # Queued in the same turn of the loop, so that they share commits.
+            outcomes += await asyncio.gather(*[self._unit(identity, each) for each in together])
+        return outcomes
+
+    async def single(self, identity: Identity, operation: Operation) -> None:
+        """Do one operation; every failure is raised."""
+        await self._rows.write(identity, lambda tx: perform(self._rows, identity, tx, operation))
+
+    async def _unit(self, identity: Identity, value: Any) -> Outcome:
+        try:
+            operation = read_operation(value)
+            return await self._rows.write(
+                identity, lambda tx: self._one(identity, tx, operation, False)
+            )
+        except PylonError as error:
+            return _failed(value, error)
+
+    async def _one(
+        self, identity: Identity, tx: Transaction, operation: Operation, strict: bool
+    ) -> Outcome:
+        try:
+            row_id = await perform(self._rows, identity, tx, operation)
+        except PylonError as error:
+            # "No such row" is raised before anything is written, so the transaction can go on.
+            is_absent = error.code == "NOT_FOUND" and operation.kind in ("update", "delete")
+            if strict or not is_absent:
+                raise
+            return Outcome(kind=operation.kind, id=operation.id, changed=False)
+        return Outcome(kind=operation.kind, id=row_id)
+
+
+def _failed(value: Any, error: PylonError) -> Outcome:
+    return Outcome(kind=name_of(value), id=id_of(value), error=error)
+
+
+def _refuse_too_many(values: Sequence[Any], most: int) -> None:
+    if len(values) > most:
+        raise PylonError(
+            413,
+            "TOO_MANY_OPERATIONS",
+            f"{len(values)} operations are more than the {most} of one request.",
+            "Split the request, or use POST /api/import.",
+        )

@@ -1,0 +1,210 @@
+"""Import: rows with their ids, written some hundreds to a unit, each counted and none lost.
+
+A unit that a row refuses is undone and its rows are written one by one, so a bad row costs its
+neighbours nothing. Called by `api/transfer.py`; reading the text is `wire/transfer.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from pylon import limits
+from pylon.data.rows import Rows
+from pylon.data.write import Transaction
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.ids import is_well_formed_row_id
+
+Mode: TypeAlias = Literal["skip", "upsert", "insert"]
+"""What happens to a row whose id exists. Equal rows are passed over but in `insert`.
+
+`skip` reports a row that differs, `upsert` writes what differs, `insert` reports any.
+"""
+
+MODES: Final[tuple[str, ...]] = get_args(Mode)
+
+Done: TypeAlias = Literal["inserted", "updated", "skipped"]
+
+OTHERS: Final = "(others)"
+"""Where the counts of rows go once too many unknown names of entities have been counted."""
+
+UNREADABLE: Final = "(unreadable)"
+"""Where rows are counted whose entity could not be read."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What became of the rows of one entity."""
+
+    inserted: int = 0
+    updated: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Failure:
+    """Why one row was not imported; `number` as in the text that it came from."""
+
+    number: int
+    entity: str
+    id: str | None
+    error: PylonError
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What became of an import so far. `failures` has at most `limits.IMPORT_ERRORS_MAX`."""
+
+    by_entity: dict[str, Counts] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    rows: int = 0
+    failed: int = 0
+
+    def total(self, done: Done) -> int:
+        """Rows of all entities that were `done`."""
+        return sum(getattr(counts, done) for counts in self.by_entity.values())
+
+    def counts(self, entity: str) -> Counts:
+        """The counts of an entity, made when it is met first."""
+        name = entity[: limits.NAME_CHARACTERS_MAX]
+        if name not in self.by_entity and len(self.by_entity) >= limits.ENTITIES_MAX:
+            name = OTHERS
+        return self.by_entity.setdefault(name, Counts())
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pending:
+    number: int
+    entity: str
+    row: dict[str, Any]
+
+    @property
+    def id(self) -> str | None:
+        row_id = self.row.get("id")
+        return row_id if isinstance(row_id, str) else None
+
+
+class Import:
+    """One import by one caller, who must be an administrator.
+
+    Give it every row with `add`, then `finish`. Failures of the server (5xx) are raised from
+    either; what was written until then stays and stands in `report`.
+    """
+
+    def __init__(self, rows: Rows, identity: Identity, *, mode: Mode = "skip") -> None:
+        self.report = Report()
+        self._rows = rows
+        self._identity = identity
+        self._mode = mode
+        self._pending: list[_Pending] = []
+        self._size = 0
+
+    async def add(self, number: int, entity: str, row: Any, *, size: int = 0) -> None:
+        """Take one row; `size` is about its bytes. Waits while a unit is written."""
+        self.report.rows += 1
+        try:
+            self._pending.append(self._checked(number, entity, row))
+        except PylonError as error:
+            self._count_failure(number, entity, row, error)
+            return
+        self._size += size
+        if len(self._pending) >= limits.IMPORT_UNIT_ROWS or self._size >= limits.IMPORT_UNIT_BYTES:
+            await self._flush()
+
+    def refuse(self, number: int, error: PylonError) -> None:
+        """Count a row that could not even be read."""
+        self.report.rows += 1
+        self._count_failure(number, UNREADABLE, None, error)
+
+    async def finish(self) -> Report:
+        """Write what is left."""
+        await self._flush()
+        return self.report
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _checked(self, number: int, entity: str, row: Any) -> _Pending:
+        """Refuse before the transaction what can be known to fail."""
+        table = self._rows.table(entity)
+        if isinstance(row, dict):
+            row.pop("__internal__", None)  # the reference's exports may carry it
+        table.check_keys(row, trusted=True)
+        row_id = row.get("id")
+        if row_id is not None and not is_well_formed_row_id(row_id):
+            raise PylonError(
+                400,
+                "INVALID_ID",
+                "The id must be 40 lower-case hex characters or a UUID of version 4 or 7.",
+                "Another id would be replaced, and relations to the row would break.",
+            )
+        return _Pending(number=number, entity=entity, row=row)
+
+    async def _flush(self) -> None:
+        pending, self._pending, self._size = self._pending, [], 0
+        if not pending:
+            return
+        outcomes: Sequence[Done | PylonError]
+        try:
+            outcomes = await self._rows.write(self._identity, lambda tx: self._all(tx, pending))
+        except PylonError as error:
+            if error.status >= 500:
+                raise
+            outcomes = await asyncio.gather(*[self._alone(each) for each in pending])
+        for each, outcome in zip(pending, outcomes, strict=True):
+            if isinstance(outcome, PylonError):
+                self._count_failure(each.number, each.entity, each.row, outcome)
+            else:
+                counts = self.report.counts(each.entity)
+                setattr(counts, outcome, getattr(counts, outcome) + 1)
+
+    async def _all(self, tx: Transaction, pending: list[_Pending]) -> list[Done | PylonError]:
+        return [await self._write(tx, each) for each in pending]
+
+    async def _alone(self, each: _Pending) -> Done | PylonError:
+        try:
+            return await self._rows.write(self._identity, lambda tx: self._write(tx, each))
+        except PylonError as error:
+            if error.status >= 500:
+                raise
+            return error
+
+    async def _write(self, tx: Transaction, each: _Pending) -> Done | PylonError:
+        """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
+        stored = None if each.id is None else await tx.get(each.entity, each.id)
+        if stored is None:
+            await tx.insert(each.entity, dict(each.row))
+            return "inserted"
+        assert each.id is not None
+        if self._mode == "insert":
+            return PylonError(409, "ID_TAKEN", f"A row of {each.entity} with this id exists.")
+        values = self._rows.table(each.entity).check_values(each.row)
+        differing = {name: value for name, value in values.items() if stored[name] != value}
+        if not differing:
+            return "skipped"
+        if self._mode == "skip":
+            return PylonError(
+                409,
+                "IMPORT_CONFLICT",
+                f"A row with this id exists and differs in: {', '.join(differing)}.",
+                "Import with mode=upsert to overwrite it.",
+            )
+        await tx.update(each.entity, each.id, differing)
+        return "updated"
+
+    def _count_failure(self, number: int, entity: str, row: Any, error: PylonError) -> None:
+        self.report.failed += 1
+        self.report.counts(entity).failed += 1
+        if len(self.report.failures) < limits.IMPORT_ERRORS_MAX:
+            row_id = row.get("id") if isinstance(row, dict) else None
+            self.report.failures.append(
+                Failure(
+                    number=number,
+                    entity=entity[: limits.NAME_CHARACTERS_MAX],
+                    id=row_id[:100] if isinstance(row_id, str) else None,
+                    error=error,
+                )
+            )

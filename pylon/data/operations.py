@@ -1,0 +1,133 @@
+"""One operation of a bulk request: read from JSON, carried out in a `Transaction`.
+
+Operations are inserts, updates, deletes, links and unlinks (spec 02 sections 6.1 to 6.3). Not
+here: how many share a transaction, and what their answers look like (`bulk.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pylon.data.rows import Rows
+from pylon.data.table import Table
+from pylon.data.write import Transaction, not_found
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.schema.model import RelationSpec
+
+KINDS: Final = ("insert", "update", "delete", "link", "unlink")
+
+_TEXTS: Final = ("entity", "id", "relation", "target_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What is to be done; parts that a kind does not use are empty."""
+
+    kind: str
+    entity: str
+    id: str = ""
+    data: Any = None
+    relation: str = ""
+    target_id: str = ""
+
+
+def read_operation(value: Any) -> Operation:
+    """An operation from its JSON; 400 `INVALID_OPERATION` when it is none.
+
+    As in the reference a missing `id` is empty and missing `data` is `{}`.
+    """
+    if not isinstance(value, dict):
+        raise _invalid("an operation must be a JSON object")
+    kind = value.get("op")
+    if kind not in KINDS:
+        raise _invalid("unknown operation", f"Known: {', '.join(KINDS)}.")
+    texts = {name: value.get(name, "") for name in _TEXTS}
+    wrong = [name for name, text in texts.items() if not isinstance(text, str)]
+    if wrong:
+        raise _invalid(f"{', '.join(wrong)} must be a string")
+    data = value.get("data", {})
+    if kind in ("insert", "update") and not isinstance(data, dict):
+        raise PylonError(400, "INVALID_DATA", "The data must be a JSON object.")
+    return Operation(kind=kind, data=data, **texts)
+
+
+def name_of(value: Any) -> str:
+    """What an operation that may be malformed calls itself, for its line in the answer."""
+    kind = value.get("op") if isinstance(value, dict) else None
+    return kind[:100] if isinstance(kind, str) else ""
+
+
+def id_of(value: Any) -> str | None:
+    """The id that it names, if it does; an insert has none before it is done."""
+    if isinstance(value, dict) and value.get("op") != "insert":
+        row_id = value.get("id")
+        return row_id if isinstance(row_id, str) else None
+    return None
+
+
+async def perform(rows: Rows, identity: Identity, tx: Transaction, operation: Operation) -> str:
+    """Do it, and return the id of the row; failures as the methods of `Transaction`."""
+    kind, entity, row_id = operation.kind, operation.entity, operation.id
+    if kind == "insert":
+        stored = await tx.insert(entity, operation.data)
+        return str(stored["id"])
+    if kind == "update":
+        await tx.update(entity, row_id, operation.data)
+    elif kind == "delete":
+        await tx.delete(entity, row_id)
+    else:
+        await _relate(rows, identity, tx, operation)
+    return row_id
+
+
+# --- links -----------------------------------------------------------------------------------
+
+
+async def _relate(rows: Rows, identity: Identity, tx: Transaction, operation: Operation) -> None:
+    """Set or clear the foreign key of a relation, under the update rule of the row that has it.
+
+    The key of a to-many relation may stand on the target; then the target is what changes.
+    """
+    table = rows.table(operation.entity)
+    relation = _relation(table, operation.relation)
+    is_link = operation.kind == "link"
+    if relation.field in table.fields:
+        if is_link:
+            await _need_visible(rows, identity, tx, relation.target, operation.target_id)
+        key = operation.target_id if is_link else None
+        await tx.update(table.name, operation.id, {relation.field: key})
+        return
+    await _need_visible(rows, identity, tx, table.name, operation.id)
+    if not is_link:
+        held = await tx.get(relation.target, operation.target_id)
+        if held is None or held.get(relation.field) != operation.id:
+            raise not_found(relation.target)
+    key = operation.id if is_link else None
+    await tx.update(relation.target, operation.target_id, {relation.field: key})
+
+
+def _relation(table: Table, name: str) -> RelationSpec:
+    relation = table.spec.relations_by_name.get(name)
+    if relation is None:
+        known = ", ".join(table.spec.relations_by_name) or "none"
+        raise PylonError(
+            400,
+            "RELATION_NOT_FOUND",
+            f'{table.name} has no relation "{name[:100]}". Its relations: {known}.',
+        )
+    return relation
+
+
+async def _need_visible(
+    rows: Rows, identity: Identity, tx: Transaction, entity: str, row_id: str
+) -> None:
+    """404 for a row that is not there or that the caller may not see: nobody can tell which."""
+    row = await tx.get(entity, row_id)
+    if row is None or not rows.policies.entity(entity).read.allows(identity, row):
+        raise not_found(entity)
+
+
+def _invalid(message: str, hint: str | None = None) -> PylonError:
+    return PylonError(400, "INVALID_OPERATION", message, hint)

@@ -1,0 +1,120 @@
+"""What the app holds about one person: handed out as a whole, or erased (spec 02 section 6.6).
+
+A row belongs to a person when any `id(User)` field of it, or any field of the reference's names,
+holds their id. How many rows go at once is `erase.py`.
+Called by `api/subjects.py`, which has checked that the caller is an administrator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+from pylon.clock import iso_seconds
+from pylon.data.erase import Erased, RowName, erase, row_ids
+from pylon.data.exports import ExportText, Part, as_object
+from pylon.data.rows import Rows
+from pylon.data.write import Transaction
+from pylon.schema.model import EntitySpec, Manifest
+from pylon.store.base import Value
+from pylon.store.naming import quote
+
+Params: TypeAlias = tuple[Value, ...]
+
+USER: Final = "User"
+"""The entity whose rows are the people."""
+
+OWNER_FIELDS: Final = (
+    "userId",
+    "user_id",
+    "authorId",
+    "author_id",
+    "ownerId",
+    "owner_id",
+    "createdBy",
+    "created_by",
+)
+"""Names that mean a person whatever the type of the field (spec 02 section 6.6)."""
+
+
+class SessionEnder(Protocol):
+    """The part of the sessions that a purge needs; handed in by `app.py`."""
+
+    async def revoke_all(self, user_id: str) -> int:
+        """End every session of a user; how many there were."""
+        ...
+
+
+class Subjects:
+    """Data-subject requests of one app."""
+
+    def __init__(self, rows: Rows, manifest: Manifest, sessions: SessionEnder) -> None:
+        self._rows = rows
+        self._sessions = sessions
+        self._fields = {spec.name: person_fields(spec) for spec in manifest.entities}
+        if USER in self._fields:
+            # The person's own row first; rows of User that name them belong to other people.
+            self._fields = {USER: ("id",), **self._fields} | {USER: ("id",)}
+
+    async def export(self, user_id: str) -> ExportText:
+        """Every row that belongs to the person, as JSON from one snapshot; close the result.
+
+        Private fields (a password's hash) are left out: the text is for the person.
+        """
+        parts = []
+        for entity, names in self._fields.items():
+            if names:
+                table = self._rows.table(entity)
+                parts.append(
+                    Part(
+                        entity=entity,
+                        sql=f"SELECT {table.columns} FROM {table.source}"
+                        f" WHERE {_holds(names)} ORDER BY t.id",
+                        params=(user_id,) * len(names),
+                        decode=table.decode_public,
+                    )
+                )
+        head = {"user_id": user_id, "exported_at": iso_seconds(self._rows.clock.now())}
+        snapshot = await self._rows.store.snapshot()
+        chunks = as_object(snapshot, parts, head=head, keep_empty=False, with_counts=False)
+        return ExportText(snapshot, chunks)
+
+    async def purge(self, user_id: str) -> Erased:
+        """End the person's sessions and delete every row that belongs to them, with events.
+
+        In one transaction where there are at most `limits.ERASE_UNIT_ROWS`. When something refuses
+        a row (a hook), the others go and the row is named in `errors`. Their own row goes last, so
+        that a purge which was cut short can be seen and made again.
+        """
+        revoked = await self._sessions.revoke_all(user_id)
+        fields = {name: names for name, names in self._fields.items() if names}
+        if USER in fields:
+            fields[USER] = fields.pop(USER)  # to the end
+
+        async def delete(tx: Transaction, entity: str, row_id: str) -> bool:
+            row = await tx.get(entity, row_id)
+            if row is None or all(row[name] != user_id for name in fields[entity]):
+                return False  # gone or given away since it was found
+            await tx.delete(entity, row_id)
+            return True
+
+        found = self._found(
+            (name, _holds(names), (user_id,) * len(names)) for name, names in fields.items()
+        )
+        return await erase(self._rows, found, delete, Erased(sessions_revoked=revoked))
+
+    async def _found(self, queries: Iterable[tuple[str, str, Params]]) -> AsyncIterator[RowName]:
+        for entity, condition, params in queries:
+            async for row_id in row_ids(self._rows, entity, condition, params):
+                yield entity, row_id
+
+
+def person_fields(spec: EntitySpec) -> tuple[str, ...]:
+    """The fields of an entity that hold a person's id."""
+    return tuple(
+        each.name for each in spec.fields if each.target == USER or each.name in OWNER_FIELDS
+    )
+
+
+def _holds(names: Sequence[str]) -> str:
+    return f"({' OR '.join(f't.{quote(name)} = ?' for name in names)})"

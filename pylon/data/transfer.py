@@ -1,0 +1,51 @@
+"""Exports and imports of one app: which entities, in which form, for administrators only.
+
+Called by `api/transfer.py`, which has checked that the caller is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from pylon.clock import iso_seconds
+from pylon.data.exports import ExportText, Format, Part, as_lines, as_object
+from pylon.data.imports import Import, Mode
+from pylon.data.rows import Rows
+from pylon.identity import Identity
+from pylon.schema.model import Manifest
+
+
+class Transfer:
+    """The whole content of an app, out and in."""
+
+    def __init__(self, rows: Rows, manifest: Manifest) -> None:
+        self._rows = rows
+        self._names = tuple(spec.name for spec in manifest.entities)
+
+    async def export(self, entity: str | None = None, *, form: Format = "json") -> ExportText:
+        """Every row of one entity, or of all, ordered by id; private fields included.
+
+        400 `ENTITY_NOT_FOUND`; 503 `OVERLOADED` when too many exports run. Close the result.
+        """
+        parts = [self._part(name) for name in (self._names if entity is None else (entity,))]
+        snapshot = await self._rows.store.snapshot()
+        chunks: AsyncGenerator[bytes, None]
+        if form == "ndjson":
+            chunks = as_lines(snapshot, parts)
+        else:
+            head = {"exported_at": iso_seconds(self._rows.clock.now())}
+            chunks = as_object(snapshot, parts, head=head, keep_empty=True, with_counts=True)
+        return ExportText(snapshot, chunks)
+
+    def start_import(self, identity: Identity, *, mode: Mode = "skip") -> Import:
+        """An import that takes rows one by one."""
+        return Import(self._rows, identity, mode=mode)
+
+    def _part(self, entity: str) -> Part:
+        table = self._rows.table(entity)
+        return Part(
+            entity=entity,
+            sql=f"SELECT {table.columns} FROM {table.source} ORDER BY t.id",
+            params=(),
+            decode=table.decode,
+        )

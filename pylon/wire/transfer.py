@@ -1,0 +1,239 @@
+"""Exports as text and back: the JSON object of the reference, and one row a line (NDJSON).
+
+Reading is incremental, so that a file of any size passes through constant memory: bytes go into
+`feed` as they come, rows come out. Knows no entity and no store. Used by `api/transfer.py` and
+the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pylon import limits
+from pylon.codec import decode, encode
+from pylon.errors import PylonError
+
+NDJSON = b"application/x-ndjson"
+
+
+@dataclass(slots=True, kw_only=True)
+class Incoming:
+    """A row that was read, or why it could not be. `number` counts rows (or lines) from 1,
+    `size` is the bytes of its text."""
+
+    number: int
+    entity: str = ""
+    row: Any = None
+    size: int = 0
+    error: PylonError | None = None
+
+
+class Splitter(Protocol):
+    """Cuts the bytes of an export into rows."""
+
+    def feed(self, data: bytes) -> Iterator[Incoming]:
+        """The rows that `data` completes. Take them all before the next call."""
+        ...
+
+    def finish(self) -> Iterator[Incoming]:
+        """What is left at the end; 400 when the text is not whole."""
+        ...
+
+
+def export_line(entity: str, row: object) -> bytes:
+    """One row as a line."""
+    return b'{"entity":%b,"row":%b}\n' % (encode(entity), encode(row))
+
+
+# --- lines -----------------------------------------------------------------------------------
+
+
+class LineSplitter:
+    """One `{"entity": .., "row": {..}}` a line; empty lines are skipped."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._number = 0
+        self._is_skipping = False
+
+    def feed(self, data: bytes) -> Iterator[Incoming]:
+        if b"\n" not in data:
+            self._keep(data)
+            return
+        first, *lines = data.split(b"\n")
+        self._keep(first)
+        last = lines.pop()
+        if self._is_skipping:
+            self._is_skipping = False
+            self._number += 1
+            yield Incoming(number=self._number, error=_too_long())
+        else:
+            yield from self._read(bytes(self._rest))
+        self._rest.clear()
+        for line in lines:
+            yield from self._read(line)
+        self._keep(last)
+
+    def finish(self) -> Iterator[Incoming]:
+        yield from self.feed(b"\n")
+
+    def _keep(self, data: bytes) -> None:
+        if self._is_skipping:
+            return
+        self._rest += data
+        if len(self._rest) > limits.IMPORT_ROW_BYTES_MAX:
+            self._rest.clear()
+            self._is_skipping = True
+
+    def _read(self, line: bytes) -> Iterator[Incoming]:
+        self._number += 1
+        if line.isspace() or not line:
+            return
+        try:
+            value = decode(line)
+        except PylonError as error:
+            yield Incoming(number=self._number, error=error)
+            return
+        entity = value.get("entity") if isinstance(value, dict) else None
+        if not isinstance(entity, str) or "row" not in value:
+            malformed = PylonError(
+                400, "INVALID_DATA", 'A line must be {"entity": "...", "row": {...}}.'
+            )
+            yield Incoming(number=self._number, error=malformed)
+            return
+        yield Incoming(number=self._number, entity=entity, row=value["row"], size=len(line))
+
+
+# --- one object ------------------------------------------------------------------------------
+
+# A string that is not closed yet matches its quote alone: there the scan waits for more.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(_STRING + rb'|["{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
+_IN_ROW = re.compile(_STRING + rb'|["{}\[\]]', re.DOTALL)
+_CLOSES = {ord("}"): ord("{"), ord("]"): ord("[")}
+
+_ROWS_DEPTH = 3
+"""`{"entities":{"Todo":[` are three open brackets."""
+
+
+class ObjectSplitter:
+    """`{"entities": {"Todo": [{..}, ..], ..}}`; other keys, and values that are no arrays, are
+    passed over. Rows are checked by the decoder, the text around them only for its brackets."""
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        self._at = 0
+        self._row_start = 0
+        self._open = bytearray()
+        self._keys = ["", ""]
+        self._last = ""
+        self._number = 0
+        self._has_entities = False
+        self._is_done = False
+
+    def feed(self, data: bytes) -> Iterator[Incoming]:
+        self._text += data
+        while True:
+            is_in_row = self._is_in_rows and len(self._open) > _ROWS_DEPTH
+            found = (_IN_ROW if is_in_row else _TOKEN).search(self._text, self._at)
+            if found is None:
+                self._at = len(self._text)
+                break
+            token = found[0]
+            if token == b'"' or (found.end() == len(self._text) and token[0] not in b'"{}[],:'):
+                self._at = found.start()  # may go on in the next piece
+                break
+            self._at = found.end()
+            yield from self._take(token, found.start())
+        self._forget()
+
+    def finish(self) -> Iterator[Incoming]:
+        yield from self.feed(b" ")
+        if not self._is_done or self._at < len(self._text):
+            raise _malformed()
+        if not self._has_entities:
+            raise PylonError(
+                400,
+                "MISSING_FIELD",
+                'The body needs an object "entities".',
+                "Send what GET /api/export gives, or lines with Content-Type application/x-ndjson.",
+            )
+
+    @property
+    def _is_in_rows(self) -> bool:
+        return (
+            len(self._open) >= _ROWS_DEPTH
+            and self._open[:_ROWS_DEPTH] == b"{{["
+            and self._keys[0] == "entities"
+        )
+
+    def _take(self, token: bytes, start: int) -> Iterator[Incoming]:
+        if self._is_done:
+            raise _malformed()
+        kind = token[0]
+        if kind in b"{[":
+            if self._is_in_rows and len(self._open) == _ROWS_DEPTH:
+                self._row_start = start
+            self._open.append(kind)
+            if len(self._open) == 2 and self._keys[0] == "entities" and kind == ord("{"):
+                self._has_entities = True
+            if self._open[0] != ord("{"):
+                raise _malformed()
+        elif kind in b"}]":
+            if not self._open or self._open.pop() != _CLOSES[kind]:
+                raise _malformed()
+            self._is_done = not self._open
+            if self._is_in_rows and len(self._open) == _ROWS_DEPTH:
+                yield self._row(bytes(self._text[self._row_start : self._at]))
+        elif not self._open:
+            raise _malformed()
+        elif len(self._open) < _ROWS_DEPTH:
+            self._follow_key(token)
+        elif self._is_in_rows and len(self._open) == _ROWS_DEPTH and kind not in b",:":
+            yield self._row(token)
+
+    def _follow_key(self, token: bytes) -> None:
+        """Names of the objects we are in: a string before a colon."""
+        if token == b":":
+            self._keys[len(self._open) - 1] = self._last
+        elif token == b",":
+            self._keys[len(self._open) - 1] = self._last = ""
+        elif token[0] == ord('"'):
+            self._last = decode(token)
+
+    def _row(self, text: bytes) -> Incoming:
+        self._number += 1
+        row = Incoming(number=self._number, entity=self._keys[1], size=len(text))
+        try:
+            row.row = decode(text)
+        except PylonError as error:
+            row.error = error
+        return row
+
+    def _forget(self) -> None:
+        """Drop what has been read; a row or string that is open must not grow for ever."""
+        is_open_row = self._is_in_rows and len(self._open) > _ROWS_DEPTH
+        start = self._row_start if is_open_row else self._at
+        if start:
+            del self._text[:start]
+            self._at -= start
+            self._row_start = 0
+        if len(self._text) > limits.IMPORT_ROW_BYTES_MAX:
+            raise _too_long()
+        if len(self._open) > limits.IMPORT_DEPTH_MAX:
+            raise _malformed()
+
+
+def _malformed() -> PylonError:
+    return PylonError(
+        400, "INVALID_JSON", "Invalid request body", "The body must be JSON in UTF-8."
+    )
+
+
+def _too_long() -> PylonError:
+    return PylonError(
+        413, "PAYLOAD_TOO_LARGE", f"A row has more than {limits.IMPORT_ROW_BYTES_MAX} bytes."
+    )
