@@ -45,7 +45,10 @@ class PylonError(Exception):
 
 
 class ConfigError(PylonError):
-    """An unsafe or impossible setting, found before the server serves. `exit_code` as spec 05 9.1."""
+    """An unsafe or impossible setting, found before the server serves.
+
+    `exit_code` is that of the process (spec 05 section 9.1).
+    """
 
     def __init__(
         self, code: str, message: str, hint: str | None = None, *, exit_code: int = 1

@@ -17,7 +17,8 @@ GUEST_PREFIX = "guest_"
 class Identity:
     """The caller of a request or the reader of a stream (spec 04 section 1).
 
-    `session_id` is the hash of the session's token (bytes), or None without a session.
+    `session_id` is the hash of the session's first token (bytes), the same across refreshes, or
+    None without a session.
     """
 
     user_id: str | None = None
@@ -58,7 +59,5 @@ def require_session(identity: Identity) -> Identity:
 def require_admin(identity: Identity) -> Identity:
     """Pass the administrator only; else 403 `FORBIDDEN` (also for anonymous callers)."""
     if not identity.is_admin:
-        raise PylonError(
-            403, "FORBIDDEN", "this endpoint requires admin auth (PYLON_ADMIN_TOKEN)"
-        )
+        raise PylonError(403, "FORBIDDEN", "this endpoint requires admin auth (PYLON_ADMIN_TOKEN)")
     return identity

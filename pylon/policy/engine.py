@@ -42,7 +42,7 @@ class Where(msgspec.Struct, frozen=True):
     """
 
     sql: str | None
-    params: tuple[object, ...] = ()
+    params: tuple[str | int | float | None, ...] = ()
     never: bool = False
 
 

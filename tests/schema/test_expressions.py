@@ -20,7 +20,7 @@ from pylon.schema.expressions import Expression, auth, data, existing, input_, n
         (auth.userId == data.ownerId, "auth.userId == data.ownerId"),
         (data.ownerId == auth.userId, "data.ownerId == auth.userId"),
         (auth.userId != None, "auth.userId != null"),
-        (data.public == True, "data.public == true"),  # noqa: E712
+        (data.public == True, "data.public == true"),
         ("open" == data.state, 'data.state == "open"'),  # noqa: SIM300
         (data.level >= 3, "data.level >= 3"),
         (data.level < 0.5, "data.level < 0.5"),
@@ -36,7 +36,7 @@ from pylon.schema.expressions import Expression, auth, data, existing, input_, n
         (~(data.a == data.b), "!(data.a == data.b)"),
         (~~data.locked, "!!data.locked"),
         ((~data.a) == None, "!data.a == null"),
-        ((data.a == data.b) == True, "(data.a == data.b) == true"),  # noqa: E712
+        ((data.a == data.b) == True, "(data.a == data.b) == true"),
         (data.a == auth.has_role("x"), 'data.a == (auth.hasRole("x"))'),
         (auth.has_role("x") == data.a, 'auth.hasRole("x") == data.a'),
         (auth.has_any_role("x", "y"), 'auth.hasAnyRole("x", "y")'),
