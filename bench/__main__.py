@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    cores = divide_cores(available_cores(), peer_all=arguments.all_cores)
+    cores = divide_cores(available_cores(), share_all=arguments.all_cores)
     names = list(SUITES) if arguments.suite == "all" else [arguments.suite]
     measures: list[Measure] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as folder:

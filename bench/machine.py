@@ -31,12 +31,12 @@ class Cores:
         return f"server side on core {_list(self.server)}, load side on core {_list(self.load)}"
 
 
-def divide_cores(available: AbstractSet[int], *, peer_all: bool = False) -> Cores:
-    """First core for servers, second for load; all cores for both sides with `peer_all`."""
+def divide_cores(available: AbstractSet[int], *, share_all: bool = False) -> Cores:
+    """First core for servers, second for load; all cores for both sides with `share_all`."""
     ordered = sorted(available)
     if len(ordered) < 2:
         return Cores(server=frozenset(), load=frozenset())
-    if peer_all:
+    if share_all:
         return Cores(server=frozenset(ordered), load=frozenset(ordered))
     return Cores(server=frozenset(ordered[:1]), load=frozenset(ordered[1:2]))
 

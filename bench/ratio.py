@@ -54,7 +54,9 @@ class Measure:
     notes: dict[str, float | int | str] = field(default_factory=dict)
 
     def ratios(self) -> tuple[float, ...]:
-        """One ratio a round, each of two runs that were neighbours in time."""
+        """One ratio a round, each of two runs that were neighbours in time; none without a peer."""
+        if not self.peer:
+            return ()
         if self.better == "more":
             return tuple(a / b for a, b in zip(self.ours, self.peer, strict=True) if b)
         return tuple(b / a for a, b in zip(self.ours, self.peer, strict=True) if a)

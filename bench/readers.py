@@ -3,7 +3,8 @@
 `python -m bench.readers` opens N sockets, then loops over epoll, reads big chunks into one shared
 buffer and counts a marker in them; only every 50th socket also looks at the sending time inside
 an event. Talks with its parent in lines: it prints one line of JSON when all are open, and one for
-each `mark` line on stdin. Linux only (epoll).
+each `mark` or `base` line on stdin; `base` makes the readers' own counts start from 0 again. Linux
+only (epoll).
 """
 
 from __future__ import annotations
@@ -138,8 +139,12 @@ def loop(counter: Counter, readers: list[Reader]) -> None:
     while True:
         for number, _ in poll.poll():
             if number == control:
-                if not sys.stdin.readline():
+                order = sys.stdin.readline()
+                if not order:
                     return
+                if order.strip() == "base":
+                    for reader in readers:
+                        reader.count = 0
                 print(json.dumps(state(counter, readers)), flush=True)
             elif not counter.receive(by_number[number]):
                 poll.unregister(number)

@@ -10,7 +10,7 @@ from bench.processes import Child, Fleet
 
 T = TypeVar("T")
 
-ITEM_TITLE = "Buy {number:07d} bottles of milk"
+ITEM_TITLE = "Buy {number:010d} bottles of milk"
 """Thirty characters, the same on both sides."""
 
 PLAN_REQUESTS = 256

@@ -50,15 +50,17 @@ class AsgiFloor:
 
 
 class RawHub:
-    """The live floor; `write` is `kernel` or `transport` (see `raw_hub`)."""
+    """The live floor; `write` is `kernel` or `transport`, `blast` as in `raw_hub`."""
 
-    def __init__(self, fleet: Fleet, *, write: str, cores: AbstractSet[int]) -> None:
+    def __init__(
+        self, fleet: Fleet, *, write: str = "kernel", blast: int = 0, cores: AbstractSet[int]
+    ) -> None:
         self.port = free_port()
         self.child: Child = fleet.spawn(
             f"raw-hub-{write}",
             [
                 *(sys.executable, "-m", "bench.peers.raw_hub"),
-                *("--port", str(self.port), "--write", write),
+                *("--port", str(self.port), "--write", write, "--blast", str(blast)),
             ],
             cores=cores,
         )

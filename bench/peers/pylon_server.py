@@ -17,6 +17,7 @@ from bench.peers.base import LIST_ROWS, PLAN_REQUESTS, spread_over, title_of
 from bench.processes import REPOSITORY, Child, Fleet, expect, free_port, wait_answer
 
 OWNER = "user_bench"
+SEED_ROWS_AT_ONCE = 50_000
 PORTS = 4
 """The main port and the three that clients derive from it."""
 
@@ -58,6 +59,7 @@ class PylonServer:
             environment={
                 "PYLON_ADMIN_TOKEN": self.admin_token,
                 "PYLON_RATE_LIMIT_MAX": "0",
+                "PYLON_HOST": "127.0.0.1",
                 "PYLON_CORS_ORIGIN": "http://localhost",
                 "PYTHONPATH": str(REPOSITORY),
             },
@@ -77,8 +79,10 @@ class PylonServer:
     def seed(self, rows: int) -> None:
         """Insert what is missing to `rows`, then learn the ids by walking the cursor."""
         assert self._fleet is not None
-        requests = [self._insert(number) for number in range(len(self.ids), rows)]
-        send_all(self._fleet, requests, port=self.port, cores=self._load_cores)
+        for first in range(len(self.ids), rows, SEED_ROWS_AT_ONCE):
+            part = range(first, min(rows, first + SEED_ROWS_AT_ONCE))
+            requests = [self._insert(number) for number in part]
+            send_all(self._fleet, requests, port=self.port, cores=self._load_cores)
         after = self.ids[-1] if self.ids else ""
         while True:
             path = f"/api/entities/Item/cursor?limit=100&after={after}"

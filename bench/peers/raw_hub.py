@@ -3,7 +3,8 @@
 It does no more than a naive hub must: upgrade, parse a POST, number the event, frame it once, write
 it to every reader, answer 201. No database, no policy, no auth. `--write kernel` (the default)
 makes one write(2) per reader and event; `--write transport` hands each frame to uvloop, which joins
-what one turn of its loop wrote to a socket, and so is a stricter floor.
+what one turn of its loop wrote to a socket, and so is a stricter floor. `--blast N` writes N joined
+frames to every reader without end, to find out what the readers can take.
 """
 
 from __future__ import annotations
@@ -47,17 +48,18 @@ class Hub:
                 transport.write(frame)
             return
         for transport, number in self.readers.items():
-            if transport.get_write_buffer_size():
-                transport.write(frame)
-                continue
-            try:
-                written = os.write(number, frame)
-            except BlockingIOError:
-                written = 0
-            except OSError:
-                continue
-            if written < len(frame):
-                transport.write(frame[written:])
+            write_now(transport, number, frame)
+
+    async def blast(self, joined: int) -> None:
+        """Write `joined` frames at once to each reader that has taken the last ones, for ever."""
+        event = f'{{"seq":1,"entity":"Post","row_id":"{ROW_ID}","kind":"insert","data":'.encode()
+        event += b'{"title":"sent 0000000000000000000"},"timestamp":""}'
+        frames = text_frame(event) * joined
+        while True:
+            for transport, number in self.readers.items():
+                if not transport.get_write_buffer_size():
+                    write_now(transport, number, frames)
+            await asyncio.sleep(0)
 
 
 class Connection(asyncio.Protocol):
@@ -102,6 +104,20 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
 
+def write_now(transport: asyncio.Transport, number: int, data: bytes) -> None:
+    """One write(2) past the transport; what the kernel does not take is left to the transport."""
+    written = 0
+    if not transport.get_write_buffer_size():
+        try:
+            written = os.write(number, data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            return
+    if written < len(data):
+        transport.write(data[written:])
+
+
 def accept(key: bytes, protocol: re.Match[bytes] | None) -> bytes:
     """The 101 answer, with the offered subprotocol."""
     digest = base64.b64encode(hashlib.sha1(key + GUID).digest())
@@ -123,12 +139,12 @@ def text_frame(payload: bytes) -> bytes:
     return struct.pack("!BBH", 0x81, 126, len(payload)) + payload
 
 
-async def serve(port: int, *, by_kernel: bool) -> None:
+async def serve(port: int, *, by_kernel: bool, blast: int) -> None:
     """Listen until killed."""
     hub = Hub(by_kernel=by_kernel)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(hub), "127.0.0.1", port, backlog=2048)
-    await server.serve_forever()
+    await asyncio.gather(server.serve_forever(), *([hub.blast(blast)] if blast else []))
 
 
 def main() -> None:
@@ -136,8 +152,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="write each event singly to each socket")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--write", choices=("kernel", "transport"), default="kernel")
+    parser.add_argument("--blast", type=int, default=0, help="frames joined; 0 is off")
     arguments = parser.parse_args()
-    uvloop.run(serve(arguments.port, by_kernel=arguments.write == "kernel"))
+    by_kernel = arguments.write == "kernel"
+    uvloop.run(serve(arguments.port, by_kernel=by_kernel, blast=arguments.blast))
 
 
 if __name__ == "__main__":
