@@ -20,6 +20,7 @@ from pylon.api.bulk import BulkRoutes
 from pylon.api.entities import EntityRoutes
 from pylon.api.live import LiveRoutes
 from pylon.api.pages import Pages
+from pylon.api.queries import QueryRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.sync import SyncRoutes
 from pylon.api.system import SystemRoutes
@@ -249,6 +250,7 @@ class Service:
         auth.register(router)
         SyncRoutes(puller, positions).register(router)
         EntityRoutes(rows).register(router)
+        QueryRoutes(rows).register(router)
         BulkRoutes(Bulk(rows)).register(router)
         TransferRoutes(Transfer(rows, manifest)).register(router)
         SubjectRoutes(Subjects(rows, manifest, sessions), clock).register(router)

@@ -1,0 +1,50 @@
+"""`/api/query`, `/api/lookup`, `/api/aggregate` (spec 02 section 5).
+
+Parses, calls `data.query`, `data.graph` or `data.aggregate`, renders.
+"""
+
+from __future__ import annotations
+
+from pylon.codec import encode
+from pylon.data.aggregate import Aggregates
+from pylon.data.graph import Graphs
+from pylon.data.query import Queries, ReadDoor
+from pylon.data.rows import Rows
+from pylon.http.request import Request
+from pylon.http.response import Response, raw_json
+from pylon.http.router import Router
+
+
+class QueryRoutes:
+    """The handlers of the query routes."""
+
+    def __init__(self, rows: Rows) -> None:
+        door = ReadDoor(rows)
+        self._queries = Queries(door)
+        self._graphs = Graphs(door)
+        self._aggregates = Aggregates(door)
+
+    def register(self, router: Router) -> None:
+        """Add the routes."""
+        lookup, aggregate = "/api/lookup/{entity}/{field}/{value*}", "/api/aggregate/{entity}"
+        router.add("POST", "/api/query/{entity}", self.query_rows, summary="Rows that match")
+        router.add("POST", "/api/query", self.query_graph, summary="Rows with related rows")
+        router.add("GET", lookup, self.lookup_row, summary="The first row with a value")
+        router.add("POST", aggregate, self.aggregate_rows, summary="Counts, sums and groups")
+
+    async def query_rows(self, request: Request, entity: str) -> Response:
+        body = await request.json()
+        return raw_json(await self._queries.find_json(request.identity, entity, body))
+
+    async def query_graph(self, request: Request) -> Response:
+        body = await request.json()
+        return raw_json(encode(await self._graphs.find(request.identity, body)))
+
+    async def lookup_row(self, request: Request, entity: str, field: str, value: str) -> Response:
+        row = await self._queries.lookup(request.identity, entity, field, value)
+        return raw_json(encode(row))
+
+    async def aggregate_rows(self, request: Request, entity: str) -> Response:
+        body = await request.json()
+        rows = await self._aggregates.run(request.identity, entity, body)
+        return raw_json(encode({"rows": rows}))

@@ -1,0 +1,249 @@
+"""Aggregates over one entity: counts, sums, extremes, groups (spec 02 section 5.4).
+
+The rows counted are those that the caller may read and that `where` finds. `having`, `order` and
+`limit` work on the columns of the answer. Called by `api/queries` and by functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from pylon import limits
+from pylon.data.filters import (
+    Columns,
+    Order,
+    compile_condition,
+    did_you_mean,
+    invalid,
+    parse_condition,
+    parse_count,
+    parse_order,
+    refuse_unknown_keys,
+    require_object,
+)
+from pylon.data.query import Opened, ReadDoor, add_policy, order_clause, row_limit, where_clause
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.schema.model import FieldKind
+from pylon.store.base import Row, Value
+from pylon.store.naming import quote
+
+BUCKETS: Final = {
+    "hour": "%Y-%m-%d %H:00:00",
+    "day": "%Y-%m-%d",
+    "week": "%G-W%V",
+    "month": "%Y-%m",
+    "year": "%Y",
+}
+"""How each bucket is written; weeks are those of ISO 8601, beginning on Monday."""
+
+FUNCTIONS: Final = ("countDistinct", "sum", "avg", "min", "max")
+"""Keys that take a list of fields, in the order of their columns."""
+
+KEYS: Final = (
+    "count",
+    *FUNCTIONS,
+    "groupBy",
+    "where",
+    "having",
+    "order",
+    "limit",
+    "offset",
+)
+
+TENANT_FIELD: Final = "orgId"
+"""A caller with a tenant counts rows of that tenant only, on entities with this field."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of the answer. `overflow_sql` is for whole sums beyond 64 bits."""
+
+    name: str
+    sql: str
+    kind: FieldKind
+    is_group: bool = False
+    overflow_sql: str | None = None
+
+
+class Aggregates:
+    """Aggregates."""
+
+    def __init__(self, door: ReadDoor) -> None:
+        self._door = door
+
+    async def run(self, identity: Identity, entity: str, body: object) -> list[dict[str, Any]]:
+        """One row a group, in the order asked for, else by the groups' values.
+
+        Without `groupBy` it is exactly one row. Counts of nothing are 0, all else is null.
+        """
+        opened = self._door.open_readable(identity, entity)
+        spec = require_object(body, "An aggregate")
+        refuse_unknown_keys(spec, KEYS, "An aggregate")
+        columns = _columns(spec, opened)
+        tenant = _tenant(identity, opened)
+        sql, params = _statement(spec, opened, columns, tenant)
+        try:
+            found = await self._door.fetch(sql, params)
+        except PylonError as error:
+            if error.code != "QUERY_FAILED" or not any(c.overflow_sql for c in columns):
+                raise
+            # SQLite refuses a sum beyond 64 bits; a double is what is left.
+            columns = [msgspec.structs.replace(c, sql=c.overflow_sql or c.sql) for c in columns]
+            sql, params = _statement(spec, opened, columns, tenant)
+            found = await self._door.fetch(sql, params)
+        if len(found) > limits.AGGREGATE_GROUPS_MAX:
+            most = limits.AGGREGATE_GROUPS_MAX
+            raise invalid(f"The answer has more than {most} groups.", "Set a limit.")
+        return [_decoded(columns, row) for row in found]
+
+
+# --- Columns ---------------------------------------------------------------------------------
+
+
+def _columns(spec: Mapping[str, Any], opened: Opened) -> list[Column]:
+    """Groups first, then what is computed, each name once."""
+    found = [_group(item, opened.columns) for item in _list(spec, "groupBy")]
+    if "count" in spec:
+        found.append(_count(spec["count"], opened.columns))
+    for key in FUNCTIONS:
+        found += [_computed(key, name, opened.columns) for name in _list(spec, key)]
+    columns: dict[str, Column] = {}
+    for column in found:
+        if columns.setdefault(column.name, column) != column:
+            raise invalid(f'Two columns of the answer would be named "{column.name}".')
+    if not columns:
+        keys = ", ".join(("count", *FUNCTIONS, "groupBy"))
+        raise invalid("The aggregate asks for nothing.", f"Give at least one of: {keys}.")
+    if len(columns) > limits.AGGREGATE_COLUMNS_MAX:
+        raise invalid(f"An answer has at most {limits.AGGREGATE_COLUMNS_MAX} columns.")
+    return list(columns.values())
+
+
+def _list(spec: Mapping[str, Any], key: str) -> list[Any]:
+    value = spec.get(key, [])
+    if not isinstance(value, list):
+        raise invalid(f"{key} takes a list of fields.", f'Write "{key}": ["field"].')
+    return value
+
+
+def _field(value: object, columns: Columns, place: str) -> tuple[str, FieldKind]:
+    if not isinstance(value, str):
+        raise invalid(f"{place} takes the name of a field.")
+    return value, columns.kind(value)
+
+
+def _count(value: object, columns: Columns) -> Column:
+    if value == "*":
+        return Column("count", "count(*)", "int")
+    name, _ = _field(value, columns, "count")
+    return Column(f"count_{name}", f"count(t.{quote(name)})", "int")
+
+
+def _computed(key: str, value: object, columns: Columns) -> Column:
+    name, kind = _field(value, columns, key)
+    column = f"t.{quote(name)}"
+    match key:
+        case "countDistinct":
+            return Column(f"count_distinct_{name}", f"count(DISTINCT {column})", "int")
+        case "min" | "max":
+            return Column(f"{key}_{name}", f"{key}({column})", kind)
+    if kind not in ("int", "float", "bool"):
+        raise invalid(f'"{name}" is no number, so its {key} means nothing.')
+    if key == "avg":
+        return Column(f"avg_{name}", f"avg({column})", "float")
+    is_whole = kind != "float"
+    return Column(
+        f"sum_{name}",
+        f"sum({column})",
+        "int" if is_whole else "float",
+        overflow_sql=f"total({column})" if is_whole else None,
+    )
+
+
+def _group(item: object, columns: Columns) -> Column:
+    if not isinstance(item, dict):
+        name, kind = _field(item, columns, "groupBy")
+        return Column(name, f"t.{quote(name)}", kind, is_group=True)
+    refuse_unknown_keys(item, ("field", "bucket"), "A group")
+    name, kind = _field(item.get("field"), columns, "The field of a group")
+    bucket = item.get("bucket", "day")
+    if not isinstance(bucket, str) or bucket not in BUCKETS:
+        hint = did_you_mean(bucket, BUCKETS) if isinstance(bucket, str) else None
+        raise invalid(f"A bucket is one of: {', '.join(BUCKETS)}.", hint)
+    if kind not in ("datetime", "string"):
+        raise invalid(f'"{name}" is no time and has no buckets.')
+    return Column(f"{name}_{bucket}", _bucket(f"t.{quote(name)}", bucket), "string", is_group=True)
+
+
+def _bucket(column: str, bucket: str) -> str:
+    """Of ISO text, or of epoch seconds as text; of anything else null.
+
+    What is no date at all is kept from `strftime`, to which `now` is the present and a number a
+    Julian day.
+    """
+    form = BUCKETS[bucket]
+    return (
+        f"CASE WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+        f" THEN strftime('{form}', {column})"
+        f" WHEN {column} GLOB '[0-9]*' AND {column} NOT GLOB '*[^0-9Z]*'"
+        f" THEN strftime('{form}', CAST({column} AS INTEGER), 'unixepoch') END"
+    )
+
+
+def _tenant(identity: Identity, opened: Opened) -> str | None:
+    if identity.is_admin or TENANT_FIELD not in opened.table.fields:
+        return None
+    return identity.tenant_id
+
+
+# --- The statement ---------------------------------------------------------------------------
+
+
+def _statement(
+    spec: Mapping[str, Any], opened: Opened, columns: list[Column], tenant: str | None
+) -> tuple[str, list[Value]]:
+    conditions: list[str] = []
+    params: list[Value] = []
+    add_policy(opened.where, conditions, params)
+    if tenant is not None:
+        conditions.append(f"t.{quote(TENANT_FIELD)} = ?")
+        params.append(tenant)
+    table = opened.table
+    found = compile_condition(
+        parse_condition(spec.get("where", {}), opened.columns), table.name, params
+    )
+    if found is not None:
+        conditions.append(found)
+    groups = [column for column in columns if column.is_group]
+    grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(groups)))}" if groups else ""
+    listed = ", ".join(f"{column.sql} AS {quote(column.name)}" for column in columns)
+    inner = f"SELECT {listed} FROM {table.source}{where_clause(conditions)}{grouped}"
+    return _shaped(inner, params, spec, columns)
+
+
+def _shaped(
+    inner: str, params: list[Value], spec: Mapping[str, Any], columns: list[Column]
+) -> tuple[str, list[Value]]:
+    """The groups filtered and in order; `t` is now the table of groups."""
+    known = Columns("The answer", {column.name: column.kind for column in columns})
+    having = compile_condition(parse_condition(spec.get("having", {}), known), known.owner, params)
+    order = parse_order(spec["order"], known) if "order" in spec else ()
+    named = {part.column for part in order}
+    ties = [Order(c.name, False) for c in columns if c.is_group and c.name not in named]
+    complete = (*order, *ties)
+    limit = parse_count(spec["limit"], "limit") if "limit" in spec else None
+    offset = parse_count(spec["offset"], "offset") if "offset" in spec else 0
+    params += (row_limit(limit, limits.AGGREGATE_GROUPS_MAX), offset)
+    ordered = f" ORDER BY {order_clause(complete)}" if complete else ""
+    condition = where_clause([having] if having is not None else [])
+    return f"SELECT * FROM ({inner}) t{condition}{ordered} LIMIT ? OFFSET ?", params
+
+
+def _decoded(columns: list[Column], row: Row) -> dict[str, Any]:
+    return {
+        column.name: value != 0 if column.kind == "bool" and value is not None else value
+        for column, value in zip(columns, row, strict=True)
+    }

@@ -1,0 +1,535 @@
+"""The filter grammar of the read doors: JSON in, an AST, SQL out (spec 02 section 3).
+
+`parse` judges the JSON once and strictly: what it does not know is refused, never ignored.
+`compile_condition` writes the SQL over the table aliased `t`; equal shapes give equal text, and
+every value is bound. Called by `query`, `graph` and `aggregate`; knows no policy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from pylon import limits
+from pylon.codec import encode
+from pylon.data.fields import INT_MAX, INT_MIN
+from pylon.errors import PylonError
+from pylon.schema.model import FieldKind
+from pylon.store.base import Value
+from pylon.store.naming import quote
+
+# --- The AST ---------------------------------------------------------------------------------
+
+
+class Compare(msgspec.Struct, frozen=True):
+    """`column sign value`, false where the column is null."""
+
+    column: str
+    sign: str
+    value: Value
+
+
+class IsNull(msgspec.Struct, frozen=True):
+    """Whether a column is null."""
+
+    column: str
+    negated: bool
+
+
+class OneOf(msgspec.Struct, frozen=True):
+    """Whether a column's value is in a list, or, negated, is a value that is not in it."""
+
+    column: str
+    values: tuple[Value, ...]
+    negated: bool
+
+
+class Like(msgspec.Struct, frozen=True):
+    """Whether a text matches a pattern of LIKE; the letters A to Z match in either case."""
+
+    column: str
+    pattern: str
+
+
+class Prefix(msgspec.Struct, frozen=True):
+    """Whether a text begins with another."""
+
+    column: str
+    prefix: str
+
+
+class Contains(msgspec.Struct, frozen=True):
+    """Whether a text holds another, case and all."""
+
+    column: str
+    text: str
+
+
+class Search(msgspec.Struct, frozen=True):
+    """Whether the full-text index finds the row."""
+
+    text: str
+
+
+class All(msgspec.Struct, frozen=True):
+    """Every condition holds; with none, always."""
+
+    parts: tuple[Condition, ...]
+
+
+class Either(msgspec.Struct, frozen=True):
+    """Some condition holds; with none, never."""
+
+    parts: tuple[Condition, ...]
+
+
+class Not(msgspec.Struct, frozen=True):
+    """The condition does not hold, be it false or undecided because of a null."""
+
+    part: Condition
+
+
+Condition: TypeAlias = (
+    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | All | Either | Not
+)
+
+EVERYTHING: Final = All(())
+NOTHING: Final = Either(())
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """What a filter may name: the columns that the reader may see, with their kinds."""
+
+    owner: str
+    kinds: Mapping[str, FieldKind]
+
+    def kind(self, name: str) -> FieldKind:
+        """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
+        kind = self.kinds.get(name)
+        if kind is None:
+            raise PylonError(
+                400,
+                "INVALID_COLUMN",
+                f'{self.owner} has no field "{name[:100]}".',
+                did_you_mean(name, self.kinds),
+            )
+        return kind
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One column of an order."""
+
+    column: str
+    descending: bool
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """A parsed filter. `order` is empty where the filter gives none; `limit` None means all."""
+
+    condition: Condition
+    order: tuple[Order, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    after: Mapping[str, Value] | None = None
+
+
+# --- Parsing ---------------------------------------------------------------------------------
+
+META_KEYS: Final = ("$order", "$limit", "$offset", "$after", "$search")
+LOGIC_KEYS: Final = ("$and", "$or", "$not")
+ORDER_SIGNS: Final = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+TEXT_KINDS: Final[frozenset[FieldKind]] = frozenset({"string", "richtext", "datetime", "id"})
+
+
+def parse(body: object, columns: Columns) -> Filter:
+    """A whole filter with its meta keys; anything wrong is 400 `INVALID_QUERY`/`INVALID_COLUMN`."""
+    fields = require_object(body, "A filter")
+    conditions = {key: value for key, value in fields.items() if key not in META_KEYS}
+    condition = parse_condition(conditions, columns)
+    search = fields.get("$search", "")
+    if not isinstance(search, str):
+        raise invalid("$search takes a text.")
+    if "$search" in fields:
+        condition = All((condition, Search(search)))
+    return Filter(
+        condition=condition,
+        order=parse_order(fields["$order"], columns) if "$order" in fields else (),
+        limit=parse_count(fields["$limit"], "$limit") if "$limit" in fields else None,
+        offset=parse_count(fields["$offset"], "$offset") if "$offset" in fields else 0,
+        after=parse_after(fields["$after"], columns) if "$after" in fields else None,
+    )
+
+
+def parse_condition(body: object, columns: Columns) -> Condition:
+    """A filter without meta keys."""
+    return _Parser(columns).filter(body, depth=0)
+
+
+def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
+    """`{field: "asc" | "desc"}`, in the order of the document."""
+    fields = require_object(body, "An order")
+    if len(fields) > limits.QUERY_ORDER_MAX:
+        raise invalid(f"An order has at most {limits.QUERY_ORDER_MAX} fields.")
+    order = []
+    for name, word in fields.items():
+        columns.kind(name)
+        if word not in ("asc", "desc", "ASC", "DESC"):
+            raise invalid(f'The order of "{name}" is "asc" or "desc".')
+        order.append(Order(name, word in ("desc", "DESC")))
+    return tuple(order)
+
+
+def parse_count(value: object, name: str) -> int:
+    """A whole number of rows."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INT_MAX:
+        raise invalid(f"{name} takes a whole number that is not negative.")
+    return value
+
+
+def parse_after(body: object, columns: Columns) -> dict[str, Value]:
+    """`{field: value}`: the last row that the caller has, in the fields of the order and `id`."""
+    fields = require_object(body, "$after")
+    return {
+        name: None if value is None else check_value(columns.kind(name), value, f"$after.{name}")
+        for name, value in fields.items()
+        if columns.kind(name)
+    }
+
+
+def require_object(body: object, name: str) -> dict[str, Any]:
+    """The body if it is a JSON object, else 400."""
+    if not isinstance(body, dict):
+        raise invalid(f"{name} must be a JSON object.")
+    return body
+
+
+def refuse_unknown_keys(body: Mapping[str, object], known: Collection[str], name: str) -> None:
+    """400 with the likeliest meaning where a key is none of those known."""
+    for key in body:
+        if key not in known:
+            raise invalid(f'{name} has no key "{key[:100]}".', did_you_mean(key, known))
+
+
+class _Parser:
+    """One filter on its way to a condition; counts what it meets."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._terms = 0
+
+    def filter(self, body: object, depth: int) -> Condition:
+        fields = require_object(body, "A filter")
+        if depth > limits.QUERY_DEPTH_MAX:
+            raise invalid(f"A filter is nested at most {limits.QUERY_DEPTH_MAX} levels deep.")
+        parts: list[Condition] = []
+        for key, value in fields.items():
+            self._count()
+            match key:
+                case "$and":
+                    parts.append(All(self._filters(key, value, depth)))
+                case "$or":
+                    parts.append(Either(self._filters(key, value, depth)))
+                case "$not":
+                    parts.append(Not(self.filter(value, depth + 1)))
+                case _:
+                    parts.append(self._field(key, value, depth))
+        return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+    def _filters(self, key: str, value: object, depth: int) -> tuple[Condition, ...]:
+        if not isinstance(value, list):
+            raise invalid(f"{key} takes a list of filters.")
+        return tuple(self.filter(item, depth + 1) for item in value)
+
+    def _field(self, name: str, value: object, depth: int) -> Condition:
+        if name.startswith("$"):
+            raise self._unknown_key(name)
+        kind = self._columns.kind(name)
+        if isinstance(value, dict):
+            return self._operators(name, kind, value, depth)
+        if isinstance(value, list):
+            raise invalid(f'"{name}" is compared with one value.', 'For several, use {"$in": [..]}')
+        return _equal(name, kind, value)
+
+    def _unknown_key(self, name: str) -> PylonError:
+        if name in META_KEYS:
+            return invalid(f"{name} stands at the top of a query only.")
+        if name in OPERATORS:
+            hint = f'Write {{"field": {{"{name}": ..}}}}.'
+            return PylonError(400, "INVALID_COLUMN", f"{name} belongs to a field.", hint)
+        closest = did_you_mean(name, (*META_KEYS, *LOGIC_KEYS))
+        return PylonError(400, "INVALID_COLUMN", f'There is no key "{name[:100]}".', closest)
+
+    def _operators(
+        self, name: str, kind: FieldKind, operators: Mapping[str, object], depth: int
+    ) -> Condition:
+        if depth > limits.QUERY_DEPTH_MAX:
+            raise invalid(f"A filter is nested at most {limits.QUERY_DEPTH_MAX} levels deep.")
+        parts: list[Condition] = []
+        for operator, value in operators.items():
+            self._count()
+            if operator == "$not" and isinstance(value, dict):
+                parts.append(Not(self._operators(name, kind, value, depth + 1)))
+                continue
+            build = OPERATORS.get(operator)
+            if build is None:
+                raise invalid(
+                    f'"{name}" is given the unknown operator "{operator[:100]}".',
+                    did_you_mean(operator, OPERATORS),
+                )
+            parts.append(build(name, kind, operator, value))
+        return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+    def _count(self) -> None:
+        self._terms += 1
+        if self._terms > limits.QUERY_TERMS_MAX:
+            raise invalid(f"A filter has at most {limits.QUERY_TERMS_MAX} conditions.")
+
+
+# --- Operators -------------------------------------------------------------------------------
+
+
+def _equal(name: str, kind: FieldKind, value: object) -> Condition:
+    if value is None:
+        return IsNull(name, negated=False)
+    return Compare(name, "=", check_value(kind, value, f'"{name}"'))
+
+
+def _eq(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    return _equal(name, kind, value)
+
+
+def _ne(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    if value is None:
+        return IsNull(name, negated=True)
+    return Compare(name, "<>", check_value(kind, value, f'{operator} of "{name}"'))
+
+
+def _ordered(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    if kind == "bool":
+        raise invalid(f'"{name}" is true or false and has no order, so {operator} means nothing.')
+    return Compare(name, ORDER_SIGNS[operator], check_value(kind, value, f'{operator} of "{name}"'))
+
+
+def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    place = f'{operator} of "{name}"'
+    if not isinstance(value, list):
+        raise invalid(f"{place} takes a list of values.")
+    if len(value) > limits.QUERY_VALUES_MAX:
+        raise invalid(f"{place} takes at most {limits.QUERY_VALUES_MAX} values.")
+    negated = operator == "$nin"
+    values = tuple(check_value(kind, item, place) for item in value if item is not None)
+    if negated:
+        # Like several `$ne`: without any every row passes, and no null does otherwise.
+        return OneOf(name, values, negated=True) if values else _negated_empty(name, value)
+    found: Condition = OneOf(name, values, negated=False) if values else NOTHING
+    has_null = len(values) < len(value)
+    return Either((found, IsNull(name, negated=False))) if has_null else found
+
+
+def _negated_empty(name: str, value: list[object]) -> Condition:
+    return IsNull(name, negated=True) if value else EVERYTHING
+
+
+def _like(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    text = _text(name, kind, operator, value)
+    if len(text) > limits.QUERY_PATTERN_CHARACTERS_MAX:
+        most = limits.QUERY_PATTERN_CHARACTERS_MAX
+        raise invalid(f'{operator} of "{name}" takes at most {most} characters.')
+    return Like(name, f"%{_escaped(text)}%")
+
+
+def _starts_with(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    return Prefix(name, _text(name, kind, operator, value))
+
+
+def _contains(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    return Contains(name, _text(name, kind, operator, value))
+
+
+def _null(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    if not isinstance(value, bool):
+        raise invalid(f'{operator} of "{name}" takes true or false.')
+    return IsNull(name, negated=value == (operator == "$exists"))
+
+
+def _text(name: str, kind: FieldKind, operator: str, value: object) -> str:
+    if kind not in TEXT_KINDS:
+        raise invalid(f'"{name}" is no text, so {operator} means nothing.')
+    if not isinstance(value, str):
+        raise invalid(f'{operator} of "{name}" takes a text.')
+    return value
+
+
+def _escaped(text: str) -> str:
+    """A pattern for LIKE in which a backslash means itself except before `%`, `_` and `\\`."""
+    parts = []
+    position = 0
+    while position < len(text):
+        sign = text[position]
+        if sign == "\\":
+            escaped = text[position + 1 : position + 2]
+            if escaped in ("%", "_", "\\"):
+                sign, position = f"\\{escaped}", position + 1
+            else:
+                sign = "\\\\"
+        parts.append(sign)
+        position += 1
+    return "".join(parts)
+
+
+Builder: TypeAlias = Callable[[str, FieldKind, str, object], Condition]
+
+OPERATORS: Final[Mapping[str, Builder]] = {
+    "$eq": _eq,
+    "$ne": _ne,
+    "$not": _ne,
+    "$gt": _ordered,
+    "$gte": _ordered,
+    "$lt": _ordered,
+    "$lte": _ordered,
+    "$in": _one_of,
+    "$nin": _one_of,
+    "$like": _like,
+    "$ilike": _like,
+    "$startsWith": _starts_with,
+    "$contains": _contains,
+    "$exists": _null,
+    "$null": _null,
+}
+
+
+# --- Values ----------------------------------------------------------------------------------
+
+
+def check_value(kind: FieldKind, value: object, place: str) -> Value:
+    """The value as the database compares it; a wrong type is 400 `INVALID_QUERY`.
+
+    Whole numbers beside a float column become floats, as an index lookup would make them, and
+    numbers beyond 64 bits become infinities, which compare with every stored value as they would.
+    """
+    if kind == "bool":
+        if value is True or value is False:
+            return value
+        if value in (0, 1) and isinstance(value, int):  # what rows of the reference carry
+            return value == 1
+        raise invalid(f"{place} takes true or false.")
+    if kind in ("int", "float"):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise invalid(f"{place} takes a number.")
+        return _number(kind, value)
+    if not isinstance(value, str):
+        raise invalid(f"{place} takes a text.")
+    return value
+
+
+def _number(kind: FieldKind, value: int | float) -> int | float:
+    if value != value:
+        raise invalid("A number is needed, not NaN.")
+    if kind == "float":
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    if INT_MIN <= value <= INT_MAX:
+        return int(value) if value == int(value) else value
+    return math.inf if value > 0 else -math.inf
+
+
+def invalid(message: str, hint: str | None = None) -> PylonError:
+    """400 `INVALID_QUERY`."""
+    return PylonError(400, "INVALID_QUERY", message, hint)
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str | None:
+    """The hint for a word that is close to a known one."""
+    close = difflib.get_close_matches(word[:100], known, 1)
+    return f'Did you mean "{close[0]}"?' if close else None
+
+
+# --- SQL -------------------------------------------------------------------------------------
+
+
+def search_condition(table: str, text: str) -> tuple[str, tuple[Value, ...]]:
+    """The SQL over alias `t` that finds `text` in the full-text index, with its values."""
+    raise PylonError(400, "INVALID_QUERY", f"{table} is not searchable yet.")
+
+
+def compile_condition(condition: Condition, table: str, params: list[Value]) -> str | None:
+    """The SQL of a condition, its values appended to `params`; None where it always holds."""
+    if condition == EVERYTHING:
+        return None
+    return _sql(condition, table, params)
+
+
+def _sql(condition: Condition, table: str, params: list[Value]) -> str:
+    match condition:
+        case Compare():
+            params.append(condition.value)
+            return f"t.{quote(condition.column)} {condition.sign} ?"
+        case IsNull():
+            return f"t.{quote(condition.column)} IS {'NOT ' if condition.negated else ''}NULL"
+        case OneOf():
+            params.append(_json_list(condition.values))
+            word = "NOT IN" if condition.negated else "IN"
+            return f"t.{quote(condition.column)} {word} (SELECT value FROM json_each(?))"
+        case Like():
+            params.append(condition.pattern)
+            return f"t.{quote(condition.column)} LIKE ? ESCAPE '\\'"
+        case Contains():
+            params.append(condition.text)
+            return f"instr(t.{quote(condition.column)}, ?) > 0"
+        case Prefix():
+            return _prefix_sql(condition, params)
+        case Search():
+            sql, values = search_condition(table, condition.text)
+            params.extend(values)
+            return sql
+        case Not():
+            return f"({_sql(condition.part, table, params)}) IS NOT TRUE"
+        case All():
+            return _chain(condition.parts, " AND ", "1 = 1", table, params)
+        case Either():
+            return _chain(condition.parts, " OR ", "1 = 0", table, params)
+
+
+def _chain(
+    parts: tuple[Condition, ...], joint: str, empty: str, table: str, params: list[Value]
+) -> str:
+    if not parts:
+        return empty
+    return f"({joint.join([_sql(part, table, params) for part in parts])})"
+
+
+def _prefix_sql(condition: Prefix, params: list[Value]) -> str:
+    """A range, which an index serves; the end is the next text that is no continuation."""
+    column = f"t.{quote(condition.column)}"
+    params.append(condition.prefix)
+    end = _after_prefix(condition.prefix)
+    if end is None:
+        return f"{column} >= ?"
+    params.append(end)
+    return f"({column} >= ? AND {column} < ?)"
+
+
+def _after_prefix(prefix: str) -> str | None:
+    kept = prefix.rstrip("\U0010ffff")
+    if not kept:
+        return None
+    code = ord(kept[-1]) + 1
+    return kept[:-1] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)
+
+
+def _json_list(values: tuple[Value, ...]) -> str:
+    # No stored number is infinite, and JSON has none.
+    return encode([value for value in _distinct(values) if value not in _INFINITE]).decode()
+
+
+_INFINITE: Final = (math.inf, -math.inf)
+
+
+def _distinct(values: tuple[Value, ...]) -> Iterator[Value]:
+    return iter(dict.fromkeys(values))

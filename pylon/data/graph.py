@@ -1,0 +1,296 @@
+"""Graph queries: rows with their related rows, as deep as asked (spec 02 section 5.3).
+
+The whole question is one statement, so all of it is seen at one moment: each level is a common
+table, a related level takes the keys of the one above it, and the read policy stands in each of
+them. Called by `api/queries` and by functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from pylon import limits
+from pylon.changes.model import RowData
+from pylon.data.filters import (
+    Filter,
+    did_you_mean,
+    invalid,
+    parse,
+    parse_count,
+    parse_order,
+    refuse_unknown_keys,
+    require_object,
+)
+from pylon.data.query import (
+    Opened,
+    ReadDoor,
+    add_condition,
+    add_policy,
+    complete_order,
+    order_clause,
+    row_limit,
+    select,
+    where_clause,
+)
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.schema.model import RelationSpec
+from pylon.store.base import Row, Value
+from pylon.store.naming import quote
+
+OPTIONS = ("where", "include", "order", "limit", "offset")
+
+
+class Link(msgspec.Struct, frozen=True):
+    """How a level hangs on the one above: `source` of a row there equals `target` of a row here."""
+
+    name: str
+    source: str
+    target: str
+    many: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Level:
+    """One entity of a graph query; `parent` and `link` are None for the rows asked for."""
+
+    number: int
+    opened: Opened
+    query: Filter
+    parent: Level | None
+    link: Link | None
+    children: list[Level] = field(default_factory=list)
+
+
+class Graphs:
+    """Graph queries."""
+
+    def __init__(self, door: ReadDoor) -> None:
+        self._door = door
+
+    async def find(self, identity: Identity, body: object) -> dict[str, list[RowData]]:
+        """The rows of each entity asked for, with what they include.
+
+        A to-one relation is a row, or absent where there is none that the caller may see; a
+        to-many relation is a list. 403 where an entity asked for can hold nothing for the caller.
+        """
+        fields = require_object(body, "A graph query")
+        planner = _Planner(self._door, identity)
+        roots = {name: planner.root(name, options) for name, options in fields.items()}
+        if not roots:
+            return {}
+        sql, params = _statement(planner.levels)
+        found = await self._door.fetch(sql, params)
+        return _assemble(planner.levels, found)
+
+
+# --- From the question to levels -------------------------------------------------------------
+
+
+class _Planner:
+    def __init__(self, door: ReadDoor, identity: Identity) -> None:
+        self._door = door
+        self._identity = identity
+        self.levels: list[Level] = []
+
+    def root(self, entity: str, options: object) -> Level:
+        opened = self._door.open_readable(self._identity, entity)
+        return self._level(opened, options, None, None, depth=1)
+
+    def _level(
+        self, opened: Opened, body: object, parent: Level | None, link: Link | None, *, depth: int
+    ) -> Level:
+        if len(self.levels) >= limits.GRAPH_LEVELS_MAX:
+            most = limits.GRAPH_LEVELS_MAX
+            raise invalid(f"A graph query names at most {most} entities and relations.")
+        place = opened.table.name if link is None else f"The relation {link.name}"
+        # `true` and `null` are how clients of the reference say "no options".
+        options = {} if body is True or body is None else require_object(body, place)
+        refuse_unknown_keys(options, OPTIONS, place)
+        level = Level(
+            number=len(self.levels),
+            opened=opened,
+            query=_filter(options, opened),
+            parent=parent,
+            link=link,
+        )
+        if link is not None and not link.many and (level.query.order or _is_cut(level.query)):
+            raise invalid(f"{place} leads to one row; an order or a limit means nothing there.")
+        self.levels.append(level)
+        asked = options.get("include")
+        include = {} if asked is None else require_object(asked, "include")
+        if include and depth >= limits.GRAPH_DEPTH_MAX:
+            raise invalid(f"A graph query is at most {limits.GRAPH_DEPTH_MAX} levels deep.")
+        for name, inner in include.items():
+            level.children.append(self._related(level, name, inner, depth=depth + 1))
+        return level
+
+    def _related(self, level: Level, name: str, options: object, *, depth: int) -> Level:
+        source = level.opened
+        relations = source.table.spec.relations_by_name
+        relation = relations.get(name)
+        if relation is not None:
+            target = self._door.open(self._identity, relation.target)
+            link = _link(source, target, relation)
+            if link is not None:
+                return self._level(target, options, level, link, depth=depth)
+        raise PylonError(
+            400,
+            "RELATION_NOT_FOUND",
+            f'{source.table.name} has no relation "{name[:100]}".',
+            did_you_mean(name, relations) if relation is None else None,
+        )
+
+
+def _filter(options: Mapping[str, Any], opened: Opened) -> Filter:
+    """The options of one level; `where` may say the order and limits too, as a query does."""
+    where = options.get("where")
+    query = parse({} if where is None else where, opened.columns)
+    order, limit, offset = query.order, query.limit, query.offset
+    if "order" in options:
+        if order:
+            raise invalid("The order is given twice, as `order` and as `$order`.")
+        order = parse_order(options["order"], opened.columns)
+    if "limit" in options:
+        outer = parse_count(options["limit"], "limit")
+        limit = outer if limit is None else min(limit, outer)
+    if "offset" in options:
+        offset += parse_count(options["offset"], "offset")
+    if query.after is not None:
+        raise invalid("$after pages through a query of one entity only.")
+    return Filter(condition=query.condition, order=order, limit=limit, offset=offset)
+
+
+def _is_cut(query: Filter) -> bool:
+    return query.limit is not None or query.offset > 0
+
+
+def _link(source: Opened, target: Opened, relation: RelationSpec) -> Link | None:
+    """The columns that a relation joins, or None where the caller may not see one of them.
+
+    A to-one relation leads from the source's foreign key to an id. A to-many relation goes by the
+    target's foreign key to the source where there is one, else by the same column on both sides.
+    """
+    key = relation.field
+    here, there = source.table.fields.get(key), target.table.fields.get(key)
+    if not relation.many or there is None:
+        ends = (key, "id")
+    elif there.target == source.table.name or here is None:
+        ends = ("id", key)
+    else:
+        ends = (key, key)
+    if ends[0] not in source.columns.kinds or ends[1] not in target.columns.kinds:
+        return None
+    return Link(relation.name, *ends, relation.many)
+
+
+# --- From levels to one statement ------------------------------------------------------------
+
+
+def _statement(levels: list[Level]) -> tuple[str, list[Value]]:
+    """`(level, key of the parent's row, columns...)` of every level, each in its order."""
+    width = max(len(level.opened.table.fields) for level in levels) + 1
+    params: list[Value] = []
+    tables = [
+        f"l{level.number}({', '.join(_names(level))}) AS MATERIALIZED ({_select(level, params)})"
+        for level in levels
+    ]
+    branches = [
+        f"SELECT {', '.join([str(level.number), *_padded(level, width)])} FROM l{level.number}"
+        for level in levels
+    ]
+    return f"WITH {', '.join(tables)} {' UNION ALL '.join(branches)}", params
+
+
+def _names(level: Level) -> list[str]:
+    return ["k", *(f"c{number}" for number in range(len(level.opened.table.fields) + 1))]
+
+
+def _padded(level: Level, width: int) -> list[str]:
+    names = _names(level)
+    return names + ["NULL"] * (width + 1 - len(names))
+
+
+def _select(level: Level, params: list[Value]) -> str:
+    opened, parent, link = level.opened, level.parent, level.link
+    if parent is None or link is None:
+        projection = f"NULL, {opened.table.columns}"
+        sql, values = select(opened, level.query, projection, rows_max=limits.GRAPH_ROWS_MAX)
+        params += values
+        return sql
+    key = f"t.{quote(link.target)}"
+    above = f"c{_position(parent.opened, link.source)}"
+    conditions = [f"{key} IN (SELECT {above} FROM l{parent.number} WHERE {above} IS NOT NULL)"]
+    add_policy(opened.where, conditions, params)
+    add_condition(level.query, opened, conditions, params)
+    order = order_clause(complete_order(level.query.order))
+    source = f"{opened.table.source}{where_clause(conditions)}"
+    if not _is_cut(level.query):
+        params.append(limits.GRAPH_ROWS_MAX + 1)
+        return f"SELECT {key}, {opened.table.columns} FROM {source} ORDER BY {order} LIMIT ?"
+    first = level.query.offset
+    last = min(first + row_limit(level.query.limit, limits.GRAPH_ROWS_MAX), 2**63 - 1)
+    params += (first, last, limits.GRAPH_ROWS_MAX + 1)
+    inner = (
+        f"SELECT {key} AS k, {', '.join(_aliased(opened))},"
+        f" row_number() OVER (PARTITION BY {key} ORDER BY {order}) AS n FROM {source}"
+    )
+    columns = ", ".join(_names(level))
+    return f"SELECT {columns} FROM ({inner}) WHERE n > ? AND n <= ? ORDER BY n LIMIT ?"
+
+
+def _aliased(opened: Opened) -> Iterator[str]:
+    for number, name in enumerate(("id", *opened.table.fields)):
+        yield f"t.{quote(name)} AS c{number}"
+
+
+def _position(opened: Opened, column: str) -> int:
+    return 0 if column == "id" else 1 + list(opened.table.fields).index(column)
+
+
+# --- From the answer to rows with rows -------------------------------------------------------
+
+
+def _assemble(levels: list[Level], found: list[Row]) -> dict[str, list[RowData]]:
+    """Hang each level on the one above, the deepest first, minding how often a row appears."""
+    if len(found) > limits.GRAPH_ROWS_MAX:
+        raise _too_large()
+    by_level: list[list[Row]] = [[] for _ in levels]
+    for row in found:
+        by_level[row[0]].append(row)
+    # Rows of a level by the key of their parent, and how many rows each key brings in all.
+    groups: list[dict[Value, list[RowData]]] = [{} for _ in levels]
+    sizes: list[dict[Value, int]] = [{} for _ in levels]
+    for level in reversed(levels):
+        group, size = groups[level.number], sizes[level.number]
+        decode = level.opened.decode
+        links = [
+            (child.link, 2 + _position(level.opened, child.link.source), child.number)
+            for child in level.children
+            if child.link is not None
+        ]
+        for row in by_level[level.number]:
+            decoded = decode(row[2:])
+            count = 1
+            for link, position, number in links:
+                related = groups[number].get(row[position])
+                count += sizes[number].get(row[position], 0)
+                if link.many:
+                    decoded[link.name] = related or []
+                elif related:
+                    decoded[link.name] = related[0]
+            group.setdefault(row[1], []).append(decoded)
+            size[row[1]] = size.get(row[1], 0) + count
+    roots = [level for level in levels if level.parent is None]
+    if sum(sizes[level.number].get(None, 0) for level in roots) > limits.GRAPH_ROWS_MAX:
+        raise _too_large()
+    return {level.opened.table.name: groups[level.number].get(None, []) for level in roots}
+
+
+def _too_large() -> PylonError:
+    most = limits.GRAPH_ROWS_MAX
+    return invalid(f"The answer has more than {most} rows.", "Set limits on its levels.")

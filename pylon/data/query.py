@@ -1,0 +1,298 @@
+"""Filtered queries and lookups over one entity (spec 02 sections 3, 5.1 and 5.2).
+
+`ReadDoor` is how this module, `graph` and `aggregate` get at a table: the read policy as SQL, and
+the columns that this caller may name. The statements are made here, the conditions in `filters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from pylon import limits
+from pylon.changes.model import RowData
+from pylon.data.fields import INT_MAX, INT_MIN
+from pylon.data.filters import (
+    Columns,
+    Filter,
+    Order,
+    compile_condition,
+    invalid,
+    parse,
+)
+from pylon.data.rows import Rows
+from pylon.data.table import Table
+from pylon.data.write import not_found, policy_denied
+from pylon.identity import Identity
+from pylon.policy.engine import EVERY_ROW, Where
+from pylon.schema.model import FieldKind
+from pylon.store.base import Row, Value
+from pylon.store.naming import quote
+
+Fetch: TypeAlias = Callable[[str, Sequence[Value]], Awaitable[list[Row]]]
+
+CONCAT_ARGUMENTS_MAX = 100
+"""Arguments of one `concat`; SQLite can be built with a bound of 127."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A table as one caller may read it."""
+
+    table: Table
+    where: Where
+    columns: Columns
+    decode: Callable[[Row], RowData]
+    row_json: str
+    """A SQL expression that gives a row of alias `t` as JSON text."""
+
+
+class _View(msgspec.Struct, frozen=True):
+    """What callers who see the same fields share."""
+
+    columns: Columns
+    decode: Callable[[Row], RowData]
+    row_json: str
+
+
+class ReadDoor:
+    """Opens tables for callers.
+
+    `fetch` reads inside a transaction instead of from the latest commit. `trusted` is for the
+    server's own code: policies are not asked and private fields can be seen.
+    """
+
+    def __init__(self, rows: Rows, *, fetch: Fetch | None = None, trusted: bool = False) -> None:
+        self._rows = rows
+        self._trusted = trusted
+        self._views: dict[tuple[str, bool], _View] = {}
+        self.fetch: Fetch = fetch or rows.store.read
+
+    def open(self, identity: Identity, entity: str) -> Opened:
+        """The table, or 400 `ENTITY_NOT_FOUND`; `where.never` where the caller can see no row."""
+        table = self._rows.table(entity)
+        everything = self._trusted or identity.is_admin
+        view = self._views.get((entity, everything))
+        if view is None:
+            view = self._views[entity, everything] = _view(table, private=everything)
+        where = EVERY_ROW if everything else self._rows.policies.entity(entity).read.where(identity)
+        return Opened(table, where, view.columns, view.decode, view.row_json)
+
+    def open_readable(self, identity: Identity, entity: str) -> Opened:
+        """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""
+        opened = self.open(identity, entity)
+        if opened.where.never:
+            raise policy_denied()
+        return opened
+
+
+def _view(table: Table, *, private: bool) -> _View:
+    seen = [field for field in table.spec.fields if private or not field.is_private]
+    kinds: dict[str, FieldKind] = {"id": "string", **{field.name: field.kind for field in seen}}
+    return _View(
+        columns=Columns(table.name, kinds),
+        decode=table.decode if private else table.decode_public,
+        row_json=_row_json(kinds),
+    )
+
+
+class Queries:
+    """Filtered queries and lookups."""
+
+    def __init__(self, door: ReadDoor) -> None:
+        self._door = door
+
+    async def find(self, identity: Identity, entity: str, body: object) -> list[RowData]:
+        """The rows that a filter finds, in its order."""
+        opened = self._door.open_readable(identity, entity)
+        found = await self._run(opened, opened.table.columns, body)
+        return [opened.decode(row) for row in found]
+
+    async def find_json(self, identity: Identity, entity: str, body: object) -> bytes:
+        """The same as the bytes of a JSON list, which the database makes.
+
+        A long answer is so made on the reader's thread, and not on the loop.
+        """
+        opened = self._door.open_readable(identity, entity)
+        found = await self._run(opened, opened.row_json, body)
+        return f"[{','.join([text for (text,) in found])}]".encode()
+
+    async def lookup(self, identity: Identity, entity: str, field: str, text: str) -> RowData:
+        """The first row by id whose field has this value, or 404 `NOT_FOUND`.
+
+        The text is read as the field's kind; one that cannot be is a value that no row has.
+        """
+        opened = self._door.open_readable(identity, entity)
+        value = _value_of_text(opened.columns.kind(field), text)
+        if value is None:
+            raise not_found(entity)
+        conditions = [f"t.{quote(field)} = ?"]
+        params: list[Value] = [value]
+        add_policy(opened.where, conditions, params)
+        found = await self._door.fetch(
+            f"SELECT {opened.table.columns} FROM {opened.table.source}"
+            f"{where_clause(conditions)} ORDER BY t.id LIMIT 1",
+            params,
+        )
+        if not found:
+            raise not_found(entity)
+        return opened.decode(found[0])
+
+    async def _run(self, opened: Opened, projection: str, body: object) -> list[Row]:
+        query = parse(body, opened.columns)
+        sql, params = select(opened, query, projection, rows_max=limits.QUERY_ROWS_MAX)
+        found = await self._door.fetch(sql, params)
+        if len(found) > limits.QUERY_ROWS_MAX:
+            raise too_many_rows(limits.QUERY_ROWS_MAX)
+        return found
+
+
+# --- Statements ------------------------------------------------------------------------------
+
+
+def select(
+    opened: Opened, query: Filter, projection: str, *, rows_max: int
+) -> tuple[str, list[Value]]:
+    """The statement of a query; it fetches one row more than `rows_max`, to tell a cut answer."""
+    conditions: list[str] = []
+    params: list[Value] = []
+    order = complete_order(query.order)
+    add_policy(opened.where, conditions, params)
+    add_condition(query, opened, conditions, params)
+    if query.after is not None:
+        conditions.append(_after(order, query.after, params))
+    params += (row_limit(query.limit, rows_max), query.offset)
+    return (
+        f"SELECT {projection} FROM {opened.table.source}{where_clause(conditions)}"
+        f" ORDER BY {order_clause(order)} LIMIT ? OFFSET ?"
+    ), params
+
+
+def add_policy(where: Where, conditions: list[str], params: list[Value]) -> None:
+    """Put the policy first: it is what indexes are made for."""
+    if where.sql is not None:
+        conditions.append(f"({where.sql})")
+        params.extend(where.params)
+
+
+def add_condition(
+    query: Filter, opened: Opened, conditions: list[str], params: list[Value]
+) -> None:
+    """Put the filter's condition, if it has one."""
+    sql = compile_condition(query.condition, opened.table.name, params)
+    if sql is not None:
+        conditions.append(sql)
+
+
+def where_clause(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def row_limit(limit: int | None, rows_max: int) -> int:
+    """What to bind: the caller's limit, or one more than may be answered."""
+    return rows_max + 1 if limit is None else min(limit, rows_max + 1)
+
+
+def complete_order(order: Sequence[Order]) -> tuple[Order, ...]:
+    """The order made total by the id, in the direction of the last field.
+
+    So every page has its place, and one index serves an order and its reverse.
+    """
+    complete = []
+    for part in order:
+        complete.append(part)
+        if part.column == "id":
+            return tuple(complete)
+    complete.append(Order("id", bool(order) and order[-1].descending))
+    return tuple(complete)
+
+
+def order_clause(order: Sequence[Order]) -> str:
+    return ", ".join(
+        f"t.{quote(part.column)}{' DESC' if part.descending else ''}" for part in order
+    )
+
+
+def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value]) -> str:
+    """The rows that follow `last` in this order; nulls come first, or last when descending."""
+    names = [part.column for part in order]
+    if set(last) != set(names):
+        raise invalid(f"$after takes the last row's values of: {', '.join(names)}.")
+    part, *rest = order
+    value = last[part.column]
+    column = f"t.{quote(part.column)}"
+    if not rest:
+        return _beyond(part, value, params)
+    # What cannot be in a page anyway, said so that an index can begin there.
+    bound = "1 = 1"
+    if value is not None and not part.descending:
+        params.append(value)
+        bound = f"{column} >= ?"
+    beyond = _beyond(part, value, params)
+    params.append(value)
+    ties = _after(rest, _without(last, part), params)
+    return f"({bound} AND ({beyond} OR ({column} IS ? AND {ties})))"
+
+
+def _without(last: Mapping[str, Value], part: Order) -> dict[str, Value]:
+    return {name: value for name, value in last.items() if name != part.column}
+
+
+def _beyond(part: Order, value: Value, params: list[Value]) -> str:
+    column = f"t.{quote(part.column)}"
+    if value is None:
+        return "1 = 0" if part.descending else f"{column} IS NOT NULL"
+    params.append(value)
+    return f"({column} < ? OR {column} IS NULL)" if part.descending else f"{column} > ?"
+
+
+def too_many_rows(rows_max: int) -> Exception:
+    """The answer would be cut, and a list cannot say so."""
+    return invalid(
+        f"The answer has more than {rows_max} rows.", "Ask for pages with $limit and $after."
+    )
+
+
+# --- Values and rows -------------------------------------------------------------------------
+
+
+def _value_of_text(kind: FieldKind, text: str) -> Value:
+    """The value that a part of a path spells, or None where it spells none of this kind."""
+    match kind:
+        case "int":
+            sign, digits = text[:1], text.removeprefix("-")
+            if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
+                return None
+            number = -int(digits) if sign == "-" else int(digits)
+            return number if INT_MIN <= number <= INT_MAX else None
+        case "float":
+            try:
+                return None if "_" in text else float(text)
+            except ValueError:
+                return None
+        case "bool":
+            return {"1": True, "true": True, "0": False, "false": False}.get(text)
+    return text
+
+
+def _row_json(kinds: Mapping[str, FieldKind]) -> str:
+    parts: list[str] = []
+    for number, (name, kind) in enumerate(kinds.items()):
+        parts.append(f"'{',' if number else '{'}\"{name}\":'")
+        parts.append(_value_json(f"t.{quote(name)}", kind))
+    return _concat([*parts, "'}'"])
+
+
+def _concat(parts: list[str]) -> str:
+    while len(parts) > 1:
+        size = CONCAT_ARGUMENTS_MAX
+        groups = [parts[start : start + size] for start in range(0, len(parts), size)]
+        parts = [f"concat({', '.join(group)})" for group in groups]
+    return parts[0]
+
+
+def _value_json(column: str, kind: FieldKind) -> str:
+    if kind == "bool":
+        return f"CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE 'null' END"
+    return f"json_quote({column})"
