@@ -71,7 +71,9 @@ class Counter:
         found = buffer.count(self.marker, 0, size)
         if reader.tail:
             found += (reader.tail + bytes(buffer[: min(keep, size)])).count(self.marker)
-        if size >= keep:
+        if buffer[size - 1] not in self.marker:
+            reader.tail = b""  # the usual case: chunks end where events end
+        elif size >= keep:
             reader.tail = bytes(buffer[size - keep : size])
         else:
             reader.tail = (reader.tail + bytes(buffer[:size]))[-keep:]

@@ -104,12 +104,16 @@ def _ceiling(setting: Setting) -> Measure:
     """What the readers can count, so that a reader of the table sees that they do not decide."""
     hub = RawHub(setting.fleet, blast=CEILING_EVENTS_JOINED, cores=setting.cores.server)
     readers = open_readers(setting, hub.port, [""])
+    pids = (hub.child.pid, readers.pid)
+    began, used = time.monotonic(), [cpu_seconds(pid) for pid in pids]
     rates = []
     for _ in range(setting.rounds):
         first = readers.ask("mark")
         time.sleep(min(1.0, setting.seconds))
         last = readers.ask("mark")
         rates.append((last["total"] - first["total"]) / (last["at"] - first["at"]))
+    elapsed = time.monotonic() - began
+    busy = [(cpu_seconds(pid) - before) / elapsed for pid, before in zip(pids, used, strict=True)]
     setting.fleet.stop(readers)
     setting.fleet.stop(hub.child)
     say(f"readers' own ceiling: {spread(rates).median:.0f}/s")
@@ -117,6 +121,7 @@ def _ceiling(setting: Setting) -> Measure:
         name=f"readers' own ceiling, {CEILING_EVENTS_JOINED} events joined",
         unit="/s",
         ours=tuple(rates),
+        notes={"sender busy": busy[0], "readers busy": busy[1]},
     )
 
 

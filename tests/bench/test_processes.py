@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ FAMILY = (
     "print('{\"pid\":%d}' % child.pid, flush=True)\n"
     "time.sleep(60)"
 )
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or dead and not yet reaped, within a few seconds."""
+    for _ in range(250):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_a_child_answers_lines(tmp_path: Path) -> None:
@@ -33,8 +47,7 @@ def test_grandchildren_end_with_the_fleet_after_an_error(tmp_path: Path) -> None
         child = fleet.spawn("family", [sys.executable, "-c", FAMILY], cores=frozenset(), pipes=True)
         grandchild = child.ask("")["pid"]
         raise RuntimeError
-    state = Path(f"/proc/{grandchild}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert has_ended(grandchild)
 
 
 def test_a_child_that_ends_early_shows_its_last_words(tmp_path: Path) -> None:
