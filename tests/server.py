@@ -75,9 +75,14 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it listens."""
-        self.child = self.spawn()
-        told = _first_line(self.child)
-        assert told.get("code") == "START_OK", (told, self.stderr())
+        child = self.spawn()
+        told = _first_line(child)
+        if told.get("code") != "START_OK":
+            child.kill()
+            child.wait()
+            _close(child)
+            raise AssertionError(f"no start: {told}, {self.stderr()}")
+        self.child = child
         self.port = told["port"]
 
     def kill(self) -> None:
@@ -165,8 +170,6 @@ def _first_line(child: subprocess.Popen[bytes]) -> dict[str, Any]:
     ready, _, _ = select.select([child.stdout], [], [], START_SECONDS)
     line = child.stdout.readline() if ready else b""
     if not line:
-        child.kill()
-        child.wait()
         return {"code": "NO_LINE"}
     told: Any = codec.decode_trusted(line)
     return told if isinstance(told, dict) else {"findings": told}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.blackbox.streams import Event, pull, websocket
@@ -168,6 +169,7 @@ class Load:
             self.saw(event)
 
 
+@pytest.mark.timeout(1_800)
 async def test_a_kill_under_load_loses_nothing(tmp_path: Path) -> None:
     server = Server(BLACKBOX_APP, tmp_path / "app.db")
     load = Load(server)
