@@ -23,11 +23,11 @@ T = TypeVar("T")
 
 
 class SqliteSnapshot:
-    """A `Snapshot` of one SQLite file. Made by `open_snapshot`; close it with `aclose`."""
+    """A `Snapshot` of one SQLite file. Call `start`, and in every case `aclose`."""
 
-    def __init__(self, thread: ThreadPoolExecutor, on_close: Callable[[], None]) -> None:
+    def __init__(self, on_close: Callable[[SqliteSnapshot], None]) -> None:
         self.seq = 0
-        self._thread = thread
+        self._thread = ThreadPoolExecutor(1, "pylon-snapshot")
         self._on_close = on_close
         self._connection: apsw.Connection | None = None
         self._is_closed = False
@@ -58,7 +58,7 @@ class SqliteSnapshot:
         self._expiry.cancel()
         self._thread.submit(self._end)
         self._thread.shutdown(wait=False)
-        self._on_close()
+        self._on_close(self)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._is_closed:
@@ -90,20 +90,6 @@ class SqliteSnapshot:
 
     def _is_late(self) -> bool:
         return self._is_closed or perf_counter() > self._stop_at
-
-
-async def open_snapshot(
-    connect: Callable[[], apsw.Connection], on_close: Callable[[SqliteSnapshot], None]
-) -> SqliteSnapshot:
-    """A snapshot of the latest commit on the connection that `connect` makes."""
-    thread = ThreadPoolExecutor(1, "pylon-snapshot")
-    snapshot = SqliteSnapshot(thread, lambda: on_close(snapshot))
-    try:
-        await snapshot.start(connect)
-    except BaseException:
-        await snapshot.aclose()
-        raise
-    return snapshot
 
 
 def _take(cursor: apsw.Cursor) -> list[Row]:

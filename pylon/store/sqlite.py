@@ -19,7 +19,7 @@ from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
 from pylon.store.failures import translate_open
 from pylon.store.readers import Readers
-from pylon.store.snapshot import SqliteSnapshot, open_snapshot
+from pylon.store.snapshot import SqliteSnapshot
 from pylon.store.writer import Writer
 
 T = TypeVar("T")
@@ -39,7 +39,6 @@ class SqliteStore:
         self._connection = connection
         self._readers = Readers(self._connect_reader)
         self._snapshots: set[SqliteSnapshot] = set()
-        self._snapshots_opening = 0
         stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
         self.writer = Writer(connection, seq=int(stored[0][0] or 0))
 
@@ -71,16 +70,17 @@ class SqliteStore:
         return result
 
     async def snapshot(self) -> SqliteSnapshot:
-        if len(self._snapshots) + self._snapshots_opening >= limits.SNAPSHOTS_MAX:
+        if len(self._snapshots) >= limits.SNAPSHOTS_MAX:
             raise PylonError(
                 503, "OVERLOADED", "Too many exports are running.", "Try again when one is done."
             )
-        self._snapshots_opening += 1
-        try:
-            snapshot = await open_snapshot(self._connect_reader, self._snapshots.discard)
-        finally:
-            self._snapshots_opening -= 1
+        snapshot = SqliteSnapshot(self._snapshots.discard)
         self._snapshots.add(snapshot)
+        try:
+            await snapshot.start(self._connect_reader)
+        except BaseException:
+            await snapshot.aclose()
+            raise
         return snapshot
 
     def on_commit(self, listener: CommitListener) -> None:

@@ -112,7 +112,9 @@ class LineSplitter:
 # A string that is not closed yet matches its quote alone: there the scan waits for more.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|["{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
-_IN_ROW = re.compile(_STRING + rb'|["{}\[\]]', re.DOTALL)
+# Everything up to the next bracket, or up to a string that is not closed yet.
+_NO_BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+", re.DOTALL)
+_QUOTE = ord('"')
 _CLOSES = {ord("}"): ord("{"), ord("]"): ord("[")}
 
 _ROWS_DEPTH = 3
@@ -137,8 +139,12 @@ class ObjectSplitter:
     def feed(self, data: bytes) -> Iterator[Incoming]:
         self._text += data
         while True:
-            is_in_row = self._is_in_rows and len(self._open) > _ROWS_DEPTH
-            found = (_IN_ROW if is_in_row else _TOKEN).search(self._text, self._at)
+            if self._is_in_rows and len(self._open) > _ROWS_DEPTH:
+                if not self._skip_row():
+                    break
+                yield self._row(bytes(self._text[self._row_start : self._at]))
+                continue
+            found = _TOKEN.search(self._text, self._at)
             if found is None:
                 self._at = len(self._text)
                 break
@@ -149,6 +155,24 @@ class ObjectSplitter:
             self._at = found.end()
             yield from self._take(token, found.start())
         self._forget()
+
+    def _skip_row(self) -> bool:
+        """Go to the end of the open row; False when it has not come yet."""
+        text, brackets = self._text, self._open
+        while True:
+            found = _NO_BRACKETS.match(text, self._at)
+            assert found is not None, "it matches nothing too"
+            self._at = found.end()
+            if self._at == len(text) or text[self._at] == _QUOTE:
+                return False
+            kind = text[self._at]
+            self._at += 1
+            if kind in b"{[":
+                brackets.append(kind)
+            elif brackets.pop() != _CLOSES[kind]:
+                raise _malformed()
+            elif len(brackets) == _ROWS_DEPTH:
+                return True
 
     def finish(self) -> Iterator[Incoming]:
         yield from self.feed(b" ")
@@ -186,8 +210,6 @@ class ObjectSplitter:
             if not self._open or self._open.pop() != _CLOSES[kind]:
                 raise _malformed()
             self._is_done = not self._open
-            if self._is_in_rows and len(self._open) == _ROWS_DEPTH:
-                yield self._row(bytes(self._text[self._row_start : self._at]))
         elif not self._open:
             raise _malformed()
         elif len(self._open) < _ROWS_DEPTH:
