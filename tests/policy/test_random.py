@@ -24,7 +24,7 @@ from tests.policy.worlds import (
 )
 
 
-@effort(80)
+@effort(60)
 @given(worlds())
 def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
     assert check(world.expr, entity=world.entity, slot="read") == []
