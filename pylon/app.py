@@ -29,6 +29,7 @@ from pylon.auth.sessions import AUTH_DDL, Sessions
 from pylon.changes.log import LOG_DDL, ChangeLog
 from pylon.clock import Clock, SystemClock
 from pylon.config import Config
+from pylon.crdt.documents import CRDT_DDL, Documents
 from pylon.data.bulk import Bulk
 from pylon.data.erase import Reset
 from pylon.data.rows import Rows
@@ -180,7 +181,7 @@ class Service:
 
     def _open_store(self) -> SqliteStore:
         path = None if self.config.in_memory else Path(self.config.db_path)
-        return open_store(path, ddl=(*LOG_DDL, *AUTH_DDL))
+        return open_store(path, ddl=(*LOG_DDL, *AUTH_DDL, *CRDT_DDL))
 
     async def _fit_schema(self, store: SqliteStore) -> None:
         async def unit(tx: Tx) -> SchemaPlan:
@@ -217,6 +218,7 @@ class Service:
             policies=policies,
             hooks=self._hooks,
             clock=clock,
+            documents=Documents(clock),
         )
         puller = Puller(store, changes, manifest, policies)
         hub = Hub(

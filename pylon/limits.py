@@ -326,10 +326,13 @@ POLICY_SHAPES_CACHED_MAX: Final = 256
 # --- Queries ---------------------------------------------------------------------------------
 
 QUERY_DEPTH_MAX: Final = 16
-"""Nesting of `$and`, `$or` and `$not` in one filter; far below SQLite's expression depth of 1000."""
+"""Nesting of `$and`, `$or` and `$not` in one filter; far below SQLite's depth of 1000."""
 
 QUERY_TERMS_MAX: Final = 256
-"""Conditions of one filter, and fields of one order; keeps statements short to prepare."""
+"""Conditions of one filter; keeps statements short to prepare."""
+
+QUERY_ORDER_MAX: Final = 16
+"""Fields of one order."""
 
 QUERY_VALUES_MAX: Final = 10_000
 """Values of one `$in` or `$nin`; they travel as one bound JSON list."""
@@ -355,3 +358,67 @@ AGGREGATE_COLUMNS_MAX: Final = 64
 
 AGGREGATE_GROUPS_MAX: Final = 10_000
 """Groups of one aggregate answer; more are refused."""
+
+# --- Documents -------------------------------------------------------------------------------
+
+DOCUMENT_UPDATE_BYTES_MAX: Final = 524_288
+"""Largest update that a client may push. One that nests containers costs time with its square:
+about two seconds at this size at the very worst, microseconds for anything honest."""
+
+DOCUMENT_UPDATE_BYTES_COMPRESSED: Final = 65_536
+"""Largest pushed snapshot; snapshots unpack to some 130 times their size."""
+
+DOCUMENT_UPDATE_BYTES_SHALLOW: Final = 4_096
+"""Updates up to this size cannot nest deep enough to overflow an ordinary stack."""
+
+DOCUMENT_NESTING_MAX: Final = 64
+"""Deepest nesting of values, containers and tree nodes in a document."""
+
+DOCUMENT_ITEMS_MAX: Final = 10_000
+"""Items of one list, or nodes of one tree."""
+
+DOCUMENT_DIFF_ITEMS_MAX: Final = 500
+"""Changed stretch of a list up to which the smallest difference is looked for."""
+
+DOCUMENT_DIFF_MILLISECONDS: Final = 10.0
+"""Time in which the smallest difference of two texts is looked for, twice, before all of it is
+replaced."""
+
+DOCUMENT_BYTES_MAX: Final = 2_097_152
+"""Largest stored snapshot of a document; half of what may wait for one reader."""
+
+DOCUMENT_HISTORY_BYTES_MAX: Final = 1_048_576
+"""Size of a snapshot from which history older than the last one is cut off."""
+
+DOCUMENT_UPDATES_MAX: Final = 256
+"""Updates stored beside a snapshot before both become a new snapshot."""
+
+DOCUMENT_TAIL_BYTES_MAX: Final = 65_536
+"""The same in bytes, or the size of the snapshot where that is larger."""
+
+DOCUMENTS_OPEN_MAX: Final = 1_000
+"""Documents kept in memory, by latest use."""
+
+DOCUMENTS_OPEN_BYTES_MAX: Final = 67_108_864
+"""The same by the bytes that they take in storage."""
+
+DOCUMENT_PENDING_SECONDS: Final = 5.0
+"""How long a pushed update waits for those that it builds on: another connection may bring them."""
+
+DOCUMENT_PENDING_MAX: Final = 64
+"""Pushed updates that may wait so on one row."""
+
+DOCUMENTS_PENDING_MAX: Final = 1_000
+"""Pushed updates that may wait so in all."""
+
+SUBSCRIPTIONS_PER_SOCKET_MAX: Final = 1_000
+"""Rows whose documents one connection may follow, those that it cannot see yet included."""
+
+SOCKET_TEXT_BYTES_MAX: Final = 65_536
+"""Largest JSON message of a client that is looked at."""
+
+SOCKET_MESSAGES_PER_SECOND: Final = 50.0
+"""Client messages handled per second and connection; a faster sender is read more slowly."""
+
+SOCKET_MESSAGES_BURST: Final = 1_000
+"""Client messages handled at once after a quiet time: all subscriptions are sent on connect."""

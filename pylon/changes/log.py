@@ -95,6 +95,7 @@ class ChangeLog:
         before: RowData | None,
         after: RowData | None,
         patch: RowData | None = None,
+        document_update: bytes | None = None,
     ) -> Change:
         """Write the change of a row to the log and publish it with the commit."""
         seq, now = tx.next_seq, self._clock.now()
@@ -122,6 +123,7 @@ class ChangeLog:
             after=after,
             patch=patch,
             at=now,
+            document_update=document_update,
         )
         tx.publish(change)
         return change

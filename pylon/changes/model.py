@@ -19,6 +19,7 @@ class Change:
     """One committed change of one row.
 
     `before` is None for an insert, `after` None for a delete; `patch` is what an update changed.
+    `document_update` is what the row's document gained by it, where the row has one.
     """
 
     seq: Seq
@@ -29,3 +30,4 @@ class Change:
     after: RowData | None
     patch: RowData | None
     at: float
+    document_update: bytes | None = None

@@ -15,6 +15,7 @@ from pylon import limits
 from pylon.changes.log import ChangeLog
 from pylon.changes.model import RowData
 from pylon.clock import Clock
+from pylon.crdt.documents import Documents
 from pylon.data.table import Table
 from pylon.data.write import Transaction, not_found, policy_denied
 from pylon.errors import PylonError
@@ -49,12 +50,15 @@ class Rows:
         policies: PolicyEngine,
         hooks: Hooks,
         clock: Clock,
+        documents: Documents | None = None,
     ) -> None:
+        """`documents` None: no row has a document, whatever the manifest says."""
         self.store = store
         self.log = log
         self.policies = policies
         self.hooks = hooks
         self.clock = clock
+        self.documents = documents
         self.ids = RowIds()
         self._tables = {spec.name: Table(spec) for spec in manifest.entities}
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from pylon.changes.model import RowData
+from pylon.crdt.values import json_checker
 from pylon.data.fields import CHECKERS, Checker
 from pylon.errors import PylonError
 from pylon.identity import Identity
@@ -34,7 +35,9 @@ class Table:
         self.name = spec.name
         self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
         self.private = frozenset(f.name for f in spec.fields if f.is_private)
-        self._checkers: dict[str, Checker] = {f.name: CHECKERS[f.kind] for f in spec.fields}
+        self._checkers: dict[str, Checker] = {
+            f.name: json_checker(spec, f) or CHECKERS[f.kind] for f in spec.fields
+        }
         self._required = tuple(f.name for f in spec.fields if not f.optional)
         self._defaults = tuple(f for f in spec.fields if f.default is not None)
         names = ("id", *self.fields)

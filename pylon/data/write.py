@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pylon.changes.model import RowData
 from pylon.clock import iso_seconds
+from pylon.crdt.documents import Documents, OpenDocument
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.identity import Identity
@@ -101,24 +102,45 @@ class Transaction:
         values = table.check_values(patch)
         if not values:
             raise PylonError(404, "NOT_FOUND", "The body names no field to change.")
-        after = {**before, **values}
-        table.check_required(after, "UPDATE_FAILED")
-        if not (self._trusted or rule.allows(self._identity, after, before)):
-            raise self._denied(rule, after, before)
-        try:
-            await self._tx.execute(table.update(tuple(values)), (*values.values(), row_id))
-        except ConstraintFailed as error:
-            raise self._constraint(error, table, "UPDATE_FAILED") from error
-        await self._rows.log.append(
-            self._tx,
-            entity=entity,
-            row_id=row_id,
-            kind="update",
-            before=before,
-            after=after,
-            patch=values,
-        )
-        return after
+        document = None
+        if self._rows.documents is not None:
+            document = await self._rows.documents.find(self._tx, table.spec, before)
+        return await self._change(table, rule, before, values, document)
+
+    async def merge(self, entity: str, row_id: str, update: bytes) -> RowData:
+        """Merge a client's document update and return the row as stored (spec 03 section 3.3).
+
+        What it changes in the row is an update like any other. `Document.merge` lists the errors
+        of the document itself; whatever is refused, nothing of it is kept.
+        """
+        table = self._rows.table(entity)
+        rule = self._rows.policies.entity(entity).update
+        self._refuse_hopeless(rule)
+        before = await self._stored(table, row_id, rule)
+        document = await self._documents().open(self._tx, table.spec, before)
+        patch = document.merge(update)
+        if patch:
+            for hook in self._rows.hooks.before_update:
+                await hook(self._identity, entity, patch)
+        values = table.check_values(patch)
+        return await self._change(table, rule, before, values, document)
+
+    async def snapshot(self, entity: str, row_id: str) -> tuple[bytes, bytes | None] | None:
+        """The row's document, made now if it has none; None where the caller may not see the row.
+
+        The second value is what the document gained by being brought in line with the row, for
+        others who follow it; nearly always None.
+        """
+        table = self._rows.table(entity)
+        found = await self._tx.fetch(table.select_one, (row_id,))
+        if not found:
+            return None
+        row = table.decode(found[0])
+        if not self._rows.policies.entity(entity).read.allows(self._identity, row):
+            return None
+        document = await self._documents().open(self._tx, table.spec, row)
+        update = await self._documents().save(self._tx, document)
+        return document.snapshot(), update
 
     async def delete(self, entity: str, row_id: str) -> None:
         """Delete a row; 404 `NOT_FOUND` without such a row."""
@@ -129,11 +151,55 @@ class Transaction:
         for hook in self._rows.hooks.before_delete:
             await hook(self._identity, entity, row_id)
         await self._tx.execute(table.delete, (row_id,))
+        if self._rows.documents is not None:
+            await self._rows.documents.forget(self._tx, table.spec, row_id)
         await self._rows.log.append(
             self._tx, entity=entity, row_id=row_id, kind="delete", before=before, after=None
         )
 
     # --- parts -------------------------------------------------------------------------------
+
+    async def _change(
+        self,
+        table: Table,
+        rule: Rule,
+        before: RowData,
+        values: RowData,
+        document: OpenDocument | None,
+    ) -> RowData:
+        """The later steps of an update: policy on the result, row and document, change."""
+        after = {**before, **values}
+        table.check_required(after, "UPDATE_FAILED")
+        if not (self._trusted or rule.allows(self._identity, after, before)):
+            raise self._denied(rule, after, before)
+        document_update = None
+        if document is not None:
+            values = document.write(values)
+            after.update(values)
+            document_update = await self._documents().save(self._tx, document)
+        if values:
+            try:
+                await self._tx.execute(table.update(tuple(values)), (*values.values(), after["id"]))
+            except ConstraintFailed as error:
+                raise self._constraint(error, table, "UPDATE_FAILED") from error
+        elif document_update is None:
+            return after  # a client sent what the document had already
+        await self._rows.log.append(
+            self._tx,
+            entity=table.name,
+            row_id=after["id"],
+            kind="update",
+            before=before,
+            after=after,
+            patch=values,
+            document_update=document_update,
+        )
+        return after
+
+    def _documents(self) -> Documents:
+        if self._rows.documents is None:
+            raise PylonError(400, "NOT_SUPPORTED", "This server keeps no documents.")
+        return self._rows.documents
 
     def _row_id(self, data: Mapping[str, Any]) -> str:
         chosen = data.get("id")
