@@ -19,7 +19,7 @@ from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
 from pylon.store.failures import translate_open
 from pylon.store.readers import Readers
-from pylon.store.snapshot import SqliteSnapshot
+from pylon.store.scan import SqliteSnapshot
 from pylon.store.writer import Writer
 
 T = TypeVar("T")

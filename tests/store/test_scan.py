@@ -13,7 +13,7 @@ import pytest
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Tx
-from pylon.store.snapshot import SqliteSnapshot
+from pylon.store.scan import SqliteSnapshot
 from pylon.store.sqlite import SqliteStore, open_store
 
 DDL = ("CREATE TABLE T (id INTEGER PRIMARY KEY, body TEXT)",)
