@@ -58,24 +58,35 @@ class Server:
 
     # --- life --------------------------------------------------------------------------------
 
-    def spawn(self, **popen: Any) -> subprocess.Popen[bytes]:
-        """The process, not waited for; for starts that are to fail."""
+    def command(self) -> list[str]:
+        """What is run, but for `--json`."""
+        return [
+            *(sys.executable, "-m", "pylon", "start", str(self.app)),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--db", str(self.db)),
+        ]
+
+    def fail_to_start(self) -> subprocess.CompletedProcess[str]:
+        """A start that is to fail: exit code, stdout and stderr."""
+        return subprocess.run(
+            self.command(),
+            env=environment(self.env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+
+    def start(self) -> None:
+        """Start and wait until it listens."""
         with self.stderr_path.open("ab") as stderr:
-            return subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "pylon", "start", str(self.app), "--json"),
-                    *("--host", "127.0.0.1", "--port", str(self.port), "--db", str(self.db)),
-                ],
+            child = subprocess.Popen(
+                [*self.command(), "--json"],
                 env=environment(self.env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                **popen,
             )
-
-    def start(self) -> None:
-        """Start and wait until it listens."""
-        child = self.spawn()
         told = _first_line(child)
         if told.get("code") != "START_OK":
             child.kill()
@@ -93,7 +104,7 @@ class Server:
         child.wait(STOP_SECONDS)
         _close(child)
 
-    def stop(self) -> None:
+    def stop(self, *, traceback_is_fine: bool = False) -> None:
         """End it with SIGTERM; it must end with 0 and without a traceback in its log."""
         child, self.child = self.child, None
         if child is None:
@@ -108,7 +119,7 @@ class Server:
         finally:
             _close(child)
         assert code == 0, (code, self.stderr())
-        assert "Traceback" not in self.stderr(), self.stderr()
+        assert traceback_is_fine or "Traceback" not in self.stderr(), self.stderr()
 
     def stderr(self) -> str:
         """All that it has written to stderr, over all starts."""
@@ -151,7 +162,9 @@ class Server:
 
 
 @contextmanager
-def serving(app: Path, db: Path, *, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+def serving(
+    app: Path, db: Path, *, env: Mapping[str, str] | None = None, traceback_is_fine: bool = False
+) -> Iterator[Server]:
     """A started server; stopped with grace at the end, killed when the test failed."""
     server = Server(app, db, env=env)
     server.start()
@@ -161,7 +174,7 @@ def serving(app: Path, db: Path, *, env: Mapping[str, str] | None = None) -> Ite
         if server.child is not None:
             server.kill()
         raise
-    server.stop()
+    server.stop(traceback_is_fine=traceback_is_fine)
 
 
 def _first_line(child: subprocess.Popen[bytes]) -> dict[str, Any]:

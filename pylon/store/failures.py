@@ -5,6 +5,7 @@ The full text goes to the log; the caller gets a stable code and a sentence with
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 
@@ -66,15 +67,23 @@ def translate(error: apsw.Error) -> Exception:
     return PylonError(500, "QUERY_FAILED", "The database refused the statement.")
 
 
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+def _errno(error: Exception) -> int | None:
+    return error.errno if isinstance(error, OSError) else None
+
+
 def translate_open(error: apsw.Error | OSError, path: str) -> ConfigError:
     """The one line that the operator sees when the database cannot be opened."""
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
         reason, hint = "is not a database or is damaged", "Restore a backup, or choose another --db"
-    elif isinstance(error, apsw.ReadOnlyError | PermissionError):
+    elif isinstance(error, apsw.ReadOnlyError) or _errno(error) in _NOT_WRITABLE:
         reason, hint = "cannot be written", "Check the owner and mode of the file and its folder"
-    elif isinstance(error, apsw.BusyError):
+    elif isinstance(error, apsw.BusyError | BlockingIOError):
         reason, hint = "is in use by another process", "Stop the other process first"
-    elif isinstance(error, apsw.FullError):
+    elif isinstance(error, apsw.FullError) or _errno(error) in _NO_SPACE:
         reason, hint = "cannot be set up: the disk is full", "Free some space"
     else:
         reason, hint = f"cannot be opened ({error})", "Check the path and its folder"

@@ -18,6 +18,7 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
 from pylon.store.failures import translate_open
+from pylon.store.lock import DatabaseLock
 from pylon.store.readers import Readers
 from pylon.store.scan import SqliteSnapshot
 from pylon.store.writer import Writer
@@ -33,8 +34,11 @@ META_TABLE = (
 class SqliteStore:
     """A `Store` on one SQLite file. Make it with `open_store`, inside a running loop or before."""
 
-    def __init__(self, path: Path, connection: apsw.Connection, volatile: bool) -> None:
+    def __init__(
+        self, path: Path, connection: apsw.Connection, volatile: bool, lock: DatabaseLock
+    ) -> None:
         self.path = path
+        self._lock = lock
         self._volatile = volatile
         self._connection = connection
         self._readers = Readers(self._connect_reader)
@@ -95,6 +99,7 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._connection.close()
+        self._lock.release()
         if self._volatile:
             shutil.rmtree(self.path.parent, ignore_errors=True)
 
@@ -112,14 +117,19 @@ def open_store(path: Path | None, *, ddl: Iterable[str] = ()) -> SqliteStore:
         path = Path(folder) / "volatile.db"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        lock = DatabaseLock(path)
+    except OSError as error:
+        raise translate_open(error, str(path)) from error
+    try:
         connection = _connect_writer(path, volatile)
         connection.execute("BEGIN IMMEDIATE")
         for statement in (*META_TABLE, *ddl):
             connection.execute(statement)
         connection.execute("COMMIT")
     except (apsw.Error, OSError) as error:
+        lock.release()
         raise translate_open(error, str(path)) from error
-    return SqliteStore(path, connection, volatile)
+    return SqliteStore(path, connection, volatile, lock)
 
 
 def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:

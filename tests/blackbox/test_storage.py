@@ -1,0 +1,232 @@
+"""A full disk, files that cannot be used, a port that is taken: a clear error, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import BLACKBOX_APP
+from tests.server import ADMIN_TOKEN, Server, serving
+
+ROWS = "/api/entities/Mark"
+DISK_BYTES = 4 * 1024 * 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB; only root can make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all the space that is left."""
+    ballast = folder / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        for size in (65_536, 4_096):
+            with suppress(OSError):
+                while file.write(b"x" * size) == size:
+                    pass
+    return ballast
+
+
+def rows_of(client: httpx.Client) -> dict[str, Any]:
+    return {row["id"]: row for row in client.get(ROWS).json()["data"]}
+
+
+def test_a_full_disk_refuses_writes_and_goes_on_when_there_is_space(small_disk: Path) -> None:
+    with (
+        serving(BLACKBOX_APP, small_disk / "app.db") as server,
+        server.client(ADMIN_TOKEN) as client,
+    ):
+        known: dict[str, str] = {}
+
+        def write(text: str) -> httpx.Response:
+            answer = client.post(ROWS, json={"text": text})
+            if answer.status_code == 201:
+                known[answer.json()["id"]] = text
+            return answer
+
+        for round_number in range(3):
+            assert write(f"before {round_number}").status_code == 201
+            ballast = fill(small_disk)
+            refused = [write("x" * 50_000) for _ in range(10)]
+            full = [answer for answer in refused if answer.status_code != 201]
+            assert full, "four megabytes hold no more"
+            for answer in full:
+                assert answer.status_code == 507, answer.text
+                assert answer.json()["error"]["code"] == "STORAGE_FULL"
+            # Reads go on, from the committed state.
+            assert {row_id: row["text"] for row_id, row in rows_of(client).items()} == known
+            assert client.get("/health").status_code == 200
+            ballast.unlink()
+            assert write(f"after {round_number}").status_code == 201
+        # Everything acknowledged survives a kill as well.
+        server.kill()
+        server.start()
+        with server.client(ADMIN_TOKEN) as again:
+            assert {row_id: row["text"] for row_id, row in rows_of(again).items()} == known
+
+
+# --- starts that fail ------------------------------------------------------------------------
+
+
+def one_line(server: Server) -> str:
+    """The error of a start that fails as it should: code 1 and a line, with its hint, on stderr."""
+    ended = server.fail_to_start()
+    assert ended.returncode == 1, ended
+    assert ended.stdout == ""
+    told = [
+        line
+        for line in ended.stderr.splitlines()
+        if line and " WARNING " not in line and not line.startswith("  hint: ")
+    ]
+    assert len(told) == 1, ended.stderr
+    return told[0]
+
+
+def test_a_start_on_a_full_disk(small_disk: Path) -> None:
+    fill(small_disk)
+    server = Server(BLACKBOX_APP, small_disk / "app.db")
+    assert "disk is full" in one_line(server)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with some rows, as a server leaves it."""
+    path = tmp_path_factory.mktemp("written") / "app.db"
+    with serving(BLACKBOX_APP, path) as server, server.client(ADMIN_TOKEN) as client:
+        for number in range(200):
+            data = {"n": number, "text": "needle" * 50}
+            assert client.post(ROWS, json=data).status_code == 201
+    assert not path.with_name("app.db-wal").exists(), "a stop leaves one whole file"
+    return path
+
+
+PAGE = 4_096
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"this is not a database " * 1_000)
+
+
+def _half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _no_header(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(b"\xa5" * 100 + content[100:])
+
+
+def _no_schema(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xa5" * (PAGE - 100) + content[PAGE:])
+
+
+@pytest.mark.parametrize("spoil", [_garbage, _half, _no_header, _no_schema])
+def test_a_file_that_is_no_database(
+    written: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    path = Path(shutil.copy(written, tmp_path / "spoilt.db"))
+    spoil(path)
+    spoilt = path.read_bytes()
+    line = one_line(Server(BLACKBOX_APP, path))
+    assert str(path) in line
+    assert "damaged" in line
+    assert path.read_bytes() == spoilt, "what could be rescued is left alone"
+
+
+def test_a_damaged_table_is_told_and_the_others_are_served(written: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(written, tmp_path / "damaged.db"))
+    content = bytearray(path.read_bytes())
+    for start in range(PAGE, len(content), PAGE):
+        if b"needle" in content[start : start + PAGE]:
+            content[start : start + PAGE] = b"\xa5" * PAGE
+    path.write_bytes(content)
+    with (
+        serving(BLACKBOX_APP, path, traceback_is_fine=True) as server,
+        server.client(ADMIN_TOKEN) as client,
+    ):
+        for answer in (
+            client.get(ROWS),
+            client.get(f"{ROWS}/cursor"),
+            client.get("/api/sync/pull"),
+        ):
+            assert answer.status_code == 500
+            assert answer.json()["error"]["code"] == "STORAGE_DAMAGED"
+        row_id = client.post("/api/entities/Sample", json={"text": "x"}).json()["id"]
+        assert client.get(f"/api/entities/Sample/{row_id}").json()["text"] == "x"
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    assert str(tmp_path) in one_line(Server(BLACKBOX_APP, tmp_path))
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert "folder" in one_line(Server(BLACKBOX_APP, tmp_path / "file" / "app.db"))
+
+
+def test_a_file_system_that_cannot_be_written(written: Path, small_disk: Path) -> None:
+    path = Path(shutil.copy(written, small_disk / "app.db"))
+    mount = ["mount", "-o", "remount,ro", str(small_disk)]
+    subprocess.run(mount, check=True)
+    server = Server(BLACKBOX_APP, path)
+    assert "cannot be written" in one_line(server)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_file_that_cannot_be_written(written: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(written, tmp_path / "app.db"))
+    path.chmod(0o400)
+    assert "cannot be written" in one_line(Server(BLACKBOX_APP, path))
+
+
+def test_a_database_that_another_process_serves(tmp_path: Path) -> None:
+    """Two servers on one file would number the log twice."""
+    with serving(BLACKBOX_APP, tmp_path / "app.db"):
+        assert "in use" in one_line(Server(BLACKBOX_APP, tmp_path / "app.db"))
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_a_port_in_use(tmp_path: Path, offset: int) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        server = Server(BLACKBOX_APP, tmp_path / "app.db")
+        server.port = other.getsockname()[1] - offset
+        assert f"Port {server.port + offset} " in one_line(server)
+    assert not server.db.exists() or server.db.stat().st_size == 0, "ports come first"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "word"),
+    [
+        ("PYLON_ADMIN_TOKEN", "", "empty"),
+        ("PYLON_ADMIN_TOKEN", "short", "too short"),
+        ("PYLON_CORS_ORIGIN", "", "required"),
+        ("PYLON_CORS_ORIGIN", "*", "every page"),
+        ("PYLON_RATE_LIMIT_MAX", "many", "PYLON_RATE_LIMIT_MAX"),
+    ],
+)
+def test_an_unsafe_or_unreadable_setting(
+    tmp_path: Path, variable: str, value: str, word: str
+) -> None:
+    assert word in one_line(Server(BLACKBOX_APP, tmp_path / "app.db", env={variable: value}))
