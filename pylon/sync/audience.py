@@ -1,7 +1,7 @@
 """Readers grouped by what the read policies can tell apart.
 
-Two readers with equal values of every `auth.*` attribute that some read rule mentions see the
-same rows, so each event is decided once per group and encoded once for all. For rules of the shape
+Two readers of whom no read rule can tell one from the other see the same rows, so each event is
+decided once per group and encoded once for all. For rules of the shape
 `auth.X == data.Y` the groups that a row concerns are looked up, not searched.
 """
 
@@ -35,7 +35,7 @@ class Audiences:
     def __init__(self, policies: PolicyEngine, entities: Iterable[str]) -> None:
         self._rules: dict[str, Rule] = {name: policies.entity(name).read for name in entities}
         audiences = [rule.audience for rule in self._rules.values()]
-        self._attributes = tuple(sorted({a for each in audiences for a in each.attributes}))
+        self._deciding = [each for each in audiences if each.attributes]
         selecting = {s.attribute for each in audiences for s in each.selectors or ()}
         self._by_value: dict[str, dict[object, set[Group]]] = {name: {} for name in selecting}
         self._groups: dict[AudienceKey, Group] = {}
@@ -55,7 +55,7 @@ class Audiences:
         """What the read rules can tell of this reader."""
         if identity.is_admin:
             return ("admin",)
-        return ("reader", *(_attribute(identity, name) for name in self._attributes))
+        return ("reader", *(audience.key(identity) for audience in self._deciding))
 
     def join(self, identity: Identity, outlet: Outlet) -> Group:
         """Add a reader to its group."""
