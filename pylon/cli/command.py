@@ -21,6 +21,8 @@ COMMANDS = {
     "start": "Serve an app in production.",
     "init": "Write a new app from a template.",
     "manifest": "Print an app's manifest as JSON.",
+    "export": "Write every row of a running server to a file.",
+    "import": "Insert the rows of a file into a running server.",
     "version": "Print the version.",
 }
 """Every subcommand and its line in `pylon --help`; each is `command` in the module of its name."""
