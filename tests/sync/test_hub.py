@@ -1,0 +1,155 @@
+"""The hub's promises to one stream, beyond convergence: bounds, isolation, one buffer for all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from pylon import limits
+from pylon.identity import ADMIN, Identity
+from tests.sync.replica import Replica
+from tests.sync.world import World, world
+
+ANN = Identity(user_id="ann", session_id=b"ann's session")
+BOB = Identity(user_id="bob", session_id=b"bob's session")
+
+
+class Stuck(Replica):
+    """A reader that takes nothing."""
+
+    def backlog(self) -> int:
+        return limits.OUTBOX_BYTES_MAX + 1
+
+
+class Broken(Replica):
+    """A reader whose transport fails."""
+
+    def write(self, data: bytes) -> None:
+        raise OSError("gone")
+
+
+class Buffers(Replica):
+    """A reader that keeps the very buffers it was given."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__(identity)
+        self.buffers: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.buffers.append(data)
+
+
+async def insert(app: World, **note: object) -> None:
+    await app.rows.insert(ADMIN, "Note", note)
+
+
+async def settle(app: World) -> None:
+    while app.hub.is_flushing:  # noqa: ASYNC110
+        await asyncio.sleep(0.0005)
+
+
+async def test_a_reader_that_takes_nothing_is_closed_and_others_are_served() -> None:
+    async with world() as app:
+        stuck, fine = Stuck(ANN), Replica(ANN)
+        await app.hub.join(ANN, stuck, None)
+        await app.hub.join(ANN, fine, None)
+        await insert(app, ownerId="ann")
+        await settle(app)
+        assert stuck.closed == 1013
+        assert len(fine.events) == 1
+        assert app.hub.readers == 1
+        assert app.hub.closes == {"slow": 1}
+
+
+async def test_a_stream_that_fails_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with world() as app:
+        broken, fine = Broken(ANN), Replica(ANN)
+        await app.hub.join(ANN, broken, None)
+        await app.hub.join(ANN, fine, None)
+        with caplog.at_level(logging.CRITICAL, logger="pylon.sync"):
+            for _ in range(3):
+                await insert(app, ownerId="ann")
+                await settle(app)
+        assert broken.closed == 1011
+        assert len(fine.events) == 3
+
+
+async def test_readers_alike_share_one_buffer() -> None:
+    async with world() as app:
+        readers = [Buffers(ANN), Buffers(ANN), Buffers(BOB)]
+        for reader in readers:
+            await app.hub.join(reader.identity, reader, None)
+        await insert(app, ownerId="ann")
+        await settle(app)
+        first, second, third = readers
+        assert first.buffers[0] is second.buffers[0]
+        assert third.buffers == []
+
+
+async def test_changes_of_one_turn_leave_in_one_write() -> None:
+    async with world() as app:
+        reader = Buffers(ANN)
+        await app.hub.join(ANN, reader, None)
+        await asyncio.gather(*(insert(app, ownerId="ann", text=str(n)) for n in range(10)))
+        await settle(app)
+        assert len(reader.buffers) == 1
+        assert reader.buffers[0].count(b'"seq"') == 10
+
+
+async def test_the_end_of_a_session_ends_its_streams_only() -> None:
+    async with world() as app:
+        anns, bobs = [Replica(ANN), Replica(ANN)], Replica(BOB)
+        for reader in (*anns, bobs):
+            await app.hub.join(reader.identity, reader, 0)
+        app.hub.close_session(b"ann's session")
+        assert [reader.closed for reader in anns] == [1008, 1008]
+        assert bobs.closed is None
+        assert app.hub.readers == 1
+
+
+async def test_private_fields_are_for_administrators() -> None:
+    async with world() as app:
+        ann, admin = Replica(ANN), Replica(ADMIN)
+        for reader in (ann, admin):
+            await app.hub.join(reader.identity, reader, None)
+        await insert(app, ownerId="ann", secret="s")
+        await settle(app)
+        row_id = ann.events[0]["row_id"]
+        await app.rows.update(ADMIN, "Note", row_id, {"secret": "t"})
+        await settle(app)
+        assert "secret" not in ann.events[0]["data"]
+        assert len(ann.events) == 1, "a change of private fields alone is nobody else's business"
+        assert [event["data"]["secret"] for event in admin.events] == ["s", "t"]
+
+
+async def test_a_cursor_that_cannot_be_continued_closes_the_stream() -> None:
+    async with world() as app:
+        reader = Replica(ANN)
+        await app.hub.join(ANN, reader, 10**9)
+        assert reader.closed == 1013
+        assert app.hub.readers == 0
+
+
+async def test_a_reader_too_far_behind_is_sent_to_pull(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REPLAY_ROWS_MAX", 2)
+    monkeypatch.setattr(limits, "PULL_ROWS_MAX", 2)
+    monkeypatch.setattr("pylon.sync.pull.SCAN_ROWS_FIRST", 2)
+    async with world() as app:
+        for _ in range(8):
+            await insert(app, ownerId="ann")
+        reader = Replica(ANN)
+        await app.hub.join(ANN, reader, 0)
+        assert reader.closed == 1013
+
+
+async def test_stopping_closes_every_stream_as_going_away() -> None:
+    async with world() as app:
+        readers = [Replica(ANN), Replica(BOB)]
+        for reader in readers:
+            await app.hub.join(reader.identity, reader, None)
+        app.hub.close_all()
+        assert [reader.closed for reader in readers] == [1001, 1001]
