@@ -61,6 +61,8 @@ from pylon.sync.audience import Audiences
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
+from pylon.sync.push import Push
+from pylon.sync.temporary import PUSH_DDL, Temporary
 from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon")
@@ -181,7 +183,7 @@ class Service:
 
     def _open_store(self) -> SqliteStore:
         path = None if self.config.in_memory else Path(self.config.db_path)
-        return open_store(path, ddl=(*LOG_DDL, *AUTH_DDL, *CRDT_DDL))
+        return open_store(path, ddl=(*LOG_DDL, *AUTH_DDL, *PUSH_DDL, *CRDT_DDL))
 
     async def _fit_schema(self, store: SqliteStore) -> None:
         async def unit(tx: Tx) -> SchemaPlan:
@@ -220,7 +222,8 @@ class Service:
             clock=clock,
             documents=Documents(clock),
         )
-        puller = Puller(store, changes, manifest, policies)
+        temporary = Temporary(store, clock)
+        puller = Puller(store, changes, manifest, policies, temporary)
         hub = Hub(
             Audiences(policies, reads),
             puller,
@@ -250,7 +253,7 @@ class Service:
         router = Router()
         SystemRoutes(manifest, dev_mode=config.dev_mode).register(router)
         auth.register(router)
-        SyncRoutes(puller, positions).register(router)
+        SyncRoutes(puller, positions, Push(rows, temporary), store).register(router)
         EntityRoutes(rows).register(router)
         QueryRoutes(rows).register(router)
         BulkRoutes(Bulk(rows)).register(router)
@@ -301,6 +304,7 @@ class Service:
             "purge tombstones",
             lambda: changes.purge(config.change_log_retain_seconds),
         )
+        self._tasks.every(PURGE_SECONDS, "purge pushes", temporary.purge)
 
     def _warn_of_undeclared(self, policies: PolicyEngine) -> None:
         state = "open to everybody" if self.config.dev_mode else "closed to all but admins"

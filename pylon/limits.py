@@ -228,6 +228,19 @@ SSE_KEEPALIVE_SECONDS: Final = 30.0
 REPLAY_ROWS_MAX: Final = 10_000
 """Changes replayed on connect; a reader further behind is closed and pulls instead."""
 
+PUSH_UNIT_CHANGES: Final = 100
+"""Pushed changes that share one unit; about 10 ms of the writer, then others have their turn."""
+
+PUSH_CHANGES_MAX: Final = 10_000
+"""Changes of one push that are looked at; the rest stays pending and the client sends it again."""
+
+PUSH_REMEMBER_SECONDS: Final = 30 * 86_400
+"""How long `op_id`s and temporary ids are remembered: a phone may be off for weeks between a push
+whose answer it never saw and the retry."""
+
+OP_ID_CHARACTERS_MAX: Final = 256
+"""Longest `op_id`, and longest temporary id; the official client's have about 30."""
+
 JOINING_BYTES_MAX: Final = 4_194_304
 """Live bytes kept for a connection while its replay is read; beyond it it is closed (1013)."""
 

@@ -7,6 +7,7 @@ keeps the same promises. Nothing here knows an entity, a policy or HTTP.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -39,6 +40,14 @@ class Tx(Protocol):
         """Hand a change to the listeners of the store once this unit is committed.
 
         Takes up `next_seq`; the caller has written that number to the log.
+        """
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """A part of the unit that is undone alone, published changes too, when its block raises.
+
+        For work that goes on after a failure. Only failures below status 500 may be caught around
+        it: after the others the database may have undone more than this part.
         """
         ...
 

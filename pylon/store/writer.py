@@ -13,7 +13,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -56,6 +57,22 @@ class UnitTx:
     def publish(self, change: object) -> None:
         self.changes.append(change)
         self.next_seq += 1
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        execute = self._connection.execute
+        mark, seq = len(self.changes), self.next_seq
+        execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            del self.changes[mark:]
+            self.next_seq = seq
+            if self._connection.in_transaction:
+                execute("ROLLBACK TO part")
+                execute("RELEASE part")
+            raise
+        execute("RELEASE part")
 
 
 def drive(work: Coroutine[Any, Any, Any]) -> Any:

@@ -24,6 +24,7 @@ from pylon.identity import ANONYMOUS, Identity
 from pylon.sync.audience import Audiences, Group
 from pylon.sync.outlet import Event, Outlet
 from pylon.sync.pull import Puller
+from pylon.sync.temporary import Forgotten, caller_key
 from pylon.sync.visibility import told_live
 from pylon.wire.events import event_json
 
@@ -46,10 +47,20 @@ Encoded = dict[tuple[Kind, bool], bytes | None]
 class Reader:
     """One open stream and where it is in the log."""
 
-    __slots__ = ("floor", "group", "identity", "joining", "outlet", "queued", "stalled_since")
+    __slots__ = (
+        "caller",
+        "floor",
+        "group",
+        "identity",
+        "joining",
+        "outlet",
+        "queued",
+        "stalled_since",
+    )
 
     def __init__(self, identity: Identity, outlet: Outlet) -> None:
         self.identity = identity
+        self.caller = caller_key(identity)
         self.outlet = outlet
         self.group: Group | None = None
         self.joining = True
@@ -70,8 +81,8 @@ class Hub:
         self._private = private_fields
         self._readers: dict[Outlet, Reader] = {}
         self._joining: set[Reader] = set()
-        self._by_session: dict[bytes, set[Reader]] = {}
-        self._pending: list[Change] = []
+        self._by_caller: dict[bytes, set[Reader]] = {}
+        self._pending: list[Change | Forgotten] = []
         self._flushing = False
         self._flushed_seq = 0
         self._free_at = 0.0
@@ -106,8 +117,8 @@ class Hub:
         The outlet is closed with 1013 when it is too far behind to be replayed.
         """
         reader = self._readers[outlet] = Reader(identity, outlet)
-        if identity.session_id is not None:
-            self._by_session.setdefault(identity.session_id, set()).add(reader)
+        if reader.caller is not None:
+            self._by_caller.setdefault(reader.caller, set()).add(reader)
         if self._sweeper is None:
             self._schedule_sweep()
         if since is None:
@@ -128,18 +139,17 @@ class Hub:
         if reader is None:
             return
         self._joining.discard(reader)
-        session = reader.identity.session_id
-        if session is not None:
-            of_session = self._by_session[session]
-            of_session.discard(reader)
-            if not of_session:
-                del self._by_session[session]
+        if reader.caller is not None:
+            of_caller = self._by_caller[reader.caller]
+            of_caller.discard(reader)
+            if not of_caller:
+                del self._by_caller[reader.caller]
         if reader.group is not None:
             self._audiences.leave(reader.group, outlet)
 
     def close_session(self, session_id: bytes) -> None:
         """End every stream of a session that was revoked, has expired or means another caller."""
-        for reader in list(self._by_session.get(session_id, ())):
+        for reader in list(self._by_caller.get(session_id, ())):
             self._close(reader, CLOSE_POLICY, "session ended", "session")
 
     def close_all(self) -> None:
@@ -187,7 +197,7 @@ class Hub:
 
     def publish(self, changes: Sequence[object]) -> None:
         """Take the changes of a commit, in `seq` order (a store's commit listener)."""
-        self._pending.extend(change for change in changes if isinstance(change, Change))
+        self._pending.extend(change for change in changes if isinstance(change, Change | Forgotten))
         if self._pending and not self._flushing:
             self._flushing = True
             self._schedule_flush()
@@ -248,12 +258,16 @@ class Hub:
             return
         self.deliveries += count
 
-    def _writes(self, changes: Sequence[Change]) -> Iterator[tuple[Outlet, bytes, int]]:
+    def _writes(self, changes: Sequence[Change | Forgotten]) -> Iterator[tuple[Outlet, bytes, int]]:
         """Decide and encode now; the writes themselves are made as the iterator is drawn."""
         shared: list[Event] = []
         own: dict[Group, list[Event]] = {}
+        personal: dict[Reader, list[Event]] = {}
         for change in changes:
-            self._route(change, shared, own)
+            if isinstance(change, Change):
+                self._route(change, shared, own)
+            else:
+                self._route_forgotten(change, personal)
         plans: list[tuple[list[Outlet], list[Event]]] = []
         alike: list[Outlet] = []
         for group in self._audiences:
@@ -265,6 +279,8 @@ class Hub:
             else:
                 plans.append((list(group.outlets), _merge(shared, mine)))
         plans.append((alike, shared))
+        if personal:
+            plans = _with_personal(plans, personal)
         return self._draw([plan for plan in plans if plan[1]])
 
     def _draw(
@@ -292,7 +308,9 @@ class Hub:
         encoded: Encoded = {}
         for reader in self._joining:
             kind = told_live(rule, reader.identity, change)
-            self._queue(reader, change, kind, encoded)
+            payload = self._encoded(change, kind, reader.identity.is_admin, encoded)
+            if payload is not None:
+                self._queue(reader, (change.seq, payload))
         if not rule.audience.attributes:
             # Everybody but administrators sees the same: decided once, one buffer for all.
             kind = told_live(rule, ANONYMOUS, change)
@@ -305,15 +323,26 @@ class Hub:
             if payload is not None:
                 own.setdefault(group, []).append((change.seq, payload))
 
-    def _queue(self, reader: Reader, change: Change, kind: Kind | None, encoded: Encoded) -> None:
+    def _route_forgotten(self, forgotten: Forgotten, personal: dict[Reader, list[Event]]) -> None:
+        """Tell the sockets of one client, and nobody else, to drop a temporary row."""
+        readers = self._by_caller.get(forgotten.reader)
+        if not readers:
+            return
+        event = (forgotten.seq, forgotten.to_json())
+        for reader in readers:
+            if reader.group is None:
+                self._queue(reader, event)
+            else:
+                personal.setdefault(reader, []).append(event)
+
+    def _queue(self, reader: Reader, event: Event) -> None:
         """Keep or send an event for a reader that is not live yet."""
-        payload = self._encoded(change, kind, reader.identity.is_admin, encoded)
-        if payload is None or change.seq <= reader.floor:
+        if event[0] <= reader.floor:
             return
         if reader.joining:
-            reader.queued.append((change.seq, payload))
+            reader.queued.append(event)
         else:
-            self._write_events(reader, [(change.seq, payload)])
+            self._write_events(reader, [event])
 
     def _encoded(
         self, change: Change, kind: Kind | None, is_admin: bool, encoded: Encoded
@@ -371,6 +400,20 @@ def _event(change: Change, kind: Kind, hidden: frozenset[str]) -> bytes | None:
         data=None if data is None else encode(data),
         timestamp=iso_seconds(change.at),
     )
+
+
+def _with_personal(
+    plans: list[tuple[list[Outlet], list[Event]]], personal: Mapping[Reader, list[Event]]
+) -> list[tuple[list[Outlet], list[Event]]]:
+    """Give readers with events of their own a plan of their own."""
+    apart = {reader.outlet: events for reader, events in personal.items()}
+    split: list[tuple[list[Outlet], list[Event]]] = []
+    for outlets, events in plans:
+        split.append(([outlet for outlet in outlets if outlet not in apart], events))
+        split.extend(
+            ([outlet], _merge(events, apart[outlet])) for outlet in outlets if outlet in apart
+        )
+    return split
 
 
 def _merge(shared: list[Event], own: list[Event]) -> list[Event]:

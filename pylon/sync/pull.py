@@ -17,6 +17,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.base import Row, Store, Value
 from pylon.store.naming import quote
+from pylon.sync.temporary import Temporary, caller_key
 from pylon.sync.visibility import told_later
 from pylon.wire.events import event_json
 
@@ -48,9 +49,15 @@ class Puller:
     """Answers pulls for every reader of an app."""
 
     def __init__(
-        self, store: Store, log: ChangeLog, manifest: Manifest, policies: PolicyEngine
+        self,
+        store: Store,
+        log: ChangeLog,
+        manifest: Manifest,
+        policies: PolicyEngine,
+        temporary: Temporary,
     ) -> None:
         self._store = store
+        self._temporary = temporary
         self._log = log
         self._policies = policies
         self._rows_as_json = {
@@ -72,6 +79,32 @@ class Puller:
     async def page(self, identity: Identity, since: int) -> PullPage:
         """The next page after `since`; `last_seq` rises whenever `has_more` is true."""
         await self.check_cursor(since)
+        head = self._store.seq
+        page = await self._log_page(identity, since)
+        if not page.has_more:
+            # A position that carries no row (a restart with other rules took one) is passed too.
+            page = PullPage(events=page.events, last_seq=max(page.last_seq, head), has_more=False)
+        reader = caller_key(identity)
+        if reader is None or page.last_seq == since:
+            return page
+        return await self._with_own(page, reader, since)
+
+    async def _with_own(self, page: PullPage, reader: bytes, since: int) -> PullPage:
+        """The page with the deletes of temporary rows that fall into it; cut if they are many."""
+        count = limits.PULL_ROWS_MAX
+        own = await self._temporary.events(reader, since, page.last_seq, count)
+        if not own:
+            return page
+        if len(own) == count and own[-1][0] < page.last_seq:
+            last = own[-1][0]
+            kept = [event for event in page.events if event[0] <= last]
+            return PullPage(events=sorted([*kept, *own]), last_seq=last, has_more=True)
+        return PullPage(
+            events=sorted([*page.events, *own]), last_seq=page.last_seq, has_more=page.has_more
+        )
+
+    async def _log_page(self, identity: Identity, since: int) -> PullPage:
+        """The part of the page that comes from the log; it ends at the last change looked at."""
         scan = self._scan(identity)
         events: list[tuple[int, bytes]] = []
         cursor, scanned, size = since, 0, 0

@@ -19,6 +19,8 @@ from pylon.store.tables import apply_plan, plan_schema
 from pylon.sync.audience import Audiences
 from pylon.sync.hub import Hub
 from pylon.sync.pull import Puller
+from pylon.sync.push import Push
+from pylon.sync.temporary import PUSH_DDL, Temporary
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -65,6 +67,8 @@ class World:
     rows: Rows
     puller: Puller
     hub: Hub
+    temporary: Temporary
+    push: Push
 
 
 @asynccontextmanager
@@ -75,7 +79,7 @@ async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
     manifest, problems = parse_manifest(encode(manifest_json))
     assert manifest is not None, problems
     clock = ManualClock()
-    store = open_store(None, ddl=LOG_DDL)
+    store = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL))
 
     async def fit(tx: Tx) -> None:
         await apply_plan(tx, await plan_schema(tx, manifest))
@@ -88,13 +92,23 @@ async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
     rows = Rows(
         store=store, log=log, manifest=manifest, policies=policies, hooks=Hooks(), clock=clock
     )
-    puller = Puller(store, log, manifest, policies)
+    temporary = Temporary(store, clock)
+    puller = Puller(store, log, manifest, policies, temporary)
     private = {name: rows.table(name).private for name in reads}
     hub = Hub(Audiences(policies, reads), puller, private)
     hub.start(store.seq)
     store.on_commit(hub.publish)
     try:
-        yield World(store=store, clock=clock, log=log, rows=rows, puller=puller, hub=hub)
+        yield World(
+            store=store,
+            clock=clock,
+            log=log,
+            rows=rows,
+            puller=puller,
+            hub=hub,
+            temporary=temporary,
+            push=Push(rows, temporary),
+        )
     finally:
         hub.close_all()
         await store.close()

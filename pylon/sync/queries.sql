@@ -1,0 +1,61 @@
+-- What pushes leave behind: which operations were done, and which rows temporary ids became.
+
+-- name: create_op_ids
+CREATE TABLE IF NOT EXISTS _pylon_op_ids (
+    user_id TEXT NOT NULL,
+    op_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, op_id)
+) WITHOUT ROWID;
+
+-- name: create_op_ids_by_age
+CREATE INDEX IF NOT EXISTS _pylon_op_ids_by_age ON _pylon_op_ids (at);
+
+-- name: is_done
+SELECT 1 FROM _pylon_op_ids WHERE user_id = ? AND op_id = ?;
+
+-- name: remember_done
+INSERT INTO _pylon_op_ids (user_id, op_id, at) VALUES (?, ?, ?);
+
+-- name: purge_op_ids
+DELETE FROM _pylon_op_ids WHERE (user_id, op_id) IN (
+    SELECT user_id, op_id FROM _pylon_op_ids WHERE at < ? LIMIT ?
+);
+
+-- name: create_temporary_rows
+CREATE TABLE IF NOT EXISTS _pylon_temporary_rows (
+    seq INTEGER PRIMARY KEY NOT NULL,
+    reader BLOB NOT NULL,
+    user_id TEXT NOT NULL,
+    entity TEXT NOT NULL,
+    temporary_id TEXT NOT NULL,
+    row_id TEXT NOT NULL,
+    at INTEGER NOT NULL
+);
+
+-- name: create_temporary_rows_by_user
+CREATE INDEX IF NOT EXISTS _pylon_temporary_rows_by_user
+ON _pylon_temporary_rows (user_id, temporary_id);
+
+-- name: create_temporary_rows_by_reader
+CREATE INDEX IF NOT EXISTS _pylon_temporary_rows_by_reader ON _pylon_temporary_rows (reader, seq);
+
+-- name: create_temporary_rows_by_age
+CREATE INDEX IF NOT EXISTS _pylon_temporary_rows_by_age ON _pylon_temporary_rows (at);
+
+-- name: remember_temporary
+INSERT INTO _pylon_temporary_rows (seq, reader, user_id, entity, temporary_id, row_id, at)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: real_id
+SELECT row_id FROM _pylon_temporary_rows
+WHERE user_id = ? AND temporary_id = ? AND entity = ? ORDER BY seq DESC LIMIT 1;
+
+-- name: forgotten
+SELECT seq, entity, temporary_id, at FROM _pylon_temporary_rows
+WHERE reader = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: purge_temporary_rows
+DELETE FROM _pylon_temporary_rows WHERE seq IN (
+    SELECT seq FROM _pylon_temporary_rows WHERE at < ? LIMIT ?
+);

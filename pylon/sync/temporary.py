@@ -1,0 +1,131 @@
+"""What a push leaves behind besides its rows: operations that are done, and temporary ids.
+
+An optimistic client shows a new row under a temporary id until the server names the real one. It
+is told to drop the temporary row by an event of its own: a delete that takes a position in the log
+just before the insert, and that nobody but the client's session ever hears of. The positions stand
+in a table of this module; `pull.py` and `hub.py` mix them with the log's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pylon import limits
+from pylon.clock import Clock, iso_seconds
+from pylon.identity import Identity
+from pylon.store.base import Store, Tx
+from pylon.store.naming import load_queries
+from pylon.wire.events import event_json
+
+SQL = load_queries("pylon.sync")
+
+PUSH_DDL = tuple(sql for name, sql in SQL.items() if name.startswith("create_"))
+
+TEMPORARY_PREFIX = "_pending_"
+"""How the official clients begin a temporary id (spec 03 section 8.6)."""
+
+PURGED_AT_ONCE = 1_000
+
+
+def is_temporary(value: object) -> bool:
+    """Whether it is a temporary id."""
+    return isinstance(value, str) and value.startswith(TEMPORARY_PREFIX)
+
+
+def caller_key(identity: Identity) -> bytes | None:
+    """What sockets, pulls and pushes of one client have in common: its session, which stays the
+    same when a guest becomes a user; without one the user. None for anonymous callers."""
+    if identity.session_id is not None:
+        return identity.session_id
+    return None if identity.user_id is None else identity.user_id.encode()
+
+
+@dataclass(slots=True, kw_only=True)
+class Forgotten:
+    """A temporary row that one client is to drop; published with the insert that replaces it."""
+
+    seq: int
+    reader: bytes
+    entity: str
+    temporary_id: str
+    at: float
+
+    def to_json(self) -> bytes:
+        """The delete event."""
+        return _delete(self.seq, self.entity, self.temporary_id, self.at)
+
+
+class Temporary:
+    """The memory of pushes."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    # --- inside a unit -----------------------------------------------------------------------
+
+    async def is_done(self, tx: Tx, user_id: str, op_id: str) -> bool:
+        """Whether this user's operation is already part of the data."""
+        return bool(await tx.fetch(SQL["is_done"], (user_id, op_id)))
+
+    async def remember_done(self, tx: Tx, user_id: str, op_id: str) -> None:
+        """Never do this operation again; undone with whatever the unit undoes."""
+        await tx.execute(SQL["remember_done"], (user_id, op_id, int(self._clock.now())))
+
+    async def real_id(self, tx: Tx, user_id: str, entity: str, temporary_id: str) -> str | None:
+        """The row that a temporary id of this user became; None when that is not known."""
+        found = await tx.fetch(SQL["real_id"], (user_id, temporary_id, entity))
+        return str(found[0][0]) if found else None
+
+    def forget(self, tx: Tx, reader: bytes, entity: str, temporary_id: str) -> Forgotten:
+        """Publish the delete of a temporary row; the insert must follow, then `remember`."""
+        forgotten = Forgotten(
+            seq=tx.next_seq,
+            reader=reader,
+            entity=entity,
+            temporary_id=temporary_id,
+            at=self._clock.now(),
+        )
+        tx.publish(forgotten)
+        return forgotten
+
+    async def remember(self, tx: Tx, forgotten: Forgotten, user_id: str, row_id: str) -> None:
+        """Store which row has taken the place of the temporary one."""
+        each = forgotten
+        await tx.execute(
+            SQL["remember_temporary"],
+            (each.seq, each.reader, user_id, each.entity, each.temporary_id, row_id, int(each.at)),
+        )
+
+    # --- outside -----------------------------------------------------------------------------
+
+    async def events(
+        self, reader: bytes, since: int, until: int, count: int
+    ) -> list[tuple[int, bytes]]:
+        """The first `count` deletes of temporary rows of this client in `(since, until]`."""
+        found = await self._store.read(SQL["forgotten"], (reader, since, until, count))
+        return [
+            (seq, _delete(seq, entity, temporary_id, at)) for seq, entity, temporary_id, at in found
+        ]
+
+    async def purge(self) -> None:
+        """Drop what is older than `limits.PUSH_REMEMBER_SECONDS`. For a timer."""
+        before = int(self._clock.now() - limits.PUSH_REMEMBER_SECONDS)
+        for query in ("purge_op_ids", "purge_temporary_rows"):
+
+            async def purge(tx: Tx, query: str = query) -> int:
+                return await tx.execute(SQL[query], (before, PURGED_AT_ONCE))
+
+            while await self._store.write(purge) == PURGED_AT_ONCE:
+                pass
+
+
+def _delete(seq: int, entity: str, temporary_id: str, at: float) -> bytes:
+    return event_json(
+        seq=seq,
+        entity=entity,
+        row_id=temporary_id,
+        kind="delete",
+        data=None,
+        timestamp=iso_seconds(at),
+    )
