@@ -1,8 +1,8 @@
-"""The tables of the entities: what a manifest needs, what a database has, and the steps between.
+"""The tables of the entities as SQL: columns, indexes, and the statements that make them.
 
-Only additive steps are taken: new tables, columns and indexes. A column that changed its type
-is reported, never altered. Columns carry no NOT NULL: whether a field is required is kept by the
-rows above (`data/validate.py`), so a field that leaves the manifest does not break later inserts.
+Columns carry no NOT NULL: whether a field is required is kept by the rows above, so a field that
+leaves the manifest does not break later inserts. Uniqueness is always a named index, never part of
+the column, so that it can come and go. How a database gets there is `evolution/`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,66 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.schema.model import EntitySpec, FieldKind, FieldSpec, Manifest
 from pylon.store.base import Tx
 from pylon.store.naming import quote
 
 COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 """SQLite column type by field kind; TEXT for the others (spec 02 section 2.3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexShape:
+    """An index as the database has it; `name` is global in SQLite, so it carries the entity."""
+
+    name: str
+    fields: tuple[str, ...]
+    unique: bool
+
+
+def column_type(kind: FieldKind) -> str:
+    """The declared type of a column of this kind."""
+    return COLUMN_TYPES.get(kind, "TEXT")
+
+
+def column(field: FieldSpec) -> str:
+    """The column definition of a field."""
+    return f"{quote(field.name)} {column_type(field.kind)}"
+
+
+def create_table(entity: EntitySpec) -> str:
+    """The statement that makes an entity's table."""
+    columns = ["id TEXT PRIMARY KEY NOT NULL", *map(column, entity.fields)]
+    return f"CREATE TABLE {quote(entity.name)} ({', '.join(columns)})"
+
+
+def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
+    """The indexes that an entity declares: one for each unique field, then its own."""
+    for field in entity.fields:
+        if field.unique:
+            name = f"{entity.name}_{field.name}_unique"
+            yield IndexShape(name=name, fields=(field.name,), unique=True)
+    for index in entity.indexes:
+        name = f"{entity.name}_{index.name}"
+        yield IndexShape(name=name, fields=index.fields, unique=index.unique)
+
+
+def create_index(entity: str, index: IndexShape) -> str:
+    """The statement that makes an index."""
+    columns = ", ".join(quote(field) for field in index.fields)
+    unique = "UNIQUE " if index.unique else ""
+    return f"CREATE {unique}INDEX {quote(index.name)} ON {quote(entity)} ({columns})"
+
+
+def fresh_schema(manifest: Manifest) -> Iterator[str]:
+    """Every statement that makes the tables of a manifest in an empty database."""
+    for entity in manifest.entities:
+        yield create_table(entity)
+        for index in wanted_indexes(entity):
+            yield create_index(entity.name, index)
+
+
+# --- the way before evolution; goes when nothing calls it any more ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +80,6 @@ class SchemaPlan:
     unreachable: tuple[str, ...]
 
 
-def column_type(field: FieldSpec) -> str:
-    return COLUMN_TYPES.get(field.kind, "TEXT")
-
-
 async def plan_schema(tx: Tx, manifest: Manifest) -> SchemaPlan:
     """Compare the manifest with the live database."""
     steps: list[str] = []
@@ -38,13 +88,14 @@ async def plan_schema(tx: Tx, manifest: Manifest) -> SchemaPlan:
         info = await tx.fetch("SELECT name, type FROM pragma_table_info(?)", (entity.name,))
         columns = {name: declared.upper() for name, declared in info}
         if not columns:
-            steps.append(_create_table(entity))
+            steps.append(create_table(entity))
         else:
             steps.extend(_missing_columns(entity, columns))
             unreachable.extend(_changed_types(entity, columns))
         listed = await tx.fetch("SELECT name FROM pragma_index_list(?)", (entity.name,))
         present = {name for (name,) in listed}
-        steps.extend(sql for name, sql in _indexes(entity) if name not in present)
+        missing = (each for each in wanted_indexes(entity) if each.name not in present)
+        steps.extend(create_index(entity.name, each) for each in missing)
     return SchemaPlan(steps=tuple(steps), unreachable=tuple(unreachable))
 
 
@@ -54,42 +105,17 @@ async def apply_plan(tx: Tx, plan: SchemaPlan) -> None:
         await tx.execute(statement)
 
 
-def _create_table(entity: EntitySpec) -> str:
-    columns = ["id TEXT PRIMARY KEY NOT NULL"]
-    columns += [f"{quote(field.name)} {column_type(field)}" for field in entity.fields]
-    return f"CREATE TABLE {quote(entity.name)} ({', '.join(columns)})"
-
-
 def _missing_columns(entity: EntitySpec, columns: dict[str, str]) -> Iterator[str]:
     for field in entity.fields:
         if field.name not in columns:
             yield (
                 f"ALTER TABLE {quote(entity.name)}"
-                f" ADD COLUMN {quote(field.name)} {column_type(field)}"
+                f" ADD COLUMN {quote(field.name)} {column_type(field.kind)}"
             )
 
 
 def _changed_types(entity: EntitySpec, columns: dict[str, str]) -> Iterator[str]:
     for field in entity.fields:
         live = columns.get(field.name)
-        if live is not None and live != column_type(field):
+        if live is not None and live != column_type(field.kind):
             yield f"{entity.name}.{field.name} is {live} in the database, {field.type} in the app"
-
-
-def _indexes(entity: EntitySpec) -> Iterator[tuple[str, str]]:
-    """Name and statement of each index; names carry the entity, since SQLite's are global."""
-    for field in entity.fields:
-        if field.unique:
-            name = f"{entity.name}_{field.name}_unique"
-            yield name, _create_index(entity, name, (field.name,), unique=True)
-    for index in entity.indexes:
-        name = f"{entity.name}_{index.name}"
-        yield name, _create_index(entity, name, index.fields, unique=index.unique)
-
-
-def _create_index(entity: EntitySpec, name: str, fields: tuple[str, ...], *, unique: bool) -> str:
-    columns = ", ".join(quote(field) for field in fields)
-    return (
-        f"CREATE {'UNIQUE ' if unique else ''}INDEX {quote(name)}"
-        f" ON {quote(entity.name)} ({columns})"
-    )

@@ -1,0 +1,104 @@
+"""Introspection: the tables, columns and indexes that a SQLite database really has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from pylon.store.base import Row
+from pylon.store.tables import IndexShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveColumn:
+    name: str
+    type: str
+    is_required: bool
+    is_key: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveTable:
+    """A table; `indexes` are those made by a statement, not those SQLite makes by itself."""
+
+    name: str
+    columns: dict[str, LiveColumn]
+    indexes: dict[str, IndexShape]
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object of `schema inspect` (spec 05 section 9.5)."""
+        return {
+            "name": self.name,
+            "columns": [
+                {
+                    "name": each.name,
+                    "column_type": each.type,
+                    "notnull": each.is_required,
+                    "primary_key": each.is_key,
+                }
+                for each in self.columns.values()
+            ],
+            "indexes": [
+                {"name": each.name, "columns": list(each.fields), "unique": each.unique}
+                for each in self.indexes.values()
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """Every ordinary table by name, without SQLite's and the server's own."""
+
+    tables: dict[str, LiveTable]
+
+    def index_owner(self, name: str) -> str | None:
+        """The table that has an index of this name; SQLite folds its case."""
+        for table in self.tables.values():
+            if any(each.lower() == name.lower() for each in table.indexes):
+                return table.name
+        return None
+
+
+def fetch(connection: apsw.Connection, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    """The rows of a query; their values are of any type."""
+    return connection.execute(sql, params).fetchall()
+
+
+def introspect(connection: apsw.Connection) -> Live:
+    """Read the schema as it is now, inside the caller's transaction."""
+    names = fetch(
+        connection,
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
+        r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_pylon%' ESCAPE '\'"
+        " ORDER BY name",
+    )
+    return Live(tables={name: _table(connection, name) for (name,) in names})
+
+
+def _table(connection: apsw.Connection, table: str) -> LiveTable:
+    columns = {
+        name: LiveColumn(
+            name=name, type=declared.upper(), is_required=bool(required), is_key=bool(key)
+        )
+        for name, declared, required, key in fetch(
+            connection, 'SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,)
+        )
+    }
+    indexes = {
+        name: IndexShape(name=name, fields=_index_columns(connection, name), unique=bool(unique))
+        for name, unique in fetch(
+            connection,
+            "SELECT name, \"unique\" FROM pragma_index_list(?) WHERE origin = 'c' ORDER BY name",
+            (table,),
+        )
+    }
+    return LiveTable(name=table, columns=columns, indexes=indexes)
+
+
+def _index_columns(connection: apsw.Connection, index: str) -> tuple[str, ...]:
+    """Column names in order; an expression is the empty name."""
+    sql = "SELECT name FROM pragma_index_info(?) ORDER BY seqno"
+    return tuple(name or "" for (name,) in fetch(connection, sql, (index,)))

@@ -1,0 +1,315 @@
+"""The words of schema evolution: steps, plans, hints, and what a database remembers of itself.
+
+Frozen values only. What is compared is in `plan`, what is asked of the rows in `survey`, what is
+done in `apply`; `engine` is what others call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import apsw
+import msgspec
+
+from pylon.schema.model import EntitySpec, FieldSpec, SearchSpec
+
+Level: TypeAlias = Literal["additive", "careful", "destructive"]
+"""How much a step may cost: nothing is touched; values are moved or converted without loss;
+something is lost."""
+
+LEVELS: Final[tuple[Level, ...]] = ("additive", "careful", "destructive")
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how many rows are done and how many there are."""
+
+
+# --- steps -----------------------------------------------------------------------------------
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
+    """One change of the database. Entities and fields have the names that hold after renames."""
+
+
+class CreateEntity(Step, frozen=True, kw_only=True, tag="create_entity"):
+    entity: EntitySpec
+
+
+class RenameEntity(Step, frozen=True, kw_only=True, tag="rename_entity"):
+    """`replaces`: a table of the new name exists and is dropped; it must be empty."""
+
+    name: str
+    new_name: str
+    replaces: bool = False
+
+
+class RestoreEntity(Step, frozen=True, kw_only=True, tag="restore_entity"):
+    """A table that was kept when its entity left the manifest is in use again."""
+
+    name: str
+
+
+class RemoveEntity(Step, frozen=True, kw_only=True, tag="remove_entity"):
+    name: str
+
+
+class RetireEntity(Step, frozen=True, kw_only=True, tag="retire_entity"):
+    """The entity left the manifest; its table is kept."""
+
+    name: str
+
+
+class AddField(Step, frozen=True, kw_only=True, tag="add_field"):
+    entity: str
+    field: FieldSpec
+
+
+class RenameField(Step, frozen=True, kw_only=True, tag="rename_field"):
+    """`merges`: a column of the new name exists; its values win where both have one."""
+
+    entity: str
+    name: str
+    new_name: str
+    merges: bool = False
+
+
+class RestoreField(Step, frozen=True, kw_only=True, tag="restore_field"):
+    """A column that was kept when its field left the manifest is in use again."""
+
+    entity: str
+    name: str
+
+
+class RetypeField(Step, frozen=True, kw_only=True, tag="retype_field"):
+    entity: str
+    field: FieldSpec
+    from_type: str
+
+
+class RequireField(Step, frozen=True, kw_only=True, tag="require_field"):
+    entity: str
+    field: FieldSpec
+
+
+class RelaxField(Step, frozen=True, kw_only=True, tag="relax_field"):
+    entity: str
+    name: str
+
+
+class RemoveField(Step, frozen=True, kw_only=True, tag="remove_field"):
+    entity: str
+    name: str
+
+
+class RetireField(Step, frozen=True, kw_only=True, tag="retire_field"):
+    """The field left the manifest; its column is kept."""
+
+    entity: str
+    name: str
+
+
+class SetPrivate(Step, frozen=True, kw_only=True, tag="set_private"):
+    entity: str
+    name: str
+    private: bool
+
+
+class AddIndex(Step, frozen=True, kw_only=True, tag="add_index"):
+    entity: str
+    name: str
+    fields: tuple[str, ...]
+    unique: bool
+
+
+class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):
+    entity: str
+    name: str
+
+
+class CreateSearchIndex(Step, frozen=True, kw_only=True, tag="create_search_index"):
+    """Also when the configuration changed: the index is built anew from the rows."""
+
+    entity: str
+    config: SearchSpec
+
+
+class RemoveSearchIndex(Step, frozen=True, kw_only=True, tag="remove_search_index"):
+    entity: str
+
+
+def step_wire(step: Step) -> dict[str, Any]:
+    """The JSON object of a step (spec 05 section 8.1, and ours)."""
+    wire: dict[str, Any] = msgspec.to_builtins(step)
+    if isinstance(step, CreateEntity):
+        del wire["entity"]
+        wire["name"] = step.entity.name
+        wire["fields"] = [_field_wire(each) for each in step.entity.fields]
+    elif isinstance(step, AddField | RequireField):
+        wire["field"] = _field_wire(step.field)
+    elif isinstance(step, RetypeField):
+        wire["field"] = _field_wire(step.field)
+        wire["to_type"] = step.field.type
+    if isinstance(step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate):
+        wire["field_name"] = wire.pop("name")
+    return wire
+
+
+def _field_wire(spec: FieldSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "field_type": spec.type,
+        "optional": spec.optional,
+        "unique": spec.unique,
+    }
+
+
+# --- plans -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A step with what it means for the rows that there are.
+
+    `rows` is how many rows it touches, `note` says in words what happens to them, `refused` why it
+    cannot be done (None: it can). `is_visible`: readers see other rows afterwards.
+    """
+
+    step: Step
+    level: Level = "additive"
+    rows: int = 0
+    note: str | None = None
+    refused: str | None = None
+    is_visible: bool = False
+
+    def to_wire(self) -> dict[str, Any]:
+        wire = {**step_wire(self.step), "level": self.level, "rows": self.rows}
+        if self.note is not None:
+            wire["note"] = self.note
+        if self.refused is not None:
+            wire["refused"] = self.refused
+        return wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """What looks like a rename that nobody has confirmed; `option` is for the command line."""
+
+    option: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every step from a database to a manifest, in the order in which they are taken."""
+
+    steps: tuple[Planned, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
+    migrations: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.steps and not self.migrations
+
+    @property
+    def refused(self) -> tuple[Planned, ...]:
+        return tuple(each for each in self.steps if each.refused is not None)
+
+    def at(self, *levels: Level) -> tuple[Planned, ...]:
+        """The possible steps of these levels."""
+        return tuple(each for each in self.steps if each.refused is None and each.level in levels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """Renames that a person has confirmed: `(entity, old, new)` and `(old, new)`."""
+
+    fields: tuple[tuple[str, str, str], ...] = ()
+    entities: tuple[tuple[str, str], ...] = ()
+
+
+NO_HINTS: Final = Hints()
+
+
+# --- what a database remembers ---------------------------------------------------------------
+
+
+class RecordedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A column of ours; `kept` when its field has left the manifest and the column has not."""
+
+    type: str
+    optional: bool = False
+    private: bool = False
+    kept: bool = False
+
+
+class RecordedEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A table of ours; `kept` as in `RecordedField`."""
+
+    fields: dict[str, RecordedField]
+    indexes: tuple[str, ...] = ()
+    search: SearchSpec | None = None
+    kept: bool = False
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine made of this database: only that may it ever remove."""
+
+    entities: dict[str, RecordedEntity]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlMigration:
+    """A hand-written migration: `migrations/NNNN_name.sql`. `checksum` is of its UP part."""
+
+    number: int
+    name: str
+    up: str
+    checksum: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.number:04}_{self.name}"
+
+
+# --- the seam to search ----------------------------------------------------------------------
+
+
+class SearchIndexes(Protocol):
+    """Whoever keeps full-text indexes (`data/`, floors above). Both run inside the transaction of
+    the evolution, on its connection."""
+
+    def remove(self, connection: apsw.Connection, entity: str) -> None:
+        """Drop every table, trigger and index that serves the search of `entity`; none is fine.
+        Called before its table is renamed, changed or dropped."""
+        ...
+
+    def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
+        """Make the indexes of `entity.search` and fill them from the rows."""
+        ...
+
+
+# --- failures --------------------------------------------------------------------------------
+
+
+class EvolutionError(Exception):
+    """A plan that cannot be made or carried out. Nothing was changed. `code` is stable."""
+
+    def __init__(
+        self, code: str, message: str, hint: str | None = None, *, plan: Plan | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.plan = plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was done. `history_id` is None when there was nothing to do."""
+
+    plan: Plan
+    history_id: str | None = None
+    backup: str | None = None
+    migrated: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,363 @@
+"""The difference between a database and a manifest, as steps. Pure: no rows are looked at.
+
+Compared are the live schema, what the engine recorded of it (types finer than SQLite's, and what
+is ours to remove) and the manifest. Tables, columns and indexes that the engine did not make are
+left alone. Steps come in the order of the manifest; what they cost is found by `survey`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.store.evolution.convert import kind_of
+from pylon.store.evolution.live import Live, LiveTable
+from pylon.store.evolution.model import (
+    AddField,
+    AddIndex,
+    CreateEntity,
+    CreateSearchIndex,
+    EvolutionError,
+    Hints,
+    Recorded,
+    RecordedEntity,
+    RecordedField,
+    RelaxField,
+    RemoveEntity,
+    RemoveField,
+    RemoveIndex,
+    RemoveSearchIndex,
+    RenameEntity,
+    RenameField,
+    RequireField,
+    RestoreEntity,
+    RestoreField,
+    RetypeField,
+    SetPrivate,
+    Step,
+    Suggestion,
+)
+from pylon.store.tables import IndexShape, column_type, wanted_indexes
+
+NOTHING_RECORDED = RecordedEntity(fields={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """The steps, and renames that were not asked for but look likely."""
+
+    steps: tuple[Step, ...]
+    suggestions: tuple[Suggestion, ...]
+
+
+def diff(
+    live: Live,
+    recorded: Recorded | None,
+    manifest: Manifest,
+    hints: Hints,
+    *,
+    with_search: bool,
+) -> Diff:
+    """The steps from `live` to `manifest`. `recorded` is None for a database without a ledger,
+    whose tables are taken over as they are. Without `with_search` no search steps are made."""
+    _check_index_names(manifest)
+    tables, known = dict(live.tables), dict(recorded.entities) if recorded is not None else {}
+    renames = [*_rename_entities(tables, known, manifest, hints)]
+    renames += _rename_fields(tables, known, manifest, hints)
+    drops: list[Step] = []
+    adds: list[Step] = []
+    changes: list[Step] = []
+    removals: list[Step] = []
+    indexes: list[Step] = []
+    search: list[Step] = []
+    for entity in manifest.entities:
+        table, was = tables.get(entity.name), known.get(entity.name, NOTHING_RECORDED)
+        if table is None:
+            adds.append(CreateEntity(entity=entity))
+            table, was = _empty_table(entity), NOTHING_RECORDED
+        else:
+            if was.kept or (recorded is not None and entity.name not in known):
+                adds.append(RestoreEntity(name=entity.name))
+            adds += _missing_fields(entity, table)
+            changes += _changed_fields(entity, table, was, has_ledger=recorded is not None)
+            removals += _left_fields(entity, table, was)
+        drops += _unwanted_indexes(entity, table, was)
+        indexes += _missing_indexes(entity, table)
+        if with_search:
+            search += _search(entity, was)
+    for name in known:
+        if name not in manifest.entities_by_name and name in tables:
+            removals.append(RemoveEntity(name=name))
+    steps = (*renames, *drops, *adds, *changes, *removals, *indexes, *search)
+    return Diff(steps=steps, suggestions=tuple(_suggest(adds, removals, known)))
+
+
+def _check_index_names(manifest: Manifest) -> None:
+    """Two entities may come to the same index name: `A_b` with `c`, and `A` with `b_c`."""
+    owners: dict[str, str] = {}
+    for entity in manifest.entities:
+        for index in wanted_indexes(entity):
+            first = owners.setdefault(index.name.lower(), entity.name)
+            if (
+                first != entity.name
+                or sum(each.name.lower() == index.name.lower() for each in wanted_indexes(entity))
+                > 1
+            ):
+                raise EvolutionError(
+                    "INDEX_NAME_CLASH",
+                    f'Two indexes (of {first} and {entity.name}) would both be "{index.name}".',
+                    "Rename one of the indexes in the app.",
+                )
+
+
+# --- renames ---------------------------------------------------------------------------------
+
+
+def _rename_entities(
+    tables: dict[str, LiveTable],
+    known: dict[str, RecordedEntity],
+    manifest: Manifest,
+    hints: Hints,
+) -> Iterator[Step]:
+    """Entity renames, done to `tables` and `known` as well."""
+    asked = [*hints.entities, *_case_renames(tables, manifest)]
+    for old, new in asked:
+        if new not in manifest.entities_by_name:
+            raise _unknown(f"{old}:{new}", f"the app has no entity {new}")
+        if old in manifest.entities_by_name:
+            raise _unknown(f"{old}:{new}", f"{old} is still an entity of the app")
+        if old not in tables:
+            raise _unknown(f"{old}:{new}", f"the database has no table {old}")
+        yield RenameEntity(name=old, new_name=new, replaces=new in tables)
+        tables[new] = replace(tables.pop(old), name=new)
+        was = known.pop(old, None)
+        if was is not None:
+            known[new] = msgspec.structs.replace(was, kept=False)
+        else:
+            known.pop(new, None)
+
+
+def _case_renames(tables: dict[str, LiveTable], manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """SQLite folds case: a table that differs from an entity in case only is that entity."""
+    folded = {name.lower(): name for name in tables}
+    for entity in manifest.entities:
+        old = folded.get(entity.name.lower(), entity.name)
+        if old != entity.name:
+            yield old, entity.name
+
+
+def _rename_fields(
+    tables: dict[str, LiveTable],
+    known: dict[str, RecordedEntity],
+    manifest: Manifest,
+    hints: Hints,
+) -> list[Step]:
+    """Field renames, done to `tables` and `known` as well. A hint may name the entity as it was
+    or as it is."""
+    current = dict(hints.entities)
+    asked = [(current.get(entity, entity), old, new) for entity, old, new in hints.fields]
+    for entity in manifest.entities:
+        if entity.name in tables:
+            folded = {name.lower(): name for name in tables[entity.name].columns}
+            for name in entity.fields_by_name:
+                old = folded.get(name.lower(), name)
+                if old != name:
+                    asked.append((entity.name, old, name))
+    steps: list[Step] = []
+    for entity_name, old, new in asked:
+        hint = f"{entity_name}.{old}:{new}"
+        spec, table = manifest.entities_by_name.get(entity_name), tables.get(entity_name)
+        if spec is None or table is None:
+            raise _unknown(hint, f"there is no entity {entity_name} in both app and database")
+        if new not in spec.fields_by_name:
+            raise _unknown(hint, f"{entity_name} has no field {new} in the app")
+        if old in spec.fields_by_name or old == "id":
+            raise _unknown(hint, f"{entity_name}.{old} is still a field of the app")
+        if old not in table.columns:
+            raise _unknown(hint, f"{entity_name} has no column {old} in the database")
+        merges = new in table.columns
+        steps.append(RenameField(entity=entity_name, name=old, new_name=new, merges=merges))
+        tables[entity_name] = _with_renamed_column(table, old, new)
+        was = known.get(entity_name)
+        if was is not None:
+            known[entity_name] = _with_renamed_field(was, old, new)
+    return steps
+
+
+def _unknown(hint: str, why: str) -> EvolutionError:
+    return EvolutionError(
+        "RENAME_INVALID",
+        f"The rename {hint} cannot be done: {why}.",
+        "Write --rename Entity.old:new and --rename-entity Old:New.",
+    )
+
+
+def _with_renamed_column(table: LiveTable, old: str, new: str) -> LiveTable:
+    columns = {
+        (new if name == old else name): replace(each, name=new if name == old else name)
+        for name, each in table.columns.items()
+        if name != new
+    }
+    indexes = {
+        name: replace(each, fields=tuple(new if f == old else f for f in each.fields))
+        for name, each in table.indexes.items()
+        # Those of a column that is merged away go with it.
+        if new not in each.fields
+    }
+    return replace(table, columns=columns, indexes=indexes)
+
+
+def _with_renamed_field(was: RecordedEntity, old: str, new: str) -> RecordedEntity:
+    fields = {name: each for name, each in was.fields.items() if name not in (old, new)}
+    if old in was.fields:
+        fields[new] = msgspec.structs.replace(was.fields[old], kept=False)
+    return msgspec.structs.replace(was, fields=fields)
+
+
+# --- fields ----------------------------------------------------------------------------------
+
+
+def _empty_table(entity: EntitySpec) -> LiveTable:
+    return LiveTable(name=entity.name, columns={}, indexes={})
+
+
+def _missing_fields(entity: EntitySpec, table: LiveTable) -> Iterator[Step]:
+    for field in entity.fields:
+        if field.name not in table.columns:
+            yield AddField(entity=entity.name, field=field)
+
+
+def _changed_fields(
+    entity: EntitySpec, table: LiveTable, was: RecordedEntity, *, has_ledger: bool
+) -> Iterator[Step]:
+    for field in entity.fields:
+        if field.name not in table.columns:
+            continue
+        before = was.fields.get(field.name)
+        is_new = before is None or before.kept
+        if is_new and has_ledger:
+            yield RestoreField(entity=entity.name, name=field.name)
+        from_type = _live_type(field, table) if before is None else before.type
+        if from_type != field.type:
+            yield RetypeField(entity=entity.name, field=field, from_type=from_type)
+        if has_ledger and not field.optional and (is_new or before is None or before.optional):
+            yield RequireField(entity=entity.name, field=field)
+        if before is not None and not is_new:
+            yield from _changed_words(entity.name, field, before)
+
+
+def _changed_words(entity: str, field: FieldSpec, before: RecordedField) -> Iterator[Step]:
+    if field.optional and not before.optional:
+        yield RelaxField(entity=entity, name=field.name)
+    if field.is_private != before.private:
+        yield SetPrivate(entity=entity, name=field.name, private=field.is_private)
+
+
+def _live_type(field: FieldSpec, table: LiveTable) -> str:
+    """What a column that nobody recorded holds: the field's type where SQLite's fits it."""
+    declared = affinity(table.columns[field.name].type)
+    if declared == column_type(field.kind):
+        return field.type
+    return {"INTEGER": "int", "REAL": "float"}.get(declared, "string")
+
+
+def affinity(declared: str) -> str:
+    """SQLite's reading of a declared type, as one of the three that we declare."""
+    if "INT" in declared or "BOOL" in declared:
+        return "INTEGER"
+    if any(word in declared for word in ("REAL", "FLOA", "DOUB")):
+        return "REAL"
+    return "TEXT"
+
+
+def _left_fields(entity: EntitySpec, table: LiveTable, was: RecordedEntity) -> Iterator[Step]:
+    for name in was.fields:
+        if name not in entity.fields_by_name and name in table.columns:
+            yield RemoveField(entity=entity.name, name=name)
+
+
+# --- indexes and search ----------------------------------------------------------------------
+
+
+def _unwanted_indexes(entity: EntitySpec, table: LiveTable, was: RecordedEntity) -> Iterator[Step]:
+    """Ours that are no longer declared, and those whose definition changed."""
+    wanted = {each.name: each for each in wanted_indexes(entity)}
+    for name, shape in table.indexes.items():
+        if (name in wanted and wanted[name] != shape) or (
+            name not in wanted and name in was.indexes
+        ):
+            yield RemoveIndex(entity=entity.name, name=name)
+
+
+def _missing_indexes(entity: EntitySpec, table: LiveTable) -> Iterator[Step]:
+    for index in wanted_indexes(entity):
+        if table.indexes.get(index.name) != index:
+            yield _add_index(entity.name, index)
+
+
+def _add_index(entity: str, index: IndexShape) -> AddIndex:
+    return AddIndex(entity=entity, name=index.name, fields=index.fields, unique=index.unique)
+
+
+def _search(entity: EntitySpec, was: RecordedEntity) -> Iterator[Step]:
+    if entity.search == was.search:
+        return
+    if entity.search:
+        yield CreateSearchIndex(entity=entity.name, config=entity.search)
+    elif was.search:
+        yield RemoveSearchIndex(entity=entity.name)
+
+
+# --- likely renames --------------------------------------------------------------------------
+
+
+def _suggest(
+    adds: list[Step], removals: list[Step], known: dict[str, RecordedEntity]
+) -> Iterator[Suggestion]:
+    """One field gone and one of its kind new, or one entity gone and one with its fields new."""
+    created = [each.entity for each in adds if isinstance(each, CreateEntity)]
+    for removed in removals:
+        if isinstance(removed, RemoveField):
+            yield from _suggest_field(removed, adds, removals, known)
+        elif isinstance(removed, RemoveEntity) and not known[removed.name].kept:
+            names = {n for n, each in known[removed.name].fields.items() if not each.kept}
+            alike = [each for each in created if set(each.fields_by_name) == names]
+            if len(alike) == 1:
+                yield Suggestion(
+                    option=f"--rename-entity {removed.name}:{alike[0].name}",
+                    message=f"{removed.name} is gone and {alike[0].name} is new; was it renamed?",
+                )
+
+
+def _suggest_field(
+    removed: RemoveField,
+    adds: list[Step],
+    removals: list[Step],
+    known: dict[str, RecordedEntity],
+) -> Iterator[Suggestion]:
+    entity, fields = removed.entity, known[removed.entity].fields
+    if fields[removed.name].kept:
+        return
+    kind = kind_of(fields[removed.name].type)
+    added = [
+        each.field.name
+        for each in adds
+        if isinstance(each, AddField) and each.entity == entity and each.field.kind == kind
+    ]
+    rivals = [
+        each
+        for each in removals
+        if isinstance(each, RemoveField)
+        and each.entity == entity
+        and not fields[each.name].kept
+        and kind_of(fields[each.name].type) == kind
+    ]
+    if len(added) == 1 and len(rivals) == 1:
+        yield Suggestion(
+            option=f"--rename {entity}.{removed.name}:{added[0]}",
+            message=f"{entity}.{removed.name} is gone and {entity}.{added[0]} is new; "
+            "was it renamed?",
+        )
