@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from pylon import limits
+from pylon.api.messages import Messages
 from pylon.auth.identify import from_subprotocol
 from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
@@ -22,7 +23,14 @@ from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
 from pylon.identity import Identity
 from pylon.sync.hub import CLOSE_POLICY, Hub
-from pylon.sync.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, Encoding, Outlet
+from pylon.sync.outlet import (
+    FRAMES,
+    LINES,
+    SERVER_SENT_EVENTS,
+    BinaryMessage,
+    Encoding,
+    Outlet,
+)
 from pylon.sync.positions import RECENT_SECONDS, Positions
 
 WEBSOCKET_PATHS = ("/", "/ws")
@@ -88,6 +96,7 @@ class LiveRoutes:
         log: ChangeLog,
         clock: Clock,
         csrf: CsrfCheck,
+        messages: Messages,
         sockets_per_address_max: int,
     ) -> None:
         self._hub = hub
@@ -95,6 +104,7 @@ class LiveRoutes:
         self._log = log
         self._clock = clock
         self._csrf = csrf
+        self._messages = messages
         self._started = clock.monotonic()
         self._per_address_max = sockets_per_address_max
         self._per_address: dict[str, int] = {}
@@ -160,10 +170,12 @@ class LiveRoutes:
             sender = asyncio.create_task(_send_lines(queue, send))
         try:
             await self._hub.join(request.identity, outlet, since)
-            while (await receive())["type"] != "websocket.disconnect":
-                pass
+            conversation = self._messages.conversation(request.identity, outlet)
+            while (message := await receive())["type"] != "websocket.disconnect":
+                await conversation.receive(message)
         finally:
             self._hub.leave(outlet)
+            self._messages.leave(outlet)
             if sender is not None:
                 sender.cancel()
                 await asyncio.gather(sender, return_exceptions=True)
@@ -263,6 +275,9 @@ async def _send_lines(outlet: QueueOutlet, send: Send) -> None:
     """Send what the hub wrote as one message an event; for servers without raw frames."""
     while chunks := await outlet.take():
         for chunk in chunks:
+            if isinstance(chunk, BinaryMessage):
+                await send({"type": "websocket.send", "bytes": bytes(chunk)})
+                continue
             for line in chunk.split(b"\n"):
                 await send({"type": "websocket.send", "text": line.decode()})
     if outlet.ended is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from time import perf_counter
 
 from pylon import limits
@@ -22,6 +23,7 @@ from pylon.codec import encode
 from pylon.errors import PylonError
 from pylon.identity import ANONYMOUS, Identity
 from pylon.sync.audience import Audiences, Group
+from pylon.sync.documents import DocumentHub
 from pylon.sync.outlet import Event, Outlet
 from pylon.sync.pull import Puller
 from pylon.sync.temporary import Forgotten, caller_key
@@ -74,11 +76,16 @@ class Hub:
     """Fans commits out to readers. All of it runs on the loop."""
 
     def __init__(
-        self, audiences: Audiences, puller: Puller, private_fields: Mapping[str, frozenset[str]]
+        self,
+        audiences: Audiences,
+        puller: Puller,
+        private_fields: Mapping[str, frozenset[str]],
+        documents: DocumentHub | None = None,
     ) -> None:
         self._audiences = audiences
         self._puller = puller
         self._private = private_fields
+        self._documents = documents
         self._readers: dict[Outlet, Reader] = {}
         self._joining: set[Reader] = set()
         self._by_caller: dict[bytes, set[Reader]] = {}
@@ -138,6 +145,8 @@ class Hub:
         reader = self._readers.pop(outlet, None)
         if reader is None:
             return
+        if self._documents is not None:
+            self._documents.leave(outlet)
         self._joining.discard(reader)
         if reader.caller is not None:
             of_caller = self._by_caller[reader.caller]
@@ -218,6 +227,8 @@ class Hub:
         if self._readers:
             try:
                 writes = self._writes(changes)
+                if self._documents is not None:
+                    writes = chain(writes, self._documents.writes(changes))
             except Exception:
                 # Who does not hear of a change must not go on as if there had been none.
                 log.exception("a fan-out failed; all streams are closed")
@@ -234,7 +245,8 @@ class Hub:
         started = perf_counter()
         stop_at = started + SLICE_SECONDS
         for outlet, data, count in writes:
-            self._write(outlet, data, count)
+            if outlet in self._readers:
+                self._write(outlet, data, count)
             if perf_counter() > stop_at:
                 spent += perf_counter() - started
                 asyncio.get_running_loop().call_soon(self._send, writes, spent)

@@ -10,11 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pylon.http.frames import text_frame
+from pylon.http.frames import binary_frame, text_frame
 from pylon.wire.events import sse_event
 
 Event = tuple[int, bytes]
 """Position and JSON of one event."""
+
+
+class BinaryMessage(bytes):
+    """Marks one write of a carrier of lines as a binary message."""
+
+    __slots__ = ()
 
 
 class Outlet(Protocol):
@@ -40,12 +46,19 @@ class Encoding(Protocol):
 
     def join(self, events: Sequence[Event]) -> bytes: ...
 
+    def binary(self, message: bytes) -> bytes:
+        """One binary message; empty where the carrier has none."""
+        ...
+
 
 class FrameEncoding:
     """WebSocket text frames, one an event, back to back."""
 
     def join(self, events: Sequence[Event]) -> bytes:
         return b"".join([text_frame(payload) for _, payload in events])
+
+    def binary(self, message: bytes) -> bytes:
+        return binary_frame(message)
 
 
 class SseEncoding:
@@ -54,12 +67,18 @@ class SseEncoding:
     def join(self, events: Sequence[Event]) -> bytes:
         return b"".join([sse_event(payload, seq) for seq, payload in events])
 
+    def binary(self, message: bytes) -> bytes:
+        return b""
+
 
 class LineEncoding:
     """One event a line, for carriers that frame each message themselves."""
 
     def join(self, events: Sequence[Event]) -> bytes:
         return b"\n".join([payload for _, payload in events])
+
+    def binary(self, message: bytes) -> bytes:
+        return BinaryMessage(message)
 
 
 FRAMES = FrameEncoding()

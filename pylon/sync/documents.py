@@ -1,0 +1,238 @@
+"""Who follows which row's document, and what each of them is sent (spec 03 section 4.4).
+
+A follower gets a snapshot, then every update in commit order, between the events of its commit and
+those of the next. Only who may read the row follows it: asked on the full row at the start and at
+each change. A row that is not there or not visible is waited for, and followed when it appears.
+
+States of an interest: waiting -> (row visible: snapshot) following -> (row hidden or deleted)
+waiting. Not here: the documents themselves (`crdt/`), the order of writes (`hub.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+
+from pylon import limits
+from pylon.changes.model import Change
+from pylon.data.rows import Rows
+from pylon.data.write import Transaction
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.policy.engine import Rule
+from pylon.sync.outlet import Encoding, Outlet
+from pylon.wire.crdt_frames import NAME_BYTES_MAX, SNAPSHOT, UPDATE, document_frame
+
+log = logging.getLogger("pylon.sync")
+
+CLOSE_TRY_AGAIN = 1013
+
+SNAPSHOT_BACKLOG_BYTES = limits.OUTBOX_BYTES_MAX // 4
+"""No snapshot is made for a reader that has this much still to take."""
+
+SNAPSHOT_WAIT_SECONDS = 0.02
+
+Key = tuple[str, str]
+"""Entity and id of a row."""
+
+
+class Interest:
+    """One reader's interest in one row."""
+
+    __slots__ = ("asking", "following", "identity", "key", "outlet")
+
+    def __init__(self, key: Key, identity: Identity, outlet: Outlet) -> None:
+        self.key = key
+        self.identity = identity
+        self.outlet = outlet
+        self.following = False
+        self.asking = False
+        """Whether a snapshot is on its way."""
+
+
+class DocumentHub:
+    """All interests of all open streams. Runs on the loop."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._by_row: dict[Key, dict[Outlet, Interest]] = {}
+        self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.frames = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_outlet.values()))
+
+    # --- readers come and go -----------------------------------------------------------------
+
+    async def subscribe(self, identity: Identity, outlet: Outlet, entity: str, row_id: str) -> None:
+        """Follow a row, now or as soon as it can be seen. Says nothing where it never can."""
+        key = (entity, row_id)
+        of_outlet = self._by_outlet.setdefault(outlet, {})
+        interest = of_outlet.get(key)
+        if interest is None:
+            if len(of_outlet) >= limits.SUBSCRIPTIONS_PER_SOCKET_MAX or not self._can_follow(key):
+                return
+            interest = of_outlet[key] = Interest(key, identity, outlet)
+            self._by_row.setdefault(key, {})[outlet] = interest
+        # A reader that asks for much takes it at its own pace; the hub closes one that stops.
+        while outlet.backlog() > SNAPSHOT_BACKLOG_BYTES and self._is_current(interest):  # noqa: ASYNC110
+            await asyncio.sleep(SNAPSHOT_WAIT_SECONDS)
+        if self._is_current(interest):
+            await self._ask(interest)
+
+    def unsubscribe(self, outlet: Outlet, entity: str, row_id: str) -> None:
+        """No longer follow a row."""
+        interest = self._by_outlet.get(outlet, {}).get((entity, row_id))
+        if interest is not None:
+            self._remove(interest)
+
+    def leave(self, outlet: Outlet) -> None:
+        """The stream has ended."""
+        for interest in list(self._by_outlet.pop(outlet, {}).values()):
+            self._remove(interest)
+
+    def is_following(self, outlet: Outlet, entity: str, row_id: str) -> bool:
+        """Whether updates of the row are being sent to this stream."""
+        interest = self._by_outlet.get(outlet, {}).get((entity, row_id))
+        return interest is not None and interest.following
+
+    def _can_follow(self, key: Key) -> bool:
+        try:
+            spec = self._rows.table(key[0]).spec
+        except PylonError:
+            return False
+        return spec.crdt and len(key[1].encode("utf-8", "replace")) <= NAME_BYTES_MAX
+
+    def _remove(self, interest: Interest) -> None:
+        interest.following = False
+        of_outlet = self._by_outlet.get(interest.outlet)
+        if of_outlet is not None:
+            of_outlet.pop(interest.key, None)
+            if not of_outlet:
+                del self._by_outlet[interest.outlet]
+        of_row = self._by_row.get(interest.key)
+        if of_row is not None:
+            of_row.pop(interest.outlet, None)
+            if not of_row:
+                del self._by_row[interest.key]
+
+    def _is_current(self, interest: Interest) -> bool:
+        return self._by_row.get(interest.key, {}).get(interest.outlet) is interest
+
+    # --- snapshots ---------------------------------------------------------------------------
+
+    async def _ask(self, interest: Interest) -> None:
+        """Send the snapshot if the row can be seen now.
+
+        The interest follows from within the unit that reads the document, so no update between
+        that unit and the snapshot's arrival is missed; one that comes twice does no harm.
+        """
+
+        async def unit(tx: Transaction) -> tuple[bytes, bytes | None] | None:
+            found = await tx.snapshot(*interest.key)
+            interest.following = found is not None and self._is_current(interest)
+            return found
+
+        interest.asking = True
+        try:
+            found = await self._rows.write(interest.identity, unit)
+        except PylonError as error:
+            log.info("no document of %s: %s", interest.key[0], error.code)
+            self._remove(interest)
+            if error.status == 503:
+                # The client asks for everything again when it comes back.
+                interest.outlet.close(CLOSE_TRY_AGAIN, "overloaded")
+            return
+        finally:
+            interest.asking = False
+        if found is None or not interest.following:
+            return
+        snapshot, gained = found
+        if gained is not None:
+            self._tell_others(interest, gained)
+        frame = document_frame(SNAPSHOT, *interest.key, snapshot)
+        self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+
+    def _tell_others(self, interest: Interest, update: bytes) -> None:
+        frame = document_frame(UPDATE, *interest.key, update)
+        for other in self._by_row[interest.key].values():
+            if other.following and other is not interest:
+                self._write(other.outlet, other.outlet.encoding.binary(frame))
+
+    def _write(self, outlet: Outlet, data: bytes) -> None:
+        self.frames += 1
+        outlet.write(data)
+
+    # --- changes go out ----------------------------------------------------------------------
+
+    def writes(self, changes: Sequence[object]) -> Iterator[tuple[Outlet, bytes, int]]:
+        """What followers are to be sent of a commit: stream, bytes, and 1 for the count.
+
+        Who follows is decided at once; the hub draws the writes after those of the events.
+        """
+        planned: list[tuple[Interest, bytes]] = []
+        for change in changes if self._by_row else ():
+            if not isinstance(change, Change):
+                continue
+            of_row = self._by_row.get((change.entity, change.row_id))
+            if of_row:
+                self._route(change, list(of_row.values()), planned)
+        return self._draw(planned)
+
+    def _route(
+        self, change: Change, interests: list[Interest], planned: list[tuple[Interest, bytes]]
+    ) -> None:
+        rule = self._rows.policies.entity(change.entity).read
+        watched = _watched_changed(rule, change)
+        update = change.document_update
+        made: dict[Encoding, bytes] = {}
+        frame = b""
+        if update is not None:
+            frame = document_frame(UPDATE, change.entity, change.row_id, update)
+        for interest in interests:
+            if watched or not interest.following:
+                is_visible = change.after is not None and rule.allows(
+                    interest.identity, change.after
+                )
+                if not is_visible:
+                    interest.following = False
+                    continue
+                if not interest.following:
+                    self._ask_later(interest)
+                    continue
+            if update is not None:
+                encoding = interest.outlet.encoding
+                data = made.get(encoding)
+                if data is None:
+                    data = made[encoding] = encoding.binary(frame)
+                planned.append((interest, data))
+
+    def _ask_later(self, interest: Interest) -> None:
+        if interest.asking:
+            return
+        interest.asking = True
+        task = asyncio.get_running_loop().create_task(self._ask(interest))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _draw(self, planned: list[tuple[Interest, bytes]]) -> Iterator[tuple[Outlet, bytes, int]]:
+        for interest, data in planned:
+            if interest.following:
+                self.frames += 1
+                yield interest.outlet, data, 1
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _watched_changed(rule: Rule, change: Change) -> bool:
+    """Whether the change may decide anew who sees the row."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return True
+    return any(before.get(name) != after.get(name) for name in rule.fields)
