@@ -17,10 +17,8 @@ import pylon
 from pylon import limits
 from pylon.api.auth import AuthRoutes
 from pylon.api.bulk import BulkRoutes
-from pylon.api.crdt import CrdtRoutes
 from pylon.api.entities import EntityRoutes
 from pylon.api.live import LiveRoutes
-from pylon.api.messages import Messages
 from pylon.api.pages import Pages
 from pylon.api.queries import QueryRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
@@ -56,12 +54,10 @@ from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
-from pylon.store.base import Tx
+from pylon.store.evolution.serving import FitSchema
+from pylon.store.evolution.watch import SchemaWatch
 from pylon.store.sqlite import SqliteStore, open_store
-from pylon.store.tables import SchemaPlan, apply_plan, plan_schema
 from pylon.sync.audience import Audiences
-from pylon.sync.dependencies import Merger
-from pylon.sync.documents import DocumentHub
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
@@ -70,6 +66,9 @@ from pylon.sync.temporary import PUSH_DDL, Temporary
 from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon")
+
+SYSTEM_DDL = (*LOG_DDL, *AUTH_DDL, *PUSH_DDL, *CRDT_DDL)
+"""The server's own tables beside `_pylon_meta` and the schema's ledger."""
 
 PURGE_SECONDS = 3_600.0
 """How often old tombstones are dropped."""
@@ -120,6 +119,7 @@ class Service:
         self._live: LiveRoutes | None = None
         self._hub: Hub | None = None
         self._store: SqliteStore | None = None
+        self._schema: SchemaWatch | None = None
 
     # --- ASGI --------------------------------------------------------------------------------
 
@@ -167,7 +167,6 @@ class Service:
         async with self._starting:
             if self._pipeline is None:
                 self._store = self._open_store()
-                await self._fit_schema(self._store)
                 await self._connect(self._store)
 
     def drain(self) -> None:
@@ -187,25 +186,21 @@ class Service:
 
     def _open_store(self) -> SqliteStore:
         path = None if self.config.in_memory else Path(self.config.db_path)
-        return open_store(path, ddl=(*LOG_DDL, *AUTH_DDL, *PUSH_DDL, *CRDT_DDL))
+        fit = FitSchema(
+            self.manifest,
+            path=path,
+            now=self._clock.now,
+            baseline="dev" if self.config.dev_mode else "start",
+            confirm_renames=not self.config.dev_mode,
+        )
+        store = open_store(path, ddl=SYSTEM_DDL, prepare=fit)
+        self._schema = fit.watch
+        store.writer.guard = fit.watch.refuse
+        return store
 
-    async def _fit_schema(self, store: SqliteStore) -> None:
-        async def unit(tx: Tx) -> SchemaPlan:
-            plan = await plan_schema(tx, self.manifest)
-            if not plan.unreachable:
-                await apply_plan(tx, plan)
-            return plan
-
-        plan = await store.write(unit)
-        if plan.unreachable:
-            await store.close()
-            raise ConfigError(
-                "SCHEMA_UNREACHABLE",
-                f"The database does not fit the app: {'; '.join(plan.unreachable)}.",
-                "Change the types back, or migrate the data to new fields.",
-            )
-        for step in plan.steps:
-            log.info("schema: %s", step)
+    async def _look_at_schema(self) -> None:
+        if self._schema is not None and self._store is not None:
+            await self._schema.look(self._store)
 
     async def _connect(self, store: SqliteStore) -> None:
         """Make every part and connect it; the order of the pipeline's stages stands here."""
@@ -228,17 +223,13 @@ class Service:
         )
         temporary = Temporary(store, clock)
         puller = Puller(store, changes, manifest, policies, temporary)
-        documents = DocumentHub(rows)
         hub = Hub(
             Audiences(policies, reads),
             puller,
             {name: rows.table(name).private for name in reads},
-            documents,
         )
         hub.start(store.seq)
         store.on_commit(hub.publish)
-        merger = Merger(rows)
-        store.on_commit(merger.publish)
         positions = Positions(clock)
 
         sessions = Sessions(store, clock)
@@ -249,14 +240,12 @@ class Service:
         metrics = Metrics()
         self._register_gauges(metrics, store, hub)
         csrf = CsrfCheck(config.csrf_origins)
-        messages = Messages(clock)
         live = LiveRoutes(
             hub=hub,
             positions=positions,
             log=changes,
             clock=clock,
             csrf=csrf,
-            messages=messages,
             sockets_per_address_max=config.sockets_per_address_max,
         )
 
@@ -272,7 +261,6 @@ class Service:
         reset = Reset(rows, tuple(reads))
         ResetRoutes([reset], is_allowed=config.dev_mode and config.in_memory).register(router)
         live.register(router)
-        CrdtRoutes(merger, documents).register(router, messages)
         if self._root is not None:
             Pages(self._root / "public").register(router)
 
@@ -287,7 +275,10 @@ class Service:
             version=pylon.__version__,
             dev_mode=config.dev_mode,
             admin_token=config.admin_token,
-            readiness=lambda: {"database": self._store is not None},
+            readiness=lambda: {
+                "database": self._store is not None,
+                "schema": self._schema is not None and self._schema.is_current,
+            },
         )
         access_log = AccessLog(clock, json_lines=config.log_format == "json")
         self._live, self._hub = live, hub
@@ -310,6 +301,7 @@ class Service:
             trusted_proxy_hops=config.trusted_proxy_hops,
         )
         self._tasks.every(limits.SESSION_SWEEP_SECONDS, "sweep sessions", sessions.sweep)
+        self._tasks.every(limits.SCHEMA_LOOK_SECONDS, "look at the schema", self._look_at_schema)
         self._tasks.every(
             PURGE_SECONDS,
             "purge tombstones",

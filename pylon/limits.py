@@ -291,6 +291,10 @@ MANIFEST_DEPTH_MAX: Final = 100
 ENTITIES_MAX: Final = 1_000
 """Entities of one app; each is a table with indexes, opened and checked at every start."""
 
+SCHEMA_LOOK_SECONDS: Final = 3.0
+"""How often a server that is only read looks whether another process migrated its database; one
+that writes notices with its next write."""
+
 FIELDS_PER_ENTITY_MAX: Final = 500
 """Fields of one entity; well below SQLite's 2000 columns and 999 bound values of an insert."""
 

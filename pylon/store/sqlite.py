@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -104,11 +104,18 @@ class SqliteStore:
             shutil.rmtree(self.path.parent, ignore_errors=True)
 
 
-def open_store(path: Path | None, *, ddl: Iterable[str] = ()) -> SqliteStore:
+def open_store(
+    path: Path | None,
+    *,
+    ddl: Iterable[str] = (),
+    prepare: Callable[[apsw.Connection], None] | None = None,
+) -> SqliteStore:
     """Open (or create) the database at `path` and run `ddl` in one transaction.
 
     `path` None means a volatile database: a file in a private temporary folder, without syncs,
-    removed at close. Failures are `ConfigError` `STORE_OPEN_FAILED`: one line for the operator.
+    removed at close. `prepare` gets the write connection last, before anybody reads; what it
+    raises goes to the caller. Failures are `ConfigError` `STORE_OPEN_FAILED`: one line for the
+    operator.
     """
     volatile = path is None
     if path is None:
@@ -129,6 +136,15 @@ def open_store(path: Path | None, *, ddl: Iterable[str] = ()) -> SqliteStore:
     except (apsw.Error, OSError) as error:
         lock.release()
         raise translate_open(error, str(path)) from error
+    try:
+        if prepare is not None:
+            prepare(connection)
+    except BaseException:
+        connection.close()
+        lock.release()
+        if volatile:
+            shutil.rmtree(path.parent, ignore_errors=True)
+        raise
     return SqliteStore(path, connection, volatile, lock)
 
 

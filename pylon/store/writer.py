@@ -101,6 +101,8 @@ class Writer:
         self._closed = False
         self._idle: asyncio.Event | None = None
         self.seq = seq
+        self.guard: Callable[[apsw.Connection], Exception | None] | None = None
+        """Asked at the beginning of each transaction why it may not go on; None: it may."""
         self.batches = 0
         self.units = 0
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -149,10 +151,12 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
-            refused = translate(error)
-            while self._queue:
-                _settle(self._queue.popleft()[1], error=refused)
-            self._rest()
+            self._refuse(translate(error))
+            return
+        refused_by_guard = None if self.guard is None else self.guard(self._connection)
+        if refused_by_guard is not None:
+            self._connection.execute("ROLLBACK")
+            self._refuse(refused_by_guard)
             return
         tx = UnitTx(self._connection, self.seq + 1)
         done: list[tuple[asyncio.Future[Any], Any]] = []
@@ -171,6 +175,12 @@ class Writer:
                     self._next(loop)
                     return
         self._orders.put(lambda: self._commit(loop, tx, done))
+
+    def _refuse(self, refused: Exception) -> None:
+        """Answer everybody in the queue with the same failure."""
+        while self._queue:
+            _settle(self._queue.popleft()[1], error=refused)
+        self._rest()
 
     def _run_unit(self, tx: UnitTx, unit: Unit[Any]) -> Any:
         execute = self._connection.execute

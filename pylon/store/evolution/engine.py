@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -187,9 +187,12 @@ class _Run:
                 self._entity_before[step.new_name] = step.name
             elif isinstance(step, RenameField):
                 self._fields_renamed.add((step.entity, step.name))
+        steps = survey(self._connection, self._live, found.steps, self._progress)
+        steps = tuple(map(self._with_visibility, steps))
+        losing = [each.step for each in steps if each.rows]
         return Plan(
-            steps=survey(self._connection, self._live, found.steps, self._progress),
-            suggestions=found.suggestions,
+            steps=steps,
+            suggestions=tuple(each for each in found.suggestions if each.removed in losing),
             migrations=tuple(each.label for each in self._wish.migrations),
         )
 
@@ -204,6 +207,17 @@ class _Run:
         self._put_search_up(steps, disturbed)
         history_id = self._record(done)
         return Outcome(plan=done, history_id=history_id, backup=backup)
+
+    def _with_visibility(self, planned: Planned) -> Planned:
+        """Nobody sees it when something goes that the app has not had for a while."""
+        step = planned.step
+        was_kept = False
+        if isinstance(step, RemoveEntity) and self._recorded is not None:
+            was_kept = self._recorded.entities[step.name].kept
+        elif isinstance(step, RemoveField):
+            fields = self._fields_before(step.entity)
+            was_kept = step.name in fields and fields[step.name].kept
+        return replace(planned, is_visible=False) if was_kept else planned
 
     # --- may it be done ----------------------------------------------------------------------
 
@@ -233,20 +247,16 @@ class _Run:
         left out."""
         if not self._wish.keep_removed:
             return tuple(steps)
-        known = self._recorded.entities if self._recorded is not None else {}
         wished: list[Planned] = []
         for planned in steps:
             step = planned.step
-            if isinstance(step, RemoveEntity):
-                if not known[step.name].kept:
-                    wished.append(Planned(step=RetireEntity(name=step.name), is_visible=True))
-            elif isinstance(step, RemoveField):
-                fields = self._fields_before(step.entity)
-                if step.name not in fields or not fields[step.name].kept:
-                    retired = RetireField(entity=step.entity, name=step.name)
-                    wished.append(Planned(step=retired, is_visible=True))
-            else:
+            if not isinstance(step, RemoveEntity | RemoveField):
                 wished.append(planned)
+            elif planned.is_visible and isinstance(step, RemoveEntity):
+                wished.append(Planned(step=RetireEntity(name=step.name), is_visible=True))
+            elif planned.is_visible and isinstance(step, RemoveField):
+                retired = RetireField(entity=step.entity, name=step.name)
+                wished.append(Planned(step=retired, is_visible=True))
         return tuple(wished)
 
     def _back_up(self, plan: Plan) -> str | None:

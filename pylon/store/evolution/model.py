@@ -193,10 +193,12 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """What looks like a rename that nobody has confirmed; `option` is for the command line."""
+    """What looks like a rename that nobody has confirmed; `option` is for the command line, and
+    `removed` the step that loses the values otherwise."""
 
     option: str
     message: str
+    removed: Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -329,6 +329,7 @@ def _suggest(
                 yield Suggestion(
                     option=f"--rename-entity {removed.name}:{alike[0].name}",
                     message=f"{removed.name} is gone and {alike[0].name} is new; was it renamed?",
+                    removed=removed,
                 )
 
 
@@ -360,4 +361,5 @@ def _suggest_field(
             option=f"--rename {entity}.{removed.name}:{added[0]}",
             message=f"{entity}.{removed.name} is gone and {entity}.{added[0]} is new; "
             "was it renamed?",
+            removed=removed,
         )
