@@ -1,0 +1,66 @@
+"""From which position on the cursors of a subject are good (design 4.5).
+
+A row can change what somebody may see of other rows: a membership, a role. Whoever it names gets a
+new epoch in the transaction of that write: cursors from before it start anew, and open streams are
+closed, since no change of the other rows themselves will tell. A subject is an attribute of the
+caller with its value, or everybody. Pulls ask `epoch_of`, the hub hears of `EpochRaised`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pylon.identity import Identity
+from pylon.store.base import Store, Tx
+from pylon.store.naming import load_queries
+
+SQL = load_queries("pylon.changes", "epochs.sql")
+
+EPOCHS_DDL: Final = (SQL["create_epochs"],)
+
+EVERYBODY: Final = "*"
+"""The subject of a change that may concern any reader."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRaised:
+    """Published with the commit: streams of this subject rest on what is no longer so."""
+
+    seq: int
+    subject: str
+
+
+def subject_of(attribute: str, value: str) -> str:
+    """The subject of everyone whose attribute (`userId`, `tenantId`, `email`) has this value."""
+    return f"{attribute}:{value}"
+
+
+def subjects_of(identity: Identity) -> tuple[str, ...]:
+    """Every subject that a caller belongs to; none for administrators, who see all rows."""
+    if identity.is_admin:
+        return ()
+    named = (
+        ("userId", identity.user_id),
+        ("tenantId", identity.tenant_id),
+        ("email", identity.email),
+    )
+    mine = [subject_of(attribute, value) for attribute, value in named if value is not None]
+    return (EVERYBODY, *mine)
+
+
+async def raise_epoch(tx: Tx, subject: str) -> int:
+    """Begin a new epoch for `subject` with this transaction; its position, which it takes up."""
+    seq = tx.next_seq
+    await tx.execute(SQL["raise"], (subject, seq))
+    tx.publish(EpochRaised(seq=seq, subject=subject))
+    return seq
+
+
+async def epoch_of(store: Store, identity: Identity) -> int:
+    """The position that cursors of this caller must not lie below; 0 when there is none."""
+    subjects = subjects_of(identity)
+    if not subjects:
+        return 0
+    marks = (*subjects, *[EVERYBODY] * (4 - len(subjects)))
+    return int((await store.read(SQL["newest"], marks))[0][0])

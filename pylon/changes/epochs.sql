@@ -1,0 +1,14 @@
+-- Since when the cursors of a subject are good.
+
+-- name: create_epochs
+CREATE TABLE IF NOT EXISTS _pylon_epochs (
+    subject TEXT PRIMARY KEY NOT NULL,
+    seq INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- name: raise
+INSERT INTO _pylon_epochs (subject, seq) VALUES (?, ?)
+ON CONFLICT (subject) DO UPDATE SET seq = excluded.seq;
+
+-- name: newest
+SELECT coalesce(max(seq), 0) FROM _pylon_epochs WHERE subject IN (?, ?, ?, ?);
