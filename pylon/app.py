@@ -17,8 +17,10 @@ import pylon
 from pylon import limits
 from pylon.api.auth import AuthRoutes
 from pylon.api.bulk import BulkRoutes
+from pylon.api.crdt import CrdtRoutes
 from pylon.api.entities import EntityRoutes
 from pylon.api.live import LiveRoutes
+from pylon.api.messages import Messages
 from pylon.api.pages import Pages
 from pylon.api.queries import QueryRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
@@ -58,6 +60,8 @@ from pylon.store.evolution.serving import FitSchema
 from pylon.store.evolution.watch import SchemaWatch
 from pylon.store.sqlite import SqliteStore, open_store
 from pylon.sync.audience import Audiences
+from pylon.sync.dependencies import Merger
+from pylon.sync.documents import DocumentHub
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
@@ -223,13 +227,17 @@ class Service:
         )
         temporary = Temporary(store, clock)
         puller = Puller(store, changes, manifest, policies, temporary)
+        documents = DocumentHub(rows)
         hub = Hub(
             Audiences(policies, reads),
             puller,
             {name: rows.table(name).private for name in reads},
+            documents,
         )
         hub.start(store.seq)
         store.on_commit(hub.publish)
+        merger = Merger(rows)
+        store.on_commit(merger.publish)
         positions = Positions(clock)
 
         sessions = Sessions(store, clock)
@@ -240,12 +248,14 @@ class Service:
         metrics = Metrics()
         self._register_gauges(metrics, store, hub)
         csrf = CsrfCheck(config.csrf_origins)
+        messages = Messages(clock)
         live = LiveRoutes(
             hub=hub,
             positions=positions,
             log=changes,
             clock=clock,
             csrf=csrf,
+            messages=messages,
             sockets_per_address_max=config.sockets_per_address_max,
         )
 
@@ -261,6 +271,7 @@ class Service:
         reset = Reset(rows, tuple(reads))
         ResetRoutes([reset], is_allowed=config.dev_mode and config.in_memory).register(router)
         live.register(router)
+        CrdtRoutes(merger, documents).register(router, messages)
         if self._root is not None:
             Pages(self._root / "public").register(router)
 
