@@ -83,6 +83,8 @@ def play(
         fleet, command(fleet.folder, plan, connections, seconds), cores, seconds + GRACE_SECONDS
     )
     sample = parse_result(output)
+    if not sample.rate:
+        raise BenchError(f"{plan.name}: not one answer in {seconds:g} s (is the machine idle?)")
     if sample.errors > sample.rate * seconds * 0.001:
         raise BenchError(f"{plan.name}: {sample.errors} bad answers at {sample.rate:.0f}/s")
     return sample
