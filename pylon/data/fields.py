@@ -6,6 +6,7 @@ expected. Whether a field is required is decided in `table.py`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -17,7 +18,7 @@ Checker: TypeAlias = Callable[[Any], Any]
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
-_EPOCH = re.compile(r"\d{1,15}Z?")
+_EPOCH = re.compile(r"\d{1,15}Z?", re.ASCII)
 """`"1767225600Z"`, which the reference's auth routes wrote, and plain epoch seconds."""
 
 
@@ -42,9 +43,12 @@ def check_float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a number")
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         raise ValueError("a number that fits a double") from None
+    if not math.isfinite(number):  # JSON has no other, but code that writes rows may.
+        raise ValueError("a finite number")
+    return number
 
 
 def check_bool(value: Any) -> bool:

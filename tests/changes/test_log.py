@@ -1,0 +1,59 @@
+"""What the log remembers of a row's earlier audiences. That pulls come out right over random
+histories is held by tests/sync/test_convergence.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pylon import limits
+from pylon.changes.log import Audiences, read_audiences, remember
+from pylon.codec import encode
+
+values = st.fixed_dictionaries({"ownerId": st.sampled_from(["a", "b", "c", None])})
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), values), max_size=30), st.integers(0, 200))
+def test_who_must_forget_is_known_for_every_cursor(
+    history: list[tuple[int, dict[str, Any]]], cursor: int
+) -> None:
+    """Exactly the values that ended after a cursor are found there, however often they came."""
+    audiences: Audiences = []
+    ended: list[tuple[int, dict[str, Any]]] = []
+    seq = 0
+    for step, held in history:
+        seq += step
+        ended.append((seq, held))
+        audiences, dropped = remember(audiences, seq, held)
+        assert dropped == 0, "four different values are few"
+    found = [held for until, held in audiences if until > cursor]
+    expected = [held for until, held in ended if until > cursor]
+    assert {encode(v) for v in found} == {encode(v) for v in expected}
+    assert len({encode(v) for _, v in audiences}) == len(audiences)
+    assert [until for until, _ in audiences] == sorted(until for until, _ in audiences)
+
+
+@given(st.lists(st.integers(0, 9), max_size=60))
+def test_what_is_dropped_is_told(owners: list[int]) -> None:
+    """Cursors below the told position start anew; for all others nothing is missing."""
+    bound = 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "AUDIENCES_PER_ROW_MAX", bound)
+        audiences: Audiences = []
+        oldest = 0
+        for seq, owner in enumerate(owners, 1):
+            audiences, dropped = remember(audiences, seq, {"ownerId": owner})
+            oldest = max(oldest, dropped)
+            assert len(audiences) <= bound
+    for cursor in range(oldest, len(owners) + 1):
+        expected = {owner for seq, owner in enumerate(owners, 1) if seq > cursor}
+        assert {v["ownerId"] for until, v in audiences if until > cursor} == expected
+
+
+def test_the_column() -> None:
+    assert read_audiences(None) == []
+    kept, _ = remember([], 3, {"ownerId": "ann"})
+    assert read_audiences(encode(kept).decode()) == [(3, {"ownerId": "ann"})]

@@ -1,0 +1,48 @@
+"""Background work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from pylon.tasks import Tasks
+
+
+async def test_work_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:
+    tasks, runs = Tasks(), 0
+    done = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            done.set()
+        raise ValueError("of its own making")
+
+    with caplog.at_level(logging.ERROR, "pylon.tasks"):
+        tasks.every(0.001, "sweep", work)
+        await asyncio.wait_for(done.wait(), 20)
+        await tasks.stop()
+    assert "background task sweep failed" in caplog.text
+
+
+async def test_a_stop_waits_until_everything_has_ended() -> None:
+    tasks, ended = Tasks(), []
+    started = asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(True)
+
+    tasks.every(0, "long", work)
+    tasks.every(3_600, "not yet", work)
+    await asyncio.wait_for(started.wait(), 20)
+    await tasks.stop()
+    assert ended == [True]
+    await tasks.stop()
