@@ -72,10 +72,10 @@ def test_keys_and_values() -> None:
     TABLE.check_keys({"id": "x", "title": 1}, trusted=False)
     TABLE.check_keys({"secret": "x"}, trusted=True)
     assert TABLE.check_values({"id": "x", "done": 1, "n": None}) == {"done": True, "n": None}
-    for data in ([], "x", None, 1):
-        assert (
-            refusal(lambda data=data: TABLE.check_keys(data, trusted=True)).code == "INVALID_DATA"
-        )
+    shapeless: tuple[object, ...] = ([], "x", None, 1)
+    for value in shapeless:
+        refused = refusal(partial(TABLE.check_keys, value, trusted=True))
+        assert refused.code == "INVALID_DATA"
     misspelt = refusal(lambda: TABLE.check_keys({"titel": 1}, trusted=False))
     assert (misspelt.code, misspelt.hint) == ("INVALID_COLUMN", 'Did you mean "title"?')
     private = refusal(lambda: TABLE.check_keys({"secret": 1}, trusted=False))
