@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pylon.schema.model import EntitySpec, FieldKind, FieldSpec, Manifest
-from pylon.store.base import Tx
 from pylon.store.naming import quote
 
 COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
@@ -67,55 +66,3 @@ def fresh_schema(manifest: Manifest) -> Iterator[str]:
         yield create_table(entity)
         for index in wanted_indexes(entity):
             yield create_index(entity.name, index)
-
-
-# --- the way before evolution; goes when nothing calls it any more ---
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaPlan:
-    """Steps that make the database fit the manifest, and what no additive step can reach."""
-
-    steps: tuple[str, ...]
-    unreachable: tuple[str, ...]
-
-
-async def plan_schema(tx: Tx, manifest: Manifest) -> SchemaPlan:
-    """Compare the manifest with the live database."""
-    steps: list[str] = []
-    unreachable: list[str] = []
-    for entity in manifest.entities:
-        info = await tx.fetch("SELECT name, type FROM pragma_table_info(?)", (entity.name,))
-        columns = {name: declared.upper() for name, declared in info}
-        if not columns:
-            steps.append(create_table(entity))
-        else:
-            steps.extend(_missing_columns(entity, columns))
-            unreachable.extend(_changed_types(entity, columns))
-        listed = await tx.fetch("SELECT name FROM pragma_index_list(?)", (entity.name,))
-        present = {name for (name,) in listed}
-        missing = (each for each in wanted_indexes(entity) if each.name not in present)
-        steps.extend(create_index(entity.name, each) for each in missing)
-    return SchemaPlan(steps=tuple(steps), unreachable=tuple(unreachable))
-
-
-async def apply_plan(tx: Tx, plan: SchemaPlan) -> None:
-    """Run the steps inside the caller's unit."""
-    for statement in plan.steps:
-        await tx.execute(statement)
-
-
-def _missing_columns(entity: EntitySpec, columns: dict[str, str]) -> Iterator[str]:
-    for field in entity.fields:
-        if field.name not in columns:
-            yield (
-                f"ALTER TABLE {quote(entity.name)}"
-                f" ADD COLUMN {quote(field.name)} {column_type(field.kind)}"
-            )
-
-
-def _changed_types(entity: EntitySpec, columns: dict[str, str]) -> Iterator[str]:
-    for field in entity.fields:
-        live = columns.get(field.name)
-        if live is not None and live != column_type(field.kind):
-            yield f"{entity.name}.{field.name} is {live} in the database, {field.type} in the app"

@@ -13,12 +13,14 @@ from pylon.data.rows import Rows
 from pylon.hooks import Hooks
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
-from pylon.store.base import Tx
 from pylon.store.sqlite import SqliteStore, open_store
-from pylon.store.tables import apply_plan, plan_schema
+from pylon.store.tables import fresh_schema
 from pylon.sync.audience import Audiences
+from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
+from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
+from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.temporary import PUSH_DDL, Temporary
 
@@ -69,6 +71,7 @@ class World:
     hub: Hub
     temporary: Temporary
     push: Push
+    pulls: Pulls
 
 
 @asynccontextmanager
@@ -79,12 +82,7 @@ async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
     manifest, problems = parse_manifest(encode(manifest_json))
     assert manifest is not None, problems
     clock = ManualClock()
-    store = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL))
-
-    async def fit(tx: Tx) -> None:
-        await apply_plan(tx, await plan_schema(tx, manifest))
-
-    await store.write(fit)
+    store = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
     policies = PolicyEngine(manifest, open_by_default=True)
     reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
     log = ChangeLog(store, clock, {name: tuple(rule.fields) for name, rule in reads.items()})
@@ -95,7 +93,9 @@ async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
     temporary = Temporary(store, clock)
     puller = Puller(store, log, manifest, policies, temporary)
     private = {name: rows.table(name).private for name in reads}
-    hub = Hub(Audiences(policies, reads), puller, private)
+    audiences = Audiences(policies, reads)
+    hub = Hub(audiences, puller, private)
+    epochs = Epochs(store, audiences, clock)
     hub.start(store.seq)
     store.on_commit(hub.publish)
     try:
@@ -108,6 +108,7 @@ async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
             hub=hub,
             temporary=temporary,
             push=Push(rows, temporary),
+            pulls=Pulls(puller, Positions(clock), epochs, log, clock),
         )
     finally:
         hub.close_all()
