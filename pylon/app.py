@@ -24,7 +24,7 @@ from pylon.api.messages import Messages
 from pylon.api.pages import Pages
 from pylon.api.queries import QueryRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
-from pylon.api.sync import SyncRoutes
+from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.system import SystemRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.auth.sessions import AUTH_DDL, Sessions
@@ -62,9 +62,11 @@ from pylon.store.sqlite import SqliteStore, open_store
 from pylon.sync.audience import Audiences
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
+from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
+from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.temporary import PUSH_DDL, Temporary
 from pylon.tasks import Tasks
@@ -228,8 +230,9 @@ class Service:
         temporary = Temporary(store, clock)
         puller = Puller(store, changes, manifest, policies, temporary)
         documents = DocumentHub(rows)
+        audiences = Audiences(policies, reads)
         hub = Hub(
-            Audiences(policies, reads),
+            audiences,
             puller,
             {name: rows.table(name).private for name in reads},
             documents,
@@ -238,7 +241,8 @@ class Service:
         store.on_commit(hub.publish)
         merger = Merger(rows)
         store.on_commit(merger.publish)
-        positions = Positions(clock)
+        epochs = Epochs(store, audiences, clock)
+        pulls = Pulls(puller, Positions(clock), epochs, changes, clock)
 
         sessions = Sessions(store, clock)
         sessions.on_end(hub.close_session)
@@ -251,18 +255,24 @@ class Service:
         messages = Messages(clock)
         live = LiveRoutes(
             hub=hub,
-            positions=positions,
-            log=changes,
-            clock=clock,
+            pulls=pulls,
             csrf=csrf,
             messages=messages,
             sockets_per_address_max=config.sockets_per_address_max,
         )
 
+        limiter, pull_limiter = (
+            RateLimiter(
+                requests_max=config.rate_limit_max,
+                window_seconds=config.rate_limit_window_seconds,
+                clock=clock,
+            )
+            for _ in range(2)
+        )
         router = Router()
         SystemRoutes(manifest, dev_mode=config.dev_mode).register(router)
         auth.register(router)
-        SyncRoutes(puller, positions, Push(rows, temporary), store).register(router)
+        SyncRoutes(pulls, Push(rows, temporary), store, pull_limiter).register(router)
         EntityRoutes(rows).register(router)
         QueryRoutes(rows).register(router)
         BulkRoutes(Bulk(rows)).register(router)
@@ -275,11 +285,6 @@ class Service:
         if self._root is not None:
             Pages(self._root / "public").register(router)
 
-        limiter = RateLimiter(
-            requests_max=config.rate_limit_max,
-            window_seconds=config.rate_limit_window_seconds,
-            clock=clock,
-        )
         probes = Probes(
             metrics=metrics,
             clock=clock,
@@ -296,7 +301,7 @@ class Service:
         self._pipeline = Pipeline(
             stages=(
                 probes,
-                RateLimit(limiter, is_exempt=auth.is_admin),
+                RateLimit(limiter, is_exempt=auth.is_admin, paths_apart=(PULL_PATH,)),
                 csrf,
                 auth.identify,
                 BodyLimit({IMPORT_PATH: limits.IMPORT_BYTES_MAX}),
@@ -319,6 +324,7 @@ class Service:
             lambda: changes.purge(config.change_log_retain_seconds),
         )
         self._tasks.every(PURGE_SECONDS, "purge pushes", temporary.purge)
+        self._tasks.every(PURGE_SECONDS, "purge readers", epochs.purge)
 
     def _warn_of_undeclared(self, policies: PolicyEngine) -> None:
         state = "open to everybody" if self.config.dev_mode else "closed to all but admins"

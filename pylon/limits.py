@@ -238,6 +238,10 @@ PUSH_REMEMBER_SECONDS: Final = 30 * 86_400
 """How long `op_id`s and temporary ids are remembered: a phone may be off for weeks between a push
 whose answer it never saw and the retry."""
 
+SYNC_READER_SECONDS: Final = 60 * 86_400
+"""How long it is remembered of a session that did not pull what its cursors rest on; twice the
+life of a session that is never refreshed."""
+
 OP_ID_CHARACTERS_MAX: Final = 256
 """Longest `op_id`, and longest temporary id; the official client's have about 30."""
 

@@ -13,16 +13,13 @@ from typing import Any
 from pylon import limits
 from pylon.api.messages import Messages
 from pylon.auth.identify import from_subprotocol
-from pylon.changes.log import ChangeLog
-from pylon.clock import Clock
 from pylon.errors import PylonError
 from pylon.http.asgi import Receive, Scope, Send
 from pylon.http.csrf import CsrfCheck
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
-from pylon.identity import Identity
-from pylon.sync.hub import CLOSE_POLICY, Hub
+from pylon.sync.hub import CLOSE_POLICY, CLOSE_TRY_AGAIN, Hub
 from pylon.sync.outlet import (
     FRAMES,
     LINES,
@@ -31,7 +28,7 @@ from pylon.sync.outlet import (
     Encoding,
     Outlet,
 )
-from pylon.sync.positions import RECENT_SECONDS, Positions
+from pylon.sync.pulls import Pulls
 
 WEBSOCKET_PATHS = ("/", "/ws")
 """Paths of the main port that take an upgrade; the WebSocket port takes any."""
@@ -92,20 +89,15 @@ class LiveRoutes:
         self,
         *,
         hub: Hub,
-        positions: Positions,
-        log: ChangeLog,
-        clock: Clock,
+        pulls: Pulls,
         csrf: CsrfCheck,
         messages: Messages,
         sockets_per_address_max: int,
     ) -> None:
         self._hub = hub
-        self._positions = positions
-        self._log = log
-        self._clock = clock
+        self._pulls = pulls
         self._csrf = csrf
         self._messages = messages
-        self._started = clock.monotonic()
         self._per_address_max = sockets_per_address_max
         self._per_address: dict[str, int] = {}
 
@@ -122,6 +114,7 @@ class LiveRoutes:
         if scope.get("pylon.door") != "ws" and request.path not in WEBSOCKET_PATHS:
             await _deny(scope, send, 404)
             return
+        known_at = self._hub.ends
         try:
             subprotocol = self._take_token(request)
             refusal = await admit(request)
@@ -140,7 +133,7 @@ class LiveRoutes:
                     {"type": "websocket.close", "code": CLOSE_POLICY, "reason": UNAUTHORIZED}
                 )
                 return
-            await self._stream(request, scope, receive, send)
+            await self._stream(request, scope, receive, send, known_at)
         finally:
             self._leave_place(request.client)
 
@@ -158,8 +151,9 @@ class LiveRoutes:
             self._csrf.check(request)
         return found[1] if found is not None else None
 
-    async def _stream(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        since = await self._since(request)
+    async def _stream(
+        self, request: Request, scope: Scope, receive: Receive, send: Send, known_at: int
+    ) -> None:
         frames = (scope.get("extensions") or {}).get("pylon.frames")
         sender: asyncio.Task[None] | None = None
         outlet: Outlet
@@ -169,7 +163,7 @@ class LiveRoutes:
             outlet = queue = QueueOutlet(LINES)
             sender = asyncio.create_task(_send_lines(queue, send))
         try:
-            await self._hub.join(request.identity, outlet, since)
+            await self._join(request, outlet, known_at)
             conversation = self._messages.conversation(request.identity, outlet)
             while (message := await receive())["type"] != "websocket.disconnect":
                 await conversation.receive(message)
@@ -186,9 +180,9 @@ class LiveRoutes:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
         if not self._has_place(request.client):
             raise _too_many_streams()
-        return StreamResponse(200, self._event_stream(request))
+        return StreamResponse(200, self._event_stream(request, self._hub.ends))
 
-    async def _event_stream(self, request: Request) -> AsyncIterator[bytes]:
+    async def _event_stream(self, request: Request, known_at: int) -> AsyncIterator[bytes]:
         # Taken here, not by the handler: a stream that nobody draws from would never give it back.
         if not self._take_place(request.client):
             return
@@ -196,8 +190,7 @@ class LiveRoutes:
         joining: asyncio.Task[None] | None = None
         try:
             yield b": connected\n\n"
-            since = await self._since(request)
-            joining = asyncio.create_task(self._hub.join(request.identity, outlet, since))
+            joining = asyncio.create_task(self._join(request, outlet, known_at))
             while True:
                 try:
                     chunks = await asyncio.wait_for(outlet.take(), limits.SSE_KEEPALIVE_SECONDS)
@@ -216,25 +209,20 @@ class LiveRoutes:
 
     # --- both --------------------------------------------------------------------------------
 
-    async def _since(self, request: Request) -> int | None:
-        """Where the stream begins: what the client says, else where its session has pulled to.
-
-        Right after a start nobody's position is known; then the last minute is replayed.
-        """
-        asked = request.query_int("since", default=None)
-        if asked is None:
-            last = request.header(b"last-event-id")
-            asked = int(last) if last is not None and last.isdecimal() and len(last) < 16 else None
-        if asked is not None:
-            return asked
-        known = self._known_position(request.identity)
-        if known is None and self._clock.monotonic() - self._started < RECENT_SECONDS:
-            return await self._log.seq_before(RECENT_SECONDS)
-        return known
-
-    def _known_position(self, identity: Identity) -> int | None:
-        session = identity.session_id
-        return None if session is None else self._positions.start_of(session)
+    async def _join(self, request: Request, outlet: Outlet, known_at: int) -> None:
+        """Start the stream where its client is, or end it so that the client pulls."""
+        identity, address = request.identity, request.client
+        asked = _asked_position(request)
+        try:
+            start = await self._pulls.start(identity, address, asked)
+        except PylonError:
+            outlet.close(CLOSE_TRY_AGAIN, "resync required")
+            return
+        joined = await self._hub.join(
+            identity, outlet, start.since, hears_all=start.hears_all, known_at=known_at
+        )
+        if not joined and asked is None and start.since is not None:
+            self._pulls.too_far(identity, address, start.since)
 
     def _has_place(self, address: str) -> bool:
         return not 0 < self._per_address_max <= self._per_address.get(address, 0)
@@ -251,6 +239,15 @@ class LiveRoutes:
             self._per_address[address] = taken
         else:
             self._per_address.pop(address, None)
+
+
+def _asked_position(request: Request) -> int | None:
+    """The cursor that the client names itself."""
+    asked = request.query_int("since", default=None)
+    if asked is None:
+        last = request.header(b"last-event-id")
+        asked = int(last) if last is not None and last.isdecimal() and len(last) < 16 else None
+    return asked
 
 
 def _too_many_streams() -> PylonError:

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from pylon.codec import encode
 from pylon.errors import PylonError
+from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 from pylon.store.base import Store
-from pylon.sync.positions import Positions
-from pylon.sync.pull import Puller
+from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push, read_changes
 from pylon.wire.events import pull_page_json
+
+PULL_PATH = "/api/sync/pull"
+"""Has an allowance of its own, so that catching up and other requests do not starve each other."""
 
 
 class SyncRoutes:
     """The handlers of the sync routes."""
 
-    def __init__(self, puller: Puller, positions: Positions, push: Push, store: Store) -> None:
-        self._puller = puller
-        self._positions = positions
+    def __init__(self, pulls: Pulls, push: Push, store: Store, limiter: RateLimiter) -> None:
+        self._pulls = pulls
         self._push = push
         self._store = store
+        self._limiter = limiter
 
     def register(self, router: Router) -> None:
         """Add the routes."""
-        router.add("GET", "/api/sync/pull", self.pull, summary="Changes after a cursor")
+        router.add("GET", PULL_PATH, self.pull, summary="Changes after a cursor")
         router.add("POST", "/api/sync/push", self.push, summary="Changes made by a client")
 
     async def pull(self, request: Request) -> Response:
         since = request.query_int("since", default=0) or 0
         identity = request.identity
-        page = await self._puller.page(identity, since)
-        if identity.session_id is not None:
-            self._positions.pulled(identity.session_id, since=since, until=page.last_seq)
+        seconds = 0 if identity.is_admin else self._limiter.hit(address_key(request.client))
+        if seconds:
+            self._pulls.refused(identity, request.client, since)
+            raise rate_limited(seconds)
+        page = await self._pulls.pull(identity, request.client, since)
         return raw_json(
             pull_page_json(
                 [event for _, event in page.events],

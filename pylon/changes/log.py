@@ -152,16 +152,16 @@ class ChangeLog:
         """
         before = int(self._clock.now() - retain_seconds)
 
-        async def unit(tx: Tx) -> tuple[int, int]:
+        async def unit(tx: Tx) -> int:
             newest = (await tx.fetch(SQL["newest_tombstone_before"], (before,)))[0][0]
             if newest is None:
-                return 0, 0
+                return 0
             await tx.execute(SQL["raise_oldest_seq"], (newest,))
-            return int(newest), await tx.execute(SQL["purge_tombstones"], (newest,))
+            # Already here: a pull may see the commit before this coroutine hears of it.
+            self._oldest_seq = max(self._oldest_seq, int(newest))
+            return await tx.execute(SQL["purge_tombstones"], (newest,))
 
-        newest, dropped = await self._store.write(unit)
-        self._oldest_seq = max(self._oldest_seq, newest)
-        return dropped
+        return await self._store.write(unit)
 
     async def seq_before(self, seconds: float) -> int:
         """The position that the log had `seconds` ago."""

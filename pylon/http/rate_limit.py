@@ -7,7 +7,7 @@ and forgets idle keys; it knows nothing of requests, so other doors make limiter
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ipaddress import IPv6Address
 
 from pylon import limits
@@ -70,17 +70,24 @@ class RateLimit:
     """The stage: one allowance per client address, OPTIONS exempt, 429 `RATE_LIMITED` beyond it.
 
     `is_exempt` may excuse a request (the administrator's, for instance); it is asked only when the
-    limit would refuse.
+    limit would refuse. Routes at `paths_apart` have an allowance of their own.
     """
 
     def __init__(
-        self, limiter: RateLimiter, *, is_exempt: Callable[[Request], bool] | None = None
+        self,
+        limiter: RateLimiter,
+        *,
+        is_exempt: Callable[[Request], bool] | None = None,
+        paths_apart: Collection[str] = (),
     ) -> None:
         self._limiter = limiter
         self._is_exempt = is_exempt
+        self._paths_apart = frozenset(paths_apart)
 
     def __call__(self, request: Request) -> None:
         if not self._limiter.is_on or request.method == "OPTIONS":
+            return
+        if request.path in self._paths_apart:
             return
         seconds = self._limiter.hit(address_key(request.client))
         if seconds and not (self._is_exempt is not None and self._is_exempt(request)):

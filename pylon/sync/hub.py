@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from time import perf_counter
@@ -43,6 +44,9 @@ SLICE_SECONDS = 0.003
 SWEEP_SECONDS = 5.0
 """How often readers are looked over for ones that stopped reading."""
 
+ENDED_MAX = 10_000
+"""Ended sessions remembered for handshakes under way, which take seconds at most."""
+
 Encoded = dict[tuple[Kind, bool], bytes | None]
 
 
@@ -53,6 +57,7 @@ class Reader:
         "caller",
         "floor",
         "group",
+        "hears_all",
         "identity",
         "joining",
         "outlet",
@@ -60,8 +65,10 @@ class Reader:
         "stalled_since",
     )
 
-    def __init__(self, identity: Identity, outlet: Outlet) -> None:
+    def __init__(self, identity: Identity, outlet: Outlet, hears_all: bool) -> None:
         self.identity = identity
+        self.hears_all = hears_all
+        """False: the client may see more than this stream shows; see `Hub.join`."""
         self.caller = caller_key(identity)
         self.outlet = outlet
         self.group: Group | None = None
@@ -88,6 +95,9 @@ class Hub:
         self._documents = documents
         self._readers: dict[Outlet, Reader] = {}
         self._joining: set[Reader] = set()
+        self._partial: set[Reader] = set()
+        self._ended: OrderedDict[bytes, int] = OrderedDict()
+        self._ends = 0
         self._by_caller: dict[bytes, set[Reader]] = {}
         self._pending: list[Change | Forgotten] = []
         self._flushing = False
@@ -118,27 +128,50 @@ class Hub:
 
     # --- readers come and go -----------------------------------------------------------------
 
-    async def join(self, identity: Identity, outlet: Outlet, since: int | None) -> None:
+    @property
+    def ends(self) -> int:
+        """How many times a session's streams have been ended; see `join`."""
+        return self._ends
+
+    async def join(
+        self,
+        identity: Identity,
+        outlet: Outlet,
+        since: int | None,
+        *,
+        hears_all: bool = True,
+        known_at: int | None = None,
+    ) -> bool:
         """Open a stream: replay from `since` (None: from now), then live without a gap.
 
-        The outlet is closed with 1013 when it is too far behind to be replayed.
+        False when it lies too far back to be replayed; the outlet is closed with 1013. A stream
+        that does not `hears_all` is closed too as soon as anything happens that it may not show.
+        `known_at` is what `ends` was before the identity was looked up: when the session's streams
+        have been ended since then, this one is as well.
         """
-        reader = self._readers[outlet] = Reader(identity, outlet)
+        reader = self._readers[outlet] = Reader(identity, outlet, hears_all)
         if reader.caller is not None:
             self._by_caller.setdefault(reader.caller, set()).add(reader)
+            if known_at is not None and self._ended.get(reader.caller, 0) > known_at:
+                self._close(reader, CLOSE_POLICY, "session ended", "session")
+                return True
+        if not hears_all:
+            self._partial.add(reader)
         if self._sweeper is None:
             self._schedule_sweep()
         if since is None:
             self._go_live(reader)
-            return
+            return True
         self._joining.add(reader)
         try:
             reader.floor = await self._replay(reader, since)
         except PylonError as error:
-            self._close(reader, CLOSE_TRY_AGAIN, "resync required", error.code.lower())
-            return
+            if self._readers.get(outlet) is reader:
+                self._close(reader, CLOSE_TRY_AGAIN, "resync required", error.code.lower())
+            return False
         if self._readers.get(outlet) is reader:
             self._finish_joining(reader)
+        return True
 
     def leave(self, outlet: Outlet) -> None:
         """The stream has ended, whoever ended it."""
@@ -148,6 +181,7 @@ class Hub:
         if self._documents is not None:
             self._documents.leave(outlet)
         self._joining.discard(reader)
+        self._partial.discard(reader)
         if reader.caller is not None:
             of_caller = self._by_caller[reader.caller]
             of_caller.discard(reader)
@@ -158,6 +192,11 @@ class Hub:
 
     def close_session(self, session_id: bytes) -> None:
         """End every stream of a session that was revoked, has expired or means another caller."""
+        self._ends += 1
+        self._ended[session_id] = self._ends
+        self._ended.move_to_end(session_id)
+        if len(self._ended) > ENDED_MAX:
+            self._ended.popitem(last=False)
         for reader in list(self._by_caller.get(session_id, ())):
             self._close(reader, CLOSE_POLICY, "session ended", "session")
 
@@ -175,12 +214,14 @@ class Hub:
 
     async def _replay(self, reader: Reader, since: int) -> int:
         """Send what the reader missed; the position it has then."""
-        replayed = 0
+        replayed = began = 0
         while True:
-            page = await self._puller.page(reader.identity, since)
+            page = await self._puller.page(reader.identity, since, began=began)
+            if not reader.hears_all and page.is_partial:
+                raise PylonError(410, "TOO_FAR_BEHIND", "The stream cannot show everything.")
             if page.events:
                 self._write_events(reader, page.events)
-            since = page.last_seq
+            since, began = page.last_seq, page.began
             replayed += len(page.events)
             if not page.has_more:
                 return since
@@ -272,6 +313,9 @@ class Hub:
 
     def _writes(self, changes: Sequence[Change | Forgotten]) -> Iterator[tuple[Outlet, bytes, int]]:
         """Decide and encode now; the writes themselves are made as the iterator is drawn."""
+        if self._partial and any(self._is_hidden(change) for change in changes):
+            for reader in list(self._partial):
+                self._close(reader, CLOSE_TRY_AGAIN, "pull required", "partial")
         shared: list[Event] = []
         own: dict[Group, list[Event]] = {}
         personal: dict[Reader, list[Event]] = {}
@@ -334,6 +378,13 @@ class Hub:
             payload = self._encoded(change, kind, group.identity.is_admin, encoded)
             if payload is not None:
                 own.setdefault(group, []).append((change.seq, payload))
+
+    def _is_hidden(self, change: Change | Forgotten) -> bool:
+        """Whether the public may not hear of a change that others may hear of."""
+        if not isinstance(change, Change):
+            return True
+        rule = self._audiences.rule(change.entity)
+        return rule is not None and told_live(rule, ANONYMOUS, change) is None
 
     def _route_forgotten(self, forgotten: Forgotten, personal: dict[Reader, list[Event]]) -> None:
         """Tell the sockets of one client, and nobody else, to drop a temporary row."""

@@ -6,7 +6,7 @@ as the reader may see it; the rows come out of the database as JSON. `since=0` i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pylon import limits
 from pylon.changes.log import ChangeLog, read_audiences
@@ -37,6 +37,11 @@ class PullPage:
     events: list[tuple[int, bytes]]
     last_seq: int
     has_more: bool
+    is_partial: bool = False
+    """Whether changes were left out that this reader may not see."""
+    began: int = 0
+    """From where on the log was whole when the pull that led here started at 0; to be handed to
+    the next `page`. 0 for a pull that started elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +71,42 @@ class Puller:
         }
         self._statements: dict[tuple[object, ...], str] = {}
 
-    async def check_cursor(self, since: int) -> None:
-        """Refuse (410) a cursor that this log cannot continue from."""
+    async def page(
+        self, identity: Identity, since: int, *, epoch: int = 0, began: int = 0
+    ) -> PullPage:
+        """The next page after `since`; `last_seq` rises whenever `has_more` is true.
+
+        410 `RESYNC_REQUIRED` for a cursor that cannot be continued: from another life of the
+        database, or from before deletes that were purged or `epoch`, unless it is on its way up
+        from 0 (`began`, see `PullPage`).
+        """
+        await self._refuse_future(since)
+        if since == 0:
+            began = max(self._log.oldest_seq, epoch)
+        self._refuse_past(since, epoch, began)
+        head = self._store.seq
+        page = await self._log_page(identity, since)
+        # Deletes may have been purged while it was read.
+        self._refuse_past(since, epoch, began)
+        if not page.has_more:
+            # A position that carries no row (an epoch has taken one) is passed too.
+            page = replace(page, last_seq=max(page.last_seq, head))
+        reader = caller_key(identity)
+        if reader is not None and page.last_seq != since:
+            page = await self._with_own(page, reader, since)
+        return replace(page, began=began)
+
+    async def _refuse_future(self, since: int) -> None:
         if since > self._store.seq:
             # A pull may have seen a commit that the loop has not been told of yet.
             stored = int((await self._store.read(STORED_SEQ))[0][0])
             if since > stored:
-                raise _resync(stored + 1)
-        if 0 < since < self._log.oldest_seq:
-            raise _resync(self._log.oldest_seq)
+                raise resync_required(stored + 1)
 
-    async def page(self, identity: Identity, since: int) -> PullPage:
-        """The next page after `since`; `last_seq` rises whenever `has_more` is true."""
-        await self.check_cursor(since)
-        head = self._store.seq
-        page = await self._log_page(identity, since)
-        if not page.has_more:
-            # A position that carries no row (a restart with other rules took one) is passed too.
-            page = PullPage(events=page.events, last_seq=max(page.last_seq, head), has_more=False)
-        reader = caller_key(identity)
-        if reader is None or page.last_seq == since:
-            return page
-        return await self._with_own(page, reader, since)
+    def _refuse_past(self, since: int, epoch: int, began: int) -> None:
+        oldest = max(self._log.oldest_seq, epoch)
+        if 0 < since < oldest and began < oldest:
+            raise resync_required(oldest)
 
     async def _with_own(self, page: PullPage, reader: bytes, since: int) -> PullPage:
         """The page with the deletes of temporary rows that fall into it; cut if they are many."""
@@ -107,24 +126,29 @@ class Puller:
         """The part of the page that comes from the log; it ends at the last change looked at."""
         scan = self._scan(identity)
         events: list[tuple[int, bytes]] = []
-        cursor, scanned, size = since, 0, 0
+        cursor, scanned, size, is_partial = since, 0, 0, False
         count = SCAN_ROWS_FIRST
         while True:
             heavy = self._store.seq - cursor > SCAN_ROWS_FIRST * 2
             found = await self._store.read(scan.sql, (*scan.params, cursor, count), heavy=heavy)
             for row in found:
                 event = self._event(identity, since, row)
-                if event is not None:
+                if event is None:
+                    is_partial = True
+                else:
                     events.append((row[0], event))
                     size += len(event)
             if found:
                 cursor = found[-1][0]
             scanned += len(found)
             if len(found) < count:
-                return PullPage(events=events, last_seq=cursor, has_more=False)
+                has_more = False
+                break
             if scanned >= limits.PULL_ROWS_MAX or size >= limits.PULL_BYTES_MAX:
-                return PullPage(events=events, last_seq=cursor, has_more=True)
+                has_more = True
+                break
             count = _next_count(scanned, size)
+        return PullPage(events=events, last_seq=cursor, has_more=has_more, is_partial=is_partial)
 
     def _event(self, identity: Identity, since: int, row: Row) -> bytes | None:
         seq, entity, row_id, born, audiences, at, data = row
@@ -186,7 +210,8 @@ def _next_count(scanned: int, size: int) -> int:
     return max(1, min(room, (limits.PULL_BYTES_MAX - size) * scanned // size))
 
 
-def _resync(oldest_seq: int) -> PylonError:
+def resync_required(oldest_seq: int) -> PylonError:
+    """410: the cursor cannot be continued, 0 can."""
     return PylonError(
         410,
         "RESYNC_REQUIRED",

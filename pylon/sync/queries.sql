@@ -59,3 +59,27 @@ WHERE reader = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 DELETE FROM _pylon_temporary_rows WHERE seq IN (
     SELECT seq FROM _pylon_temporary_rows WHERE at < ? LIMIT ?
 );
+
+-- name: create_readers
+CREATE TABLE IF NOT EXISTS _pylon_sync_readers (
+    reader BLOB PRIMARY KEY NOT NULL,
+    audience BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- name: create_readers_by_age
+CREATE INDEX IF NOT EXISTS _pylon_sync_readers_by_age ON _pylon_sync_readers (at);
+
+-- name: reader
+SELECT audience, epoch, at FROM _pylon_sync_readers WHERE reader = ?;
+
+-- name: save_reader
+INSERT INTO _pylon_sync_readers (reader, audience, epoch, at) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (reader) DO UPDATE SET
+    audience = excluded.audience, epoch = excluded.epoch, at = excluded.at;
+
+-- name: purge_readers
+DELETE FROM _pylon_sync_readers WHERE reader IN (
+    SELECT reader FROM _pylon_sync_readers WHERE at < ? LIMIT ?
+);

@@ -211,6 +211,7 @@ async def test_nobody_is_told_what_a_get_would_refuse(server: Server, seed: int)
         for user in USERS:
             token = None if user is None else server.token_of(user)
             reader = Reader(user, await stack.enter_async_context(server.async_client(token)))
+            await pull(reader.client, 0)  # a session's cursors are its own, so it starts at 0
             reader.cursor = start
             for own_door in (False, True):
                 source = event_source(server, token, since=start, own_door=own_door)

@@ -59,7 +59,7 @@ class Replica:
         """Pull to the end, starting anew on 410."""
         while True:
             try:
-                page = await app.puller.page(self.identity, self.cursor)
+                page = await app.pulls.pull(self.identity, "here", self.cursor)
             except PylonError as error:
                 if error.status != 410 or self.cursor == 0:  # since=0 is never refused
                     raise

@@ -58,7 +58,7 @@ class Play:
     def __init__(self, app: World) -> None:
         self.app = app
         self.replicas = [Replica(identity) for identity in READERS]
-        self.joins: dict[int, asyncio.Task[None]] = {}
+        self.joins: dict[int, asyncio.Task[bool]] = {}
         self.ids: list[tuple[str, str]] = []
         self.writes: list[asyncio.Future[Any]] = []
 

@@ -34,6 +34,21 @@ def test_the_tab_that_is_furthest_back_decides(clock: ManualClock) -> None:
     assert known.start_of(ANN) == 200
 
 
+def test_only_one_of_two_tabs_at_the_same_position_moves_on(clock: ManualClock) -> None:
+    known = Positions(clock)
+    for _ in range(2):
+        known.pulled(ANN, since=0, until=100)
+    known.pulled(ANN, since=100, until=200)
+    assert known.start_of(ANN) == 100, "the other tab has yet to connect"
+
+
+def test_a_tab_whose_pull_failed_is_where_it_was(clock: ManualClock) -> None:
+    known = Positions(clock)
+    known.pulled(ANN, since=0, until=300)
+    known.pulled(ANN, since=50, until=50)
+    assert known.start_of(ANN) == 50
+
+
 def test_tabs_that_have_long_been_quiet_do_not_hold_others_back(clock: ManualClock) -> None:
     known = Positions(clock)
     known.pulled(ANN, since=0, until=100)
@@ -43,13 +58,45 @@ def test_tabs_that_have_long_been_quiet_do_not_hold_others_back(clock: ManualClo
     assert known.start_of(ANN) == 300
 
 
-def test_memory_is_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(positions, "SESSIONS_MAX", 3)
+def test_tabs_that_slept_together_wake_together(clock: ManualClock) -> None:
+    known = Positions(clock)
+    known.pulled(ANN, since=0, until=100)
+    clock.advance(1)
+    known.pulled(ANN, since=0, until=200)
+    clock.advance(10 * RECENT_SECONDS)
+    assert known.start_of(ANN) == 100
+
+
+def test_a_position_that_lies_too_far_back_is_not_tried_again(clock: ManualClock) -> None:
+    known = Positions(clock)
+    known.pulled(ANN, since=0, until=100)
+    known.pulled(ANN, since=0, until=200)
+    known.forget(ANN, 100)
+    assert known.start_of(ANN) == 200
+    known.forget(ANN, 200)
+    assert known.start_of(ANN) is None
+    known.forget(BOB, 200)
+
+
+def test_the_way_up_from_0_is_known(clock: ManualClock) -> None:
+    known = Positions(clock)
+    known.pulled(ANN, since=0, until=100, began=70)
+    assert known.began(ANN, 100) == 70
+    assert known.began(ANN, 99) == 0
+    assert known.began(BOB, 100) == 0
+    known.pulled(ANN, since=100, until=200, began=70)
+    assert (known.began(ANN, 100), known.began(ANN, 200)) == (0, 70)
+
+
+def test_memory_is_bounded_and_the_furthest_back_is_kept(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(positions, "CALLERS_MAX", 3)
     known = Positions(clock)
     for tab in range(TABS_MAX + 5):
         known.pulled(ANN, since=0, until=tab + 1)
-    assert known.start_of(ANN) == 6
+    assert known.start_of(ANN) == 1
     for number in range(3):
         known.pulled(b"%d" % number, since=0, until=1)
-    assert known.start_of(ANN) is None, "the stalest session goes first"
+    assert known.start_of(ANN) is None, "the stalest caller goes first"
     assert known.start_of(b"2") == 1

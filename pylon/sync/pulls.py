@@ -1,0 +1,135 @@
+"""Who may continue from which cursor, and where a live stream starts.
+
+Between the doors (`api/sync.py`, `api/live.py`) and the log's pages (`pull.py`): it knows what a
+client was given before (`positions.py`) and since when its cursors are good (`epochs.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pylon.changes.log import ChangeLog
+from pylon.clock import Clock
+from pylon.errors import PylonError
+from pylon.identity import Identity
+from pylon.sync.epochs import Epochs
+from pylon.sync.positions import RECENT_SECONDS, Positions
+from pylon.sync.pull import Puller, PullPage, resync_required
+from pylon.sync.temporary import caller_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStart:
+    """Where a stream starts (None: now). `hears_all` False: the client behind it may see more than
+    the stream may show, so whatever it is not shown must make it pull (spec 03 section 6)."""
+
+    since: int | None
+    hears_all: bool = True
+
+
+class Pulls:
+    """Pulls and stream starts of every client."""
+
+    def __init__(
+        self, puller: Puller, positions: Positions, epochs: Epochs, log: ChangeLog, clock: Clock
+    ) -> None:
+        self._puller = puller
+        self._positions = positions
+        self._epochs = epochs
+        self._log = log
+        self._clock = clock
+        self._started = clock.monotonic()
+
+    async def pull(self, identity: Identity, address: str, since: int) -> PullPage:
+        """The next page of this client; 410 when its cursor cannot be continued."""
+        caller = caller_key(identity) or _address_key(address)
+        try:
+            epoch = await self._epoch(identity, since)
+            began = self._positions.began(caller, since)
+            page = await self._puller.page(identity, since, epoch=epoch, began=began)
+        except PylonError as error:
+            if error.status != 410:
+                self.refused(identity, address, since)
+            raise
+        self._note(identity, address, since, page.last_seq, page.began)
+        return page
+
+    def refused(self, identity: Identity, address: str, since: int) -> None:
+        """A pull was answered with an error: official clients connect all the same, and must hear
+        everything from where they still are."""
+        self._note(identity, address, since, since, 0)
+
+    def _note(self, identity: Identity, address: str, since: int, until: int, began: int) -> None:
+        named = identity.user_id is not None
+        caller, public = caller_key(identity), _address_key(address)
+        if caller is not None:
+            self._positions.pulled(caller, since=since, until=until, began=began)
+            began = 0
+        self._positions.pulled(public, since=since, until=until, began=began, named=named)
+
+    async def _epoch(self, identity: Identity, since: int) -> int:
+        epoch = await self._epochs.begun(identity)
+        if epoch is None:
+            epoch = await self._epochs.begin(identity)
+            if since > 0:
+                # Its rows are those of somebody else: of an earlier session, or another tenant.
+                raise resync_required(max(epoch, since + 1))
+        else:
+            await self._epochs.touch(identity)
+        return epoch
+
+    # --- streams -----------------------------------------------------------------------------
+
+    async def start(self, identity: Identity, address: str, asked: int | None) -> StreamStart:
+        """Where a stream starts: where the client says, else where its pulls have got to.
+
+        410 when only a pull can tell; the stream is then to be closed, and the client pulls.
+        """
+        if asked is not None:
+            await self._check(identity, asked)
+            return StreamStart(since=asked)
+        if identity.user_id is None:
+            return await self._public_start(_address_key(address))
+        caller = caller_key(identity)
+        assert caller is not None
+        if not await self._epochs.has_pulled(identity) and not identity.is_admin:
+            # No cursor that could lose anything; and a first pull with one is answered 410.
+            return StreamStart(since=await self._recent())
+        known = self._positions.start_of(caller)
+        if known is None:
+            if identity.is_admin:
+                return StreamStart(since=await self._recent())
+            raise resync_required(0)
+        await self._check(identity, known)
+        return StreamStart(since=known)
+
+    async def _public_start(self, address: bytes) -> StreamStart:
+        """A browser's EventSource carries no token, so an anonymous stream may be that of a client
+        which pulls with one."""
+        hears_all = not self._positions.is_named(address)
+        known = self._positions.start_of(address)
+        return StreamStart(
+            since=await self._recent() if known is None else known, hears_all=hears_all
+        )
+
+    async def _check(self, identity: Identity, since: int) -> None:
+        """Refuse to mix rows of one reader with events of another."""
+        if not await self._epochs.has_pulled(identity):
+            return
+        epoch = await self._epochs.begun(identity)
+        if epoch is None or 0 < since < epoch:
+            raise resync_required(since + 1 if epoch is None else epoch)
+
+    async def _recent(self) -> int | None:
+        """Right after a start nobody's position is known; then the last minute is replayed."""
+        if self._clock.monotonic() - self._started < RECENT_SECONDS:
+            return await self._log.seq_before(RECENT_SECONDS)
+        return None
+
+    def too_far(self, identity: Identity, address: str, since: int) -> None:
+        """A stream could not be replayed from there; the next one is not to try again."""
+        self._positions.forget(caller_key(identity) or _address_key(address), since)
+
+
+def _address_key(address: str) -> bytes:
+    return b"@" + address.encode("utf-8", "surrogatepass")
