@@ -1,16 +1,20 @@
-"""Reads: at once on the loop while they are short, on a reader thread when they are not.
+"""Reads: at once on the loop while they are short, off it as far as they are not.
 
-A read that exceeds its time budget is abandoned and run again on a thread, so no query stalls
-the loop; statements seen to be long go to a thread directly for a while.
+A read has a budget of a few milliseconds on the loop. One that exceeds it is abandoned and run
+again: its first row, for which SQLite may have to scan and sort, is made on a thread; the other
+rows are then taken on the loop in short slices. (Rows taken on a thread would cost a handover of
+the interpreter's lock each, which under load is milliseconds a row.) Where rows are long in coming
+too, the whole read is done on the thread. Statements seen to be long start there for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from time import perf_counter
+from typing import TypeVar
 
 import apsw
 
@@ -19,11 +23,20 @@ from pylon.errors import PylonError
 from pylon.store.base import Row, Value
 from pylon.store.failures import translate
 
+T = TypeVar("T")
+
 SLOW_SECONDS = 30.0
-"""How long a statement that outgrew the budget goes straight to a thread."""
+"""How long a statement that outgrew the budget twice goes straight to a thread."""
 
 SLOW_STATEMENTS_MAX = 256
 """Statements remembered as slow."""
+
+
+SLICE_ROWS = 50
+"""Rows taken between two looks at the clock."""
+
+SLICE_SECONDS = 0.001
+"""How long rows are taken before the loop gets its turn."""
 
 
 class TimedConnection:
@@ -39,30 +52,49 @@ class TimedConnection:
     def _is_late(self) -> bool:
         return perf_counter() > self._stop_at
 
-    def fetch(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
-        """The rows, or `apsw.InterruptError` once `seconds` have passed."""
+    def open(self, sql: str, params: Sequence[Value], seconds: float) -> apsw.Cursor:
+        """Begin a read: its first row is made, within `seconds`, or `apsw.InterruptError`."""
         self._stop_at = perf_counter() + seconds
-        return self._connection.execute(sql, params).fetchall()
+        return self._connection.execute(sql, params)
+
+    def fetch(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
+        """All rows, or `apsw.InterruptError` once `seconds` have passed."""
+        return self.open(sql, params, seconds).fetchall()
+
+    def take(self, cursor: apsw.Cursor, rows: list[Row]) -> bool:
+        """Take rows for one slice; whether there may be more."""
+        now = perf_counter()
+        self._stop_at = now + limits.READ_BUDGET_SECONDS
+        until = now + SLICE_SECONDS
+        while perf_counter() < until:
+            chunk = list(islice(cursor, SLICE_ROWS))
+            rows += chunk
+            if len(chunk) < SLICE_ROWS:
+                return False
+        return True
 
     def close(self) -> None:
         self._connection.close()
 
 
 class Readers:
-    """One connection on the loop and a few on threads."""
+    """One connection on the loop and a few for long reads."""
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self._connect = connect
         self._inline = TimedConnection(connect())
         self._slow: dict[str, float] = {}
-        self._local = threading.local()
+        """Statements that outgrew the budget, with the time until which that counts; negative
+        after the first time, which may have been a hiccup of the machine."""
+        self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
+        self._places = asyncio.Semaphore(limits.READER_THREADS)
         self._pool: ThreadPoolExecutor | None = None
         self._waiting = 0
 
     @property
     def waiting(self) -> int:
-        """Reads on or before the reader threads."""
+        """Long reads under way or before their turn."""
         return self._waiting
 
     async def read(self, sql: str, params: Sequence[Value], *, heavy: bool) -> list[Row]:
@@ -73,23 +105,26 @@ class Readers:
                 self._remember_slow(sql)
             except apsw.Error as error:
                 raise translate(error) from error
-        return await self._on_thread(sql, params)
+        return await self._long(sql, params)
 
     def _remember_slow(self, sql: str) -> None:
         if len(self._slow) >= SLOW_STATEMENTS_MAX:
             self._slow.clear()
-        self._slow[sql] = perf_counter() + SLOW_SECONDS
+        now = perf_counter()
+        is_second = now < abs(self._slow.get(sql, 0.0))
+        self._slow[sql] = now + SLOW_SECONDS if is_second else -(now + SLOW_SECONDS)
 
-    async def _on_thread(self, sql: str, params: Sequence[Value]) -> list[Row]:
+    async def _long(self, sql: str, params: Sequence[Value]) -> list[Row]:
         if self._waiting >= limits.READS_WAITING_MAX:
             raise PylonError(503, "OVERLOADED", "Too many long reads are waiting.", "Try again.")
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._fetch_on_thread, sql, params
-            )
+            async with self._places:
+                connection = self._free.pop() if self._free else self._open()
+                try:
+                    return await self._long_on(connection, sql, params)
+                finally:
+                    self._free.append(connection)
         except apsw.InterruptError as error:
             raise PylonError(
                 503,
@@ -102,12 +137,45 @@ class Readers:
         finally:
             self._waiting -= 1
 
-    def _fetch_on_thread(self, sql: str, params: Sequence[Value]) -> list[Row]:
-        connection: TimedConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = TimedConnection(self._connect())
-            self._opened.append(connection)
-        return connection.fetch(sql, params, limits.READ_SECONDS_MAX)
+    async def _long_on(
+        self, connection: TimedConnection, sql: str, params: Sequence[Value]
+    ) -> list[Row]:
+        rows: list[Row] = []
+        cursor = await self._run(connection.open, sql, params)
+        try:
+            while connection.take(cursor, rows):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            return rows
+        except apsw.InterruptError:
+            cursor.close(True)
+            return await self._run(connection.fetch, sql, params)
+        finally:
+            cursor.close(True)
+
+    def _open(self) -> TimedConnection:
+        connection = TimedConnection(self._connect())
+        self._opened.append(connection)
+        return connection
+
+    async def _run(
+        self,
+        work: Callable[[str, Sequence[Value], float], T],
+        sql: str,
+        params: Sequence[Value],
+    ) -> T:
+        """Run on a reader thread, to its end even if the caller goes: it holds the connection."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
+        running = asyncio.get_running_loop().run_in_executor(
+            self._pool, work, sql, params, limits.READ_SECONDS_MAX
+        )
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait((running,))
+            if not running.cancelled():
+                running.exception()
+            raise
 
     async def close(self) -> None:
         """Wait for reads on threads, then close every connection."""
