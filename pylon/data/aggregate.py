@@ -159,7 +159,7 @@ def _computed(key: str, value: object, columns: Columns) -> Column:
         f"sum_{name}",
         f"sum({column})",
         "int" if is_whole else "float",
-        overflow_sql=f"total({column})" if is_whole else None,
+        overflow_sql=f"iif(count({column}) > 0, total({column}), NULL)" if is_whole else None,
     )
 
 

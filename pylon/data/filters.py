@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -320,18 +320,16 @@ def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Conditi
         raise invalid(f"{place} takes a list of values.")
     if len(value) > limits.QUERY_VALUES_MAX:
         raise invalid(f"{place} takes at most {limits.QUERY_VALUES_MAX} values.")
-    negated = operator == "$nin"
-    values = tuple(check_value(kind, item, place) for item in value if item is not None)
-    if negated:
-        # Like several `$ne`: without any every row passes, and no null does otherwise.
-        return OneOf(name, values, negated=True) if values else _negated_empty(name, value)
+    checked = [check_value(kind, item, place) for item in value if item is not None]
+    # No stored number is infinite, and JSON has none.
+    values = tuple(item for item in dict.fromkeys(checked) if item not in _INFINITE)
+    if operator == "$nin":
+        if values:
+            return OneOf(name, values, negated=True)
+        # Like several `$ne`: none of them finds a null, and without any every row passes.
+        return IsNull(name, negated=True) if value else EVERYTHING
     found: Condition = OneOf(name, values, negated=False) if values else NOTHING
-    has_null = len(values) < len(value)
-    return Either((found, IsNull(name, negated=False))) if has_null else found
-
-
-def _negated_empty(name: str, value: list[object]) -> Condition:
-    return IsNull(name, negated=True) if value else EVERYTHING
+    return Either((found, IsNull(name, negated=False))) if None in value else found
 
 
 def _like(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
@@ -404,6 +402,8 @@ OPERATORS: Final[Mapping[str, Builder]] = {
 
 # --- Values ----------------------------------------------------------------------------------
 
+_INFINITE: Final = (math.inf, -math.inf)
+
 
 def check_value(kind: FieldKind, value: object, place: str) -> Value:
     """The value as the database compares it; a wrong type is 400 `INVALID_QUERY`.
@@ -473,7 +473,7 @@ def _sql(condition: Condition, table: str, params: list[Value]) -> str:
         case IsNull():
             return f"t.{quote(condition.column)} IS {'NOT ' if condition.negated else ''}NULL"
         case OneOf():
-            params.append(_json_list(condition.values))
+            params.append(encode(condition.values).decode())
             word = "NOT IN" if condition.negated else "IN"
             return f"t.{quote(condition.column)} {word} (SELECT value FROM json_each(?))"
         case Like():
@@ -521,15 +521,3 @@ def _after_prefix(prefix: str) -> str | None:
         return None
     code = ord(kept[-1]) + 1
     return kept[:-1] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)
-
-
-def _json_list(values: tuple[Value, ...]) -> str:
-    # No stored number is infinite, and JSON has none.
-    return encode([value for value in _distinct(values) if value not in _INFINITE]).decode()
-
-
-_INFINITE: Final = (math.inf, -math.inf)
-
-
-def _distinct(values: tuple[Value, ...]) -> Iterator[Value]:
-    return iter(dict.fromkeys(values))

@@ -217,8 +217,8 @@ def order_clause(order: Sequence[Order]) -> str:
 def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value]) -> str:
     """The rows that follow `last` in this order; nulls come first, or last when descending."""
     names = [part.column for part in order]
-    if set(last) != set(names):
-        raise invalid(f"$after takes the last row's values of: {', '.join(names)}.")
+    if not set(last).issuperset(names):
+        raise invalid(f"$after needs the last row's values of: {', '.join(names)}.")
     part, *rest = order
     value = last[part.column]
     column = f"t.{quote(part.column)}"
@@ -231,12 +231,8 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
         bound = f"{column} >= ?"
     beyond = _beyond(part, value, params)
     params.append(value)
-    ties = _after(rest, _without(last, part), params)
+    ties = _after(rest, last, params)
     return f"({bound} AND ({beyond} OR ({column} IS ? AND {ties})))"
-
-
-def _without(last: Mapping[str, Value], part: Order) -> dict[str, Value]:
-    return {name: value for name, value in last.items() if name != part.column}
 
 
 def _beyond(part: Order, value: Value, params: list[Value]) -> str:

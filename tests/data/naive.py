@@ -1,0 +1,318 @@
+"""The read doors a second time, over plain lists: what `docs/queries.md` says, and no SQL.
+
+Takes all rows, asks `Rule.allows` for each, and filters, sorts, joins and counts in Python.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pylon.identity import Identity
+from pylon.policy.engine import PolicyEngine
+from pylon.schema.model import EntitySpec, FieldKind, Manifest
+
+Row = dict[str, Any]
+Json = dict[str, Any]
+
+META = ("$order", "$limit", "$offset", "$after")
+
+
+def kinds_of(entity: EntitySpec) -> dict[str, FieldKind]:
+    return {"id": "string", **{field.name: field.kind for field in entity.fields}}
+
+
+class Naive:
+    """All rows of an app, and what each caller may see of them."""
+
+    def __init__(
+        self, manifest: Manifest, policies: PolicyEngine, rows: Mapping[str, list[Row]]
+    ) -> None:
+        self._manifest = manifest
+        self._policies = policies
+        self._rows = rows
+
+    def visible(self, identity: Identity, entity: str) -> list[Row]:
+        """The rows by id, private fields still in them."""
+        rule = self._policies.entity(entity).read
+        seen = [row for row in self._rows[entity] if rule.allows(identity, row, row)]
+        return sorted(seen, key=lambda row: str(row["id"]))
+
+    def shown(self, identity: Identity, entity: str, row: Row) -> Row:
+        spec = self._manifest.entities_by_name[entity]
+        hidden = {f.name for f in spec.fields if f.is_private and not identity.is_admin}
+        return {name: value for name, value in row.items() if name not in hidden}
+
+    def query(self, identity: Identity, entity: str, body: Json) -> list[Row]:
+        found = self._query(self.visible(identity, entity), entity, body)
+        return [self.shown(identity, entity, row) for row in found]
+
+    def _query(self, rows: Sequence[Row], entity: str, body: Json) -> list[Row]:
+        kinds = kinds_of(self._manifest.entities_by_name[entity])
+        condition = {key: value for key, value in body.items() if key not in META}
+        order = dict(body.get("$order", {}))
+        if "id" not in order:
+            order["id"] = list(order.values())[-1] if order else "asc"
+        compare = functools.partial(compare_rows, order)
+        found = sorted(
+            (row for row in rows if matches(row, condition, kinds)),
+            key=functools.cmp_to_key(compare),
+        )
+        if "$after" in body:
+            found = [row for row in found if compare(body["$after"], row) < 0]
+        start = body.get("$offset", 0)
+        return found[start : start + body.get("$limit", len(found))]
+
+    def graph(self, identity: Identity, body: Json) -> Json:
+        return {
+            entity: self._level(identity, entity, self.visible(identity, entity), options)
+            for entity, options in body.items()
+        }
+
+    def _level(
+        self, identity: Identity, entity: str, rows: Sequence[Row], options: Json
+    ) -> list[Row]:
+        body = {
+            **options.get("where", {}),
+            **{f"${key}": options[key] for key in ("order", "limit", "offset") if key in options},
+        }
+        return [
+            {
+                **self.shown(identity, entity, row),
+                **self._included(identity, entity, row, options.get("include", {})),
+            }
+            for row in self._query(rows, entity, body)
+        ]
+
+    def _included(self, identity: Identity, entity: str, row: Row, include: Json) -> Json:
+        spec = self._manifest.entities_by_name[entity]
+        found: Json = {}
+        for name, options in include.items():
+            relation = spec.relations_by_name[name]
+            target = self._manifest.entities_by_name[relation.target]
+            here, there = relation.field, "id"
+            if relation.many:
+                field = target.fields_by_name[relation.field]
+                refers = field.target == entity or relation.field not in spec.fields_by_name
+                here, there = ("id" if refers else relation.field), relation.field
+            related = [
+                other
+                for other in self.visible(identity, relation.target)
+                if row[here] is not None and other[there] == row[here]
+            ]
+            rows = self._level(identity, relation.target, related, options)
+            if relation.many:
+                found[name] = rows
+            elif rows:
+                found[name] = rows[0]
+        return found
+
+    def aggregate(self, identity: Identity, entity: str, body: Json) -> list[Row]:
+        spec = self._manifest.entities_by_name[entity]
+        kinds = kinds_of(spec)
+        rows = [
+            row
+            for row in self.visible(identity, entity)
+            if matches(row, body.get("where", {}), kinds)
+        ]
+        if "orgId" in spec.fields_by_name and identity.tenant_id and not identity.is_admin:
+            rows = [row for row in rows if row["orgId"] == identity.tenant_id]
+        keys: dict[str, tuple[Callable[[Row], Any], FieldKind]] = {}
+        for item in body.get("groupBy", []):
+            if isinstance(item, str):
+                keys[item] = (functools.partial(_get, item), kinds[item])
+            else:
+                bucket = item.get("bucket", "day")
+                name = f"{item['field']}_{bucket}"
+                keys[name] = (functools.partial(_bucket_of, item["field"], bucket), "string")
+        groups: dict[tuple[Any, ...], list[Row]] = {} if keys else {(): []}
+        for row in rows:
+            groups.setdefault(tuple(get(row) for get, _ in keys.values()), []).append(row)
+        known: dict[str, FieldKind] = {name: kind for name, (_, kind) in keys.items()}
+        answer = []
+        for key, members in groups.items():
+            line = dict(zip(keys, key, strict=True))
+            line.update(_computed(members, body, kinds, known))
+            answer.append(line)
+        answer = [line for line in answer if matches(line, body.get("having", {}), known)]
+        order = {**body.get("order", {})}
+        order.update({name: "asc" for name in keys if name not in order})
+        answer.sort(key=functools.cmp_to_key(functools.partial(compare_rows, order)))
+        start = body.get("offset", 0)
+        return answer[start : start + body.get("limit", len(answer))]
+
+
+def _computed(
+    rows: list[Row], body: Json, kinds: Mapping[str, FieldKind], known: dict[str, FieldKind]
+) -> Json:
+    line: Json = {}
+    if "count" in body:
+        name = body["count"]
+        if name == "*":
+            line["count"] = len(rows)
+            known["count"] = "int"
+        else:
+            line[f"count_{name}"] = sum(row[name] is not None for row in rows)
+            known[f"count_{name}"] = "int"
+    for key in ("countDistinct", "sum", "avg", "min", "max"):
+        for name in body.get(key, []):
+            values = [row[name] for row in rows if row[name] is not None]
+            column, kind = f"{key}_{name}", kinds[name]
+            match key:
+                case "countDistinct":
+                    column, kind = f"count_distinct_{name}", "int"
+                    line[column] = len(set(values))
+                case "sum":
+                    line[column] = Around(values) if values else None
+                case "avg":
+                    line[column] = Around(values, len(values)) if values else None
+                case "min":
+                    line[column] = min(values, default=None)
+                case "max":
+                    line[column] = max(values, default=None)
+            known[column] = kind
+    return line
+
+
+class Around:
+    """A sum or mean, equal to numbers that differ from it by rounding only."""
+
+    __hash__ = None  # type: ignore[assignment]  # it equals many
+
+    def __init__(self, values: list[float], count: int = 1) -> None:
+        self._value = float(sum(map(_exact, values)) / count)
+        self._slack = 1e-9 * sum(abs(float(value)) for value in values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int | float) and math.isclose(
+            other, self._value, rel_tol=1e-9, abs_tol=self._slack
+        )
+
+    def __repr__(self) -> str:
+        return f"Around({self._value})"
+
+
+def _exact(value: float) -> Any:
+    from fractions import Fraction
+
+    return Fraction(value)
+
+
+def _get(name: str, row: Row) -> Any:
+    return row[name]
+
+
+def _bucket_of(name: str, bucket: str, row: Row) -> str | None:
+    text = row[name]
+    if text is None:
+        return None
+    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    elif re.fullmatch(r"[0-9][0-9Z]*", text):
+        at = datetime.fromtimestamp(int(text.rstrip("Z")), UTC)
+    else:
+        return None
+    year, week, _ = at.isocalendar()
+    return {
+        "hour": at.strftime("%Y-%m-%d %H:00:00"),
+        "day": at.strftime("%Y-%m-%d"),
+        "week": f"{year:04}-W{week:02}",
+        "month": at.strftime("%Y-%m"),
+        "year": at.strftime("%Y"),
+    }[bucket]
+
+
+# --- conditions ------------------------------------------------------------------------------
+
+
+def compare_rows(order: Mapping[str, str], one: Row, other: Row) -> int:
+    """Below zero where `one` comes first; null is less than everything."""
+    for name, word in order.items():
+        left, right = one[name], other[name]
+        if left == right:
+            continue
+        is_less = left is None or (right is not None and left < right)
+        return (-1 if is_less else 1) * (-1 if word.lower() == "desc" else 1)
+    return 0
+
+
+def matches(row: Row, condition: Json, kinds: Mapping[str, FieldKind]) -> bool:
+    """Whether a filter without meta keys holds."""
+    for key, value in condition.items():
+        match key:
+            case "$and":
+                holds = all(matches(row, part, kinds) for part in value)
+            case "$or":
+                holds = any(matches(row, part, kinds) for part in value)
+            case "$not":
+                holds = not matches(row, value, kinds)
+            case _:
+                operators = value if isinstance(value, dict) else {"$eq": value}
+                holds = all(
+                    _holds(row[key], operator, operand, kinds[key])
+                    for operator, operand in operators.items()
+                )
+        if not holds:
+            return False
+    return True
+
+
+def _holds(stored: Any, operator: str, value: Any, kind: FieldKind) -> bool:
+    if operator == "$not" and isinstance(value, dict):
+        return not all(_holds(stored, inner, item, kind) for inner, item in value.items())
+    if operator in ("$exists", "$null"):
+        return bool((stored is None) == (value == (operator == "$null")))
+    if operator == "$in":
+        return any(_holds(stored, "$eq", item, kind) for item in value)
+    if operator == "$nin":
+        return all(_holds(stored, "$ne", item, kind) for item in value)
+    if value is None:
+        return bool((stored is None) == (operator == "$eq"))
+    if stored is None:
+        return False
+    if kind == "float":
+        value = float(value)
+    match operator:
+        case "$eq":
+            return bool(stored == value)
+        case "$ne" | "$not":
+            return bool(stored != value)
+        case "$gt":
+            return bool(stored > value)
+        case "$gte":
+            return bool(stored >= value)
+        case "$lt":
+            return bool(stored < value)
+        case "$lte":
+            return bool(stored <= value)
+        case "$like" | "$ilike":
+            return _is_like(stored, value)
+        case "$startsWith":
+            return bool(stored.startswith(value))
+        case "$contains":
+            return value in stored
+    raise AssertionError(operator)
+
+
+def _is_like(stored: str, value: str) -> bool:
+    parts = re.findall(r"\\[%_\\]|.", value, re.DOTALL)
+    meanings = {"%": ".*", "_": ".", r"\%": "%", r"\_": "_", r"\\": r"\\"}
+    # SQLite's LIKE ends at a NUL on either side.
+    pattern = ".*" + "".join(meanings.get(part, re.escape(_lower(part))) for part in parts)
+    if "\0" not in value:
+        pattern += ".*"
+    pattern, text = pattern.split("\\\0")[0].split("\0")[0], stored.split("\0")[0]
+    return re.fullmatch(pattern, _lower(text), re.DOTALL) is not None
+
+
+def _lower(text: str) -> str:
+    """The letters A to Z in small; LIKE knows no others."""
+    return "".join(chr(ord(sign) + 32) if "A" <= sign <= "Z" else sign for sign in text)
