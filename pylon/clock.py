@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -48,4 +49,9 @@ class ManualClock:
 
 def iso_seconds(epoch_seconds: float) -> str:
     """`YYYY-MM-DDTHH:MM:SSZ`, the form of every timestamp that the server makes (spec 02 1.1)."""
-    return datetime.fromtimestamp(int(epoch_seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _iso(int(epoch_seconds))
+
+
+@lru_cache(maxsize=4096)
+def _iso(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

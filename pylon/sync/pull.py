@@ -6,6 +6,7 @@ as the reader may see it; the rows come out of the database as JSON. `since=0` i
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from pylon import limits
@@ -23,6 +24,9 @@ from pylon.wire.events import event_json
 
 SCAN_ROWS_FIRST = 100
 """Changes in the first scan of a page; later scans follow the size of the rows seen so far."""
+
+SCAN_ROWS_MAX = 250
+"""Changes in any scan: about a millisecond of the loop, after which others get their turn."""
 
 CONCAT_TERMS_MAX = 50
 """Terms joined in one parenthesis, far below SQLite's bound on the depth of an expression."""
@@ -129,8 +133,7 @@ class Puller:
         cursor, scanned, size, is_partial = since, 0, 0, False
         count = SCAN_ROWS_FIRST
         while True:
-            heavy = self._store.seq - cursor > SCAN_ROWS_FIRST * 2
-            found = await self._store.read(scan.sql, (*scan.params, cursor, count), heavy=heavy)
+            found = await self._store.read(scan.sql, (*scan.params, cursor, count))
             for row in found:
                 event = self._event(identity, since, row)
                 if event is None:
@@ -148,6 +151,7 @@ class Puller:
                 has_more = True
                 break
             count = _next_count(scanned, size)
+            await asyncio.sleep(0)
         return PullPage(events=events, last_seq=cursor, has_more=has_more, is_partial=is_partial)
 
     def _event(self, identity: Identity, since: int, row: Row) -> bytes | None:
@@ -158,7 +162,7 @@ class Puller:
             identity,
             since=since,
             born=born,
-            audiences=read_audiences(audiences),
+            audiences=read_audiences(audiences) if audiences else (),
             visible_now=data is not None,
         )
         if kind is None:
@@ -204,7 +208,7 @@ class Puller:
 
 def _next_count(scanned: int, size: int) -> int:
     """How many changes to scan next so that the page ends near its bound of bytes."""
-    room = limits.PULL_ROWS_MAX - scanned
+    room = min(SCAN_ROWS_MAX, limits.PULL_ROWS_MAX - scanned)
     if size == 0:
         return room
     return max(1, min(room, (limits.PULL_BYTES_MAX - size) * scanned // size))

@@ -7,10 +7,9 @@ who never could, nothing (design 4.3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pylon.changes.log import Audiences
-from pylon.changes.model import Change, Kind
+from pylon.changes.model import Change, Kind, RowData
 from pylon.identity import Identity
 from pylon.policy.engine import Rule
 
@@ -30,7 +29,7 @@ def told_later(
     *,
     since: int,
     born: int,
-    audiences: Audiences,
+    audiences: Sequence[tuple[int, RowData]],
     visible_now: bool,
 ) -> Kind | None:
     """The same for a pull from the cursor `since`.
@@ -38,10 +37,10 @@ def told_later(
     `born` is the position of the row's insert, `audiences` its earlier watched values. A row that
     was visible at any time after `since` and is not now must be forgotten.
     """
+    if visible_now and born > since:
+        return "insert"
     ended_since = [values for until, values in audiences if until > since]
     if visible_now:
-        if born > since:
-            return "insert"
         hidden_then = any(not _allows(rule, identity, values) for values in ended_since)
         return "insert" if hidden_then else "update"
     return "delete" if any(_allows(rule, identity, values) for values in ended_since) else None

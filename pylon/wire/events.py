@@ -7,6 +7,7 @@ in its place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pylon.codec import encode
 
@@ -15,14 +16,20 @@ def event_json(
     *, seq: int, entity: str, row_id: str, kind: str, data: bytes | None, timestamp: str
 ) -> bytes:
     """One change event; `data` is the row or patch as JSON, None for a delete (key left out)."""
-    head = b'{"seq":%d,"entity":%b,"row_id":%b,"kind":"%b"' % (
+    body = b"" if data is None else b',"data":' + data
+    return b'{"seq":%d,"entity":%b,"row_id":%b,"kind":"%b"%b,"timestamp":"%b"}' % (
         seq,
-        encode(entity),
+        _name(entity),
         encode(row_id),
         kind.encode(),
+        body,
+        timestamp.encode(),
     )
-    body = b"" if data is None else b',"data":' + data
-    return b'%b%b,"timestamp":"%b"}' % (head, body, timestamp.encode())
+
+
+@lru_cache(maxsize=1024)
+def _name(entity: str) -> bytes:
+    return encode(entity)
 
 
 def pull_page_json(events: Sequence[bytes], *, last_seq: int, has_more: bool) -> bytes:
