@@ -105,13 +105,14 @@ class OpenDocument:
         """A snapshot to store, without old history when that has grown large.
 
         What is cut off is older than the last stored snapshot, so that clients which were away for
-        a little while can still merge.
+        a little while can still merge. Where that does not help, since an edit made after that
+        snapshot builds on a version long before it, all history goes.
         """
         snapshot = self._document.snapshot()
         bound = max(limits.DOCUMENT_HISTORY_BYTES_MAX, 2 * self.trimmed_bytes)
         if len(snapshot) > bound and self.mark is not None:
             shallow = self._document.shallow_snapshot(self.mark)
-            if len(shallow) > limits.DOCUMENT_BYTES_MAX:
+            if len(shallow) > len(snapshot) // 2:
                 shallow = self._document.shallow_snapshot(self._document.version)
             self.trimmed_bytes = len(shallow)
             if len(shallow) < len(snapshot):
