@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TypeVar
 
 import apsw
@@ -32,6 +32,9 @@ SLOW_STATEMENTS_MAX = 256
 """Statements remembered as slow."""
 
 
+BUDGET_EXTENSIONS = 4
+"""How often a read that was kept from the processor may have its budget again."""
+
 SLICE_ROWS = 50
 """Rows taken between two looks at the clock."""
 
@@ -42,18 +45,44 @@ SLICE_SECONDS = 0.001
 class TimedConnection:
     """A read connection whose statements are interrupted when their time is over."""
 
-    __slots__ = ("_connection", "_stop_at")
+    __slots__ = ("_connection", "_extensions", "_processor_at", "_stop_at")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._stop_at = 0.0
+        self._extensions = 0
+        self._processor_at = 0.0
         connection.set_progress_handler(self._is_late, limits.READ_PROGRESS_STEPS)
 
     def _is_late(self) -> bool:
-        return perf_counter() > self._stop_at
+        """Asked by SQLite every so many steps; true interrupts the statement.
+
+        A budget on the loop that has run out is extended a few times while the processor was
+        somebody else's: such a read is short, and would wait for it on a thread just as well.
+        """
+        now = perf_counter()
+        if now < self._stop_at:
+            return False
+        if self._extensions == 0:
+            return True
+        used = thread_time()
+        is_first = self._extensions == BUDGET_EXTENSIONS
+        if not is_first and used - self._processor_at > limits.READ_BUDGET_SECONDS / 2:
+            return True
+        self._extensions -= 1
+        self._processor_at = used
+        self._stop_at = now + limits.READ_BUDGET_SECONDS
+        return False
+
+    def fetch_briefly(self, sql: str, params: Sequence[Value]) -> list[Row]:
+        """All rows within the budget of the loop, or `apsw.InterruptError`."""
+        self._extensions = BUDGET_EXTENSIONS
+        self._stop_at = perf_counter() + limits.READ_BUDGET_SECONDS
+        return self._connection.execute(sql, params).fetchall()
 
     def open(self, sql: str, params: Sequence[Value], seconds: float) -> apsw.Cursor:
         """Begin a read: its first row is made, within `seconds`, or `apsw.InterruptError`."""
+        self._extensions = 0
         self._stop_at = perf_counter() + seconds
         return self._connection.execute(sql, params)
 
@@ -64,6 +93,7 @@ class TimedConnection:
     def take(self, cursor: apsw.Cursor, rows: list[Row]) -> bool:
         """Take rows for one slice; whether there may be more."""
         now = perf_counter()
+        self._extensions = BUDGET_EXTENSIONS
         self._stop_at = now + limits.READ_BUDGET_SECONDS
         until = now + SLICE_SECONDS
         while perf_counter() < until:
@@ -100,7 +130,7 @@ class Readers:
     async def read(self, sql: str, params: Sequence[Value], *, heavy: bool) -> list[Row]:
         if not heavy and (not self._slow or self._slow.get(sql, 0.0) < perf_counter()):
             try:
-                return self._inline.fetch(sql, params, limits.READ_BUDGET_SECONDS)
+                return self._inline.fetch_briefly(sql, params)
             except apsw.InterruptError:
                 self._remember_slow(sql)
             except apsw.Error as error:
