@@ -114,7 +114,8 @@ class Push:
         is left simply has no result, and the client sends it again.
         """
         done = Pushed()
-        for start in range(0, min(len(changes), limits.PUSH_CHANGES_MAX), limits.PUSH_UNIT_CHANGES):
+        changes = changes[: limits.PUSH_CHANGES_MAX]
+        for start in range(0, len(changes), limits.PUSH_UNIT_CHANGES):
             part = changes[start : start + limits.PUSH_UNIT_CHANGES]
             try:
                 done.add(await self._push_part(identity, part))
