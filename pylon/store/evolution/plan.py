@@ -123,21 +123,35 @@ def _rename_entities(
     hints: Hints,
 ) -> Iterator[Step]:
     """Entity renames, done to `tables` and `known` as well."""
-    asked = [*hints.entities, *_case_renames(tables, manifest)]
-    for old, new in asked:
-        if new not in manifest.entities_by_name:
-            raise _unknown(f"{old}:{new}", f"the app has no entity {new}")
-        if old in manifest.entities_by_name:
-            raise _unknown(f"{old}:{new}", f"{old} is still an entity of the app")
-        if old not in tables:
-            raise _unknown(f"{old}:{new}", f"the database has no table {old}")
-        yield RenameEntity(name=old, new_name=new, replaces=new in tables)
-        tables[new] = replace(tables.pop(old), name=new)
-        was = known.pop(old, None)
-        if was is not None:
-            known[new] = msgspec.structs.replace(was, kept=False)
-        else:
-            known.pop(new, None)
+    for old, new in hints.entities:
+        yield _rename_entity(tables, known, manifest, old, new)
+    for old, new in list(_case_renames(tables, manifest)):
+        yield _rename_entity(tables, known, manifest, old, new)
+
+
+def _rename_entity(
+    tables: dict[str, LiveTable],
+    known: dict[str, RecordedEntity],
+    manifest: Manifest,
+    old: str,
+    new: str,
+) -> Step:
+    hint = f"{old}:{new}"
+    if new not in manifest.entities_by_name:
+        raise _unknown(hint, f"the app has no entity {new}")
+    if old in manifest.entities_by_name:
+        raise _unknown(hint, f"{old} is still an entity of the app")
+    if old not in tables:
+        raise _unknown(hint, f"the database has no table {old}")
+    for other in tables:
+        if other.lower() == new.lower() and other not in (old, new):
+            raise _unknown(hint, f"there is a table {other}, which differs in case only")
+    step = RenameEntity(name=old, new_name=new, replaces=new in tables)
+    tables[new] = replace(tables.pop(old), name=new)
+    known.pop(new, None)
+    if old in known:
+        known[new] = msgspec.structs.replace(known.pop(old), kept=False)
+    return step
 
 
 def _case_renames(tables: dict[str, LiveTable], manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -154,37 +168,46 @@ def _rename_fields(
     known: dict[str, RecordedEntity],
     manifest: Manifest,
     hints: Hints,
-) -> list[Step]:
+) -> Iterator[Step]:
     """Field renames, done to `tables` and `known` as well. A hint may name the entity as it was
     or as it is."""
     current = dict(hints.entities)
-    asked = [(current.get(entity, entity), old, new) for entity, old, new in hints.fields]
-    for entity in manifest.entities:
-        if entity.name in tables:
-            folded = {name.lower(): name for name in tables[entity.name].columns}
-            for name in entity.fields_by_name:
+    for entity, old, new in hints.fields:
+        yield _rename_field(tables, known, manifest, (current.get(entity, entity), old, new))
+    for spec in manifest.entities:
+        if spec.name in tables:
+            folded = {name.lower(): name for name in tables[spec.name].columns}
+            for name in spec.fields_by_name:
                 old = folded.get(name.lower(), name)
                 if old != name:
-                    asked.append((entity.name, old, name))
-    steps: list[Step] = []
-    for entity_name, old, new in asked:
-        hint = f"{entity_name}.{old}:{new}"
-        spec, table = manifest.entities_by_name.get(entity_name), tables.get(entity_name)
-        if spec is None or table is None:
-            raise _unknown(hint, f"there is no entity {entity_name} in both app and database")
-        if new not in spec.fields_by_name:
-            raise _unknown(hint, f"{entity_name} has no field {new} in the app")
-        if old in spec.fields_by_name or old == "id":
-            raise _unknown(hint, f"{entity_name}.{old} is still a field of the app")
-        if old not in table.columns:
-            raise _unknown(hint, f"{entity_name} has no column {old} in the database")
-        merges = new in table.columns
-        steps.append(RenameField(entity=entity_name, name=old, new_name=new, merges=merges))
-        tables[entity_name] = _with_renamed_column(table, old, new)
-        was = known.get(entity_name)
-        if was is not None:
-            known[entity_name] = _with_renamed_field(was, old, new)
-    return steps
+                    yield _rename_field(tables, known, manifest, (spec.name, old, name))
+
+
+def _rename_field(
+    tables: dict[str, LiveTable],
+    known: dict[str, RecordedEntity],
+    manifest: Manifest,
+    asked: tuple[str, str, str],
+) -> Step:
+    entity, old, new = asked
+    hint = f"{entity}.{old}:{new}"
+    spec, table = manifest.entities_by_name.get(entity), tables.get(entity)
+    if spec is None or table is None:
+        raise _unknown(hint, f"there is no entity {entity} in both app and database")
+    if new not in spec.fields_by_name:
+        raise _unknown(hint, f"{entity} has no field {new} in the app")
+    if old in spec.fields_by_name or old == "id":
+        raise _unknown(hint, f"{entity}.{old} is still a field of the app")
+    if old not in table.columns:
+        raise _unknown(hint, f"{entity} has no column {old} in the database")
+    for other in table.columns:
+        if other.lower() == new.lower() and other not in (old, new):
+            raise _unknown(hint, f"{entity} has a column {other}, which differs in case only")
+    tables[entity] = _with_renamed_column(table, old, new)
+    was = known.get(entity)
+    if was is not None:
+        known[entity] = _with_renamed_field(was, old, new)
+    return RenameField(entity=entity, name=old, new_name=new, merges=new in table.columns)
 
 
 def _unknown(hint: str, why: str) -> EvolutionError:

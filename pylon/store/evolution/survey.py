@@ -279,12 +279,14 @@ class _Survey:
         if "NULL" in terms:
             return Planned(step=step)
         table, _ = self._sql(step.entity, "id")
-        columns = ", ".join(terms)
-        present = " AND ".join(f"{term} IS NOT NULL" for term in terms)
+        keys = [f"k{number}" for number in range(len(terms))]
+        inner = ", ".join(f"{term} {key}" for term, key in zip(terms, keys, strict=True))
+        present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
         found = fetch(
             self._connection,
-            f"SELECT count(*), sum(n), max(example) FROM (SELECT count(*) n, {terms[0]} example"
-            f" FROM {table} WHERE {present} GROUP BY {columns} HAVING count(*) > 1)",
+            "SELECT count(*), sum(n), max(k0) FROM (SELECT count(*) n, k0"
+            f" FROM (SELECT {inner} FROM {table}) WHERE {present}"
+            f" GROUP BY {', '.join(keys)} HAVING count(*) > 1)",
         )
         groups, rows, example = found[0]
         if not groups:

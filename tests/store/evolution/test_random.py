@@ -1,0 +1,203 @@
+"""Random manifests one after another over random rows: nothing is lost unasked, and the schema at
+the end is the one of a fresh database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pylon.schema.model import EntitySpec, FieldSpec, IndexSpec, Manifest
+from pylon.store.evolution.convert import convert, kind_of
+from pylon.store.evolution.live import introspect
+from pylon.store.evolution.model import EvolutionError, Hints, Level
+from tests.store.evolution.database import (
+    LEVELS,
+    app,
+    fit,
+    fresh_shape,
+    insert,
+    open_empty,
+    rows_of,
+    shape,
+)
+
+NAMES = ("a", "b", "c", "A")
+TYPES = ("string", "int", "float", "bool", "datetime", "richtext", "id(One)")
+DEFAULTS: dict[str, Any] = {"string": "x", "int": 7, "float": 0.5, "bool": True, "richtext": ""}
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "string": st.sampled_from(["", "5", "05", "1.5", "true", "2026-01-01", "word", "é"]),
+    "int": st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2),
+    "float": st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1.0, 2.5]),
+    "bool": st.integers(0, 1),
+    "datetime": st.sampled_from(["2026-01-01", "2026-01-01T10:00:00Z", "1767225600"]),
+    "richtext": st.text(max_size=3),
+    "id": st.sampled_from(["1", "2", "x"]),
+}
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> tuple[FieldSpec, ...]:
+    names = draw(st.lists(st.sampled_from(NAMES), unique_by=str.lower, max_size=3))
+    made = []
+    for name in names:
+        type_ = draw(st.sampled_from(TYPES))
+        default = DEFAULTS.get(type_) if draw(st.booleans()) else None
+        made.append(
+            FieldSpec(
+                name=name,
+                type=type_,
+                optional=draw(st.booleans()),
+                unique=draw(st.integers(0, 4)) == 0,
+                private=draw(st.integers(0, 4)) == 0,
+                default=default,
+            )
+        )
+    return tuple(made)
+
+
+@st.composite
+def entities(draw: st.DrawFn, name: str) -> EntitySpec:
+    own = draw(fields())
+    names = [each.name for each in own]
+    indexes = ()
+    if names and draw(st.booleans()):
+        used = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+        indexes = (IndexSpec(name="by", fields=tuple(used), unique=draw(st.booleans())),)
+    return EntitySpec(name=name, fields=own, indexes=indexes)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    names = draw(
+        st.lists(
+            st.sampled_from(["One", "one", "Two"]), unique_by=str.lower, min_size=1, max_size=2
+        )
+    )
+    return app(*[draw(entities(name)) for name in names])
+
+
+@st.composite
+def hints_between(draw: st.DrawFn, old: Manifest, new: Manifest) -> Hints:
+    """Some renames that are possible by name."""
+    gone = [e.name for e in old.entities if e.name not in new.entities_by_name]
+    come = [e.name for e in new.entities if e.name not in old.entities_by_name]
+    renamed = tuple(zip(gone, come, strict=False)) if draw(st.booleans()) else ()
+    before = {after: name for name, after in renamed}
+    columns = []
+    for each in new.entities:
+        was = old.entities_by_name.get(before.get(each.name, each.name))
+        if was is None or not draw(st.booleans()):
+            continue
+        lost = [f.name for f in was.fields if f.name not in each.fields_by_name]
+        added = [f.name for f in each.fields if f.name not in was.fields_by_name]
+        if lost and added and lost[0].lower() not in {name.lower() for name in added}:
+            columns.append((each.name, lost[0], added[0]))
+    return Hints(entities=renamed, fields=tuple(columns))
+
+
+def fill(draw: Any, connection: apsw.Connection, manifest: Manifest) -> None:
+    """Some rows, as far as unique indexes let them in."""
+    for each in manifest.entities:
+        for number in range(draw(st.integers(0, 4))):
+            row: dict[str, Any] = {"id": f"{len(rows_of(connection, each.name))}{number}"}
+            for spec in each.fields:
+                if not spec.optional or draw(st.booleans()):
+                    row[spec.name] = draw(VALUES[spec.kind])
+            try:
+                insert(connection, each.name, row)
+            except apsw.ConstraintError:
+                continue
+
+
+def everything(connection: apsw.Connection) -> dict[str, list[dict[str, Any]]]:
+    return {name: rows_of(connection, name) for name in introspect(connection).tables}
+
+
+def check_kept(
+    before: dict[str, list[dict[str, Any]]],
+    after: dict[str, list[dict[str, Any]]],
+    old: Manifest,
+    new: Manifest,
+    hints: Hints,
+    allow: Level,
+) -> None:
+    """Every value of before is found again, as it was or converted without loss."""
+    entity_after = dict(hints.entities)
+    column_after = {(entity, name): to for entity, name, to in hints.fields}
+    folded = {each.name.lower(): each.name for each in new.entities}
+    for table, rows in before.items():
+        name = entity_after.get(table, folded.get(table.lower(), table))
+        if name not in new.entities_by_name:
+            if allow != "destructive":
+                assert len(after[table]) == len(rows)
+            continue
+        assert [row["id"] for row in after[name]] == [row["id"] for row in rows]
+        wanted = new.entities_by_name[name].fields_by_name
+        had = old.entities_by_name[table].fields_by_name if table in old.entities_by_name else {}
+        by_case = {each.lower(): each for each in wanted}
+        for row, now in zip(rows, after[name], strict=True):
+            for column, value in row.items():
+                to = column_after.get((name, column), by_case.get(column.lower(), column))
+                if value is None or column == "id" or column not in had:
+                    continue
+                if to not in wanted:
+                    assert allow == "destructive" or now[column] == value
+                    continue
+                expected, is_lossless = convert(value, had[column].kind, wanted[to].kind)
+                if is_lossless:
+                    assert now[to] == expected
+                else:
+                    assert allow == "destructive", "a value was lost unasked"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_rows_are_kept_or_the_change_is_refused(data: st.DataObject) -> None:
+    check_history(data, length=2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+@settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_long_histories(data: st.DataObject) -> None:
+    check_history(data, length=5)
+
+
+def check_history(data: st.DataObject, *, length: int) -> None:
+    connection = open_empty()
+    old = app()
+    for _ in range(length):
+        new = data.draw(manifests(), "manifest")
+        allow = data.draw(st.sampled_from(LEVELS), "allow")
+        hints = data.draw(hints_between(old, new), "hints")
+        before, schema = everything(connection), shape(introspect(connection))
+        try:
+            outcome = fit(connection, new, allow=allow, hints=hints)
+        except EvolutionError:
+            assert everything(connection) == before, "a refused change changed something"
+            assert shape(introspect(connection)) == schema
+            return
+        check_kept(before, everything(connection), old, new, hints, allow)
+        assert shape(introspect(connection)) == fresh_shape(new)
+        check_required(connection, new)
+        again = fit(connection, new)
+        assert again.plan.steps == (), "a second run finds nothing to do"
+        assert outcome.history_id is None or outcome.plan.steps
+        old = new
+        fill(data.draw, connection, new)
+
+
+def check_required(connection: apsw.Connection, manifest: Manifest) -> None:
+    for each in manifest.entities:
+        for row in rows_of(connection, each.name):
+            for spec in each.fields:
+                assert spec.optional or row[spec.name] is not None
+                value = row[spec.name]
+                if value is not None:
+                    assert convert(value, spec.kind, kind_of(spec.type))[1]
