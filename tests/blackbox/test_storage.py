@@ -212,8 +212,8 @@ def test_a_port_in_use(tmp_path: Path, offset: int) -> None:
     lines = []
     for _ in range(5):  # Something else on this machine may take one of the three meanwhile.
         doors = bind_doors("127.0.0.1", 0)
-        doors.close()
         server.port = doors.ports.main
+        doors.close()
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", server.port + offset))
