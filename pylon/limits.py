@@ -341,6 +341,9 @@ POLICY_CHARACTERS_MAX: Final = 65_536
 POLICY_NESTING_MAX: Final = 64
 """Nesting budget of an expression: 1 for the whole, 1 a `!`, 2 a parenthesis (spec 05 5.2)."""
 
+POLICY_MEMBERS_REMEMBERED_MAX: Final = 10_000
+"""Keys that a live audience keeps of one `exists`; with more the database is asked for each row."""
+
 POLICY_SHAPES_CACHED_MAX: Final = 256
 """SQL texts kept per rule, one per pattern of auth-only conditions; when full it starts over."""
 
@@ -379,6 +382,44 @@ AGGREGATE_COLUMNS_MAX: Final = 64
 
 AGGREGATE_GROUPS_MAX: Final = 10_000
 """Groups of one aggregate answer; more are refused."""
+
+# --- Search ----------------------------------------------------------------------------------
+
+SEARCH_CHARACTERS_MAX: Final = 1_000
+"""Longest text that is searched for."""
+
+SEARCH_WORDS_MAX: Final = 32
+"""Words of one search; each costs a walk through the index."""
+
+SEARCH_PAGE_ROWS: Final = 20
+"""Hits of a page when the caller does not say."""
+
+SEARCH_PAGE_ROWS_MAX: Final = 100
+"""Hits of a page; more are cut to this (spec 02 section 7.1)."""
+
+SEARCH_FACET_VALUES: Final = 100
+"""Values of one facet that are counted, the most frequent first, when the caller does not say."""
+
+SEARCH_FACET_VALUES_MAX: Final = 1_000
+"""The most that a caller may ask for."""
+
+SEARCH_TYPO_WORDS_MAX: Final = 6
+"""Words of a search that found nothing for which similar ones are looked up."""
+
+SEARCH_TYPO_CANDIDATES_MAX: Final = 1_000
+"""Words of the index that are compared with a mistyped one."""
+
+SEARCH_TYPO_NEIGHBOURS_MAX: Final = 16
+"""Similar words that are searched for in place of a mistyped one."""
+
+SEARCH_HIGHLIGHT_CHARACTERS: Final = 240
+"""Length of an excerpt; a shorter text is shown whole."""
+
+SEARCH_HIGHLIGHT_CHARACTERS_MAX: Final = 100_000
+"""How far into a text words to show are looked for."""
+
+SEARCH_BUILD_ROWS: Final = 5_000
+"""Rows indexed between two reports of progress when an index is built."""
 
 # --- Documents -------------------------------------------------------------------------------
 
