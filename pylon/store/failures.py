@@ -15,6 +15,16 @@ from pylon.errors import ConfigError, PylonError
 
 log = logging.getLogger("pylon.store")
 
+_WRITE_FAULTS = frozenset(
+    (
+        apsw.SQLITE_IOERR_WRITE,
+        apsw.SQLITE_IOERR_FSYNC,
+        apsw.SQLITE_IOERR_DIR_FSYNC,
+        apsw.SQLITE_IOERR_TRUNCATE,
+    )
+)
+"""Faults of a disk that refuses to take more, rather than of one that lost what it had."""
+
 _CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
 
 
@@ -49,6 +59,14 @@ def translate(error: apsw.Error) -> Exception:
             "STORAGE_READ_ONLY",
             "The database cannot be written.",
             "Check the owner and mode of the database file and its folder.",
+        )
+    if isinstance(error, apsw.IOError) and error.extendedresult in _WRITE_FAULTS:
+        log.error("the database file could not be written: %s", error)
+        return PylonError(
+            503,
+            "STORAGE_READ_ONLY",
+            "The database file could not be written.",
+            "Check the disk, its quota and the size limit of files.",
         )
     if isinstance(error, apsw.BusyError):
         return PylonError(

@@ -6,8 +6,6 @@ table `_pylon_meta` lives here; every other table is handed in as DDL by whoever
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +19,7 @@ from pylon.store.failures import translate_open
 from pylon.store.lock import DatabaseLock
 from pylon.store.readers import Readers
 from pylon.store.scan import SqliteSnapshot
+from pylon.store.volatile import make_volatile_path, remove_volatile
 from pylon.store.writer import Writer
 
 T = TypeVar("T")
@@ -101,7 +100,7 @@ class SqliteStore:
         self._connection.close()
         self._lock.release()
         if self._volatile:
-            shutil.rmtree(self.path.parent, ignore_errors=True)
+            remove_volatile(self.path)
 
 
 def open_store(
@@ -119,9 +118,7 @@ def open_store(
     """
     volatile = path is None
     if path is None:
-        memory = Path("/dev/shm")
-        folder = tempfile.mkdtemp(prefix="pylon-", dir=memory if memory.is_dir() else None)
-        path = Path(folder) / "volatile.db"
+        path = make_volatile_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = DatabaseLock(path)
@@ -129,10 +126,7 @@ def open_store(
         raise translate_open(error, str(path)) from error
     try:
         connection = _connect_writer(path, volatile)
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in (*META_TABLE, *ddl):
-            connection.execute(statement)
-        connection.execute("COMMIT")
+        _make_tables(connection, ddl)
     except (apsw.Error, OSError) as error:
         lock.release()
         raise translate_open(error, str(path)) from error
@@ -143,9 +137,28 @@ def open_store(
         connection.close()
         lock.release()
         if volatile:
-            shutil.rmtree(path.parent, ignore_errors=True)
+            remove_volatile(path)
         raise
     return SqliteStore(path, connection, volatile, lock)
+
+
+def connect_for_commands(path: Path, *, ddl: Iterable[str]) -> apsw.Connection:
+    """A plain connection to the database at `path`, made where it is missing, with its system
+    tables; for commands that may run beside a server. Failures as in `open_store`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = _connect_writer(path, volatile=False)
+        _make_tables(connection, ddl)
+    except (apsw.Error, OSError) as error:
+        raise translate_open(error, str(path)) from error
+    return connection
+
+
+def _make_tables(connection: apsw.Connection, ddl: Iterable[str]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in (*META_TABLE, *ddl):
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:

@@ -22,8 +22,9 @@ from pylon.sync.temporary import Temporary, caller_key
 from pylon.sync.visibility import told_later
 from pylon.wire.events import event_json
 
-SCAN_ROWS_FIRST = 100
-"""Changes in the first scan of a page; later scans follow the size of the rows seen so far."""
+SCAN_ROWS_FIRST = 10
+"""Changes in the first scan of a page, few since nothing is known of their size yet; the later
+scans follow the size of the rows seen so far."""
 
 SCAN_ROWS_MAX = 250
 """Changes in any scan: about a millisecond of the loop, after which others get their turn."""
