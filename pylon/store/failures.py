@@ -60,7 +60,7 @@ def translate(error: apsw.Error) -> Exception:
             "The database cannot be written.",
             "Check the owner and mode of the database file and its folder.",
         )
-    if isinstance(error, apsw.IOError) and error.extendedresult in _WRITE_FAULTS:
+    if isinstance(error, apsw.IOError) and _extended_code(error) in _WRITE_FAULTS:
         log.error("the database file could not be written: %s", error)
         return PylonError(
             503,
@@ -91,6 +91,11 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 def _errno(error: Exception) -> int | None:
     return error.errno if isinstance(error, OSError) else None
+
+
+def _extended_code(error: apsw.Error) -> int:
+    code: int = getattr(error, "extendedresult", 0)  # apsw's stubs do not know it
+    return code
 
 
 def translate_open(error: apsw.Error | OSError, path: str) -> ConfigError:

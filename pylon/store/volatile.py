@@ -1,7 +1,7 @@
 """Folders for databases that live in memory: private, made anew, removed at close.
 
-A process that is killed cannot remove its folder, so the next one that makes a folder does. A folder
-is in use as long as its database's lock is held. Why these are files: `docs/decisions/0004`.
+A process that is killed cannot remove its folder, so the next one that makes a folder does. One is
+in use as long as its database's lock is held. Why these are files: `docs/decisions/0004`.
 """
 
 from __future__ import annotations
