@@ -14,6 +14,7 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from pylon.errors import PylonError
+from pylon.http.describe import Docs, Hidden
 from pylon.http.errors import HttpError
 from pylon.http.response import AnyResponse
 
@@ -35,6 +36,7 @@ class Route:
     name: str
     summary: str
     params: tuple[str, ...]
+    docs: Docs | Hidden | None = None
 
 
 class _Pattern:
@@ -95,8 +97,12 @@ class Router:
         *,
         name: str | None = None,
         summary: str = "",
+        docs: Docs | Hidden | None = None,
     ) -> None:
-        """Register `handler`; GET also answers HEAD. A second handler for the same is a bug."""
+        """Register `handler`; GET also answers HEAD. A second handler for the same is a bug.
+
+        `docs` is for documents of the routes; every route of the program has it (a test holds it).
+        """
         assert method in METHODS, f"unknown method {method!r}"
         assert pattern.startswith("/"), f"{pattern!r} must start with a slash"
         segments = pattern[1:].split("/")
@@ -114,6 +120,7 @@ class Router:
                 name=name or str(getattr(handler, "__name__", pattern)),
                 summary=summary,
                 params=params,
+                docs=docs,
             )
         )
 

@@ -1,0 +1,106 @@
+"""How a route describes itself: what it takes, what it answers, who may call it.
+
+Plain values given to `Router.add(docs=...)`, read by whoever writes a document of the routes (the
+OpenAPI generator). Schemas are JSON Schema 2020-12; `shape("Name")` refers to a named one, which
+the reader of the descriptions defines. Words in braces (`"{entity}.Insert"`) stand for the
+parameter of the path with that name, for readers that write one operation for each of its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+Schema: TypeAlias = Mapping[str, Any]
+"""A JSON Schema."""
+
+Content: TypeAlias = Mapping[str, Schema]
+"""Media type to schema."""
+
+Caller: TypeAlias = Literal["anyone", "session", "administrator"]
+
+JSON: Final = "application/json"
+
+TEXT: Final[Schema] = {"type": "string"}
+FLAG: Final[Schema] = {"type": "boolean"}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A value of the query string; `schema` says its default and bounds."""
+
+    name: str
+    schema: Schema
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Docs:
+    """What a route says of itself.
+
+    `answers` are bodies by status, failures included where they are not the usual error;
+    `errors` are the route's own `"404 NOT_FOUND"`. What every route of its kind may answer besides
+    (limits, a body that is no JSON, the database) follows from `body`, `store` and the method.
+    """
+
+    operation_id: str
+    tag: str
+    answers: Mapping[int, Content]
+    description: str = ""
+    caller: Caller = "anyone"
+    body: Content | None = None
+    query: tuple[Parameter, ...] = ()
+    path: Mapping[str, Schema] = field(default_factory=dict)
+    """Schemas of path parameters that are not just text."""
+    errors: tuple[str, ...] = ()
+    store: Literal["unused", "reads", "writes"] = "unused"
+    rule: str = ""
+    """Which access rule decides: read, insert, update or delete."""
+    only_with: str = ""
+    """The operation exists only where the thing that the path names has this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """In place of `Docs`: a route that is kept out of documents, and why."""
+
+    reason: str
+
+
+def json(schema: Schema, status: int = 200) -> dict[int, Content]:
+    """Answers of one status with a JSON body."""
+    return {status: {JSON: schema}}
+
+
+def shape(name: str) -> Schema:
+    """A named schema."""
+    return {"$ref": name}
+
+
+def listed(schema: Schema) -> Schema:
+    """An array of these."""
+    return {"type": "array", "items": schema}
+
+
+def object_of(optional: Mapping[str, Schema] | None = None, /, **required: Schema) -> Schema:
+    """An object with these keys; `optional` ones may be absent."""
+    made: dict[str, Any] = {"type": "object", "properties": {**required, **(optional or {})}}
+    if required:
+        made["required"] = list(required)
+    return made
+
+
+def constant(value: bool | str) -> Schema:
+    """This value and no other."""
+    kind = "boolean" if isinstance(value, bool) else "string"
+    return {"type": kind, "const": value}
+
+
+def nullable(schema: Schema) -> Schema:
+    """This or null."""
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return {**schema, "type": [kind, "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
