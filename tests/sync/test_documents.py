@@ -1,0 +1,87 @@
+"""Interests in documents, and pushes that wait for others, without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pylon import limits
+from pylon.api.live import QueueOutlet
+from pylon.errors import PylonError
+from pylon.identity import ADMIN
+from pylon.sync.dependencies import Merger
+from pylon.sync.documents import DocumentHub
+from pylon.sync.outlet import LINES
+from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, read_document_frame
+from tests.crdt.people import ANN, Desk, desk
+
+
+async def kinds(outlet: QueueOutlet) -> list[int]:
+    """Types of the frames that wait in an outlet."""
+    if not outlet.backlog():
+        return []
+    frames = [read_document_frame(chunk) for chunk in await outlet.take()]
+    return [frame.type for frame in frames if frame is not None]
+
+
+def send(hub: DocumentHub, d: Desk, since: int) -> None:
+    """Draw what the hub would write for the changes since then."""
+    for outlet, data, _ in hub.writes(d.changes[since:]):
+        outlet.write(data)
+
+
+async def test_interests_live_and_end() -> None:
+    async with desk() as d:
+        hub, outlet = DocumentHub(d.rows), QueueOutlet(LINES)
+        page = await d.page(body="a")
+        await hub.subscribe(ANN, outlet, "Page", page)
+        assert await kinds(outlet) == [SNAPSHOT]
+        since = len(d.changes)
+        await d.rows.update(ADMIN, "Page", page, {"body": "b"})
+        send(hub, d, since)
+        assert await kinds(outlet) == [UPDATE]
+        hub.unsubscribe(outlet, "Page", page)
+        send(hub, d, since)
+        assert await kinds(outlet) == []
+        await hub.subscribe(ANN, outlet, "Page", page)
+        await hub.subscribe(ANN, outlet, "Page", "to come")
+        assert len(hub) == 2
+        hub.leave(outlet)
+        assert len(hub) == 0
+        await hub.close()
+
+
+async def test_interests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SUBSCRIPTIONS_PER_SOCKET_MAX", 3)
+    async with desk() as d:
+        hub, outlet = DocumentHub(d.rows), QueueOutlet(LINES)
+        for i in range(10):
+            await hub.subscribe(ANN, outlet, "Page", str(i))
+        await hub.subscribe(ANN, QueueOutlet(LINES), "Nope", "1")
+        await hub.subscribe(ANN, QueueOutlet(LINES), "Plain", "1")
+        await hub.subscribe(ANN, QueueOutlet(LINES), "Page", "x" * 70_000)
+        assert len(hub) == 3
+
+
+async def test_what_never_comes_is_waited_for_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DOCUMENT_PENDING_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "DOCUMENT_PENDING_MAX", 2)
+    async with desk() as d:
+        merger = Merger(d.rows)
+        d.store.on_commit(merger.publish)
+        page = await d.page(body="")
+        replica = await d.replica(page)
+        replica.text().insert(0, "lost")
+        replica.take_update()
+        replica.text().insert(0, "late")
+        update = replica.take_update()
+        refused = await asyncio.gather(
+            *(merger.merge(ADMIN, "Page", page, update) for _ in range(5)), return_exceptions=True
+        )
+        assert {error.code for error in refused if isinstance(error, PylonError)} == {
+            "CRDT_DEPENDENCIES_MISSING"
+        }
+        assert len(refused) == 5
+        assert merger.waiting == 0
+        assert (await d.row(page))["body"] == ""
