@@ -26,7 +26,7 @@ def copy_database(source: Path, target: Path) -> None:
     part.unlink(missing_ok=True)
     try:
         _copy(source, part)
-        _sync(part)
+        sync_file(part)
         part.rename(target)
         sync_folder(target.parent)
     finally:
@@ -66,27 +66,30 @@ def check_database(path: Path) -> list[str]:
 
 
 def is_in_use(path: Path) -> bool:
-    """Whether another process has the database open.
+    """Whether another process has the database open, be it only to read.
 
-    A server holds a shared lock as long as it is connected in WAL mode, and leaving that mode needs
-    the only connection; nothing is changed when that fails.
+    A connection in WAL mode holds a shared lock for as long as it lives; the exclusive locking mode
+    needs that lock for itself.
     """
     if not path.exists():
         return False
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
-        connection.execute("BEGIN EXCLUSIVE")
-        connection.execute("ROLLBACK")
-        mode = connection.execute("PRAGMA journal_mode = DELETE").fetchall()[0][0]
-        return bool(mode != "delete")
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
     except apsw.BusyError:
         return True
-    finally:
-        connection.close()
+    except (apsw.NotADBError, apsw.CorruptError):
+        return False  # Nobody can be using it.
+    return False
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make the content of a file or folder durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -96,4 +99,4 @@ def _sync(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename in this folder durable."""
-    _sync(folder)
+    sync_file(folder)

@@ -3,6 +3,7 @@ the end is the one of a fresh database."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import apsw
@@ -24,6 +25,9 @@ from tests.store.evolution.database import (
     rows_of,
     shape,
 )
+
+LONG = bool(os.environ.get("PYLON_LONG"))
+"""`PYLON_LONG=1` asks for fifty times as many, and longer, histories."""
 
 NAMES = ("a", "b", "c", "A")
 TYPES = ("string", "int", "float", "bool", "datetime", "richtext", "id(One)")
@@ -155,18 +159,15 @@ def check_kept(
                     assert allow == "destructive", "a value was lost unasked"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(3_600)
+@settings(
+    max_examples=10_000 if LONG else 200,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(data=st.data())
 def test_rows_are_kept_or_the_change_is_refused(data: st.DataObject) -> None:
-    check_history(data, length=2)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_long_histories(data: st.DataObject) -> None:
-    check_history(data, length=5)
+    check_history(data, length=5 if LONG else 3)
 
 
 def check_history(data: st.DataObject, *, length: int) -> None:

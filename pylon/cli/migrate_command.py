@@ -1,0 +1,275 @@
+"""`pylon migrate`: hand-written SQL and renames, over the engine of `schema push` (spec 05 9.2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pylon.cli.command import json_option
+from pylon.cli.options import ABOUT_APP, app_argument
+from pylon.cli.output import USAGE, Output, current
+from pylon.cli.schema_database import (
+    blocked_hint,
+    database,
+    database_path,
+    db_option,
+    fail_evolution,
+    load,
+    plan_wire,
+    progress_line,
+    read_hints,
+    rename_options,
+    show_plan,
+)
+
+if TYPE_CHECKING:
+    from pylon.store.evolution.model import SqlMigration
+
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+
+@click.group(
+    "migrate",
+    help="""Write SQL migrations, and run them together with what the schema needs.
+
+    Migrations are files migrations/NNNN_name.sql beside the app. `apply` runs each once, in order,
+    and then fits the tables to the app, all in one transaction.
+
+    \b
+    Examples:
+      pylon migrate create split_names
+      pylon migrate plan
+      pylon migrate apply --yes
+    """,
+)
+@json_option
+def command() -> None:
+    """The subcommands below."""
+
+
+def folder_option(function: Any) -> Any:
+    """`--dir`, the folder of the migrations."""
+    return click.option(
+        "--dir",
+        "folder",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="The folder of the migrations. [default: migrations/ beside the app, or here]",
+    )(function)
+
+
+@command.command("create", help="Write an empty migration with the next number.")
+@click.argument("name", required=False)
+@folder_option
+@json_option
+def create(name: str | None, folder: Path | None) -> None:
+    from pylon.store.evolution.model import EvolutionError
+    from pylon.store.evolution.sql_migrations import FOLDER, TEMPLATE, next_file
+
+    output = current()
+    folder = folder or Path(FOLDER)
+    if not name or _NAME.fullmatch(name) is None:
+        hint = "Use letters, digits and _, for example: pylon migrate create split_names"
+        output.fail("MIGRATE_INVALID_NAME", f"{name!r} is no name", hint, exit_code=USAGE)
+    try:
+        path = next_file(folder, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except EvolutionError as error:
+        fail_evolution(output, error)
+    except OSError as error:
+        output.fail("MIGRATE_WRITE_FAILED", f"cannot write into {folder}: {error.strerror}")
+    number = int(path.name.partition("_")[0])
+    output.say(f"{path}: write the SQL below `-- UP`, then run `pylon migrate apply`.")
+    output.record({"created": path.name, "path": str(path), "number": number})
+
+
+@command.command("list", help="Print every migration and whether it has run.")
+@db_option
+@folder_option
+@json_option
+def list_(db: str | None, folder: Path | None) -> None:
+    output = current()
+    states = _states(output, db, folder)
+    for state in states:
+        output.say(
+            f"{state['filename']}  {state['status']}  {state.get('applied_at', '')}".rstrip()
+        )
+    if not states:
+        output.say("There are no migrations.")
+    output.record({"migrations": states})
+
+
+@command.command("status", help="Print how many migrations have run and how many have not.")
+@db_option
+@folder_option
+@json_option
+def status(db: str | None, folder: Path | None) -> None:
+    output = current()
+    states = _states(output, db, folder)
+    applied = sum(state["status"] == "applied" for state in states)
+    output.say(f"{applied} of {len(states)} migrations have run.")
+    output.record({"total": len(states), "applied": applied, "pending": len(states) - applied})
+
+
+def _states(output: Output, db: str | None, folder: Path | None) -> list[dict[str, Any]]:
+    from pylon.store.evolution.history import applied_migrations
+    from pylon.store.evolution.model import EvolutionError
+    from pylon.store.evolution.sql_migrations import FOLDER, read_migrations
+
+    try:
+        migrations = read_migrations(folder or Path(FOLDER))
+    except EvolutionError as error:
+        fail_evolution(output, error)
+    path = database_path(db, Path.cwd())
+    ran: dict[int, dict[str, Any]] = {}
+    if path.is_file():
+        with database(output, path) as connection:
+            ran = applied_migrations(connection)
+    return [_state(each, ran.get(each.number)) for each in migrations]
+
+
+def _state(migration: SqlMigration, ran: dict[str, Any] | None) -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "number": migration.number,
+        "name": migration.name,
+        "filename": f"{migration.label}.sql",
+        "status": "pending",
+    }
+    if ran is not None:
+        changed = ran["checksum"] != migration.checksum
+        state |= {"status": "changed" if changed else "applied", "applied_at": ran["applied_at"]}
+    return state
+
+
+@command.command("plan", help=f"Print what `apply` would do; nothing is changed.\n\n{ABOUT_APP}")
+@app_argument
+@db_option
+@folder_option
+@rename_options
+@json_option
+def plan(
+    app: str,
+    db: str | None,
+    folder: Path | None,
+    rename: tuple[str, ...],
+    rename_entity: tuple[str, ...],
+) -> None:
+    _run(app, db, folder, rename, rename_entity, dry_run=True)
+
+
+@command.command(
+    "apply",
+    help=f"""Run the migrations that have not run, then fit the tables to the app.
+
+    {ABOUT_APP} The database file is copied first when a migration runs or something is removed.
+    """,
+)
+@app_argument
+@db_option
+@folder_option
+@rename_options
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--allow-destructive", is_flag=True, help="Also remove and convert with loss.")
+@json_option
+def apply(
+    app: str,
+    db: str | None,
+    folder: Path | None,
+    rename: tuple[str, ...],
+    rename_entity: tuple[str, ...],
+    yes: bool,
+    allow_destructive: bool,
+) -> None:
+    _run(
+        app,
+        db,
+        folder,
+        rename,
+        rename_entity,
+        dry_run=False,
+        allow_destructive=allow_destructive,
+        yes=yes,
+    )
+
+
+def _run(
+    app: str,
+    db: str | None,
+    folder: Path | None,
+    rename: tuple[str, ...],
+    rename_entity: tuple[str, ...],
+    *,
+    dry_run: bool,
+    allow_destructive: bool = False,
+    yes: bool = False,
+) -> None:
+    from pylon.clock import SystemClock
+    from pylon.store.evolution.engine import Wish, blockers, evolve, preview
+    from pylon.store.evolution.history import applied_migrations
+    from pylon.store.evolution.model import EvolutionError
+    from pylon.store.evolution.sql_migrations import FOLDER, pending, read_migrations
+
+    output = current()
+    loaded = load(output, app, verb="MIGRATE")
+    path = database_path(db, loaded.entry.folder)
+    wish = Wish(
+        allow="destructive" if allow_destructive else "careful",
+        hints=read_hints(rename, rename_entity),
+        baseline="migrate",
+        backup_from=path,
+    )
+    now, progress = SystemClock.now(), progress_line(output)
+    try:
+        with database(output, path) as connection:
+            written = read_migrations(folder or loaded.entry.folder / FOLDER)
+            found = pending(written, applied_migrations(connection))
+            wish = replace(wish, migrations=found)
+            planned = preview(connection, loaded.manifest, wish, now=now, progress=progress)
+            if dry_run:
+                show_plan(output, planned)
+                output.say("Up to date." if planned.is_empty else "Nothing was changed (plan).")
+                wire = plan_wire(planned)
+                steps = wire["plan"]["operations"] if planned.steps else []
+                output.record(
+                    {
+                        "steps": steps,
+                        "has_destructive": wire["analysis"]["destructive"],
+                        "blocked": bool(blockers(planned, wish)),
+                        **wire,
+                    }
+                )
+                return
+            if planned.is_empty:
+                output.say("Up to date.")
+                evolve(connection, loaded.manifest, wish, now=now)
+                output.record({"applied": 0, "up_to_date": True})
+                return
+            if not blockers(planned, wish):
+                show_plan(output, planned)
+                if not (yes or output.json) and not click.confirm("Apply?", default=False):
+                    output.say("Nothing was changed.")
+                    return
+            outcome = evolve(connection, loaded.manifest, wish, now=now, progress=progress)
+    except EvolutionError as error:
+        if error.code == "SCHEMA_BLOCKED" and error.plan is not None:
+            hint = blocked_hint(error.plan, wish, path, app)
+            error.hint = hint.replace("schema push", "migrate apply")
+        fail_evolution(output, error, applied=0)
+    if outcome.backup:
+        output.say(f"  The database as it was: {outcome.backup}")
+    output.say("Applied.")
+    wire = plan_wire(outcome.plan)
+    output.record(
+        {
+            "applied": len(outcome.plan.steps) + len(outcome.plan.migrations),
+            "steps": wire["plan"]["operations"] if outcome.plan.steps else [],
+            "history_id": outcome.history_id,
+            "backup": outcome.backup,
+            **wire,
+        }
+    )

@@ -1,0 +1,310 @@
+"""`pylon schema`: look at an app's schema and bring a database to it (spec 05 section 9.5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pylon.cli.command import json_option
+from pylon.cli.options import ABOUT_APP, app_argument
+from pylon.cli.output import USAGE, Output, current
+from pylon.cli.schema_database import (
+    blocked_hint,
+    database,
+    database_path,
+    db_option,
+    fail_evolution,
+    load,
+    plan_wire,
+    progress_line,
+    read_hints,
+    rename_options,
+    show_plan,
+)
+
+if TYPE_CHECKING:
+    from pylon.schema.model import Manifest
+    from pylon.store.evolution.engine import Wish
+
+
+@click.group(
+    "schema",
+    help="""Look at an app's schema, and bring a database to it.
+
+    \b
+    Examples:
+      pylon schema push --dry-run
+      pylon schema push --rename Todo.name:title
+      pylon schema push --allow-destructive
+    """,
+)
+@json_option
+def command() -> None:
+    """The subcommands below."""
+
+
+@command.command("check", help=f"Check an app and print what is wrong with it.\n\n{ABOUT_APP}")
+@app_argument
+@json_option
+def check(app: str) -> None:
+    from pylon.schema.diagnostics import Diagnostic
+
+    output = current()
+    loaded = load(output, app, verb="CHECK")
+    fine = Diagnostic(severity="info", code="SCHEMA_OK", message="The schema is valid.")
+    output.diagnostics(loaded.warnings or [fine])
+
+
+@command.command(
+    "diff",
+    help="""Print the differences between two apps by name.
+
+    OLD and NEW are manifest .json files, app.py files or folders. Exit code 0 also when they
+    differ.
+    """,
+)
+@click.argument("old", required=False)
+@click.argument("new", required=False)
+@json_option
+def diff(old: str | None, new: str | None) -> None:
+    from pylon.cli.schema_difference import differences
+
+    output = current()
+    if old is None or new is None:
+        hint = "For example: pylon schema diff old.manifest.json ."
+        output.fail("DIFF_MISSING_ARGS", "which two apps?", hint, exit_code=USAGE)
+    before = load(output, old, verb="DIFF").manifest
+    after = load(output, new, verb="DIFF").manifest
+    changes = differences(before, after)
+    for change in changes:
+        place = ".".join(filter(None, (change.entity, change.name)))
+        output.say(f"{change.kind} {place}")
+    if not changes:
+        output.say("No differences.")
+    output.record(
+        {
+            "changes": [change.to_wire() for change in changes],
+            "summary": {
+                "total": len(changes),
+                "added": sum(change.kind.endswith("_added") for change in changes),
+                "removed": sum(change.kind.endswith("_removed") for change in changes),
+            },
+        }
+    )
+
+
+@command.command(
+    "push",
+    help=f"""Bring a database to the schema of an app.
+
+    {ABOUT_APP} What is to be done is printed before it is done, all of it in one transaction. Steps
+    that lose values need --allow-destructive and copy the database file first.
+
+    \b
+    Examples:
+      pylon schema push --dry-run
+      pylon schema push --rename Todo.name:title --rename-entity User:Person
+      pylon schema push app.py --db /data/app.db --allow-destructive
+    """,
+)
+@app_argument
+@db_option
+@rename_options
+@click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
+@click.option(
+    "--from", "from_app", metavar="OLD", help="Plan from this app instead of a database; no change."
+)
+@click.option("--allow-destructive", is_flag=True, help="Also remove and convert with loss.")
+@click.option(
+    "--keep-removed", is_flag=True, help="Leave removed fields and entities in the database."
+)
+@click.option("--postgres", metavar="URL", hidden=True)
+@json_option
+def push(
+    app: str,
+    db: str | None,
+    rename: tuple[str, ...],
+    rename_entity: tuple[str, ...],
+    dry_run: bool,
+    from_app: str | None,
+    allow_destructive: bool,
+    keep_removed: bool,
+    postgres: str | None,
+) -> None:
+    output = current()
+    if postgres is not None:
+        output.fail("PUSH_NO_TARGET", "Postgres is not supported yet.", exit_code=USAGE)
+    if from_app is not None and db is not None:
+        hint = "Leave out --db or --from."
+        output.fail("PUSH_AMBIGUOUS_MODE", "two things to compare with", hint, exit_code=USAGE)
+    from pylon.store.evolution.engine import Wish
+
+    loaded = load(output, app, verb="PUSH")
+    wish = Wish(
+        allow="destructive" if allow_destructive else "careful",
+        keep_removed=keep_removed,
+        hints=read_hints(rename, rename_entity),
+        baseline="live_sqlite",
+    )
+    if from_app is not None:
+        before = load(output, from_app, verb="PUSH").manifest
+        _plan_from(output, before, loaded.manifest, wish)
+        return
+    path = database_path(db, loaded.entry.folder)
+    _push(output, loaded.manifest, wish, path, app=app, dry_run=dry_run)
+
+
+def _push(
+    output: Output, manifest: Manifest, wish: Wish, path: Path, *, app: str, dry_run: bool
+) -> None:
+    """Preview, say it, do it."""
+    from dataclasses import replace
+
+    from pylon.clock import SystemClock
+    from pylon.store.evolution.engine import blockers, evolve, preview
+    from pylon.store.evolution.model import EvolutionError
+
+    told = _told(manifest, wish.baseline, path=path, dry_run=dry_run)
+    if dry_run and not path.exists():
+        _plan_from(output, None, manifest, replace(wish, baseline="empty"))
+        return
+    now, progress = SystemClock.now(), progress_line(output)
+    wish = replace(wish, backup_from=path)
+    with database(output, path) as connection:
+        try:
+            plan = preview(connection, manifest, wish, now=now, progress=progress)
+            if dry_run:
+                show_plan(output, plan)
+                _say_summary(output, plan.is_empty, "Nothing was changed (dry run).")
+                is_blocked = bool(blockers(plan, wish))
+                output.record(
+                    {
+                        "code": "PUSH_BLOCKED" if is_blocked else "PUSH_DRY_RUN",
+                        **told,
+                        "applied": False,
+                        **plan_wire(plan),
+                        "diagnostics": [],
+                    }
+                )
+                raise click.exceptions.Exit(1 if is_blocked else 0)
+            if not blockers(plan, wish):
+                show_plan(output, plan)
+            outcome = evolve(connection, manifest, wish, now=now, progress=progress)
+        except EvolutionError as error:
+            if error.code == "SCHEMA_BLOCKED" and error.plan is not None:
+                error.hint = blocked_hint(error.plan, wish, path, app)
+            fail_evolution(output, error, code="PUSH_BLOCKED", **told, applied=False)
+    if outcome.backup:
+        output.say(f"  The database as it was: {outcome.backup}")
+    _say_summary(output, outcome.history_id is None, "Applied.")
+    output.record(
+        {
+            "code": "PUSH_APPLIED",
+            **told,
+            "applied": outcome.history_id is not None,
+            "history_id": outcome.history_id,
+            "backup": outcome.backup,
+            **plan_wire(outcome.plan),
+            "diagnostics": [],
+        }
+    )
+
+
+def _say_summary(output: Output, is_empty: bool, otherwise: str) -> None:
+    output.say("The database fits the app already." if is_empty else otherwise)
+
+
+def _told(manifest: Manifest, baseline: str, *, path: Path | None, dry_run: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"dry_run": dry_run, "adapter": "sqlite"}
+    if path is not None:
+        told["database_path"] = str(path)
+    return {**told, "baseline": baseline, "manifest_version": manifest.manifest_version}
+
+
+def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish: Wish) -> None:
+    """The plan from another app, or from nothing; found in a database in memory."""
+    import apsw
+
+    from pylon.clock import SystemClock
+    from pylon.store.evolution.engine import Wish, evolve, prepare, preview
+    from pylon.store.evolution.model import EvolutionError
+    from pylon.store.sqlite import META_TABLE
+
+    baseline = "empty" if before is None else "manifest"
+    told = _told(manifest, baseline, path=None, dry_run=True)
+    connection, now = apsw.Connection(":memory:"), SystemClock.now()
+    for statement in META_TABLE:
+        connection.execute(statement)
+    prepare(connection)
+    try:
+        if before is not None:
+            evolve(connection, before, Wish(), now=now)
+        plan = preview(connection, manifest, wish, now=now)
+    except EvolutionError as error:
+        fail_evolution(output, error, code="PUSH_PLAN_FAILED", **told, applied=False)
+    show_plan(output, plan)
+    _say_summary(output, plan.is_empty, "Nothing was changed (dry run).")
+    output.record(
+        {"code": "PUSH_DRY_RUN", **told, "applied": False, **plan_wire(plan), "diagnostics": []}
+    )
+
+
+@command.command("inspect", help="Print the tables, columns and indexes that a database has.")
+@db_option
+@json_option
+def inspect(db: str | None) -> None:
+    from pylon.store.evolution.live import introspect
+
+    output = current()
+    path = _existing(output, db, code="INSPECT_NO_TARGET")
+    with database(output, path) as connection:
+        live = introspect(connection)
+    for table in live.tables.values():
+        output.say(table.name)
+        for column in table.columns.values():
+            output.say(f"  {column.name} {column.type}{' (key)' if column.is_key else ''}")
+        for index in table.indexes.values():
+            unique = "unique " if index.unique else ""
+            output.say(f"  {unique}index {index.name} ({', '.join(index.fields)})")
+    output.record({"tables": [table.to_wire() for table in live.tables.values()]})
+
+
+@command.command("history", help="Print what was done to the schema of a database, newest first.")
+@db_option
+@click.option("--limit", metavar="N", help="At most this many entries.")
+@click.option("--id", "entry_id", metavar="ID", help="This entry, with its plan.")
+@json_option
+def history(db: str | None, limit: str | None, entry_id: str | None) -> None:
+    from pylon.store.evolution.history import read_history
+
+    output = current()
+    if limit is not None and not (limit.isascii() and limit.isdigit() and int(limit) > 0):
+        hint = "Give a number above 0."
+        output.fail("HISTORY_INVALID_LIMIT", f"--limit {limit}", hint, exit_code=USAGE)
+    path = _existing(output, db, code="HISTORY_NO_TARGET")
+    with database(output, path) as connection:
+        entries = read_history(
+            connection, limit=None if limit is None else int(limit), entry_id=entry_id
+        )
+    if entry_id is not None and not entries:
+        output.fail("HISTORY_ENTRY_NOT_FOUND", f"no entry {entry_id} in {path}")
+    for entry in entries:
+        wire = entry.to_wire()
+        steps = f"{entry.operation_count} operations"
+        output.say(f"{entry.id}  {entry.applied_at}  {entry.baseline}  {steps}")
+        if entry_id is not None:
+            for operation in wire["plan"]["operations"]:
+                output.say(f"  {operation}")
+    wires = [entry.to_wire() for entry in entries]
+    output.record(wires[0] if entry_id is not None else wires)
+
+
+def _existing(output: Output, db: str | None, *, code: str) -> Path:
+    """The database file; a usage error where there is none."""
+    path = database_path(db, Path.cwd())
+    if not path.is_file():
+        hint = "Name it with --db PATH."
+        output.fail(code, f"{path} is not there", hint, exit_code=USAGE)
+    return path
