@@ -19,6 +19,7 @@ from pylon.policy.formula import (
     Column,
     Const,
     Formula,
+    Member,
     Term,
     atoms,
     specialise,
@@ -106,7 +107,7 @@ class Audience:
     def __init__(self, formula: Formula, shape: CallerShape) -> None:
         names = {name for atom in atoms(formula) for name in _attribute_names(atom)}
         self.attributes: tuple[str, ...] = tuple(sorted(names))
-        self.selectors: tuple[Selector, ...] | None = _selectors(formula)
+        self.selectors: tuple[Selector, ...] | None = selectors_of(formula)
         self._key = compile_tuple(
             [
                 *(source_of_atom(atom) for atom in shape.conditions),
@@ -139,19 +140,24 @@ def _source_of_key(term: Attribute) -> str:
     return "tuple(sorted(set(i.roles)))" if term.kind == "roles" else source_of_term(term)
 
 
-def _selectors(formula: Formula) -> tuple[Selector, ...] | None:
+def selectors_of(
+    formula: Formula, rows: type[Column] | type[Member] = Column
+) -> tuple[Selector, ...] | None:
+    """Which row values find the callers: of the row, or of the rows of an `exists` (`Member`)."""
     match formula:
         case Const():
             return None if formula.value else ()
-        case Atom(test="equal", negated=False, terms=(Column() as column, Attribute() as caller)):
-            if column.stored or caller.kind != "string":
+        case Atom(test="equal", negated=False, terms=(column, Attribute() as caller)):
+            if not isinstance(column, rows) or caller.kind != "string":
+                return None
+            if isinstance(column, Column) and column.stored:
                 return None
             return (Selector(attribute=caller.name, field=column.name),)
         case All():
-            found = [_selectors(operand) for operand in formula.operands]
+            found = [selectors_of(operand, rows) for operand in formula.operands]
             return min((choice for choice in found if choice is not None), key=_cost, default=None)
         case Any():
-            branches = [_selectors(operand) for operand in formula.operands]
+            branches = [selectors_of(operand, rows) for operand in formula.operands]
             narrow = [choice for choice in branches if choice is not None]
             if len(narrow) < len(branches):
                 return None
@@ -165,8 +171,10 @@ def _cost(selectors: tuple[Selector, ...]) -> tuple[int, int]:
     return (len(selectors), width)
 
 
-def bound_source(term: Term) -> str:
+def bound_source(term: Term | Atom) -> str:
     """Python source of a value to bind in SQL, for `compile_tuple`."""
+    if isinstance(term, Atom):
+        return f"int({source_of_atom(term)})"
     if isinstance(term, Attribute):
         if term.kind == "roles":
             return "*i.roles"

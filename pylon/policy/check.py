@@ -5,10 +5,10 @@ The engine does not depend on these being called: a policy with a problem denies
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from pylon.policy.lower import PolicyProblem, lower
+from pylon.policy.lower import NO_ENTITIES, PolicyProblem, lower
 from pylon.policy.nodes import Expr
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.syntax import PolicySyntaxError, parse
@@ -17,9 +17,16 @@ from pylon.schema.model import EntitySpec, Manifest, PolicySpec
 __all__ = ["PolicyProblem", "check", "check_manifest"]
 
 
-def check(expr: Expr, *, entity: EntitySpec | None, slot: Slot) -> list[PolicyProblem]:
-    """The problems of one expression; `entity` is None in the slot `action`."""
-    return lower(expr, entity=entity, slot=slot)[1]
+def check(
+    expr: Expr,
+    *,
+    entity: EntitySpec | None,
+    slot: Slot,
+    entities: Mapping[str, EntitySpec] = NO_ENTITIES,
+) -> list[PolicyProblem]:
+    """The problems of one expression; `entity` is None in the slot `action`, `entities` are those
+    that an `exists` may name."""
+    return lower(expr, entity=entity, slot=slot, entities=entities)[1]
 
 
 def check_manifest(manifest: Manifest) -> list[PolicyProblem]:
@@ -38,7 +45,7 @@ def _problems_of(policy: PolicySpec, entities: dict[str, EntitySpec]) -> list[Po
     found: dict[tuple[str, str, int], PolicyProblem] = {}
     for slot, key, text in _uses(policy):
         entity = None if slot == "action" else entities.get(policy.entity or "")
-        for problem in _problems_of_text(text, entity, slot):
+        for problem in _problems_of_text(text, entity, slot, entities):
             if slot != "action" and entity is None and problem.code != "POLICY_SYNTAX":
                 continue
             located = replace(problem, policy=policy.name, slot=slot, key=key)
@@ -63,7 +70,9 @@ def _uses(policy: PolicySpec) -> Iterator[tuple[Slot, str, str]]:
             yield "update", key, text
 
 
-def _problems_of_text(text: str, entity: EntitySpec | None, slot: Slot) -> list[PolicyProblem]:
+def _problems_of_text(
+    text: str, entity: EntitySpec | None, slot: Slot, entities: Mapping[str, EntitySpec]
+) -> list[PolicyProblem]:
     try:
         expr = parse(text)
     except PolicySyntaxError as error:
@@ -72,4 +81,4 @@ def _problems_of_text(text: str, entity: EntitySpec | None, slot: Slot) -> list[
                 code="POLICY_SYNTAX", message=error.message, hint=error.hint, offset=error.offset
             )
         ]
-    return check(expr, entity=entity, slot=slot)
+    return check(expr, entity=entity, slot=slot, entities=entities)

@@ -19,8 +19,19 @@ from pylon.identity import Identity
 from pylon.limits import POLICY_SHAPES_CACHED_MAX
 from pylon.policy.audience import Audience, CallerShape, bound_source
 from pylon.policy.check import check_manifest
-from pylon.policy.formula import FALSE, TRUE, Column, Const, Formula, all_of, atoms
+from pylon.policy.formula import (
+    FALSE,
+    TRUE,
+    Column,
+    Const,
+    Exists,
+    Formula,
+    all_of,
+    atoms,
+    memberships,
+)
 from pylon.policy.lower import PolicyProblem, lower
+from pylon.policy.membership import UNCONNECTED, Lookup, Membership, Probe, Watch, watch
 from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.sql import SQLITE, Dialect, render
@@ -61,9 +72,11 @@ class Rule:
         *,
         open_by_default: bool,
         dialect: Dialect = SQLITE,
+        lookup: Lookup = UNCONNECTED,
     ) -> None:
         self._policies = policies
         self._dialect = dialect
+        self._lookup = lookup
         self._formula = (
             all_of([formula for _, formula in policies]) if policies else Const(open_by_default)
         )
@@ -74,26 +87,33 @@ class Rule:
         identity: Identity,
         data: Mapping[str, object] | None,
         existing: Mapping[str, object] | None = None,
+        lookup: Lookup | None = None,
     ) -> bool:
         """Whether `identity` passes for the row `data`; without a row every field is null.
 
         `existing` is the stored row of an update, whose rule must pass twice: for the stored row
         (`allows(who, stored, stored)`) and for the result (`allows(who, merged, stored)`).
-        Values are those of the schema: a bool field holds a bool.
+        Values are those of the schema: a bool field holds a bool. `lookup` answers `exists`; by
+        default it asks the latest commit, in a transaction it must be that of the transaction.
         """
-        return identity.is_admin or self._predicate(identity, data or _NO_ROW, existing or _NO_ROW)
+        return identity.is_admin or self._predicate(
+            identity, data or _NO_ROW, existing or _NO_ROW, lookup or self._lookup
+        )
 
     def denied_by(
         self,
         identity: Identity,
         data: Mapping[str, object] | None,
         existing: Mapping[str, object] | None = None,
+        lookup: Lookup | None = None,
     ) -> str | None:
         """The name of the first policy that says no, for logs and tools; None when none does."""
-        if self.allows(identity, data, existing):
+        if self.allows(identity, data, existing, lookup):
             return None
         for name, predicate in self._predicates:
-            if not predicate(identity, data or _NO_ROW, existing or _NO_ROW):
+            if not predicate(
+                identity, data or _NO_ROW, existing or _NO_ROW, lookup or self._lookup
+            ):
                 return name
         return NO_RULE
 
@@ -126,6 +146,11 @@ class Rule:
             if isinstance(term, Column)
         )
 
+    @cached_property
+    def memberships(self) -> tuple[Exists, ...]:
+        """Every `exists` of the rule: other rows that decide."""
+        return tuple(dict.fromkeys(memberships(self._formula)))
+
     @property
     def constant(self) -> bool | None:
         """True: everybody passes for every row. False: only administrators. None: it depends."""
@@ -133,11 +158,16 @@ class Rule:
 
     @cached_property
     def _predicate(self) -> Predicate:
-        return compile_predicate(self._formula)
+        return compile_predicate(self._formula, self._membership)
 
     @cached_property
     def _predicates(self) -> tuple[tuple[str, Predicate], ...]:
-        return tuple((name, compile_predicate(formula)) for name, formula in self._policies)
+        return tuple(
+            (name, compile_predicate(formula, self._membership)) for name, formula in self._policies
+        )
+
+    def _membership(self, node: Exists) -> Membership:
+        return Membership(node, self._dialect)
 
     @cached_property
     def _shape(self) -> CallerShape:
@@ -167,16 +197,33 @@ class Rule:
 class ActionRule:
     """All policies of one action; every one of them must hold."""
 
-    def __init__(self, policies: tuple[tuple[str, Formula], ...], *, open_by_default: bool) -> None:
-        self._rule = Rule(policies, open_by_default=open_by_default)
+    def __init__(
+        self,
+        policies: tuple[tuple[str, Formula], ...],
+        *,
+        open_by_default: bool,
+        dialect: Dialect = SQLITE,
+        lookup: Lookup = UNCONNECTED,
+    ) -> None:
+        self._rule = Rule(policies, open_by_default=open_by_default, dialect=dialect, lookup=lookup)
 
-    def allows(self, identity: Identity, input: Mapping[str, object] | None) -> bool:  # noqa: A002
+    def allows(
+        self,
+        identity: Identity,
+        input: Mapping[str, object] | None,  # noqa: A002
+        lookup: Lookup | None = None,
+    ) -> bool:
         """Whether `identity` may call the action with this input."""
-        return self._rule.allows(identity, input)
+        return self._rule.allows(identity, input, lookup=lookup)
 
-    def denied_by(self, identity: Identity, input: Mapping[str, object] | None) -> str | None:  # noqa: A002
+    def denied_by(
+        self,
+        identity: Identity,
+        input: Mapping[str, object] | None,  # noqa: A002
+        lookup: Lookup | None = None,
+    ) -> str | None:
         """The name of the first policy that says no, or None."""
-        return self._rule.denied_by(identity, input)
+        return self._rule.denied_by(identity, input, lookup=lookup)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +242,19 @@ class PolicyEngine:
     `open_by_default` (dev) leaves open what no policy mentions; in production it is closed to all
     but administrators. `undeclared` lists these places as (entity or action, slot), for a warning.
     `problems` are the mistakes found; a policy with one denies everybody but administrators.
+    `probe` runs the short reads that `exists` needs, over the latest commit.
     """
 
     def __init__(
-        self, manifest: Manifest, *, open_by_default: bool, dialect: Dialect = SQLITE
+        self,
+        manifest: Manifest,
+        *,
+        open_by_default: bool,
+        dialect: Dialect = SQLITE,
+        probe: Probe | None = None,
     ) -> None:
         self._manifest = manifest
+        self._lookup = UNCONNECTED if probe is None else Lookup(probe)
         self._open_by_default = open_by_default
         self._dialect = dialect
         self.problems: tuple[PolicyProblem, ...] = tuple(check_manifest(manifest))
@@ -221,6 +275,15 @@ class PolicyEngine:
         """The rule of a declared action. Raises `KeyError` for a name that the manifest lacks."""
         return self._actions[name]
 
+    @cached_property
+    def watches(self) -> Mapping[str, tuple[Watch, ...]]:
+        """By entity, whom its changed rows concern because a read rule looks for them."""
+        found: dict[str, dict[Watch, None]] = {}
+        for policies in self._entities.values():
+            for node in policies.read.memberships:
+                found.setdefault(node.entity, {})[watch(node)] = None
+        return {entity: tuple(watches) for entity, watches in found.items()}
+
     def _entity_policies(
         self, entity: EntitySpec, undeclared: list[tuple[str, Slot]]
     ) -> EntityPolicies:
@@ -231,11 +294,14 @@ class PolicyEngine:
             for policy in policies:
                 chosen = expression(policy, slot)
                 if chosen is not None:
-                    formulas.append((policy.name, _formula_of(chosen[1], entity, slot)))
+                    formulas.append((policy.name, self._formula_of(chosen[1], entity, slot)))
             if not formulas:
                 undeclared.append((entity.name, slot))
             rules[slot] = Rule(
-                tuple(formulas), open_by_default=self._open_by_default, dialect=self._dialect
+                tuple(formulas),
+                open_by_default=self._open_by_default,
+                dialect=self._dialect,
+                lookup=self._lookup,
             )
         return EntityPolicies(**rules)
 
@@ -244,21 +310,22 @@ class PolicyEngine:
         if not policies:
             undeclared.append((name, "action"))
         return ActionRule(
-            tuple((policy.name, _action_formula(policy)) for policy in policies),
+            tuple((policy.name, self._action_formula(policy)) for policy in policies),
             open_by_default=self._open_by_default,
+            dialect=self._dialect,
+            lookup=self._lookup,
         )
 
+    def _action_formula(self, policy: PolicySpec) -> Formula:
+        """An action's policy without `allow` denies (spec 05 section 5.5)."""
+        chosen = expression(policy, "action")
+        return FALSE if chosen is None else self._formula_of(chosen[1], None, "action")
 
-def _action_formula(policy: PolicySpec) -> Formula:
-    """An action's policy without `allow` denies (spec 05 section 5.5)."""
-    chosen = expression(policy, "action")
-    return FALSE if chosen is None else _formula_of(chosen[1], None, "action")
-
-
-def _formula_of(text: str, entity: EntitySpec | None, slot: Slot) -> Formula:
-    """The formula of a text, or "never" where anything is wrong with it."""
-    try:
-        formula, problems = lower(parse(text), entity=entity, slot=slot)
-    except PolicySyntaxError:
-        return FALSE
-    return FALSE if problems else formula
+    def _formula_of(self, text: str, entity: EntitySpec | None, slot: Slot) -> Formula:
+        """The formula of a text, or "never" where anything is wrong with it."""
+        entities = self._manifest.entities_by_name
+        try:
+            formula, problems = lower(parse(text), entity=entity, slot=slot, entities=entities)
+        except PolicySyntaxError:
+            return FALSE
+        return FALSE if problems else formula

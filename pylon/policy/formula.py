@@ -49,14 +49,26 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A field of the rows that an `exists` looks through."""
+
+    name: str
+    kind: Kind
+    is_float: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
-    """A value inside an action's input, by the keys that lead to it."""
+    """A value inside an action's input, by the keys that lead to it.
+
+    Beside a `Member` it has that one's kind, and a value of another kind is null.
+    """
 
     steps: tuple[str, ...]
     kind: Kind = "any"
 
 
-Term = Constant | Attribute | Column | Input
+Term = Constant | Attribute | Column | Member | Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ class Atom:
     @property
     def is_of_caller(self) -> bool:
         """Whether the caller alone decides it."""
-        return not any(isinstance(term, Column | Input) for term in self.terms)
+        return not any(isinstance(term, Column | Member | Input) for term in self.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,16 @@ class Same:
     negated: bool = False
 
 
-Formula = Const | Atom | All | Any | Same
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """Whether a row of another entity fulfils the condition."""
+
+    entity: str
+    condition: Formula
+    negated: bool = False
+
+
+Formula = Const | Atom | All | Any | Same | Exists
 
 TRUE = Const(True)
 FALSE = Const(False)
@@ -167,12 +188,17 @@ def specialise(formula: Formula, decide: Callable[[Atom], bool | None]) -> Formu
         case Same():
             agree = same(specialise(formula.left, decide), specialise(formula.right, decide))
             return negate(agree) if formula.negated else agree
+        case Exists():
+            condition = specialise(formula.condition, decide)
+            if condition == FALSE:
+                return Const(formula.negated)
+            return replace(formula, condition=condition)
         case Const():
             return formula
 
 
 def atoms(formula: Formula) -> Iterator[Atom]:
-    """Every condition, from left to right."""
+    """Every condition, from left to right, also those inside of `exists`."""
     match formula:
         case Atom():
             yield formula
@@ -182,5 +208,22 @@ def atoms(formula: Formula) -> Iterator[Atom]:
         case Same():
             yield from atoms(formula.left)
             yield from atoms(formula.right)
+        case Exists():
+            yield from atoms(formula.condition)
         case Const():
+            pass
+
+
+def memberships(formula: Formula) -> Iterator[Exists]:
+    """Every `exists`, not negated, from left to right."""
+    match formula:
+        case Exists():
+            yield replace(formula, negated=False)
+        case All() | Any():
+            for operand in formula.operands:
+                yield from memberships(operand)
+        case Same():
+            yield from memberships(formula.left)
+            yield from memberships(formula.right)
+        case Atom() | Const():
             pass

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any as AnyValue
 from typing import Final
 
@@ -22,9 +23,11 @@ from pylon.policy.formula import (
     Column,
     Const,
     Constant,
+    Exists,
     Formula,
     Input,
     Kind,
+    Member,
     Term,
     Test,
     all_of,
@@ -46,6 +49,7 @@ from pylon.policy.nodes import (
     Or,
     Path,
 )
+from pylon.policy.nodes import Exists as ExistsExpr
 from pylon.policy.slots import Slot
 from pylon.schema.model import EntitySpec
 
@@ -61,6 +65,7 @@ _FOLD: Final[dict[Test, Callable[[AnyValue, AnyValue], bool]]] = {
 _ORDERED: Final[frozenset[Kind]] = frozenset(("number", "string", "any"))
 _UNKNOWN: Final = Constant(None, "unknown")
 _MISMATCH: Final = "POLICY_TYPE_MISMATCH"
+NO_ENTITIES: Final[Mapping[str, EntitySpec]] = {}
 
 _Operand = Term | Formula
 
@@ -83,10 +88,17 @@ class PolicyProblem:
 
 
 def lower(
-    expr: Expr, *, entity: EntitySpec | None, slot: Slot
+    expr: Expr,
+    *,
+    entity: EntitySpec | None,
+    slot: Slot,
+    entities: Mapping[str, EntitySpec] = NO_ENTITIES,
 ) -> tuple[Formula, list[PolicyProblem]]:
-    """The formula of `expr` and its problems; with problems the formula is not to be used."""
-    lowering = _Lowering(entity, slot)
+    """The formula of `expr` and its problems; with problems the formula is not to be used.
+
+    `entities` are those that an `exists` may name.
+    """
+    lowering = _Lowering(entity, slot, entities)
     return lowering.formula(expr), lowering.problems
 
 
@@ -99,9 +111,13 @@ def number_of_text(text: str) -> int | float | None:
 
 
 class _Lowering:
-    def __init__(self, entity: EntitySpec | None, slot: Slot) -> None:
+    def __init__(
+        self, entity: EntitySpec | None, slot: Slot, entities: Mapping[str, EntitySpec]
+    ) -> None:
         self._entity = entity
         self._slot = slot
+        self._entities = entities
+        self._member: EntitySpec | None = None
         self.problems: list[PolicyProblem] = []
 
     def formula(self, expr: Expr) -> Formula:
@@ -121,6 +137,8 @@ class _Lowering:
                 return self._in(expr)
             case Call():
                 return self._call(expr)
+            case ExistsExpr():
+                return self._exists(expr)
 
     # --- Operands ----------------------------------------------------------------------------
 
@@ -130,7 +148,7 @@ class _Lowering:
     def _term(self, expr: Literal | Path) -> Term:
         if isinstance(expr, Literal):
             return Constant(expr.value, _kind_of(expr.value))
-        found = resolve(expr, self._entity, self._slot)
+        found = resolve(expr, self._entity, self._slot, self._member)
         if isinstance(found, BadName):
             self._report(found.code, found.message, found.hint, expr.offset)
             return _UNKNOWN
@@ -171,6 +189,7 @@ class _Lowering:
             return FALSE
         if isinstance(left, Constant) and isinstance(right, Constant):
             return Const(left.value == right.value)
+        right = _as_input_of(left, right)
         return Atom("equal", (left, right))
 
     def _equal_truths(self, left: _Operand, right: _Operand, offset: int) -> Formula:
@@ -200,7 +219,7 @@ class _Lowering:
             return FALSE
         if isinstance(left, Constant) and isinstance(right, Constant):
             return Const(left.value != right.value)
-        return Atom("differ", (left, right))
+        return Atom("differ", (left, _as_input_of(left, right)))
 
     def _ordered(self, op: CompareOp, left: _Operand, right: _Operand, offset: int) -> Formula:
         test = _ORDERS[op]
@@ -224,7 +243,7 @@ class _Lowering:
             return FALSE
         if isinstance(first, Constant) and isinstance(second, Constant):
             return Const(_FOLD[test](first.value, second.value))
-        return Atom(test, (first, _as_float_of(first, second)))
+        return Atom(test, (first, _as_input_of(first, _as_float_of(first, second))))
 
     def _agree(self, left: Term, right: Term, offset: int) -> bool:
         """Whether two values of these kinds can ever be equal; if not, a problem."""
@@ -262,10 +281,30 @@ class _Lowering:
             return FALSE
         return Atom("has_role" if isinstance(left, Constant) else "in_roles", (left,))
 
+    def _exists(self, expr: ExistsExpr) -> Formula:
+        if self._member is not None:
+            hint = "Keep what both have to say in one row, or in two rules."
+            self._report("POLICY_EXISTS_NESTED", "`exists` inside `exists`", hint, expr.offset)
+            return FALSE
+        entity = self._entities.get(expr.entity)
+        if entity is None:
+            close = get_close_matches(expr.entity, self._entities, n=1)
+            hint = f"Did you mean `{close[0]}`?" if close else "Name an entity of the app."
+            message = f"there is no entity `{expr.entity}`"
+            self._report("POLICY_UNKNOWN_NAME", message, hint, expr.offset)
+            return FALSE
+        self._member = entity
+        condition = self.formula(expr.condition)
+        self._member = None
+        return FALSE if condition == FALSE else Exists(entity.name, condition)
+
     def _call(self, expr: Call) -> Formula:
         name = CALLS.get(expr.name)
         if name is None:
-            hint = "There are `auth.hasRole(name)` and `auth.hasAnyRole(name, ...)`."
+            hint = (
+                "There are `auth.hasRole(name)`, `auth.hasAnyRole(name, ...)` and "
+                "`exists(Entity, condition)`."
+            )
             self._report("POLICY_UNKNOWN_CALL", f"unknown call `{expr.name}`", hint, expr.offset)
             return FALSE
         if not expr.arguments or (name == "auth.hasRole" and len(expr.arguments) != 1):
@@ -313,7 +352,7 @@ def _is_between_paths_of_caller(expr: Compare) -> bool:
 
 def _by_rank(left: Term, right: Term) -> tuple[Term, Term]:
     """The row's side first and the literal last, so that SQL reads `column = value`."""
-    ranks = (Column, Input, Attribute, Constant)
+    ranks = (Member, Column, Input, Attribute, Constant)
     if ranks.index(type(left)) <= ranks.index(type(right)):
         return left, right
     return right, left
@@ -324,7 +363,7 @@ def _as_kind_of(left: Term, right: Term) -> Term:
 
     The reference turned numbers into text, so its policies are written that way.
     """
-    if left.kind == "number" and right.kind == "string" and isinstance(left, Column):
+    if left.kind == "number" and right.kind == "string" and isinstance(left, Column | Member):
         number = number_of_text(str(right.value)) if isinstance(right, Constant) else None
         if number is not None:
             right = Constant(number, "number")
@@ -333,8 +372,15 @@ def _as_kind_of(left: Term, right: Term) -> Term:
 
 def _as_float_of(left: Term, right: Term) -> Term:
     """A whole number beside a float field becomes a float, as an index lookup would make it."""
-    if isinstance(left, Column) and left.is_float and isinstance(right, Constant):
+    if isinstance(left, Column | Member) and left.is_float and isinstance(right, Constant):
         return Constant(float(right.value or 0), "number") if right.kind == "number" else right
+    return right
+
+
+def _as_input_of(left: Term, right: Term) -> Term:
+    """An input beside a field of another row takes its kind, for the database to compare."""
+    if isinstance(left, Member) and isinstance(right, Input):
+        return replace(right, kind=left.kind)
     return right
 
 
@@ -346,5 +392,7 @@ def _described(term: Term) -> str:
             return f"`auth.{term.name}` ({term.kind})"
         case Column():
             return f"`{'existing' if term.stored else 'data'}.{term.name}` ({term.kind})"
+        case Member():
+            return f"`{term.name}` ({term.kind})"
         case Input():
             return f"`input.{'.'.join(term.steps)}`"

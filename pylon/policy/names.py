@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from pylon.policy.formula import Attribute, Column, Constant, Input, Kind, Term
+from pylon.policy.formula import Attribute, Column, Constant, Input, Kind, Member, Term
 from pylon.policy.nodes import Path
 from pylon.policy.slots import Slot
 from pylon.schema.model import EntitySpec, FieldKind, FieldSpec
@@ -70,8 +70,15 @@ class BadName:
     hint: str
 
 
-def resolve(path: Path, entity: EntitySpec | None, slot: Slot) -> Term | BadName:
-    """The term that `path` stands for in a rule of this entity and slot."""
+def resolve(
+    path: Path, entity: EntitySpec | None, slot: Slot, member: EntitySpec | None = None
+) -> Term | BadName:
+    """The term that `path` stands for in a rule of this entity and slot.
+
+    `member` is the entity of the `exists` around it, whose fields are the bare names.
+    """
+    if member is not None and "." not in path.name:
+        return _member(path, member)
     match path.root:
         case "auth":
             return _attribute(path)
@@ -126,6 +133,18 @@ def _column(path: Path, entity: EntitySpec | None, slot: Slot) -> Term | BadName
         stored=path.root == "existing",
         is_float=field.kind == "float",
     )
+
+
+def _member(path: Path, entity: EntitySpec) -> Term | BadName:
+    field = _ID if path.name == "id" else entity.fields_by_name.get(path.name)
+    if field is None:
+        known = ("id", *entity.fields_by_name)
+        close = get_close_matches(path.name, known, n=1)
+        hint = f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(known[:20])}."
+        return BadName(
+            code=_UNKNOWN, message=f"`{entity.name}` has no field `{path.name}`", hint=hint
+        )
+    return Member(field.name, _FIELD_KINDS[field.kind], is_float=field.kind == "float")
 
 
 def _input(path: Path, slot: Slot) -> Term | BadName:

@@ -56,10 +56,19 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`auth.hasRole("editor")`. A form such as `exists(Entity, ...)` will be a node of its own."""
+    """`auth.hasRole("editor")`."""
 
     name: str
     arguments: tuple[str, ...]
+    offset: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """`exists(Entity, condition)`; in the condition bare names are fields of that entity."""
+
+    entity: str
+    condition: Expr
     offset: int = field(default=0, compare=False)
 
 
@@ -106,4 +115,4 @@ class In:
     offset: int = field(default=0, compare=False)
 
 
-Expr = Literal | Path | Call | Not | And | Or | Compare | In
+Expr = Literal | Path | Call | Exists | Not | And | Or | Compare | In

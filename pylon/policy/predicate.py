@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any as AnyValue
 from typing import Final
 
@@ -20,8 +21,10 @@ from pylon.policy.formula import (
     Column,
     Const,
     Constant,
+    Exists,
     Formula,
     Input,
+    Member,
     Same,
     Term,
 )
@@ -29,27 +32,39 @@ from pylon.policy.lower import number_of_text
 from pylon.policy.names import IDENTITY_FIELDS
 
 Row = Mapping[str, object]
-Predicate = Callable[[Identity, Row, Row], bool]
-"""(caller, row or action input, stored row) to the verdict."""
+_NOTHING: Final[Mapping[str, object]] = {}
+Predicate = Callable[[Identity, Row, Row, AnyValue], bool]
+"""(caller, row or action input, stored row, `membership.Lookup`) to the verdict."""
 
 
-def compile_predicate(formula: Formula) -> Predicate:
+def compile_predicate(
+    formula: Formula, membership: Callable[[Exists], object] | None = None
+) -> Predicate:
     """The function that evaluates `formula`.
 
     A value of a kind that the schema does not promise (a text in a number field) denies.
+    `membership` makes what the lookup is asked for each `exists`.
     """
+    names: dict[Exists, str] = {}
     body = (
-        f"    try:\n        return {_source(formula)}\n    except TypeError:\n        return False"
+        f"    try:\n        return {_source(formula, names)}\n"
+        "    except TypeError:\n        return False"
     )
-    decide: Predicate = _function(f"def decide(i, d, e):\n{body}\n", "decide")
+    asked = {name: membership(node) for node, name in names.items()} if membership else {}
+    decide: Predicate = _function(f"def decide(i, d, e, q):\n{body}\n", "decide", asked)
     return decide
 
 
-def compile_tuple(sources: Iterable[str]) -> Callable[[Identity], tuple[AnyValue, ...]]:
-    """A function from the caller to the tuple of these expressions over `i`."""
+def compile_tuple(
+    sources: Iterable[str], parameters: str = "i"
+) -> Callable[..., tuple[AnyValue, ...]]:
+    """A function from the caller to the tuple of these expressions over `i`.
+
+    With the parameters `i, d, e` also from the rows.
+    """
     items = "".join(f"{source}, " for source in sources)
-    values: Callable[[Identity], tuple[AnyValue, ...]] = _function(
-        f"def values(i):\n    return ({items})\n", "values"
+    values: Callable[..., tuple[AnyValue, ...]] = _function(
+        f"def values({parameters}):\n    return ({items})\n", "values"
     )
     return values
 
@@ -69,29 +84,37 @@ def source_of_term(term: Term) -> str:
             return f"i.{IDENTITY_FIELDS[term.name]}"
         case Column():
             return f"{'e' if term.stored else 'd'}.get({term.name!r})"
-        case Input():
+        case Input(kind="any"):
             return f"step(d, {term.steps!r})"
+        case Input():
+            return f"step_of(d, {term.steps!r}, {term.kind!r})"
+        case Member():
+            raise AssertionError("the rows of an exists are the database's")
 
 
-def _function(source: str, name: str) -> AnyValue:
-    namespace = dict(_NAMESPACE)
+def _function(source: str, name: str, more: Mapping[str, object] = _NOTHING) -> AnyValue:
+    namespace = {**_NAMESPACE, **more}
     exec(compile(source, "<policy>", "exec"), namespace)
     return namespace[name]
 
 
-def _source(formula: Formula) -> str:
+def _source(formula: Formula, names: dict[Exists, str]) -> str:
     match formula:
         case Const():
             return repr(formula.value)
         case Atom():
             return source_of_atom(formula)
         case All():
-            return "(" + " and ".join(_source(operand) for operand in formula.operands) + ")"
+            return "(" + " and ".join(_source(each, names) for each in formula.operands) + ")"
         case Any():
-            return "(" + " or ".join(_source(operand) for operand in formula.operands) + ")"
+            return "(" + " or ".join(_source(each, names) for each in formula.operands) + ")"
         case Same():
             sign = "!=" if formula.negated else "=="
-            return f"({_source(formula.left)} {sign} {_source(formula.right)})"
+            return f"({_source(formula.left, names)} {sign} {_source(formula.right, names)})"
+        case Exists():
+            plain = replace(formula, negated=False)
+            name = names.setdefault(plain, f"membership_{len(names)}")
+            return f"({'not ' if formula.negated else ''}q.holds({name}, i, d, e))"
 
 
 def _source_of_test(atom: Atom) -> str:
@@ -144,6 +167,12 @@ def _step(value: object, steps: tuple[str, ...]) -> object:
     return value if isinstance(value, str | int | float) else None
 
 
+def _step_of(value: object, steps: tuple[str, ...], kind: str) -> object:
+    """The same, where a value of another kind is null."""
+    found = _step(value, steps)
+    return found if found is not None and _kind(found) == kind else None
+
+
 def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "bool"
@@ -173,6 +202,7 @@ _NAMESPACE: Final[dict[str, AnyValue]] = {
     "__builtins__": {"TypeError": TypeError, "isinstance": isinstance, "bool": bool, "len": len}
     | {"int": int, "sorted": sorted, "set": set, "tuple": tuple},
     "step": _step,
+    "step_of": _step_of,
     "equal": _equal,
     "equal_text": _equal_text,
     "differ": _differ,

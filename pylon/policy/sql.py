@@ -1,8 +1,8 @@
-"""From a formula to a WHERE fragment: the one place of this folder that writes SQL.
+"""From a formula to SQL: the one place of this folder that writes any.
 
 Every fragment is true exactly where the formula is, and false or NULL elsewhere, so it may stand
-in a WHERE and under AND and OR, but not under NOT. What differs between databases is behind
-`Dialect`; SQLite's is here.
+in a WHERE and under AND and OR, but not under NOT. The row is aliased `t`, the rows of an `exists`
+`x`. What differs between databases is behind `Dialect`; SQLite's is here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from pylon.policy.formula import (
     Column,
     Const,
     Constant,
+    Exists,
     Formula,
+    Input,
+    Kind,
+    Member,
     Same,
     Term,
 )
@@ -32,8 +36,8 @@ chain is long, and SQLite refuses a depth of 1000."""
 class Dialect(Protocol):
     """What databases spell differently."""
 
-    def column(self, name: str) -> str:
-        """The column of the table aliased `t`."""
+    def name(self, name: str) -> str:
+        """A table or column, quoted."""
 
     def placeholder(self, number: int) -> str:
         """The bound value `number`, counted from 1."""
@@ -53,16 +57,19 @@ class Dialect(Protocol):
     def agree(self, left: str, right: str, *, negated: bool) -> str:
         """Whether two conditions are both true or both not."""
 
-    def truth(self, column: Column, *, negated: bool) -> str:
+    def truth(self, column: str, kind: Kind, *, negated: bool) -> str:
         """Whether a value counts as true: not NULL, not zero, not empty."""
+
+    def as_float(self, value: str) -> str:
+        """A number as the nearest double."""
 
 
 class SqliteDialect:
     """Booleans are the integers 0 and 1; values are bound by `?` in textual order."""
 
-    def column(self, name: str) -> str:
+    def name(self, name: str) -> str:
         quoted = name.replace('"', '""')
-        return f't."{quoted}"'
+        return f'"{quoted}"'
 
     def placeholder(self, number: int) -> str:
         return "?"
@@ -82,14 +89,19 @@ class SqliteDialect:
     def agree(self, left: str, right: str, *, negated: bool) -> str:
         return f"(coalesce({left}, 0) {'<>' if negated else '='} coalesce({right}, 0))"
 
-    def truth(self, column: Column, *, negated: bool) -> str:
-        nothing = "''" if column.kind == "string" else "0"
-        return (
-            f"coalesce({self.column(column.name)}, {nothing}) {'=' if negated else '<>'} {nothing}"
-        )
+    def truth(self, column: str, kind: Kind, *, negated: bool) -> str:
+        nothing = "''" if kind == "string" else "0"
+        return f"coalesce({column}, {nothing}) {'=' if negated else '<>'} {nothing}"
+
+    def as_float(self, value: str) -> str:
+        return f"CAST({value} AS REAL)"
 
 
 SQLITE: Final = SqliteDialect()
+
+
+Bound = Term | Atom
+"""A value to bind; a condition binds its truth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +109,7 @@ class Fragment:
     """SQL text and the terms to bind, in textual order; the attribute `roles` binds each role."""
 
     sql: str
-    terms: tuple[Term, ...]
+    terms: tuple[Bound, ...]
 
 
 def render(formula: Formula, *, dialect: Dialect, role_count: int) -> Fragment:
@@ -105,16 +117,33 @@ def render(formula: Formula, *, dialect: Dialect, role_count: int) -> Fragment:
 
     `role_count` is how many values the attribute `roles` will bind; at least 1 where it occurs.
     """
-    renderer = _Renderer(dialect, role_count)
+    renderer = _Renderer(dialect, role_count, binds_row=False)
     return Fragment(sql=renderer.formula(formula), terms=tuple(renderer.terms))
 
 
+def render_members(
+    node: Exists, *, columns: Sequence[Member], limit: int, dialect: Dialect, role_count: int
+) -> Fragment:
+    """A query for the rows that fulfil the condition of an `exists`, where the row around it is
+    bound and not a table. Without `columns` each gives a 1."""
+    renderer = _Renderer(dialect, role_count, binds_row=True)
+    wanted = ", ".join(renderer.column(column) for column in columns)
+    return Fragment(
+        sql=f"SELECT {f'DISTINCT {wanted}' if columns else '1'} FROM {dialect.name(node.entity)} x"
+        f" WHERE {renderer.formula(node.condition)} LIMIT {limit}",
+        terms=tuple(renderer.terms),
+    )
+
+
 class _Renderer:
-    def __init__(self, dialect: Dialect, role_count: int) -> None:
+    """`binds_row` says that there is no table `t`: what the caller and the row decide is bound."""
+
+    def __init__(self, dialect: Dialect, role_count: int, *, binds_row: bool) -> None:
         self._dialect = dialect
         self._role_count = role_count
+        self._binds_row = binds_row
         self._bound = 0
-        self.terms: list[Term] = []
+        self.terms: list[Bound] = []
 
     def formula(self, formula: Formula) -> str:
         match formula:
@@ -129,6 +158,14 @@ class _Renderer:
             case Same():
                 left, right = self.formula(formula.left), self.formula(formula.right)
                 return self._dialect.agree(left, right, negated=formula.negated)
+            case Exists():
+                table = self._dialect.name(formula.entity)
+                condition = self.formula(formula.condition)
+                sign = "NOT " if formula.negated else ""
+                return f"{sign}EXISTS (SELECT 1 FROM {table} x WHERE {condition})"
+
+    def column(self, term: Column | Member) -> str:
+        return f"{'x' if isinstance(term, Member) else 't'}.{self._dialect.name(term.name)}"
 
     def _chain(self, operands: Sequence[Formula], joint: str) -> str:
         if len(operands) == 1:
@@ -141,28 +178,43 @@ class _Renderer:
 
     def _atom(self, atom: Atom) -> str:
         column = atom.terms[0]
-        assert isinstance(column, Column), "conditions on the caller alone are settled before"
-        name = self._dialect.column(column.name)
+        if self._binds_row and not isinstance(column, Member):
+            self.terms.append(atom)
+            return f"{self._placeholder()} = 1"
+        assert isinstance(column, Column | Member), "what the caller alone decides is settled"
+        name = self.column(column)
         match atom.test:
             case "null":
                 return f"{name} IS {'NOT ' if atom.negated else ''}NULL"
             case "truthy":
-                return self._dialect.truth(column, negated=atom.negated)
+                return self._dialect.truth(name, column.kind, negated=atom.negated)
             case "in_roles":
                 return self._signed(f"{name} IN ({self._roles()})", negated=atom.negated)
         right = atom.terms[1]
         value = self._value(right)
-        if atom.test == "equal" and atom.negated and not isinstance(right, Column):
+        if isinstance(column, Member) and isinstance(right, Column | Input):
+            name, value = self._as_floats(column, name, right, value)
+        if atom.test == "equal" and atom.negated and isinstance(right, Attribute | Constant):
             return self._dialect.is_not(name, value)
         sign = {"equal": "=", "differ": "<>"}.get(atom.test, atom.test)
         return self._signed(f"{name} {sign} {value}", negated=atom.negated)
+
+    def _as_floats(
+        self, column: Member, name: str, right: Column | Input, value: str
+    ) -> tuple[str, str]:
+        """A whole number beside a float becomes one, as an index lookup would make it."""
+        if column.is_float and not (isinstance(right, Column) and right.is_float):
+            return name, self._dialect.as_float(value) if column.kind == "number" else value
+        if isinstance(right, Column) and right.is_float and not column.is_float:
+            return self._dialect.as_float(name), value
+        return name, value
 
     def _signed(self, condition: str, *, negated: bool) -> str:
         return self._dialect.is_not_true(condition) if negated else condition
 
     def _value(self, term: Term) -> str:
-        if isinstance(term, Column):
-            return self._dialect.column(term.name)
+        if isinstance(term, Member) or (isinstance(term, Column) and not self._binds_row):
+            return self.column(term)
         if isinstance(term, Constant) and isinstance(term.value, bool):
             return self._dialect.boolean(term.value)
         self.terms.append(term)

@@ -16,6 +16,7 @@ from pylon.policy.nodes import (
     Call,
     Compare,
     CompareOp,
+    Exists,
     Expr,
     In,
     ListOf,
@@ -30,6 +31,7 @@ __all__ = ["PolicySyntaxError", "format_expr", "parse"]
 
 _COMPARISONS: Final = frozenset(("==", "!=", "<", "<=", ">", ">="))
 _KEYWORDS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None}
+EXISTS: Final = "exists"
 _PARENTHESIS_COST: Final = 2
 _NOT_COST: Final = 1
 
@@ -123,10 +125,23 @@ class _Parser:
         token = self._peek()
         leaf = self._leaf()
         if isinstance(leaf, Path) and self._takes("("):
-            # `exists(Entity, condition)` (membership through another entity) will branch off
-            # here on the name, before the arguments are taken to be strings.
+            if leaf.name == EXISTS:
+                return self._exists(token.offset, depth)
             return Call(leaf.name, self._arguments(), token.offset)
         return leaf
+
+    def _exists(self, offset: int, depth: int) -> Exists:
+        token = self._next()
+        if token.kind != "word" or "." in token.text:
+            raise PolicySyntaxError(
+                f"expected an entity, found {_shown(token)}",
+                token.offset,
+                "Write `exists(Entity, field == data.field && userId == auth.userId)`.",
+            )
+        self._expect(",")
+        condition = self._or(depth + _PARENTHESIS_COST)
+        self._expect(")")
+        return Exists(token.text, condition, offset)
 
     def _parenthesised(self, depth: int) -> Expr:
         inner = self._or(depth + _PARENTHESIS_COST)
@@ -207,8 +222,10 @@ def format_expr(expr: Expr) -> str:
         case Call():
             arguments = ", ".join(_quoted(argument) for argument in expr.arguments)
             return f"{expr.name}({arguments})"
+        case Exists():
+            return f"{EXISTS}({expr.entity}, {format_expr(expr.condition)})"
         case Not():
-            bare = isinstance(expr.operand, Literal | Path | Call | Not)
+            bare = isinstance(expr.operand, Literal | Path | Call | Exists | Not)
             return "!" + _format_in(expr.operand, bare=bare)
         case And():
             return " && ".join(
@@ -231,7 +248,7 @@ def _format_in(expr: Expr, *, bare: bool) -> str:
 
 
 def _format_left(expr: Expr) -> str:
-    return _format_in(expr, bare=isinstance(expr, Literal | Path | Call | Not))
+    return _format_in(expr, bare=isinstance(expr, Literal | Path | Call | Exists | Not))
 
 
 def _format_container(right: ListOf | Path) -> str:

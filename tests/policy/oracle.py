@@ -6,11 +6,23 @@ It walks the tree with values in hand. Slow, and shares nothing with the compile
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pylon.identity import Identity
-from pylon.policy.nodes import And, Call, Compare, Expr, In, ListOf, Literal, Not, Or, Path
+from pylon.policy.nodes import (
+    And,
+    Call,
+    Compare,
+    Exists,
+    Expr,
+    In,
+    ListOf,
+    Literal,
+    Not,
+    Or,
+    Path,
+)
 
 Row = Mapping[str, Any]
 
@@ -23,11 +35,21 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Oracle:
-    """One question: this caller, this row, this stored row."""
+    """One question: this caller, this row, this stored row, these rows of the other entity.
+
+    `floats` are the float fields of the entity, `.name` those of the other one.
+    """
 
     def __init__(
-        self, identity: Identity, data: Row, existing: Row, floats: frozenset[str]
+        self,
+        identity: Identity,
+        data: Row,
+        existing: Row,
+        floats: frozenset[str],
+        others: Sequence[Row] = (),
     ) -> None:
+        self._others = others
+        self._other: Row | None = None
         self._identity = identity
         self._roots: dict[str, Row] = {"data": data, "existing": existing, "input": data}
         self._floats = floats
@@ -47,16 +69,27 @@ class Oracle:
             case In():
                 value = self._value(expr.left)
                 return value is not None and value in self._identity.roles
+            case Exists():
+                return any(self._holds_for(other, expr.condition) for other in self._others)
             case Call():
                 return any(role in self._identity.roles for role in expr.arguments)
             case _:
                 return bool(self._value(expr))
+
+    def _holds_for(self, other: Row, expr: Expr) -> bool:
+        self._other = other
+        try:
+            return self.holds(expr)
+        finally:
+            self._other = None
 
     def _value(self, expr: Expr) -> Any:
         if isinstance(expr, Literal):
             return expr.value
         if not isinstance(expr, Path):
             return self.holds(expr)
+        if self._other is not None and not expr.steps:
+            return self._other[expr.name]
         if expr.root == "auth":
             who = self._identity
             return {
@@ -90,7 +123,16 @@ class Oracle:
             return one, self._literal(left, one, other)
         if isinstance(left, Literal) and not isinstance(right, Literal):
             return self._literal(right, other, one), other
+        if isinstance(left, Path) and isinstance(right, Path) and self._other is not None:
+            is_across = bool(left.steps) != bool(right.steps)
+            if is_across and (self._is_float(left) or self._is_float(right)):
+                return float(one), float(other)
         return one, other
+
+    def _is_float(self, path: Path) -> bool:
+        if not path.steps:
+            return f".{path.name}" in self._floats
+        return path.root != "auth" and path.steps[0] in self._floats
 
     def _literal(self, path: Expr, value: Any, literal: Any) -> Any:
         if _kind(value) == "number" and _kind(literal) == "string":
@@ -98,7 +140,7 @@ class Oracle:
                 literal = int(literal) if literal.lstrip("-").isdigit() else float(literal)
             except ValueError:
                 return literal
-        if isinstance(path, Path) and path.root != "auth" and path.steps[0] in self._floats:
+        if isinstance(path, Path) and self._is_float(path):
             return float(literal) if _kind(literal) == "number" else literal
         return literal
 

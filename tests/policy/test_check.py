@@ -34,10 +34,12 @@ THING = EntitySpec(
         "auth.hasRole('a') || auth.has_role('a') || auth.hasAnyRole('a', 'b',)",
         "(data.done || data.count) == auth.isGuest && !data.title != (true)",
         "data.title == null && data.done != null && null == null && !null && ''",
+        "exists(Thing, id == data.id && ownerId == auth.userId && title in auth.roles)",
+        "!exists(Thing, count > data.share || done) && exists(Thing, true) == data.done",
     ],
 )
 def test_right_expressions_have_no_problem(text: str) -> None:
-    assert check(parse(text), entity=THING, slot="read") == []
+    assert check(parse(text), entity=THING, slot="read", entities={"Thing": THING}) == []
 
 
 @pytest.mark.parametrize(
@@ -74,14 +76,20 @@ def test_right_expressions_have_no_problem(text: str) -> None:
         ("auth.roles == 'x'", "POLICY_TYPE_MISMATCH", 11),
         ("auth.userId in data.title", "POLICY_TYPE_MISMATCH", 15),
         ("3 in auth.roles", "POLICY_TYPE_MISMATCH", 2),
-        ("exists('x')", "POLICY_UNKNOWN_CALL", 0),
+        ("exist('x')", "POLICY_UNKNOWN_CALL", 0),
+        ("exists(Other, true)", "POLICY_UNKNOWN_NAME", 0),
+        ("exists(Thing, nope == 1)", "POLICY_UNKNOWN_NAME", 14),
+        ("exists(Thing, title == count)", "POLICY_TYPE_MISMATCH", 20),
+        ("exists(Thing, exists(Thing, true))", "POLICY_EXISTS_NESTED", 14),
+        ("exists(Thing, true) < 3", "POLICY_TYPE_MISMATCH", 20),
+        ("title == 'x'", "POLICY_UNKNOWN_NAME", 0),
         ("auth.hasRole()", "POLICY_CALL_ARITY", 0),
         ("auth.hasRole('a', 'b')", "POLICY_CALL_ARITY", 0),
         ("auth.hasAnyRole()", "POLICY_CALL_ARITY", 0),
     ],
 )
 def test_mistakes(text: str, code: str, offset: int) -> None:
-    problems = check(parse(text), entity=THING, slot="read")
+    problems = check(parse(text), entity=THING, slot="read", entities={"Thing": THING})
     assert [(problem.code, problem.offset) for problem in problems] == [(code, offset)]
 
 
@@ -93,6 +101,9 @@ def test_mistakes(text: str, code: str, offset: int) -> None:
         ("existing.ownerId == auth.userId", "insert", ["POLICY_NAME_NOT_HERE"]),
         ("existing.ownerId == auth.userId", "delete", ["POLICY_NAME_NOT_HERE"]),
         ("input.a.b == auth.userId && input.n > 3 && input.flag", "action", []),
+        ("exists(Thing, title == input.title && count >= input.n)", "action", []),
+        ("exists(Thing, title == existing.title)", "update", []),
+        ("exists(Thing, title == existing.title)", "read", ["POLICY_NAME_NOT_HERE"]),
         ("input == null", "action", ["POLICY_UNKNOWN_NAME"]),
         ("input.a..b == null", "action", ["POLICY_UNKNOWN_NAME"]),
         ("data.ownerId == auth.userId", "action", ["POLICY_NAME_NOT_HERE"]),
@@ -100,7 +111,7 @@ def test_mistakes(text: str, code: str, offset: int) -> None:
 )
 def test_names_belong_to_slots(text: str, slot: Slot, codes: list[str]) -> None:
     entity = None if slot == "action" else THING
-    problems = check(parse(text), entity=entity, slot=slot)
+    problems = check(parse(text), entity=entity, slot=slot, entities={"Thing": THING})
     assert [problem.code for problem in problems] == codes
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from pylon.identity import ADMIN, Identity
 from pylon.policy.check import check
-from pylon.policy.engine import PolicyEngine
+from pylon.policy.engine import PolicyEngine, Rule
+from pylon.policy.membership import Remembering
 from pylon.policy.syntax import parse
 from pylon.schema.model import CallableSpec, Manifest, PolicySpec
 from tests.policy.oracle import Oracle
@@ -19,28 +20,48 @@ from tests.policy.worlds import (
     engine_of,
     entities,
     exprs_of,
+    other_entities,
     pools,
     worlds,
 )
 
 
+def table_of(world: World) -> Table:
+    table = Table(world.entity, world.rows)
+    table.add_other(world.other, world.others)
+    return table
+
+
+def rule_of(world: World, table: Table) -> Rule:
+    engine = engine_of(world.entity, world.expr, others=(world.other,), probe=table.probe)
+    return engine.entity("Thing").read
+
+
 @effort(60)
 @given(worlds())
 def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
-    assert check(world.expr, entity=world.entity, slot="read") == []
-    rule = engine_of(world.entity, world.expr).entity("Thing").read
-    table = Table(world.entity, world.rows)
+    others = {"Other": world.other}
+    assert check(world.expr, entity=world.entity, slot="read", entities=others) == []
+    table = table_of(world)
+    rule = rule_of(world, table)
     for identity in world.identities:
         meant = {
             number
             for number, row in enumerate(world.rows)
-            if Oracle(identity, row, {}, world.floats).holds(world.expr)
+            if Oracle(identity, row, {}, world.floats, world.others).holds(world.expr)
         }
         allowed = {
             number for number, row in enumerate(world.rows) if rule.allows(identity, row) is True
         }
+        remembering = Remembering(table.probe)
+        remembered = {
+            number
+            for number, row in enumerate(world.rows)
+            if rule.allows(identity, row, lookup=remembering) is True
+        }
         where = rule.where(identity)
         assert allowed == meant
+        assert remembered == meant
         assert table.numbers(where) == meant, where
         if where.never:
             assert not meant
@@ -52,7 +73,7 @@ def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
 @effort(30)
 @given(worlds())
 def test_selectors_find_whoever_passes_and_equal_keys_pass_alike(world: World) -> None:
-    rule = engine_of(world.entity, world.expr).entity("Thing").read
+    rule = rule_of(world, table_of(world))
     verdicts: dict[object, list[bool]] = {}
     for identity in world.identities:
         passed = [rule.allows(identity, row) for row in world.rows]
@@ -71,7 +92,7 @@ def test_selectors_find_whoever_passes_and_equal_keys_pass_alike(world: World) -
 @effort(30)
 @given(worlds())
 def test_only_the_named_fields_and_attributes_decide(world: World) -> None:
-    rule = engine_of(world.entity, world.expr).entity("Thing").read
+    rule = rule_of(world, table_of(world))
     if not rule.audience.attributes:
         assert {rule.audience.key(identity) for identity in world.identities} == {()}
     for identity in world.identities:
@@ -82,13 +103,18 @@ def test_only_the_named_fields_and_attributes_decide(world: World) -> None:
 
 @st.composite
 def updates(draw: Draw) -> tuple[World, World]:
-    entity = draw(entities)
-    exprs = [draw(exprs_of(entity, update=True)) for _ in range(2)]
+    entity, other = draw(entities), draw(other_entities)
+    exprs = [
+        draw(exprs_of(entity, update=True)),
+        draw(exprs_of(entity, update=True, other=other)),
+    ]
     pool = draw(pools)
     rows = [pool.row(entity) for _ in range(5)]
     callers = [pool.identity() for _ in range(4)]
+    others = [pool.row(other) for _ in range(3)]
     first, second = (
-        World(entity=entity, expr=expr, rows=rows, identities=callers) for expr in exprs
+        World(entity=entity, expr=expr, rows=rows, identities=callers, other=other, others=others)
+        for expr in exprs
     )
     return first, second
 
@@ -99,12 +125,15 @@ def test_update_rules_see_both_rows_and_several_policies_must_all_hold(
     both: tuple[World, World],
 ) -> None:
     first, second = both
-    rule = engine_of(first.entity, first.expr, second.expr).entity("Thing").update
-    table = Table(first.entity, first.rows)
+    table = table_of(first)
+    engine = engine_of(
+        first.entity, first.expr, second.expr, others=(first.other,), probe=table.probe
+    )
+    rule = engine.entity("Thing").update
     for identity in first.identities:
         for stored in first.rows:
             for merged in first.rows:
-                oracle = Oracle(identity, merged, stored, first.floats)
+                oracle = Oracle(identity, merged, stored, first.floats, first.others)
                 verdicts = [oracle.holds(first.expr), oracle.holds(second.expr)]
                 assert rule.allows(identity, merged, stored) == all(verdicts)
                 denied = "p0" if not verdicts[0] else "p1" if not verdicts[1] else None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.limits import POLICY_CHARACTERS_MAX
-from pylon.policy.nodes import And, Call, Compare, Expr, In, ListOf, Literal, Not, Or, Path
+from pylon.policy.nodes import And, Call, Compare, Exists, Expr, In, ListOf, Literal, Not, Or, Path
 from pylon.policy.syntax import PolicySyntaxError, format_expr, parse
 from tests.policy.worlds import Draw, effort, entities, exprs_of
 
@@ -39,6 +39,10 @@ A, B, C = Path("a"), Path("b"), Path("c")
         ("in in [in]", In(Path("in"), ListOf((Path("in"),)))),
         ("f()", Call("f", ())),
         ("f('x', \"y\",)", Call("f", ("x", "y"))),
+        ("exists(E, a)", Exists("E", A)),
+        ("!exists(E, a || b) && c", And((Not(Exists("E", Or((A, B)))), C))),
+        ("exists(E, a) == true", Compare("==", Exists("E", A), Literal(True))),
+        ("exists", Path("exists")),
         ("f('x') == true", Compare("==", Call("f", ("x",)), Literal(True))),
         (r'"\\\"\'\n\r\t\0"', Literal("\\\"'\n\r\t\0")),
         ("'é \" \n'", Literal('é " \n')),
@@ -79,6 +83,12 @@ def test_accepted(text: str, tree: Expr) -> None:
         ("f(a)", 2),
         ("f('x'", 5),
         ("a in b.c()", 8),
+        ("exists()", 7),
+        ("exists(a.b, c)", 7),
+        ("exists(E)", 8),
+        ("exists(E, )", 10),
+        ("exists(E, a, b)", 11),
+        ("a == exists(E, a)", 5),
         ("a in 'x'", 5),
         ("a in [b", 7),
         ("a in [(b)]", 6),
@@ -104,6 +114,7 @@ def test_refused(text: str, offset: int) -> None:
         ("(" * 31 + "a" + ")" * 31, "(" * 32 + "a" + ")" * 32),
         ("a == " + "(" * 31 + "b" + ")" * 31, "a == " + "(" * 32 + "b" + ")" * 32),
         ("(!" * 21 + "a" + ")" * 21, "(!" * 22 + "a" + ")" * 22),
+        ("exists(E, " * 31 + "a" + ")" * 31, "exists(E, " * 32 + "a" + ")" * 32),
         (" || ".join("a" * 9000), " || ".join("a" * 20000)),
     ],
 )

@@ -7,7 +7,7 @@ Values come from small pools, so that equal ones meet often; the pools hold the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -18,7 +18,20 @@ from hypothesis import strategies as st
 
 from pylon.identity import Identity
 from pylon.policy.engine import PolicyEngine, Where
-from pylon.policy.nodes import And, Call, Compare, Expr, In, ListOf, Literal, Not, Or, Path
+from pylon.policy.membership import Probe
+from pylon.policy.nodes import (
+    And,
+    Call,
+    Compare,
+    Exists,
+    Expr,
+    In,
+    ListOf,
+    Literal,
+    Not,
+    Or,
+    Path,
+)
 from pylon.policy.syntax import format_expr
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest, PolicySpec
 
@@ -52,10 +65,15 @@ class World:
     expr: Expr
     rows: list[Row]
     identities: list[Identity]
+    other: EntitySpec
+    others: list[Row]
 
     @property
     def floats(self) -> frozenset[str]:
-        return frozenset(field.name for field in self.entity.fields if field.kind == "float")
+        """As the oracle wants them."""
+        own = (field.name for field in self.entity.fields if field.kind == "float")
+        others = (f".{field.name}" for field in self.other.fields if field.kind == "float")
+        return frozenset((*own, *others))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +105,39 @@ class Pool:
 
 pools = st.integers(min_value=0, max_value=2**32).map(lambda seed: Pool(random=Random(seed)))
 
-entities = st.lists(
+field_lists = st.lists(
     st.builds(FieldSpec, name=st.sampled_from(NAMES), type=st.sampled_from(TYPES)),
     min_size=2,
     max_size=6,
     unique_by=lambda field: field.name,
-).map(lambda fields: EntitySpec(name="Thing", fields=tuple(fields)))
+).map(tuple)
+
+entities = field_lists.map(lambda fields: EntitySpec(name="Thing", fields=fields))
+other_entities = field_lists.map(lambda fields: EntitySpec(name="Other", fields=fields))
 
 
-def exprs_of(entity: EntitySpec, *, update: bool = False) -> st.SearchStrategy[Expr]:
-    """Policies over the entity without a problem (`existing.` only in an update rule)."""
+def exprs_of(
+    entity: EntitySpec, *, update: bool = False, other: EntitySpec | None = None
+) -> st.SearchStrategy[Expr]:
+    """Policies over the entity without a problem (`existing.` only in an update rule).
+
+    With `other` they look for its rows, too.
+    """
     roots = ("data", "existing") if update else ("data",)
     conditions = _conditions_of(entity, roots)
+    if other is None:
+        return _combined(conditions, max_leaves=12)
+    inside = _combined(_conditions_of(entity, roots, other), max_leaves=6)
+    # As they are written in earnest: one field of the row, one of the caller.
+    likely = st.lists(_conditions_of(entity, roots, other), min_size=1, max_size=3).map(
+        lambda some: And(tuple(some)) if len(some) > 1 else some[0]
+    )
+    # By way of a function, since Hypothesis would print all of it.
+    asked = st.none().flatmap(lambda _: st.builds(Exists, st.just(other.name), inside | likely))
+    return _combined(conditions | asked | asked, max_leaves=8)
+
+
+def _combined(conditions: st.SearchStrategy[Any], *, max_leaves: int) -> st.SearchStrategy[Expr]:
     return st.recursive(
         conditions,
         lambda inner: st.one_of(
@@ -108,21 +147,28 @@ def exprs_of(entity: EntitySpec, *, update: bool = False) -> st.SearchStrategy[E
             st.builds(Compare, _COMPARISONS, inner.filter(_is_condition), inner.filter(_is_bool)),
             st.builds(In, inner.filter(_is_condition), st.just(ListOf((Literal(True),)))),
         ),
-        max_leaves=12,
+        max_leaves=max_leaves,
     )
 
 
-def _conditions_of(entity: EntitySpec, roots: tuple[str, ...]) -> st.SearchStrategy[Expr]:
+def _conditions_of(
+    entity: EntitySpec, roots: tuple[str, ...], other: EntitySpec | None = None
+) -> st.SearchStrategy[Expr]:
     def paths(*kinds: str) -> list[Path]:
+        bare = () if other is None else other.fields
         return [
-            Path(f"{root}.{field.name}")
-            for root in roots
-            for field in entity.fields
-            if field.kind in kinds
+            *(Path(field.name) for field in bare if field.kind in kinds),
+            *(
+                Path(f"{root}.{field.name}")
+                for root in roots
+                for field in entity.fields
+                if field.kind in kinds
+            ),
         ]
 
+    ids = [Path("data.id")] if other is None else [Path("id"), Path("data.id")]
     texts = st.sampled_from(
-        [Path("data.id"), *paths("string", "datetime", "richtext", "id")]
+        [*ids, *paths("string", "datetime", "richtext", "id")]
         + [Path(f"auth.{name}") for name in ("userId", "user_id", "tenantId", "email")]
     )
     bools = st.sampled_from([Path("auth.isGuest"), Path("auth.is_admin"), *paths("bool")])
@@ -177,25 +223,32 @@ def _is_bool(expr: Expr) -> bool:
 @st.composite
 def worlds(draw: Draw) -> World:
     """A read policy with rows and callers."""
-    entity = draw(entities)
+    entity, other = draw(entities), draw(other_entities)
     pool = draw(pools)
     return World(
         entity=entity,
-        expr=draw(exprs_of(entity)),
+        expr=draw(exprs_of(entity) | exprs_of(entity, other=other)),
         rows=[pool.row(entity) for _ in range(12)],
         identities=[pool.identity() for _ in range(6)],
+        other=other,
+        others=[pool.row(other) for _ in range(pool.random.randrange(5))],
     )
 
 
-def engine_of(entity: EntitySpec, *exprs: Expr | str) -> PolicyEngine:
+def engine_of(
+    entity: EntitySpec,
+    *exprs: Expr | str,
+    others: tuple[EntitySpec, ...] = (),
+    probe: Probe | None = None,
+) -> PolicyEngine:
     """The production engine of a manifest with one policy per expression, through its text."""
     texts = [expr if isinstance(expr, str) else format_expr(expr) for expr in exprs]
     policies = tuple(
         PolicySpec(name=f"p{number}", entity=entity.name, allow=text)
         for number, text in enumerate(texts)
     )
-    manifest = Manifest(name="app", version="1", entities=(entity,), policies=policies)
-    return PolicyEngine(manifest, open_by_default=False)
+    manifest = Manifest(name="app", version="1", entities=(entity, *others), policies=policies)
+    return PolicyEngine(manifest, open_by_default=False, probe=probe)
 
 
 class Table:
@@ -203,19 +256,30 @@ class Table:
 
     def __init__(self, entity: EntitySpec, rows: list[Row]) -> None:
         self._database = apsw.Connection(":memory:")
+        self._add("thing", entity, rows)
+
+    def add_other(self, entity: EntitySpec, rows: list[Row]) -> None:
+        """The table that an `exists` looks through."""
+        self._add(entity.name, entity, rows)
+
+    def probe(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """What the engine asks through."""
+        return self._database.execute(sql, params).fetchall()
+
+    def _add(self, table: str, entity: EntitySpec, rows: list[Row]) -> None:
         names = ["id", *(field.name for field in entity.fields)]
         types = [_COLUMN_TYPES.get(field.kind, "TEXT") for field in entity.fields]
         columns = ", ".join(
             f'"{name}" {kind}' for name, kind in zip(names, ["TEXT", *types], strict=True)
         )
-        self._database.execute(f"CREATE TABLE thing (n_ INTEGER PRIMARY KEY, {columns})")
+        self._database.execute(f'CREATE TABLE "{table}" (n_ INTEGER PRIMARY KEY, {columns})')
         for name in names[::2]:
-            self._database.execute(f'CREATE INDEX "by_{name}" ON thing ("{name}")')
+            self._database.execute(f'CREATE INDEX "{table}_by_{name}" ON "{table}" ("{name}")')
         marks = ", ".join("?" for _ in range(len(names) + 1))
         for number, row in enumerate(rows):
             values = [int(row[name]) if row[name] is True or row[name] is False else row[name]
                       for name in names]  # fmt: skip
-            self._database.execute(f"INSERT INTO thing VALUES ({marks})", (number, *values))
+            self._database.execute(f'INSERT INTO "{table}" VALUES ({marks})', (number, *values))
 
     def numbers(self, where: Where) -> set[int]:
         """The positions of the rows that pass."""

@@ -1,0 +1,217 @@
+"""Asking the database for `exists`: is there a row of another entity that fulfils a condition?
+
+`Membership` is one `exists` made ready to be asked for a caller and a row. Who asks hands in a
+`Lookup`: plain for one question, `Remembering` where one caller is asked for many rows (the hub).
+`Watch` says whom a changed row of the other entity concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any as AnyValue
+from typing import Final
+
+from pylon.identity import Identity
+from pylon.limits import POLICY_MEMBERS_REMEMBERED_MAX, POLICY_SHAPES_CACHED_MAX
+from pylon.policy.audience import CallerShape, Selector, bound_source, selectors_of
+from pylon.policy.formula import (
+    FALSE,
+    All,
+    Atom,
+    Column,
+    Exists,
+    Formula,
+    Input,
+    Member,
+    all_of,
+    atoms,
+)
+from pylon.policy.predicate import Row, compile_tuple, source_of_term
+from pylon.policy.sql import Dialect, render_members
+
+Probe = Callable[[str, Sequence[AnyValue]], Sequence[Sequence[AnyValue]]]
+"""Runs a short read at once and returns its rows (`Store.probe`, `Tx.probe`)."""
+
+_Asked = tuple[str, Callable[..., tuple[AnyValue, ...]]]
+
+
+class Membership:
+    """One `exists` of a rule."""
+
+    def __init__(self, node: Exists, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._single = _Query(node, (), 1, dialect)
+        pairs = _pairs(node.condition)
+        self._set: _Query | None = None
+        if pairs is not None:
+            own, joined = pairs
+            columns = tuple(member for member, _ in joined)
+            limit = POLICY_MEMBERS_REMEMBERED_MAX + 1
+            self._set = _Query(Exists(node.entity, own), columns, limit, dialect)
+            self._floats = tuple(m.is_float or c.is_float for m, c in joined)
+            self._key = compile_tuple((source_of_term(c) for _, c in joined), "i, d, e")
+
+    def holds(self, identity: Identity, data: Row, existing: Row, probe: Probe) -> bool:
+        """Whether there is such a row, asked now."""
+        return bool(self._single.rows(identity, data, existing, probe))
+
+    def members(self, identity: Identity, probe: Probe) -> frozenset[AnyValue] | None:
+        """All keys for which this caller has a row; None where they cannot be told beforehand, or
+        are too many to keep."""
+        if self._set is None:
+            return None
+        rows = self._set.rows(identity, {}, {}, probe)
+        if len(rows) > POLICY_MEMBERS_REMEMBERED_MAX:
+            return None
+        if not self._floats:
+            return frozenset(((),) if rows else ())
+        # What is null equals nothing.
+        return frozenset(self._as_key(tuple(row)) for row in rows if None not in row)
+
+    def key(self, identity: Identity, data: Row, existing: Row) -> AnyValue:
+        """What `members` must hold for this row."""
+        return self._as_key(self._key(identity, data, existing))
+
+    def _as_key(self, values: tuple[AnyValue, ...]) -> AnyValue:
+        if not any(self._floats):
+            return values
+        return tuple(
+            float(value) if is_float and value is not None else value
+            for value, is_float in zip(values, self._floats, strict=True)
+        )
+
+
+class _Query:
+    """A query of an `exists`; its text depends on the caller's shape only."""
+
+    def __init__(
+        self, node: Exists, columns: tuple[Member, ...], limit: int, dialect: Dialect
+    ) -> None:
+        self._node = node
+        self._columns = columns
+        self._limit = limit
+        self._dialect = dialect
+        self._shape = CallerShape(node.condition)
+        self._asked: dict[tuple[AnyValue, ...], _Asked | None] = {}
+
+    def rows(
+        self, identity: Identity, data: Row, existing: Row, probe: Probe
+    ) -> Sequence[Sequence[AnyValue]]:
+        shape = self._shape.of(identity)
+        if shape not in self._asked:
+            if len(self._asked) >= POLICY_SHAPES_CACHED_MAX:
+                self._asked.clear()
+            self._asked[shape] = self._compile(shape)
+        asked = self._asked[shape]
+        return () if asked is None else probe(asked[0], asked[1](identity, data, existing))
+
+    def _compile(self, shape: tuple[AnyValue, ...]) -> _Asked | None:
+        condition = self._shape.settle(self._node.condition, shape)
+        if condition == FALSE:
+            return None
+        fragment = render_members(
+            Exists(self._node.entity, condition),
+            columns=self._columns,
+            limit=self._limit,
+            dialect=self._dialect,
+            role_count=self._shape.role_count(shape),
+        )
+        return fragment.sql, compile_tuple(map(bound_source, fragment.terms), "i, d, e")
+
+
+class Lookup:
+    """Answers by asking the database each time."""
+
+    __slots__ = ("_probe",)
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def holds(self, asked: Membership, identity: Identity, data: Row, existing: Row) -> bool:
+        """Called by the predicates."""
+        return asked.holds(identity, data, existing, self._probe)
+
+
+class Remembering(Lookup):
+    """Answers for one caller (or for callers of one audience key) from the keys that it has,
+    fetched once. Whoever keeps it drops it when a row that concerns the caller changes."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__(probe)
+        self._members: dict[Membership, frozenset[AnyValue] | None] = {}
+
+    def holds(self, asked: Membership, identity: Identity, data: Row, existing: Row) -> bool:
+        if asked not in self._members:
+            self._members[asked] = asked.members(identity, self._probe)
+        members = self._members[asked]
+        if members is None:
+            return asked.holds(identity, data, existing, self._probe)
+        return asked.key(identity, data, existing) in members
+
+
+def _unconnected(_sql: str, _params: Sequence[AnyValue]) -> Sequence[Sequence[AnyValue]]:
+    raise RuntimeError("an exists() needs a database: give the engine a probe")
+
+
+UNCONNECTED: Final = Lookup(_unconnected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Whom a row concerns that some read rule looks for: a change of `fields` may make other rows
+    visible to, or hidden from, those whom the `selectors` find; None is everybody."""
+
+    fields: frozenset[str]
+    selectors: tuple[Selector, ...] | None
+
+    def concerns(
+        self, before: Mapping[str, object] | None, after: Mapping[str, object] | None
+    ) -> list[tuple[str, str]] | None:
+        """(attribute, value) of the callers that a change concerns; None is everybody."""
+        if None not in (before, after) and _values(before, self.fields) == _values(
+            after, self.fields
+        ):
+            return []
+        if self.selectors is None:
+            return None
+        found = [
+            (selector.attribute, row[selector.field])
+            for selector in self.selectors
+            for row in (before, after)
+            if row is not None
+        ]
+        return list(dict.fromkeys((name, value) for name, value in found if isinstance(value, str)))
+
+
+def _values(row: Mapping[str, object] | None, names: frozenset[str]) -> list[object]:
+    return [] if row is None else [row.get(name) for name in names]
+
+
+def watch(node: Exists) -> Watch:
+    """What is to be watched of the entity that `node` looks through."""
+    terms = (term for atom in atoms(node.condition) for term in atom.terms)
+    return Watch(
+        fields=frozenset(term.name for term in terms if isinstance(term, Member)),
+        selectors=selectors_of(node.condition, Member),
+    )
+
+
+def _pairs(condition: Formula) -> tuple[Formula, list[tuple[Member, Column]]] | None:
+    """The condition as what does not look at the row, and equalities with fields of the row; None
+    where it is not of this form."""
+    own: list[Formula] = []
+    joined: list[tuple[Member, Column]] = []
+    for part in condition.operands if isinstance(condition, All) else (condition,):
+        terms = [term for atom in atoms(part) for term in atom.terms]
+        if not any(isinstance(term, Column | Input) for term in terms):
+            own.append(part)
+            continue
+        match part:
+            case Atom(test="equal", negated=False, terms=(Member() as member, Column() as column)):
+                joined.append((member, column))
+            case _:
+                return None
+    return all_of(own), joined
