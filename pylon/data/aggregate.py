@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from pylon import limits
+from pylon.data.conditions import compile_condition
 from pylon.data.filters import (
     Columns,
     Order,
-    compile_condition,
     did_you_mean,
     invalid,
     parse_condition,

@@ -1,8 +1,7 @@
-"""The filter grammar of the read doors: JSON in, an AST, SQL out (spec 02 section 3).
+"""The filter grammar of the read doors: JSON in, a `Filter` out (spec 02 section 3).
 
-`parse` judges the JSON once and strictly: what it does not know is refused, never ignored.
-`compile_condition` writes the SQL over the table aliased `t`; equal shapes give equal text, and
-every value is bound. Called by `query`, `graph` and `aggregate`; knows no policy.
+`parse` judges the JSON once and strictly: what it does not know is refused, never ignored. What
+becomes of a condition is in `conditions`. Called by `query`, `graph` and `aggregate`.
 """
 
 from __future__ import annotations
@@ -15,90 +14,25 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from pylon import limits
-from pylon.codec import encode
+from pylon.data.conditions import (
+    EVERYTHING,
+    NOTHING,
+    All,
+    Compare,
+    Condition,
+    Contains,
+    Either,
+    IsNull,
+    Like,
+    Not,
+    OneOf,
+    Prefix,
+    Search,
+)
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.errors import PylonError
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
-from pylon.store.naming import quote
-
-# --- The AST ---------------------------------------------------------------------------------
-
-
-class Compare(msgspec.Struct, frozen=True):
-    """`column sign value`, false where the column is null."""
-
-    column: str
-    sign: str
-    value: Value
-
-
-class IsNull(msgspec.Struct, frozen=True):
-    """Whether a column is null."""
-
-    column: str
-    negated: bool
-
-
-class OneOf(msgspec.Struct, frozen=True):
-    """Whether a column's value is in a list, or, negated, is a value that is not in it."""
-
-    column: str
-    values: tuple[Value, ...]
-    negated: bool
-
-
-class Like(msgspec.Struct, frozen=True):
-    """Whether a text matches a pattern of LIKE; the letters A to Z match in either case."""
-
-    column: str
-    pattern: str
-
-
-class Prefix(msgspec.Struct, frozen=True):
-    """Whether a text begins with another."""
-
-    column: str
-    prefix: str
-
-
-class Contains(msgspec.Struct, frozen=True):
-    """Whether a text holds another, case and all."""
-
-    column: str
-    text: str
-
-
-class Search(msgspec.Struct, frozen=True):
-    """Whether the full-text index finds the row."""
-
-    text: str
-
-
-class All(msgspec.Struct, frozen=True):
-    """Every condition holds; with none, always."""
-
-    parts: tuple[Condition, ...]
-
-
-class Either(msgspec.Struct, frozen=True):
-    """Some condition holds; with none, never."""
-
-    parts: tuple[Condition, ...]
-
-
-class Not(msgspec.Struct, frozen=True):
-    """The condition does not hold, be it false or undecided because of a null."""
-
-    part: Condition
-
-
-Condition: TypeAlias = (
-    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | All | Either | Not
-)
-
-EVERYTHING: Final = All(())
-NOTHING: Final = Either(())
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -448,76 +382,3 @@ def did_you_mean(word: str, known: Collection[str]) -> str | None:
     """The hint for a word that is close to a known one."""
     close = difflib.get_close_matches(word[:100], known, 1)
     return f'Did you mean "{close[0]}"?' if close else None
-
-
-# --- SQL -------------------------------------------------------------------------------------
-
-
-def search_condition(table: str, text: str) -> tuple[str, tuple[Value, ...]]:
-    """The SQL over alias `t` that finds `text` in the full-text index, with its values."""
-    raise PylonError(400, "INVALID_QUERY", f"{table} is not searchable yet.")
-
-
-def compile_condition(condition: Condition, table: str, params: list[Value]) -> str | None:
-    """The SQL of a condition, its values appended to `params`; None where it always holds."""
-    if condition == EVERYTHING:
-        return None
-    return _sql(condition, table, params)
-
-
-def _sql(condition: Condition, table: str, params: list[Value]) -> str:
-    match condition:
-        case Compare():
-            params.append(condition.value)
-            return f"t.{quote(condition.column)} {condition.sign} ?"
-        case IsNull():
-            return f"t.{quote(condition.column)} IS {'NOT ' if condition.negated else ''}NULL"
-        case OneOf():
-            params.append(encode(condition.values).decode())
-            word = "NOT IN" if condition.negated else "IN"
-            return f"t.{quote(condition.column)} {word} (SELECT value FROM json_each(?))"
-        case Like():
-            params.append(condition.pattern)
-            return f"t.{quote(condition.column)} LIKE ? ESCAPE '\\'"
-        case Contains():
-            params.append(condition.text)
-            return f"instr(t.{quote(condition.column)}, ?) > 0"
-        case Prefix():
-            return _prefix_sql(condition, params)
-        case Search():
-            sql, values = search_condition(table, condition.text)
-            params.extend(values)
-            return sql
-        case Not():
-            return f"({_sql(condition.part, table, params)}) IS NOT TRUE"
-        case All():
-            return _chain(condition.parts, " AND ", "1 = 1", table, params)
-        case Either():
-            return _chain(condition.parts, " OR ", "1 = 0", table, params)
-
-
-def _chain(
-    parts: tuple[Condition, ...], joint: str, empty: str, table: str, params: list[Value]
-) -> str:
-    if not parts:
-        return empty
-    return f"({joint.join([_sql(part, table, params) for part in parts])})"
-
-
-def _prefix_sql(condition: Prefix, params: list[Value]) -> str:
-    """A range, which an index serves; the end is the next text that is no continuation."""
-    column = f"t.{quote(condition.column)}"
-    params.append(condition.prefix)
-    end = _after_prefix(condition.prefix)
-    if end is None:
-        return f"{column} >= ?"
-    params.append(end)
-    return f"({column} >= ? AND {column} < ?)"
-
-
-def _after_prefix(prefix: str) -> str | None:
-    kept = prefix.rstrip("\U0010ffff")
-    if not kept:
-        return None
-    code = ord(kept[-1]) + 1
-    return kept[:-1] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)

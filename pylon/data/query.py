@@ -1,7 +1,7 @@
 """Filtered queries and lookups over one entity (spec 02 sections 3, 5.1 and 5.2).
 
 `ReadDoor` is how this module, `graph` and `aggregate` get at a table: the read policy as SQL, and
-the columns that this caller may name. The statements are made here, the conditions in `filters`.
+the columns that this caller may name. Statements are made here, conditions in `conditions`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
+from pylon.data.conditions import compile_condition
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import (
     Columns,
     Filter,
     Order,
-    compile_condition,
     invalid,
     parse,
 )

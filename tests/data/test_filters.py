@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon import limits
+from pylon.data.conditions import compile_condition
 from pylon.data.filters import (
     META_KEYS,
     OPERATORS,
     Columns,
-    compile_condition,
     parse,
     parse_condition,
 )
