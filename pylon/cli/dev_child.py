@@ -5,7 +5,7 @@ while the server before it still serves, so that a broken edit stops nothing, an
 parent goes, whatever the parent died of.
 
     start -> ready | failed          (the app is loaded, or is wrong)
-    ready -> (a byte from the parent) -> listening | failed
+    ready -> (a line from the parent) -> listening | failed
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import apsw
+
 from pylon import codec
+from pylon.cli.dev_schema import Decision, look, take
 from pylon.cli.loading import Entry, LoadedApp, LoadError, load_app
 from pylon.config import Config
 from pylon.errors import ConfigError
 from pylon.http.doors import Ports, inherit_doors
+from pylon.store.evolution.model import EvolutionError, Plan
+from pylon.store.evolution.words import planned_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,21 +50,55 @@ def main(order_text: str) -> NoReturn:
     loaded = _load(order)
     from pylon.cli.serving import serve_app, summary
 
-    _report(order, {"state": "ready", **summary(loaded)})
-    if not os.read(order.control_fd, 1):
-        sys.exit(0)
+    config = _config(order)
+    report = {"state": "ready", **summary(loaded)}
+    schema = look(loaded, config)
+    _report(order, report if schema is None else {**report, "schema": schema})
+    _take_schema(order, loaded, config, _read_decision(order.control_fd))
     threading.Thread(target=_stop_with_parent, args=(order.control_fd,), daemon=True).start()
 
     def listening(ports: Ports) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _report(order, {"state": "listening"})
 
+    doors = inherit_doors(order.doors)
+    sys.exit(serve_app(loaded, config, doors, on_started=listening))
+
+
+def _config(order: Order) -> Config:
     try:
-        config = Config.from_env(**order.overrides).validate()
-        doors = inherit_doors(order.doors)
+        return Config.from_env(**order.overrides).validate()
     except ConfigError as error:
         _fail(order, [{"severity": "error", "code": error.code, "message": error.message}])
-    sys.exit(serve_app(loaded, config, doors, on_started=listening))
+
+
+def _read_decision(control_fd: int) -> Decision | None:
+    """Wait for the parent's go: a line, empty or with what to do with the schema."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(control_fd, 1)
+        if not byte:
+            sys.exit(0)
+        line += byte
+    decision: Decision | None = codec.decode_trusted(line)
+    return decision
+
+
+def _take_schema(
+    order: Order, loaded: LoadedApp, config: Config, decision: Decision | None
+) -> None:
+    """Take the steps that were agreed to; additive ones are taken when the server starts."""
+    if decision is None:
+        return
+    try:
+        take(loaded, config, decision)
+    except EvolutionError as error:
+        plan = error.plan or Plan()
+        reasons = "; ".join(planned_text(each) for each in plan.refused)
+        finding = {"severity": "error", "code": error.code, "message": error.message}
+        _fail(order, [{**finding, "hint": reasons} if reasons else finding])
+    except apsw.Error as error:
+        _fail(order, [{"severity": "error", "code": "SCHEMA_FAILED", "message": str(error)}])
 
 
 def _load(order: Order) -> LoadedApp:

@@ -94,6 +94,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _told(output: Output, config: Config, ports: Ports, folder: Path) -> Told:
     """What is printed when the server serves, is broken, or has ended by itself."""
+    from pylon.cli.dev_schema import Asker
     from pylon.cli.dev_server import Told
     from pylon.cli.serving import addresses, database_name, headline
 
@@ -104,7 +105,7 @@ def _told(output: Output, config: Config, ports: Ports, folder: Path) -> Told:
         if build == 1 or not serving_once:
             serving_once.append(True)
             output.say(_banner(where, database_name(config), folder))
-        told = {name: value for name, value in report.items() if name != "state"}
+        told = {name: value for name, value in report.items() if name not in ("state", "schema")}
         output.record(
             {"code": "DEV_OK", "rebuild": build, **told, "diagnostics": [], "urls": where}
         )
@@ -136,7 +137,8 @@ def _told(output: Output, config: Config, ports: Ports, folder: Path) -> Told:
         output.warn(f"The server ended with exit code {exit_code}. Waiting for the next change.")
 
     serving_once: list[bool] = []
-    return Told(serving=serving, broken=broken, ended=ended)
+    asker = Asker(output)
+    return Told(serving=serving, broken=broken, ended=ended, schema=asker.decide)
 
 
 def _banner(where: dict[str, str], database: str, folder: Path) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pylon import codec
+from pylon.cli.dev_schema import Decision, unreachable
 from pylon.cli.loading import Entry
 from pylon.http.doors import Doors
 from pylon.limits import (
@@ -54,6 +55,7 @@ class Told:
 
     serving: Callable[[int, Report], None]
     broken: Callable[[int, Report, bool], None]
+    schema: Callable[[Mapping[str, Any]], Decision | None]
     ended: Callable[[int], None]
 
 
@@ -138,10 +140,17 @@ class DevServer:
                 still_serving = self._serving is not None and not self._serving.has_ended()
                 self._told.broken(self._builds, report, still_serving)
             return
+        schema = report.get("schema")
+        decision = None if schema is None else self._told.schema(schema)
+        if schema is not None and schema["blocked"] and decision is None:
+            child.end()
+            still_serving = self._serving is not None and not self._serving.has_ended()
+            self._told.broken(self._builds, unreachable(schema), still_serving)
+            return
         if self._serving is not None:
             self._serving.end()
         self._serving = child
-        child.go()
+        child.go(decision)
         answer = child.report(self.stop)
         if answer["state"] == "listening":
             self._told.serving(self._builds, report)
@@ -214,11 +223,11 @@ class Child:
         report: Report = codec.decode_trusted(line)
         return report
 
-    def go(self) -> None:
-        """It is its turn to serve."""
+    def go(self, decision: Decision | None) -> None:
+        """It is its turn to serve, after the steps in `decision`."""
         # A child that is gone already is told of by its next report.
         with _ignoring_broken_pipe():
-            os.write(self._control, b"g")
+            os.write(self._control, codec.encode(decision) + b"\n")
 
     def has_ended(self) -> bool:
         """Whether the process is gone."""

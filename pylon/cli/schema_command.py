@@ -292,7 +292,7 @@ def history(db: str | None, limit: str | None, entry_id: str | None) -> None:
         output.fail("HISTORY_ENTRY_NOT_FOUND", f"no entry {entry_id} in {path}")
     for entry in entries:
         wire = entry.to_wire()
-        steps = f"{entry.operation_count} operations"
+        steps = f"{entry.operation_count} steps"
         output.say(f"{entry.id}  {entry.applied_at}  {entry.baseline}  {steps}")
         if entry_id is not None:
             for operation in wire["plan"]["operations"]:

@@ -132,7 +132,7 @@ class _Survey:
             step=step,
             level="destructive",
             rows=rows,
-            note=f"{_rows(rows)} are lost",
+            note="1 row is lost" if rows == 1 else f"{rows} rows are lost",
             is_visible=True,
         )
 
@@ -262,7 +262,7 @@ class _Survey:
             step=step,
             level="destructive",
             rows=rows,
-            note=f"{rows} values are lost",
+            note="1 value is lost" if rows == 1 else f"{rows} values are lost",
             is_visible=True,
         )
 

@@ -1,0 +1,165 @@
+"""The schema in `pylon dev`: additive steps are taken by themselves, the rest is asked.
+
+The server process looks (`look`) and, when told to, takes the steps (`take`) before it serves. The
+parent asks on its terminal (`Asker`); without one it prints the command and takes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pylon.cli.output import Output
+
+if TYPE_CHECKING:
+    from pylon.cli.loading import LoadedApp
+    from pylon.config import Config
+
+Decision = dict[str, Any]
+"""What the parent tells the server process: `fields`, `entities` and `allow` (a level), or nothing
+at all when only additive steps are to be taken."""
+
+
+# --- in the server process -------------------------------------------------------------------
+
+
+def look(loaded: LoadedApp, config: Config) -> dict[str, Any] | None:
+    """What the database needs beyond additive steps; None when that is nothing. Changes nothing."""
+    import apsw
+
+    from pylon.clock import SystemClock
+    from pylon.store.evolution.engine import Wish, blockers, prepare, preview
+    from pylon.store.evolution.model import EvolutionError, RemoveEntity, RemoveField
+    from pylon.store.evolution.words import planned_text, push_command
+    from pylon.store.sqlite import META_TABLE
+
+    path = Path(config.db_path)
+    if config.in_memory or not path.is_file():
+        return None
+    wish = Wish(keep_removed=True)
+    try:
+        connection = apsw.Connection(str(path))
+        try:
+            connection.set_busy_timeout(1_000)
+            for statement in META_TABLE:
+                connection.execute(statement)
+            prepare(connection)
+            plan = preview(connection, loaded.manifest, wish, now=SystemClock.now())
+        finally:
+            connection.close()
+    except (apsw.Error, EvolutionError):
+        return None  # The start of the server tells of it.
+    blocked = blockers(plan, wish)
+    removals = [
+        each
+        for each in plan.steps
+        if isinstance(each.step, RemoveField | RemoveEntity) and each.is_visible
+    ]
+    if not blocked and not removals:
+        return None
+    return {
+        "blocked": [planned_text(each) for each in blocked],
+        "refused": [planned_text(each) for each in plan.refused],
+        "removed": [planned_text(each) for each in removals],
+        "suggestions": [
+            {"option": each.option, "message": each.message} for each in plan.suggestions
+        ],
+        "command": push_command(
+            plan, [*blocked, *removals], database=str(path), app=str(loaded.entry.file)
+        ),
+    }
+
+
+def take(loaded: LoadedApp, config: Config, decision: Decision) -> None:
+    """Take the steps that were agreed to. Raises `EvolutionError` or `apsw.Error`."""
+    from pylon.app import SYSTEM_DDL
+    from pylon.clock import SystemClock
+    from pylon.store.evolution.engine import Wish, evolve, prepare
+    from pylon.store.evolution.model import Hints
+    from pylon.store.sqlite import connect_for_commands
+
+    path = Path(config.db_path)
+    wish = Wish(
+        allow=decision["allow"],
+        keep_removed=decision["allow"] != "destructive",
+        hints=Hints(
+            fields=tuple((entity, old, new) for entity, old, new in decision["fields"]),
+            entities=tuple((old, new) for old, new in decision["entities"]),
+        ),
+        baseline="dev",
+        backup_from=path,
+    )
+    connection = connect_for_commands(path, ddl=SYSTEM_DDL)
+    try:
+        prepare(connection)
+        evolve(connection, loaded.manifest, wish, now=SystemClock.now())
+    finally:
+        connection.close()
+
+
+# --- in the parent ---------------------------------------------------------------------------
+
+
+class Asker:
+    """Asks once about each thing; the same answer holds for the same plan after the next change."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._answers: dict[str, bool] = {}
+
+    def decide(self, schema: Mapping[str, Any]) -> Decision | None:
+        """What the server process shall take; None when only additive steps."""
+        fields: list[list[str]] = []
+        entities: list[list[str]] = []
+        for suggestion in schema["suggestions"]:
+            if self._ask(suggestion["message"]):
+                word, _, value = suggestion["option"].partition(" ")
+                old, _, new = value.rpartition(":")
+                if word == "--rename":
+                    fields.append([*old.split("."), new])
+                else:
+                    entities.append([old, new])
+        renames = bool(fields or entities)
+        steps = [*schema["blocked"], *schema["removed"]]
+        allow = "careful" if renames else None
+        if not renames and not schema["refused"]:
+            listed = "\n".join(f"    {step}" for step in dict.fromkeys(steps))
+            if self._ask(f"The database needs:\n{listed}\n  Take these steps now?"):
+                allow = "destructive"
+        if allow is None:
+            self._tell(schema)
+            return None
+        return {"fields": fields, "entities": entities, "allow": allow}
+
+    def _tell(self, schema: Mapping[str, Any]) -> None:
+        """The command for later."""
+        for suggestion in schema["suggestions"]:
+            self._output.say(f"  {suggestion['message']}")
+        if not schema["blocked"]:
+            steps = "; ".join(schema["removed"])
+            self._output.say(f"  Left in the database: {steps}. To remove: {schema['command']}")
+
+    def _ask(self, question: str) -> bool:
+        if self._output.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return False
+        if question not in self._answers:
+            self._answers[question] = click.confirm(f"  {question}", default=False)
+        return self._answers[question]
+
+
+def unreachable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of an app whose database additive steps do not reach."""
+    hint = f"Run `{schema['command']}`."
+    if schema["refused"] and not schema["suggestions"]:
+        hint = "Give new required fields a default, or change the rows; see docs/evolution.md."
+    finding = {
+        "severity": "error",
+        "code": "SCHEMA_UNREACHABLE",
+        "message": f"the database does not fit the app: {'; '.join(schema['blocked'])}",
+        "hint": hint,
+    }
+    return {"state": "failed", "findings": [finding], "traceback": None}
