@@ -93,6 +93,10 @@ LIFESPAN_SECONDS_MAX: Final = 60.0
 
 # --- Storage ---------------------------------------------------------------------------------
 
+PROBE_SECONDS_MAX: Final = 0.1
+"""Time for the read of a policy's `exists`, which holds the loop; with an index it takes
+microseconds."""
+
 READ_BUDGET_SECONDS: Final = 0.003
 """How long a read may hold the event loop before it is moved to a reader thread."""
 
@@ -222,6 +226,10 @@ SOCKET_PING_SECONDS: Final = 25.0
 SOCKETS_PER_ADDRESS_MAX: Final = 64
 """Streaming connections per client address in production; more are answered 429."""
 
+SOCKETS_MAX: Final = 18_000
+"""Live streams in all; more are answered 503. Below CONNECTIONS_MAX, so that requests (and
+administrators) still get through when everything is full of streams."""
+
 SSE_KEEPALIVE_SECONDS: Final = 30.0
 """Interval of SSE comments (spec 03 section 6)."""
 
@@ -248,6 +256,41 @@ OP_ID_CHARACTERS_MAX: Final = 256
 JOINING_BYTES_MAX: Final = 4_194_304
 """Live bytes kept for a connection while its replay is read; beyond it it is closed (1013)."""
 
+# --- Presence --------------------------------------------------------------------------------
+
+PRESENCE_DATA_BYTES_MAX: Final = 16_384
+"""Largest `data` of a presence or topic message; it is a pointer or a name, not a document."""
+
+PRESENCE_NAME_CHARACTERS_MAX: Final = 256
+"""Longest name of a topic, room or event."""
+
+PRESENCE_TOPICS_PER_SOCKET_MAX: Final = 100
+"""Topics that one socket hears."""
+
+PRESENCE_TICK_SECONDS: Final = 0.05
+"""Relays are at least so far apart; of several updates of a client between two the last counts."""
+
+PRESENCE_BYTES_PER_SECOND: Final = 65_536
+"""What one socket may say; one that says more is read more slowly."""
+
+PRESENCE_BYTES_BURST: Final = 262_144
+"""The same at once after a quiet time."""
+
+PRESENCE_MESSAGE_BYTES_MIN: Final = 64
+"""What the smallest message counts."""
+
+PRESENCE_WAITING_BYTES_MAX: Final = 1_048_576
+"""What one topic carries in one relay; of messages beyond it the newest are dropped."""
+
+PRESENCE_LISTED_MAX: Final = 1_000
+"""Clients in one list of who is there; it says how many there are in all."""
+
+PRESENCE_LIST_BYTES_MAX: Final = 1_048_576
+"""Bytes of such a list after which it ends early."""
+
+PRESENCE_BACKLOG_BYTES_MAX: Final = 262_144
+"""A reader that has this much still to take misses what is said meanwhile; rows come first."""
+
 # --- Auth ------------------------------------------------------------------------------------
 
 SESSION_SECONDS: Final = 2_592_000
@@ -266,7 +309,11 @@ SESSION_SEEN_SECONDS: Final = 300
 """Precision of a session's `last_seen_at`; a finer one would make every request a write."""
 
 SESSION_SWEEP_SECONDS: Final = 60.0
-"""Interval of deleting expired sessions, and so how late their sockets are closed at most."""
+"""Interval of storing when sessions were last used."""
+
+SESSION_LOOK_SECONDS: Final = 0.4
+"""How often it is looked whether a session has expired, one indexed read of some microseconds; and
+so how late its sockets are closed at most."""
 
 SESSIONS_SWEPT_MAX: Final = 500
 """Sessions that housekeeping deletes or updates in one unit; about 5 ms of the writer."""
@@ -403,10 +450,10 @@ SEARCH_FACET_VALUES: Final = 100
 SEARCH_FACET_VALUES_MAX: Final = 1_000
 """The most that a caller may ask for."""
 
-SEARCH_TYPO_WORDS_MAX: Final = 6
+SEARCH_TYPO_WORDS_MAX: Final = 4
 """Words of a search that found nothing for which similar ones are looked up."""
 
-SEARCH_TYPO_CANDIDATES_MAX: Final = 1_000
+SEARCH_TYPO_CANDIDATES_MAX: Final = 500
 """Words of the index that are compared with a mistyped one."""
 
 SEARCH_TYPO_NEIGHBOURS_MAX: Final = 16

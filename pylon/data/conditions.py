@@ -1,7 +1,7 @@
 """Conditions on a row as an AST, and as SQL over the table aliased `t`.
 
 Equal shapes give equal text, and every value is bound. Made by `filters` from JSON, compiled for
-`query`, `graph` and `aggregate`; knows no policy. `search_condition` is where full text comes in.
+`query`, `graph` and `aggregate`; knows no policy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from pylon.codec import encode
-from pylon.errors import PylonError
+from pylon.data.search_index import found_ids
 from pylon.store.base import Value
 from pylon.store.naming import quote
 
@@ -63,9 +63,10 @@ class Contains(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """Whether the full-text index finds the row."""
+    """Whether the full-text index of `entity` finds the row; `match` is in the syntax of FTS5."""
 
-    text: str
+    entity: str
+    match: str
 
 
 class All(msgspec.Struct, frozen=True):
@@ -97,11 +98,6 @@ NOTHING: Final = Either(())
 # --- SQL -------------------------------------------------------------------------------------
 
 
-def search_condition(table: str, text: str) -> tuple[str, tuple[Value, ...]]:
-    """The SQL over alias `t` that finds `text` in the full-text index, with its values."""
-    raise PylonError(400, "INVALID_QUERY", f"{table} is not searchable yet.")
-
-
 def compile_condition(condition: Condition, table: str, params: list[Value]) -> str | None:
     """The SQL of a condition, its values appended to `params`; None where it always holds."""
     if condition == EVERYTHING:
@@ -129,9 +125,8 @@ def _sql(condition: Condition, table: str, params: list[Value]) -> str:
         case Prefix():
             return _prefix_sql(condition, params)
         case Search():
-            sql, values = search_condition(table, condition.text)
-            params.extend(values)
-            return sql
+            params.append(condition.match)
+            return f"t.id IN ({found_ids(condition.entity)})"
         case Not():
             return f"({_sql(condition.part, table, params)}) IS NOT TRUE"
         case All():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -30,16 +31,22 @@ from pylon.data.conditions import (
     Search,
 )
 from pylon.data.fields import INT_MAX, INT_MIN
+from pylon.data.search_text import pieces, read
 from pylon.errors import PylonError
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """What a filter may name: the columns that the reader may see, with their kinds."""
+    """What a filter may name: the columns that the reader may see, with their kinds.
+
+    `indexed` are the fields of the full-text index with their columns in it; None where it does
+    not hold every text that the reader may see.
+    """
 
     owner: str
     kinds: Mapping[str, FieldKind]
+    indexed: Mapping[str, str] | None = None
 
     def kind(self, name: str) -> FieldKind:
         """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
@@ -62,9 +69,13 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """A parsed filter. `order` is empty where the filter gives none; `limit` None means all."""
+    """A parsed filter. `order` is empty where the filter gives none; `limit` None means all.
+
+    `search` is beside the condition because the order comes from it where the filter gives none.
+    """
 
     condition: Condition
+    search: Search | None = None
     order: tuple[Order, ...] = ()
     limit: int | None = None
     offset: int = 0
@@ -84,13 +95,15 @@ def parse(body: object, columns: Columns) -> Filter:
     fields = require_object(body, "A filter")
     conditions = {key: value for key, value in fields.items() if key not in META_KEYS}
     condition = parse_condition(conditions, columns)
-    search = fields.get("$search", "")
-    if not isinstance(search, str):
-        raise invalid("$search takes a text.")
+    search = None
     if "$search" in fields:
-        condition = All((condition, Search(search)))
+        if "$after" in fields and "$order" not in fields:
+            raise invalid("$after goes on in an order.", "Give $order, or page by $offset.")
+        found, search = parse_search(fields["$search"], columns)
+        condition = found if condition == EVERYTHING else All((condition, found))
     return Filter(
         condition=condition,
+        search=search,
         order=parse_order(fields["$order"], columns) if "$order" in fields else (),
         limit=parse_count(fields["$limit"], "$limit") if "$limit" in fields else None,
         offset=parse_count(fields["$offset"], "$offset") if "$offset" in fields else 0,
@@ -101,6 +114,31 @@ def parse(body: object, columns: Columns) -> Filter:
 def parse_condition(body: object, columns: Columns) -> Condition:
     """A filter without meta keys."""
     return _Parser(columns).filter(body, depth=0)
+
+
+def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | None]:
+    """What `$search` asks of the rows, and of the full-text index where it covers their texts.
+
+    Without such an index every word or quoted phrase must be a part of some text field.
+    """
+    if not isinstance(text, str):
+        raise invalid("$search takes a text.")
+    names = [name for name, kind in columns.kinds.items() if is_searched(name, kind)]
+    if not names:
+        raise invalid(f"{columns.owner} has no text to search.")
+    if columns.indexed is None:
+        patterns = [f"%{_literal(piece)}%" for piece in pieces(text)]
+        return All(tuple(Either(tuple(Like(n, each) for n in names)) for each in patterns)), None
+    asked = read(text, columns.indexed)
+    if asked.is_nothing:
+        return NOTHING, None
+    held = tuple(Either(tuple(Contains(n, each) for n in names)) for each in asked.symbols)
+    return All(held), None if asked.match is None else Search(columns.owner, asked.match)
+
+
+def is_searched(name: str, kind: FieldKind) -> bool:
+    """Whether `$search` looks into a field."""
+    return name != "id" and kind in ("string", "richtext")
 
 
 def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
@@ -294,6 +332,11 @@ def _text(name: str, kind: FieldKind, operator: str, value: object) -> str:
     if not isinstance(value, str):
         raise invalid(f'{operator} of "{name}" takes a text.')
     return value
+
+
+def _literal(text: str) -> str:
+    """A pattern for LIKE in which every sign means itself."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 def _escaped(text: str) -> str:

@@ -162,7 +162,7 @@ def _filter(options: Mapping[str, Any], opened: Opened) -> Filter:
         offset += parse_count(options["offset"], "offset")
     if query.after is not None:
         raise invalid("$after pages through a query of one entity only.")
-    return Filter(condition=query.condition, order=order, limit=limit, offset=offset)
+    return msgspec.structs.replace(query, order=order, limit=limit, offset=offset)
 
 
 def _is_cut(query: Filter) -> bool:

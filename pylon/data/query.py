@@ -13,16 +13,18 @@ import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
-from pylon.data.conditions import compile_condition
+from pylon.data.conditions import EVERYTHING, compile_condition
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import (
     Columns,
     Filter,
     Order,
     invalid,
+    is_searched,
     parse,
 )
 from pylon.data.rows import Rows
+from pylon.data.search_index import found_rows, text_columns
 from pylon.data.table import Table
 from pylon.data.write import not_found, policy_denied
 from pylon.identity import Identity
@@ -90,8 +92,10 @@ class ReadDoor:
 def _view(table: Table, *, private: bool) -> _View:
     seen = [field for field in table.spec.fields if private or not field.is_private]
     kinds: dict[str, FieldKind] = {"id": "string", **{field.name: field.kind for field in seen}}
+    indexed = text_columns(table.spec)
+    texts = {field.name for field in seen if is_searched(field.name, field.kind)}
     return _View(
-        columns=Columns(table.name, kinds),
+        columns=Columns(table.name, kinds, indexed if texts and texts <= set(indexed) else None),
         decode=table.decode if private else table.decode_public,
         row_json=_row_json(kinds),
     )
@@ -163,14 +167,20 @@ def select(
     conditions: list[str] = []
     params: list[Value] = []
     order = complete_order(query.order)
+    ordered, source = order_clause(order), opened.table.source
+    if query.search is not None and not query.order:
+        source = f"{found_rows(query.search.entity)} CROSS JOIN {source} ON t.id = i.row_id"
+        params.append(query.search.match)
+        ordered = "f.rank, t.id"
+        query = msgspec.structs.replace(query, search=None)
     add_policy(opened.where, conditions, params)
     add_condition(query, opened, conditions, params)
     if query.after is not None:
         conditions.append(_after(order, query.after, params))
     params += (row_limit(query.limit, rows_max), query.offset)
     return (
-        f"SELECT {projection} FROM {opened.table.source}{where_clause(conditions)}"
-        f" ORDER BY {order_clause(order)} LIMIT ? OFFSET ?"
+        f"SELECT {projection} FROM {source}{where_clause(conditions)}"
+        f" ORDER BY {ordered} LIMIT ? OFFSET ?"
     ), params
 
 
@@ -184,10 +194,11 @@ def add_policy(where: Where, conditions: list[str], params: list[Value]) -> None
 def add_condition(
     query: Filter, opened: Opened, conditions: list[str], params: list[Value]
 ) -> None:
-    """Put the filter's condition, if it has one."""
-    sql = compile_condition(query.condition, opened.table.name, params)
-    if sql is not None:
-        conditions.append(sql)
+    """Put the filter's condition and search, if it has them."""
+    for condition in (query.condition, query.search or EVERYTHING):
+        sql = compile_condition(condition, opened.table.name, params)
+        if sql is not None:
+            conditions.append(sql)
 
 
 def where_clause(conditions: Sequence[str]) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon import limits
-from pylon.data.conditions import compile_condition
+from pylon.data.conditions import EVERYTHING, NOTHING, Search, compile_condition
 from pylon.data.filters import (
     META_KEYS,
     OPERATORS,
     Columns,
+    is_searched,
     parse,
     parse_condition,
 )
@@ -168,10 +170,36 @@ def test_conditions_become_sql(body: object, expected: tuple[str | None, list[Va
     assert sql(body) == expected
 
 
-def test_search_waits_for_its_index() -> None:
-    query = parse({"$search": "milk", "title": "x"}, COLUMNS)
-    with pytest.raises(PylonError, match="not searchable yet") as caught:
-        compile_condition(query.condition, "Todo", [])
+def test_a_search_without_an_index_looks_into_every_text() -> None:
+    texts = [name for name, kind in COLUMNS.kinds.items() if is_searched(name, kind)]
+    assert texts
+    query = parse({"$search": 'milk "50% off"'}, COLUMNS)
+    params: list[Value] = []
+    found = compile_condition(query.condition, "Todo", params)
+    assert found is not None
+    assert found.count(" AND ") == 1
+    assert params == [r"%milk%"] * len(texts) + [r"%50\% off%"] * len(texts)
+    assert query.search is None
+    assert parse({"$search": "  "}, COLUMNS).condition == EVERYTHING
+
+
+def test_a_search_asks_the_index_that_covers_the_texts() -> None:
+    columns = msgspec.structs.replace(COLUMNS, indexed={"title": "title"})
+    query = parse({"$search": "red mil"}, columns)
+    assert query.condition == EVERYTHING
+    assert query.search == Search("Todo", '"red" "mil" *')
+    params: list[Value] = []
+    found = compile_condition(query.search, "Todo", params)
+    assert found is not None
+    assert found.startswith("t.id IN (SELECT")
+    assert params == ['"red" "mil" *']
+    assert parse({"$search": "!?"}, columns).condition == NOTHING
+
+
+@pytest.mark.parametrize("body", [{"$search": 1}, {"$search": "x", "$after": {"id": "a"}}])
+def test_searches_that_mean_nothing(body: object) -> None:
+    with pytest.raises(PylonError) as caught:
+        parse(body, COLUMNS)
     assert caught.value.code == "INVALID_QUERY"
 
 

@@ -1,0 +1,360 @@
+"""What people type into a search box, read: plain words, or the query syntax of FTS5.
+
+`read` never fails on syntax: what does not parse as FTS5 is taken as plain words. What comes out is
+text made here, every word quoted, which SQLite accepts whatever was typed. Knows no entity beyond
+the names of its searched fields; called by `search` and `filters`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from pylon import limits
+from pylon.errors import PylonError
+
+# --- Words -----------------------------------------------------------------------------------
+
+WORD: Final = re.compile(r"(?:[^\W_][\u0300-\u036f]*)+")
+"""What the index takes for a word: letters and digits, with the marks on them."""
+
+
+def fold(word: str) -> str:
+    """The word as the index keeps it: small letters without diacritics."""
+    if word.isascii():
+        return word.lower()
+    bare = [sign for sign in unicodedata.normalize("NFD", word) if not unicodedata.combining(sign)]
+    return unicodedata.normalize("NFC", "".join(bare)).lower()
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A folded word that is looked for; `is_prefix`: longer words that begin so are found too."""
+
+    text: str
+    is_prefix: bool = False
+
+    def fits(self, word: str) -> bool:
+        return word.startswith(self.text) if self.is_prefix else word == self.text
+
+
+class SearchText(msgspec.Struct, frozen=True):
+    """A text that was read.
+
+    `match` is for the index (None: the index is not asked), `symbols` are pieces without a word in
+    them, such as emoji, that the row's text must hold. `terms` are the words to show. `words` are
+    the plain words, each as the index is asked for it; none when the text used query syntax.
+    `is_nothing`: it says something, but nothing that could be found.
+    """
+
+    match: str | None = None
+    symbols: tuple[str, ...] = ()
+    terms: tuple[Term, ...] = ()
+    words: tuple[Word, ...] = ()
+    is_nothing: bool = False
+
+
+class Word(msgspec.Struct, frozen=True):
+    """One plain word: its piece of the `match`, and what it is when it is one word to the index."""
+
+    match: str
+    term: Term | None
+
+
+EVERYTHING: Final = SearchText()
+
+
+def check_length(text: str) -> None:
+    """400 `INVALID_QUERY` for a text that is too long."""
+    if len(text) > limits.SEARCH_CHARACTERS_MAX:
+        raise _invalid(f"A search has at most {limits.SEARCH_CHARACTERS_MAX} characters.")
+
+
+def read(text: str, columns: Mapping[str, str]) -> SearchText:
+    """Read a text for an index over these fields, each given with its column in the index.
+
+    Blank finds everything.
+
+    400 `INVALID_QUERY` for more than `limits.SEARCH_CHARACTERS_MAX` or `SEARCH_WORDS_MAX`.
+    """
+    check_length(text)
+    # SQLite takes a text to end at its first NUL.
+    text = text.replace("\0", " ")
+    if not text.strip() or not columns:
+        return EVERYTHING
+    if _SYNTAX.search(text):
+        try:
+            return _Parser(text, columns).read()
+        except _NotSyntax:
+            pass
+    return _plain(text)
+
+
+def pieces(text: str) -> list[str]:
+    """The words and quoted phrases of a text, for searches without an index."""
+    check_length(text)
+    found = [quoted or word for quoted, word in _PIECE.findall(text.replace("\0", " "))]
+    _check_count(len(found))
+    return [piece for piece in found if piece.strip('"')]
+
+
+_PIECE: Final = re.compile(r'"([^"]+)"|(\S+)')
+
+
+def _plain(text: str) -> SearchText:
+    """All words must be there; the last one may be the beginning of a word."""
+    typed = text.split()
+    _check_count(len(typed))
+    is_open = not text[-1].isspace()
+    words: list[Word] = []
+    terms: list[Term] = []
+    symbols: list[str] = []
+    for position, piece in enumerate(typed):
+        inner = [fold(found[0]) for found in WORD.finditer(piece)]
+        if inner:
+            is_prefix = is_open and position == len(typed) - 1
+            terms += [Term(word) for word in inner[:-1]]
+            terms.append(Term(inner[-1], is_prefix))
+            match = quoted(piece) + (" *" if is_prefix else "")
+            words.append(Word(match, terms[-1] if len(inner) == 1 else None))
+        elif any(unicodedata.category(sign) == "So" for sign in piece):
+            symbols.append(piece)
+    return SearchText(
+        match=" ".join([word.match for word in words]) or None,
+        symbols=tuple(symbols),
+        terms=tuple(terms),
+        words=tuple(words),
+        is_nothing=not words and not symbols,
+    )
+
+
+def quoted(text: str) -> str:
+    """A phrase in the syntax of FTS5."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _check_count(count: int) -> None:
+    if count > limits.SEARCH_WORDS_MAX:
+        raise _invalid(f"A search has at most {limits.SEARCH_WORDS_MAX} words.")
+
+
+def _invalid(message: str) -> PylonError:
+    return PylonError(400, "INVALID_QUERY", message)
+
+
+# --- The syntax of FTS5 ----------------------------------------------------------------------
+#
+# or     := and (OR and)*        and := not (AND not)*        not := run (NOT run)*
+# run    := (group | near)+      group := [columns ":"] "(" or ")"
+# near   := [columns ":"] (["^"] phrase | NEAR "(" phrase+ ["," number] ")")
+# phrase := string ["*"] ("+" string ["*"])*
+# columns := ["-"] (name | "{" name+ "}")
+
+_SYNTAX: Final = re.compile(r'["*():{}^+]|\b(?:AND|OR|NOT)\b')
+"""What tells query syntax from plain words, if it parses."""
+
+_TOKEN: Final = re.compile(
+    r'\s*(?:"(?P<string>(?:[^"]|"")*)"|(?P<word>[A-Za-z0-9_\u0080-\U0010ffff]+)|(?P<sign>\S))'
+)
+
+_SIGNS: Final = frozenset("*():{}^+-,")
+
+
+class _NotSyntax(Exception):
+    """The text is no query; it is plain words."""
+
+
+class _Token(msgspec.Struct, frozen=True):
+    kind: str
+    text: str
+
+
+_END: Final = _Token("end", "")
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    position, text = 0, text.rstrip()
+    while position < len(text):
+        found = _TOKEN.match(text, position)
+        if found is None:
+            raise _NotSyntax
+        position = found.end()
+        if found["string"] is not None:
+            yield _Token("string", found["string"].replace('""', '"'))
+        elif found["word"] is not None:
+            yield _Token("word", found["word"])
+        elif found["sign"] in _SIGNS:
+            yield _Token(found["sign"], found["sign"])
+        else:
+            raise _NotSyntax
+    yield _END
+
+
+class _Parser:
+    """Reads one query and writes it again in full.
+
+    More is taken than FTS5 takes: a group may stand beside words without an AND.
+    """
+
+    def __init__(self, text: str, columns: Mapping[str, str]) -> None:
+        self._tokens = list(_tokens(text))
+        self._position = 0
+        self._columns = {name.lower(): column for name, column in columns.items()}
+        self._terms: list[Term] = []
+        self._strings = 0
+        self._depth = 0
+        self._is_negated = False
+
+    def read(self) -> SearchText:
+        match = self._either()
+        if self._next.kind != "end":
+            raise _NotSyntax
+        return SearchText(match=match, terms=tuple(self._terms))
+
+    @property
+    def _next(self) -> _Token:
+        return self._tokens[self._position]
+
+    def _take(self) -> _Token:
+        token = self._next
+        if token.kind != "end":
+            self._position += 1
+        return token
+
+    def _skip(self, kind: str) -> bool:
+        if self._next.kind != kind:
+            return False
+        self._position += 1
+        return True
+
+    def _skip_word(self, word: str) -> bool:
+        if self._next != _Token("word", word):
+            return False
+        self._position += 1
+        return True
+
+    def _expect(self, kind: str) -> None:
+        if not self._skip(kind):
+            raise _NotSyntax
+
+    def _either(self) -> str:
+        self._depth += 1
+        if self._depth > limits.SEARCH_WORDS_MAX:
+            raise _NotSyntax
+        parts = [self._all()]
+        while self._skip_word("OR"):
+            parts.append(self._all())
+        self._depth -= 1
+        return _joined(parts, " OR ")
+
+    def _all(self) -> str:
+        parts = [self._but()]
+        while self._skip_word("AND"):
+            parts.append(self._but())
+        return _joined(parts, " AND ")
+
+    def _but(self) -> str:
+        parts = [self._run()]
+        while self._skip_word("NOT"):
+            was, self._is_negated = self._is_negated, True
+            parts.append(self._run())
+            self._is_negated = was
+        return _joined(parts, " NOT ")
+
+    def _run(self) -> str:
+        parts = [self._member()]
+        while self._begins_member():
+            parts.append(self._member())
+        return _joined(parts, " AND ")
+
+    def _begins_member(self) -> bool:
+        if self._next.kind == "word":
+            return self._next.text not in ("AND", "OR", "NOT")
+        return self._next.kind in ("string", "^", "{", "-", "(")
+
+    def _member(self) -> str:
+        columns = self._column_filter()
+        if self._skip("("):
+            inner = self._either()
+            self._expect(")")
+            return f"{columns}({inner})"
+        if self._next == _Token("word", "NEAR") and self._after(1).kind == "(":
+            return columns + self._near()
+        start = "^ " if self._skip("^") else ""
+        return f"{columns}{start}{self._phrase()}"
+
+    def _near(self) -> str:
+        self._position += 2
+        phrases = [self._phrase()]
+        while self._next.kind in ("string", "word"):
+            phrases.append(self._phrase())
+        distance = ""
+        if self._skip(","):
+            number = self._take()
+            if number.kind != "word" or not re.fullmatch("[0-9]{1,6}", number.text):
+                raise _NotSyntax
+            distance = f", {number.text}"
+        self._expect(")")
+        return f"NEAR({' '.join(phrases)}{distance})"
+
+    def _phrase(self) -> str:
+        parts = [self._string()]
+        while self._skip("+"):
+            parts.append(self._string())
+        return " + ".join(parts)
+
+    def _string(self) -> str:
+        token = self._take()
+        is_operator = token.kind == "word" and token.text in ("AND", "OR", "NOT")
+        if token.kind not in ("string", "word") or is_operator:
+            raise _NotSyntax
+        inner = [fold(found[0]) for found in WORD.finditer(token.text)]
+        if not inner:
+            raise _NotSyntax
+        self._strings += 1
+        _check_count(self._strings)
+        is_prefix = self._skip("*")
+        if not self._is_negated:
+            self._terms += [Term(word) for word in inner[:-1]]
+            self._terms.append(Term(inner[-1], is_prefix))
+        return quoted(token.text) + (" *" if is_prefix else "")
+
+    def _after(self, count: int) -> _Token:
+        position = self._position + count
+        return self._tokens[position] if position < len(self._tokens) else _END
+
+    def _column_filter(self) -> str:
+        """`columns :` written in full, or nothing where none stands here."""
+        sign = "- " if self._next.kind == "-" else ""
+        offset = 1 if sign else 0
+        if self._after(offset).kind == "{":
+            self._position += offset + 1
+            names = []
+            while not self._skip("}"):
+                names.append(self._column(self._take()))
+            self._expect(":")
+        elif self._after(offset).kind in ("word", "string") and self._after(offset + 1).kind == ":":
+            names = [self._column(self._after(offset))]
+            self._position += offset + 2
+        elif sign:
+            raise _NotSyntax
+        else:
+            return ""
+        if not names:
+            raise _NotSyntax
+        return f"{sign}{{{' '.join(map(quoted, names))}}} : "
+
+    def _column(self, token: _Token) -> str:
+        name = self._columns.get(token.text.lower())
+        if name is None or token.kind not in ("word", "string"):
+            raise _NotSyntax
+        return name
+
+
+def _joined(parts: list[str], joint: str) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    return joint.join([f"({part})" for part in parts])
