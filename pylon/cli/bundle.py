@@ -42,12 +42,10 @@ class Bundle:
     """A bundle whose every file has been checked."""
 
     folder: Path
-    has_manifest: bool
-    uploads: tuple[str, ...]
-
-    @property
-    def database(self) -> Path:
-        return self.folder / DATABASE
+    database: Path
+    has_manifest: bool = False
+    uploads: tuple[str, ...] = ()
+    is_single: bool = False
 
 
 def make_bundle(
@@ -79,11 +77,19 @@ def make_bundle(
         sync_folder(target.absolute().parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Bundle(folder=target, has_manifest=manifest_json is not None, uploads=copied)
+    return Bundle(
+        folder=target,
+        database=target / DATABASE,
+        has_manifest=manifest_json is not None,
+        uploads=copied,
+    )
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Check that `folder` is a whole, unchanged bundle with a database."""
+    """Check that `folder` is a whole, unchanged bundle with a database. A single database file, as
+    Litestream restores it, is taken as it is."""
+    if folder.is_file():
+        return Bundle(folder=folder.parent, database=folder, is_single=True)
     if not folder.is_dir():
         raise BundleError("RESTORE_NOT_FOUND", f"{folder} is not there")
     if not (folder / DATABASE).is_file():
@@ -103,6 +109,7 @@ def read_bundle(folder: Path) -> Bundle:
     prefix = f"{UPLOADS}/"
     return Bundle(
         folder=folder,
+        database=folder / DATABASE,
         has_manifest=MANIFEST in listed,
         uploads=tuple(name[len(prefix) :] for name in listed if name.startswith(prefix)),
     )

@@ -33,6 +33,7 @@ readers who know them must not take later changes for what they have."""
 @click.command(
     "restore",
     help="""Put the backup in the folder DIR in the place of the database and the uploaded files.
+    A database file instead of a folder, as Litestream restores it, leaves the uploaded files.
 
     The server must be stopped. The backup is checked and its database opened and proved before
     anything is exchanged, and what was there is kept beside it.
@@ -122,7 +123,7 @@ def _restore(bundle: Bundle, path: Path, uploads: Path) -> list[Path]:
                 kept.append(_free_name(path, stamp))
                 os.link(path, kept[-1])
             staged.replace(path)
-            if uploads.exists():
+            if uploads.exists() and not bundle.is_single:
                 kept.append(_free_name(uploads, stamp))
                 uploads.rename(kept[-1])
             if staged_uploads.exists():

@@ -87,7 +87,8 @@ def reconcile_log(connection: apsw.Connection, entity: str, now: float) -> None:
         f"INSERT INTO {LOG} (seq, entity, row_id, kind, born, at)"
         " SELECT m.seq + r.number, ?1, r.id, 'insert', m.seq + r.number, ?2"
         f" FROM (SELECT t.id, row_number() OVER (ORDER BY t.id) number {missing}) r,"
-        " (SELECT value seq FROM _pylon_meta WHERE key = 'seq') m",
+        f" (SELECT max(value, coalesce((SELECT max(seq) FROM {LOG}), 0)) seq"
+        " FROM _pylon_meta WHERE key = 'seq') m",
         (entity, int(now)),
     )
     connection.execute(
