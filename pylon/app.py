@@ -211,11 +211,14 @@ class Service:
     async def _connect(self, store: SqliteStore) -> None:
         """Make every part and connect it; the order of the pipeline's stages stands here."""
         config, clock, manifest = self.config, self._clock, self.manifest
-        policies = PolicyEngine(manifest, open_by_default=config.dev_mode)
+        policies = PolicyEngine(manifest, open_by_default=config.dev_mode, probe=store.probe)
         self._warn_of_undeclared(policies)
         reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
         changes = ChangeLog(
-            store, clock, {name: tuple(sorted(rule.fields)) for name, rule in reads.items()}
+            store,
+            clock,
+            {name: tuple(sorted(rule.fields)) for name, rule in reads.items()},
+            policies.watches,
         )
         await changes.start(_read_rules(manifest, config))
         rows = Rows(

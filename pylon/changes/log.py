@@ -13,15 +13,17 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from pylon import limits
+from pylon.changes.epochs import EPOCHS_DDL, EVERYBODY, raise_epoch, subject_of
 from pylon.changes.model import Change, Kind, RowData, Seq
 from pylon.clock import Clock
 from pylon.codec import decode_trusted, encode
+from pylon.policy.membership import Watch
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
 
 SQL = load_queries("pylon.changes")
 
-LOG_DDL = (SQL["create_log"], SQL["create_positions"])
+LOG_DDL = (SQL["create_log"], SQL["create_positions"], *EPOCHS_DDL)
 
 Audiences: TypeAlias = list[tuple[int, RowData]]
 """Earlier values of a row's watched fields, each with the seq of the change that ended them."""
@@ -49,10 +51,18 @@ def remember(audiences: Audiences, until: int, values: RowData) -> tuple[Audienc
 class ChangeLog:
     """Appends changes inside a unit, and knows how far back cursors are still good.
 
-    `watched` names, per entity, the fields that its read rule looks at.
+    `watched` names, per entity, the fields that its read rule looks at; `watches` whom a row of
+    the entity concerns because the read rules of others look for it.
     """
 
-    def __init__(self, store: Store, clock: Clock, watched: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        watched: Mapping[str, tuple[str, ...]],
+        watches: Mapping[str, tuple[Watch, ...]] | None = None,
+    ) -> None:
+        self._watches = watches or {}
         self._store = store
         self._clock = clock
         self._watched = watched
@@ -98,6 +108,9 @@ class ChangeLog:
         document_update: bytes | None = None,
     ) -> Change:
         """Write the change of a row to the log and publish it with the commit."""
+        if entity in self._watches:
+            # Before the change, so that no cursor that knows of it lies below.
+            await self._raise_epochs(tx, entity, before, after)
         seq, now = tx.next_seq, self._clock.now()
         ended = None if before is None else self._ended_values(entity, before, after)
         audiences: str | None = None
@@ -127,6 +140,20 @@ class ChangeLog:
         )
         tx.publish(change)
         return change
+
+    async def _raise_epochs(
+        self, tx: Tx, entity: str, before: RowData | None, after: RowData | None
+    ) -> None:
+        """Begin a new epoch for those to whom this change shows or hides rows of others."""
+        subjects: set[str] = set()
+        for watch in self._watches[entity]:
+            concerned = watch.concerns(before, after)
+            if concerned is None:
+                subjects = {EVERYBODY}
+                break
+            subjects.update(subject_of(*each) for each in concerned)
+        for subject in sorted(subjects):
+            await raise_epoch(tx, subject)
 
     def _ended_values(
         self, entity: str, before: RowData, after: RowData | None

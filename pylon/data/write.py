@@ -19,6 +19,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.ids import is_well_formed_row_id
 from pylon.policy.engine import Rule
+from pylon.policy.membership import Lookup
 from pylon.store.base import Tx
 from pylon.store.failures import ConstraintFailed
 
@@ -45,11 +46,12 @@ class Transaction:
     private fields may be written.
     """
 
-    __slots__ = ("_identity", "_rows", "_trusted", "_tx")
+    __slots__ = ("_identity", "_lookup", "_rows", "_trusted", "_tx")
 
     def __init__(self, rows: Rows, tx: Tx, identity: Identity, *, trusted: bool = False) -> None:
         self._rows = rows
         self._tx = tx
+        self._lookup = Lookup(tx.probe)
         self._identity = identity
         self._trusted = trusted or identity.is_admin
 
@@ -58,6 +60,11 @@ class Transaction:
         table = self._rows.table(entity)
         found = await self._tx.fetch(table.select_one, (row_id,))
         return table.decode(found[0]) if found else None
+
+    def can_read(self, entity: str, row: RowData) -> bool:
+        """Whether the caller may see this row, as the database stands in this transaction."""
+        rule = self._rows.policies.entity(entity).read
+        return rule.allows(self._identity, row, None, self._lookup)
 
     async def insert(self, entity: str, data: Any) -> RowData:
         """Insert a row and return it as stored.
@@ -76,7 +83,7 @@ class Transaction:
         after: RowData = {"id": self._row_id(data)}
         for name in table.fields:
             after[name] = values.get(name)
-        if not (self._trusted or rule.allows(self._identity, after)):
+        if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):
             raise self._denied(rule, after, None)
         try:
             await self._tx.execute(table.insert, tuple(after.values()))
@@ -136,7 +143,7 @@ class Transaction:
         if not found:
             return None
         row = table.decode(found[0])
-        if not self._rows.policies.entity(entity).read.allows(self._identity, row):
+        if not self.can_read(entity, row):
             return None
         document = await self._documents().open(self._tx, table.spec, row)
         update = await self._documents().save(self._tx, document)
@@ -170,7 +177,7 @@ class Transaction:
         """The later steps of an update: policy on the result, row and document, change."""
         after = {**before, **values}
         table.check_required(after, "UPDATE_FAILED")
-        if not (self._trusted or rule.allows(self._identity, after, before)):
+        if not (self._trusted or rule.allows(self._identity, after, before, self._lookup)):
             raise self._denied(rule, after, before)
         document_update = None
         if document is not None:
@@ -221,14 +228,15 @@ class Transaction:
         if not found:
             raise not_found(table.name)
         row = table.decode(found[0])
-        if self._trusted or rule.allows(self._identity, row, row):
+        if self._trusted or rule.allows(self._identity, row, row, self._lookup):
             return row
-        if self._rows.policies.entity(table.name).read.allows(self._identity, row):
+        if self.can_read(table.name, row):
             raise self._denied(rule, row, row)
         raise not_found(table.name)
 
     def _denied(self, rule: Rule, data: RowData, existing: RowData | None) -> PylonError:
-        log.info("policy %s denied a write", rule.denied_by(self._identity, data, existing))
+        name = rule.denied_by(self._identity, data, existing, self._lookup)
+        log.info("policy %s denied a write", name)
         return policy_denied()
 
     def _constraint(self, error: ConstraintFailed, table: Table, code: str) -> PylonError:

@@ -31,7 +31,15 @@ from pylon.policy.formula import (
     memberships,
 )
 from pylon.policy.lower import PolicyProblem, lower
-from pylon.policy.membership import UNCONNECTED, Lookup, Membership, Probe, Watch, watch
+from pylon.policy.membership import (
+    UNCONNECTED,
+    Lookup,
+    Membership,
+    Probe,
+    Remembering,
+    Watch,
+    watch,
+)
 from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.sql import SQLITE, Dialect, render
@@ -254,6 +262,7 @@ class PolicyEngine:
         probe: Probe | None = None,
     ) -> None:
         self._manifest = manifest
+        self._probe = probe
         self._lookup = UNCONNECTED if probe is None else Lookup(probe)
         self._open_by_default = open_by_default
         self._dialect = dialect
@@ -283,6 +292,10 @@ class PolicyEngine:
             for node in policies.read.memberships:
                 found.setdefault(node.entity, {})[watch(node)] = None
         return {entity: tuple(watches) for entity, watches in found.items()}
+
+    def remembering(self) -> Lookup:
+        """A lookup for one audience, to be kept until a row that concerns it changes."""
+        return UNCONNECTED if self._probe is None else Remembering(self._probe)
 
     def _entity_policies(
         self, entity: EntitySpec, undeclared: list[tuple[str, Slot]]

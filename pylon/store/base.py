@@ -36,6 +36,13 @@ class Tx(Protocol):
         """Run a statement; the number of rows it changed."""
         ...
 
+    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        """`fetch` for code that cannot wait: what a policy's `exists` asks.
+
+        A database behind a network answers it from what it fetched before it ran the unit.
+        """
+        ...
+
     def publish(self, change: object) -> None:
         """Hand a change to the listeners of the store once this unit is committed.
 
@@ -95,6 +102,13 @@ class Store(Protocol):
         """The rows of a read-only query over the latest commit.
 
         `heavy` says that the query is known to be long, and sends it to a reader thread at once.
+        """
+        ...
+
+    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        """`read` for code that cannot wait: what a policy's `exists` asks, so short by nature.
+
+        503 `QUERY_TIMEOUT` beyond `limits.PROBE_SECONDS_MAX`: an index is missing.
         """
         ...
 

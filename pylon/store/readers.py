@@ -137,6 +137,20 @@ class Readers:
                 raise translate(error) from error
         return await self._long(sql, params)
 
+    def probe(self, sql: str, params: Sequence[Value]) -> list[Row]:
+        """A read that cannot wait for anybody; see `Store.probe`."""
+        try:
+            return self._inline.fetch(sql, params, limits.PROBE_SECONDS_MAX)
+        except apsw.InterruptError as error:
+            raise PylonError(
+                503,
+                "QUERY_TIMEOUT",
+                "An exists() of a policy took too long.",
+                "Give the fields that it compares an index; `pylon policy check` names them.",
+            ) from error
+        except apsw.Error as error:
+            raise translate(error) from error
+
     def _remember_slow(self, sql: str) -> None:
         if len(self._slow) >= SLOW_STATEMENTS_MAX:
             self._slow.clear()

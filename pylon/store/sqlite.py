@@ -68,6 +68,9 @@ class SqliteStore:
     ) -> list[Row]:
         return await self._readers.read(sql, params, heavy=heavy)
 
+    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        return self._readers.probe(sql, params)
+
     async def write(self, unit: Unit[T]) -> T:
         result: T = await self.writer.submit(unit)
         return result

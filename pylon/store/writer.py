@@ -54,6 +54,12 @@ class UnitTx:
             raise translate(error) from error
         return self._connection.changes()
 
+    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        try:
+            return self._connection.execute(sql, params).fetchall()
+        except apsw.Error as error:
+            raise translate(error) from error
+
     def publish(self, change: object) -> None:
         self.changes.append(change)
         self.next_seq += 1

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pylon.changes.model import Change
 from pylon.identity import Identity
 from pylon.policy.engine import PolicyEngine, Rule
+from pylon.policy.membership import Lookup
 from pylon.policy.names import IDENTITY_FIELDS
 from pylon.sync.outlet import Outlet
 
@@ -21,11 +22,14 @@ AudienceKey = tuple[object, ...]
 class Group:
     """The readers of one audience. `identity` stands for all of them."""
 
-    __slots__ = ("identity", "key", "outlets")
+    __slots__ = ("identity", "key", "lookup", "outlets")
 
-    def __init__(self, key: AudienceKey, identity: Identity) -> None:
+    def __init__(self, key: AudienceKey, identity: Identity, lookup: Lookup) -> None:
         self.key = key
         self.identity = identity
+        self.lookup = lookup
+        """Remembers their memberships: when those change, the streams end and the group with
+        them."""
         self.outlets: set[Outlet] = set()
 
 
@@ -33,6 +37,7 @@ class Audiences:
     """All groups with readers, and an index of them by the attributes that select."""
 
     def __init__(self, policies: PolicyEngine, entities: Iterable[str]) -> None:
+        self._policies = policies
         self._rules: dict[str, Rule] = {name: policies.entity(name).read for name in entities}
         audiences = [rule.audience for rule in self._rules.values()]
         self._deciding = [each for each in audiences if each.attributes]
@@ -62,7 +67,8 @@ class Audiences:
         key = self.key(identity)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(key, identity)
+            lookup = self._policies.remembering()
+            group = self._groups[key] = Group(key, identity, lookup)
             for name, index in self._by_value.items():
                 index.setdefault(_attribute(identity, name), set()).add(group)
             if identity.is_admin:

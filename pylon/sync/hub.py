@@ -18,6 +18,7 @@ from itertools import chain
 from time import perf_counter
 
 from pylon import limits
+from pylon.changes.epochs import EpochRaised, subjects_of
 from pylon.changes.model import Change, Kind, RowData
 from pylon.clock import iso_seconds
 from pylon.codec import encode
@@ -63,6 +64,7 @@ class Reader:
         "outlet",
         "queued",
         "stalled_since",
+        "subjects",
     )
 
     def __init__(self, identity: Identity, outlet: Outlet, hears_all: bool) -> None:
@@ -70,6 +72,7 @@ class Reader:
         self.hears_all = hears_all
         """False: the client may see more than this stream shows; see `Hub.join`."""
         self.caller = caller_key(identity)
+        self.subjects = subjects_of(identity)
         self.outlet = outlet
         self.group: Group | None = None
         self.joining = True
@@ -99,7 +102,7 @@ class Hub:
         self._ended: OrderedDict[bytes, int] = OrderedDict()
         self._ends = 0
         self._by_caller: dict[bytes, set[Reader]] = {}
-        self._pending: list[Change | Forgotten] = []
+        self._pending: list[Change | Forgotten | EpochRaised] = []
         self._flushing = False
         self._flushed_seq = 0
         self._free_at = 0.0
@@ -247,7 +250,9 @@ class Hub:
 
     def publish(self, changes: Sequence[object]) -> None:
         """Take the changes of a commit, in `seq` order (a store's commit listener)."""
-        self._pending.extend(change for change in changes if isinstance(change, Change | Forgotten))
+        self._pending.extend(
+            change for change in changes if isinstance(change, Change | Forgotten | EpochRaised)
+        )
         if self._pending and not self._flushing:
             self._flushing = True
             self._schedule_flush()
@@ -266,6 +271,7 @@ class Hub:
         changes, self._pending = self._pending, []
         writes: Iterator[tuple[Outlet, bytes, int]] = iter(())
         if self._readers:
+            self._end_epochs({each.subject for each in changes if isinstance(each, EpochRaised)})
             try:
                 writes = self._writes(changes)
                 if self._documents is not None:
@@ -280,6 +286,14 @@ class Hub:
             if self._flushed_seq >= reader.floor:
                 self._go_live(reader)
         self._send(writes, perf_counter() - started)
+
+    def _end_epochs(self, subjects: set[str]) -> None:
+        """Close the streams of those for whom rows appeared or vanished without a change of their
+        own. Before anything of the same turn is decided, since their groups remember what was."""
+        if subjects:
+            for reader in list(self._readers.values()):
+                if not subjects.isdisjoint(reader.subjects):
+                    self._close(reader, CLOSE_TRY_AGAIN, "pull required", "epoch")
 
     def _send(self, writes: Iterator[tuple[Outlet, bytes, int]], spent: float) -> None:
         """Write in slices; `spent` is the loop time that this fan-out has taken so far."""
@@ -311,7 +325,9 @@ class Hub:
             return
         self.deliveries += count
 
-    def _writes(self, changes: Sequence[Change | Forgotten]) -> Iterator[tuple[Outlet, bytes, int]]:
+    def _writes(
+        self, changes: Sequence[Change | Forgotten | EpochRaised]
+    ) -> Iterator[tuple[Outlet, bytes, int]]:
         """Decide and encode now; the writes themselves are made as the iterator is drawn."""
         if self._partial and any(self._is_hidden(change) for change in changes):
             for reader in list(self._partial):
@@ -322,7 +338,7 @@ class Hub:
         for change in changes:
             if isinstance(change, Change):
                 self._route(change, shared, own)
-            else:
+            elif isinstance(change, Forgotten):
                 self._route_forgotten(change, personal)
         plans: list[tuple[list[Outlet], list[Event]]] = []
         alike: list[Outlet] = []
@@ -374,12 +390,12 @@ class Hub:
             if payload is not None:
                 shared.append((change.seq, payload))
         for group in self._audiences.concerned(rule, change):
-            kind = told_live(rule, group.identity, change)
+            kind = told_live(rule, group.identity, change, group.lookup)
             payload = self._encoded(change, kind, group.identity.is_admin, encoded)
             if payload is not None:
                 own.setdefault(group, []).append((change.seq, payload))
 
-    def _is_hidden(self, change: Change | Forgotten) -> bool:
+    def _is_hidden(self, change: Change | Forgotten | EpochRaised) -> bool:
         """Whether the public may not hear of a change that others may hear of."""
         if not isinstance(change, Change):
             return True

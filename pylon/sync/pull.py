@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from pylon import limits
+from pylon.changes.epochs import epoch_of
 from pylon.changes.log import ChangeLog, read_audiences
 from pylon.clock import iso_seconds
 from pylon.errors import PylonError
@@ -86,13 +87,17 @@ class Puller:
         from 0 (`began`, see `PullPage`).
         """
         await self._refuse_future(since)
+        epoch = max(epoch, await epoch_of(self._store, identity))
         if since == 0:
             began = max(self._log.oldest_seq, epoch)
         self._refuse_past(since, epoch, began)
         head = self._store.seq
         page = await self._log_page(identity, since)
-        # Deletes may have been purged while it was read.
-        self._refuse_past(since, epoch, began)
+        # Deletes may have been purged while it was read, or a membership have changed.
+        now = await epoch_of(self._store, identity)
+        if since == 0 and now > began:
+            return await self.page(identity, since, epoch=now)
+        self._refuse_past(since, max(epoch, now), began)
         if not page.has_more:
             # A position that carries no row (an epoch has taken one) is passed too.
             page = replace(page, last_seq=max(page.last_seq, head))

@@ -12,12 +12,20 @@ from collections.abc import Mapping, Sequence
 from pylon.changes.model import Change, Kind, RowData
 from pylon.identity import Identity
 from pylon.policy.engine import Rule
+from pylon.policy.membership import Lookup
 
 
-def told_live(rule: Rule, identity: Identity, change: Change) -> Kind | None:
-    """The kind of event that this reader gets for a live change; None for no event."""
-    seen_before = change.before is not None and rule.allows(identity, change.before)
-    seen_after = change.after is not None and rule.allows(identity, change.after)
+def told_live(
+    rule: Rule, identity: Identity, change: Change, lookup: Lookup | None = None
+) -> Kind | None:
+    """The kind of event that this reader gets for a live change; None for no event.
+
+    Whether an `exists` held before or after does not matter: whoever a change of those rows
+    concerns starts anew (`changes/epochs.py`).
+    """
+    before, after = change.before, change.after
+    seen_before = before is not None and rule.allows(identity, before, None, lookup)
+    seen_after = after is not None and rule.allows(identity, after, None, lookup)
     if seen_after:
         return "update" if seen_before else "insert"
     return "delete" if seen_before else None

@@ -18,7 +18,7 @@ from tests.sync.world import World, world
 ANN = Identity(user_id="ann", tenant_id="acme")
 BOB = Identity(user_id="bob")
 READERS = (ANN, BOB, ANONYMOUS, ADMIN)
-ENTITIES = ("Note", "Open")
+ENTITIES = ("Note", "Open", "Room", "Member")
 LONG = bool(os.environ.get("PYLON_LONG"))
 
 owner = st.sampled_from(["ann", "bob", None])
@@ -35,7 +35,16 @@ note = st.fixed_dictionaries(
     },
 )
 opened = st.fixed_dictionaries({}, optional={"n": st.integers(0, 9), "shown": flag})
-row = st.one_of(st.tuples(st.just("Note"), note), st.tuples(st.just("Open"), opened))
+team = st.sampled_from(["red", "blue", None])
+few = st.integers(1, 3)
+room = st.fixed_dictionaries({}, optional={"teamId": team, "text": st.text(max_size=3), "n": few})
+member = st.fixed_dictionaries({}, optional={"teamId": team, "userId": owner, "n": few})
+row = st.one_of(
+    st.tuples(st.just("Note"), note),
+    st.tuples(st.just("Open"), opened),
+    st.tuples(st.just("Room"), room),
+    st.tuples(st.just("Member"), member),
+)
 who = st.integers(0, len(READERS) - 1)
 step = st.one_of(
     st.tuples(st.just("insert"), row),

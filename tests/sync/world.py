@@ -47,6 +47,16 @@ NOTES = {
             "indexes": [],
         },
         {"name": "Open", "fields": [field("n", "int"), field("shown", "bool")], "indexes": []},
+        {
+            "name": "Room",
+            "fields": [field("teamId", "string"), field("text", "string"), field("n", "int")],
+            "indexes": [],
+        },
+        {
+            "name": "Member",
+            "fields": [field("teamId", "string"), field("userId", "string"), field("n", "int")],
+            "indexes": [],
+        },
     ],
     "policies": [
         {
@@ -55,6 +65,17 @@ NOTES = {
             "allow": "auth.userId == data.ownerId || data.public || auth.tenantId == data.orgId",
         },
         {"name": "open", "entity": "Open", "allowRead": "data.shown == true", "allowWrite": "true"},
+        {
+            "name": "rooms",
+            "entity": "Room",
+            "allowRead": "exists(Member, teamId == data.teamId && userId == auth.userId && n != 1)",
+        },
+        {
+            "name": "members",
+            "entity": "Member",
+            "allowRead": "!exists(Member, teamId == data.teamId && userId == auth.userId && n == 2)"
+            " || data.userId == auth.userId",
+        },
     ],
 }
 
@@ -83,9 +104,10 @@ async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
     assert manifest is not None, problems
     clock = ManualClock()
     store = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
-    policies = PolicyEngine(manifest, open_by_default=True)
+    policies = PolicyEngine(manifest, open_by_default=True, probe=store.probe)
     reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
-    log = ChangeLog(store, clock, {name: tuple(rule.fields) for name, rule in reads.items()})
+    watched = {name: tuple(rule.fields) for name, rule in reads.items()}
+    log = ChangeLog(store, clock, watched, policies.watches)
     await log.start("rules")
     rows = Rows(
         store=store, log=log, manifest=manifest, policies=policies, hooks=Hooks(), clock=clock
