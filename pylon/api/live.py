@@ -16,6 +16,7 @@ from pylon.auth.identify import from_subprotocol
 from pylon.errors import PylonError
 from pylon.http.asgi import Receive, Scope, Send
 from pylon.http.csrf import CsrfCheck
+from pylon.http.describe import COUNT, TEXT, Docs, Parameter
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
@@ -28,12 +29,24 @@ from pylon.sync.outlet import (
     Encoding,
     Outlet,
 )
-from pylon.sync.pulls import Pulls
+from pylon.sync.pulls import Pulls, StreamStart
 
 WEBSOCKET_PATHS = ("/", "/ws")
 """Paths of the main port that take an upgrade; the WebSocket port takes any."""
 
 UNAUTHORIZED = "unauthorized: bearer token required"
+
+EVENTS = Docs(
+    operation_id="liveEvents",
+    tag="sync",
+    answers={200: {"text/event-stream": TEXT}},
+    description="Each event's data is a change as in a pull; its id is the change's `seq`.",
+    query=(
+        Parameter(
+            name="since", schema=COUNT, description="Start after this; else `Last-Event-ID` says."
+        ),
+    ),
+)
 
 Admit = Callable[[Request], Awaitable[AnyResponse | None]]
 
@@ -103,7 +116,8 @@ class LiveRoutes:
 
     def register(self, router: Router) -> None:
         """Add the routes of the main port."""
-        router.add("GET", "/events", self.events, summary="Live changes as server-sent events")
+        path = "/events"
+        router.add("GET", path, self.events, summary="Live server-sent events", docs=EVENTS)
 
     # --- WebSocket ---------------------------------------------------------------------------
 
@@ -162,14 +176,17 @@ class LiveRoutes:
         else:
             outlet = queue = QueueOutlet(LINES)
             sender = asyncio.create_task(_send_lines(queue, send))
+        start: StreamStart | None = None
         try:
-            await self._join(request, outlet, known_at)
+            start = await self._join(request, outlet, known_at)
             conversation = self._messages.conversation(request.identity, outlet)
             while (message := await receive())["type"] != "websocket.disconnect":
                 await conversation.receive(message)
         finally:
             self._hub.leave(outlet)
             self._messages.leave(outlet)
+            if start is not None:
+                self._pulls.lost(request.identity, request.client, start)
             if sender is not None:
                 sender.cancel()
                 await asyncio.gather(sender, return_exceptions=True)
@@ -187,7 +204,7 @@ class LiveRoutes:
         if not self._take_place(request.client):
             return
         outlet = QueueOutlet(SERVER_SENT_EVENTS)
-        joining: asyncio.Task[None] | None = None
+        joining: asyncio.Task[StreamStart | None] | None = None
         try:
             yield b": connected\n\n"
             joining = asyncio.create_task(self._join(request, outlet, known_at))
@@ -205,24 +222,34 @@ class LiveRoutes:
             self._leave_place(request.client)
             if joining is not None:
                 joining.cancel()
-                await asyncio.gather(joining, return_exceptions=True)
+                (start,) = await asyncio.gather(joining, return_exceptions=True)
+                if isinstance(start, StreamStart):
+                    self._pulls.lost(request.identity, request.client, start)
 
     # --- both --------------------------------------------------------------------------------
 
-    async def _join(self, request: Request, outlet: Outlet, known_at: int) -> None:
-        """Start the stream where its client is, or end it so that the client pulls."""
+    async def _join(self, request: Request, outlet: Outlet, known_at: int) -> StreamStart | None:
+        """Start the stream where its client is, or end it so that the client pulls.
+
+        Returns where it started if the server chose the place.
+        """
         identity, address = request.identity, request.client
         asked = _asked_position(request)
         try:
-            start = await self._pulls.start(identity, address, asked)
+            # Browsers name the page's origin on every request to another port.
+            is_page = b"origin" in request.headers
+            start = await self._pulls.start(identity, address, asked, is_page=is_page)
         except PylonError:
             outlet.close(CLOSE_TRY_AGAIN, "resync required")
-            return
+            return None
         joined = await self._hub.join(
             identity, outlet, start.since, hears_all=start.hears_all, known_at=known_at
         )
-        if not joined and asked is None and start.since is not None:
+        if asked is not None:
+            return None
+        if not joined and start.since is not None:
             self._pulls.too_far(identity, address, start.since)
+        return start if joined else None
 
     def _has_place(self, address: str) -> bool:
         return not 0 < self._per_address_max <= self._per_address.get(address, 0)

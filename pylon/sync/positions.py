@@ -16,6 +16,9 @@ from pylon.clock import Clock
 RECENT_SECONDS = 60.0
 """A tab that connects later than this after its pull counts only if no tab has pulled since."""
 
+LOST_SECONDS = 600.0
+"""How long a lost stream counts: its client may connect again although its pull was lost too."""
+
 CALLERS_MAX = 20_000
 """Callers remembered; the stalest goes first."""
 
@@ -25,12 +28,18 @@ TABS_MAX = 32
 
 @dataclass(slots=True)
 class _Pull:
-    """One tab: the position that its last page ended at."""
+    """One tab: the position that its last page ended at, or that its lost stream started from."""
 
     until: int
     at: float
     began: int
     named: bool
+    is_lost: bool = False
+    is_spent: bool = False
+    """Whether a stream has been opened on it."""
+
+    def is_recent(self, now: float) -> bool:
+        return now - self.at <= (LOST_SECONDS if self.is_lost else RECENT_SECONDS)
 
 
 class Positions:
@@ -49,11 +58,26 @@ class Positions:
         """
         pulls = self._by_caller.setdefault(caller, [])
         self._by_caller.move_to_end(caller)
-        # A tab that presents a position has arrived there. Only one of them has.
-        arrived = next((each for each in pulls if each.until == since), None)
+        # A tab that presents a position has arrived there; one that presents a position nobody was
+        # given comes from a stream. It may have been any of them, so the lowest are kept.
+        arrived = next((each for each in pulls if each.until == since and not each.is_lost), None)
+        if arrived is None:
+            lost = [each for each in pulls if each.is_lost and each.until <= since]
+            arrived = max(lost, key=lambda each: each.until, default=None)
         if arrived is not None:
             pulls.remove(arrived)
         pulls.append(_Pull(until, self._now(), began, named))
+        self._bound(pulls)
+
+    def lost(self, caller: bytes, start: int) -> None:
+        """A stream that had started at `start` has ended; how much of it arrived is unknown."""
+        pulls = self._by_caller.get(caller)
+        if pulls is None:
+            return
+        pulls.append(_Pull(start, self._now(), 0, True, is_lost=True))
+        self._bound(pulls)
+
+    def _bound(self, pulls: list[_Pull]) -> None:
         if len(pulls) > TABS_MAX:
             lower, upper = pulls.pop(0), pulls[0]
             if lower.until < upper.until:
@@ -67,15 +91,31 @@ class Positions:
         pulls = self._by_caller.get(caller, ())
         return max((each.began for each in pulls if each.until == position), default=0)
 
+    def take_start(self, caller: bytes) -> int | None:
+        """The position from which a new stream of this caller must start; None if unknown.
+
+        Each pull pays for one stream. A stream without one belongs to a tab whose pull never
+        arrived: nobody knows where that tab is, so it starts at 0.
+        """
+        pulls = self._by_caller.get(caller, ())
+        for each in pulls:
+            if not (each.is_lost or each.is_spent):
+                each.is_spent = True
+                return self.start_of(caller)
+        return 0 if pulls else None
+
     def start_of(self, caller: bytes) -> int | None:
-        """The position from which a new stream of this caller must start; None if unknown."""
+        """The lowest position that any tab of this caller may be at; None if unknown."""
         pulls = self._by_caller.get(caller)
         if not pulls:
             return None
-        now, newest = self._now(), pulls[-1].at
-        # Tabs of a machine that slept all pulled long ago, but at about the same time.
-        oldest = (now if now - newest <= RECENT_SECONDS else newest) - RECENT_SECONDS
-        return min(each.until for each in pulls if each.at >= oldest)
+        now = self._now()
+        recent = [each.until for each in pulls if each.is_recent(now)]
+        if not recent:
+            # Tabs of a machine that slept all pulled long ago, but at about the same time.
+            newest = pulls[-1].at
+            recent = [each.until for each in pulls if each.is_recent(newest)]
+        return min(recent)
 
     def is_named(self, caller: bytes) -> bool:
         """Whether somebody with an identity has lately pulled as this caller."""

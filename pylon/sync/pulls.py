@@ -80,34 +80,41 @@ class Pulls:
 
     # --- streams -----------------------------------------------------------------------------
 
-    async def start(self, identity: Identity, address: str, asked: int | None) -> StreamStart:
+    async def start(
+        self, identity: Identity, address: str, asked: int | None, *, is_page: bool = False
+    ) -> StreamStart:
         """Where a stream starts: where the client says, else where its pulls have got to.
 
-        410 when only a pull can tell; the stream is then to be closed, and the client pulls.
+        `is_page` says that a browser's page opens it. 410 when only a pull can tell; the stream is
+        then to be closed, and the client pulls.
         """
         if asked is not None:
             await self._check(identity, asked)
             return StreamStart(since=asked)
         if identity.user_id is None:
-            return await self._public_start(_address_key(address))
+            return await self._public_start(_address_key(address) if is_page else None)
         caller = caller_key(identity)
         assert caller is not None
-        if not await self._epochs.has_pulled(identity) and not identity.is_admin:
+        if identity.is_admin:
+            # Many clients with one name, and none whose rights change.
+            known = self._positions.start_of(caller)
+            return StreamStart(since=await self._recent() if known is None else known)
+        if not await self._epochs.has_pulled(identity):
             # No cursor that could lose anything; and a first pull with one is answered 410.
             return StreamStart(since=await self._recent())
-        known = self._positions.start_of(caller)
+        known = self._positions.take_start(caller)
         if known is None:
-            if identity.is_admin:
-                return StreamStart(since=await self._recent())
             raise resync_required(0)
         await self._check(identity, known)
         return StreamStart(since=known)
 
-    async def _public_start(self, address: bytes) -> StreamStart:
-        """A browser's EventSource carries no token, so an anonymous stream may be that of a client
-        which pulls with one."""
-        hears_all = not self._positions.is_named(address)
-        known = self._positions.start_of(address)
+    async def _public_start(self, page: bytes | None) -> StreamStart:
+        """A page's EventSource carries no token, so the stream may be that of a client which pulls
+        with one. Programs that open one by themselves hear what happens from now on."""
+        if page is None:
+            return StreamStart(since=await self._recent())
+        hears_all = not self._positions.is_named(page)
+        known = self._positions.take_start(page)
         return StreamStart(
             since=await self._recent() if known is None else known, hears_all=hears_all
         )
@@ -125,6 +132,11 @@ class Pulls:
         if self._clock.monotonic() - self._started < RECENT_SECONDS:
             return await self._log.seq_before(RECENT_SECONDS)
         return None
+
+    def lost(self, identity: Identity, address: str, start: StreamStart) -> None:
+        """A stream has ended."""
+        if start.since is not None:
+            self._positions.lost(caller_key(identity) or _address_key(address), start.since)
 
     def too_far(self, identity: Identity, address: str, since: int) -> None:
         """A stream could not be replayed from there; the next one is not to try again."""
