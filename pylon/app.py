@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 import pylon
 from pylon import limits
 from pylon.api.auth import AuthRoutes
@@ -23,6 +25,7 @@ from pylon.api.live import LiveRoutes
 from pylon.api.messages import Messages
 from pylon.api.pages import Pages
 from pylon.api.queries import QueryRoutes
+from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.system import SystemRoutes
@@ -35,6 +38,7 @@ from pylon.crdt.documents import CRDT_DDL, Documents
 from pylon.data.bulk import Bulk
 from pylon.data.erase import Reset
 from pylon.data.rows import Rows
+from pylon.data.search_index import SqliteSearchIndexes
 from pylon.data.subjects import Subjects
 from pylon.data.transfer import Transfer
 from pylon.errors import ConfigError
@@ -56,7 +60,7 @@ from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
-from pylon.store.evolution.serving import FitSchema
+from pylon.store.evolution.serving import FitSchema, log_progress
 from pylon.store.evolution.watch import SchemaWatch
 from pylon.store.sqlite import SqliteStore, open_store
 from pylon.sync.audience import Audiences
@@ -192,14 +196,21 @@ class Service:
 
     def _open_store(self) -> SqliteStore:
         path = None if self.config.in_memory else Path(self.config.db_path)
+        indexes = SqliteSearchIndexes()
         fit = FitSchema(
             self.manifest,
             path=path,
             now=self._clock.now,
             baseline="dev" if self.config.dev_mode else "start",
             confirm_renames=not self.config.dev_mode,
+            search=indexes,
         )
-        store = open_store(path, ddl=SYSTEM_DDL, prepare=fit)
+
+        def prepare(connection: apsw.Connection) -> None:
+            fit(connection)
+            indexes.ensure(connection, self.manifest, log_progress)
+
+        store = open_store(path, ddl=SYSTEM_DDL, prepare=prepare)
         self._schema = fit.watch
         store.writer.guard = fit.watch.refuse
         return store
@@ -278,6 +289,7 @@ class Service:
         SyncRoutes(pulls, Push(rows, temporary), store, pull_limiter).register(router)
         EntityRoutes(rows).register(router)
         QueryRoutes(rows).register(router)
+        SearchRoutes(rows, clock).register(router)
         BulkRoutes(Bulk(rows)).register(router)
         TransferRoutes(Transfer(rows, manifest)).register(router)
         SubjectRoutes(Subjects(rows, manifest, sessions), clock).register(router)
