@@ -23,6 +23,8 @@ from pylon.api.crdt import CrdtRoutes
 from pylon.api.entities import EntityRoutes
 from pylon.api.live import LiveRoutes
 from pylon.api.messages import Messages
+from pylon.api.openapi.document import Subject
+from pylon.api.openapi.routes import OpenApiRoutes
 from pylon.api.pages import Pages
 from pylon.api.queries import QueryRoutes
 from pylon.api.search import SearchRoutes
@@ -311,6 +313,15 @@ class Service:
                 "schema": self._schema is not None and self._schema.is_current,
             },
         )
+        OpenApiRoutes(
+            Subject(
+                manifest=manifest,
+                cookie_name=config.session_cookie_name(manifest.name),
+                has_hooks=self._hooks.are_any,
+            ),
+            lambda: (*probes.routes(), *router.routes()),
+            dev_mode=config.dev_mode,
+        ).register(router)
         access_log = AccessLog(clock, json_lines=config.log_format == "json")
         self._live, self._hub = live, hub
         self._pipeline = Pipeline(

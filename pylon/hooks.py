@@ -27,3 +27,8 @@ class Hooks:
     before_insert: list[BeforeHook] = field(default_factory=list)
     before_update: list[BeforeHook] = field(default_factory=list)
     before_delete: list[DeleteHook] = field(default_factory=list)
+
+    @property
+    def are_any(self) -> bool:
+        """Whether the app has one, so that errors of its own may be among the answers."""
+        return bool(self.before_insert or self.before_update or self.before_delete)

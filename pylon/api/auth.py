@@ -19,10 +19,106 @@ from pylon.auth.sessions import Sessions
 from pylon.clock import Clock
 from pylon.config import Config
 from pylon.errors import PylonError
+from pylon.http.describe import (
+    COUNT,
+    FLAG,
+    JSON,
+    TEXT,
+    Docs,
+    constant,
+    json,
+    listed,
+    nullable,
+    object_of,
+    shape,
+)
 from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Router
+
+ME = Docs(operation_id="getIdentity", tag="auth", answers=json(shape("Identity")))
+SESSION = Docs(
+    operation_id="getSession",
+    tag="auth",
+    answers=json(object_of(session=shape("Identity"), user={"type": ["object", "null"]})),
+)
+_USER_ID = {JSON: object_of(user_id=TEXT)}
+MINT = Docs(
+    operation_id="createSession",
+    tag="auth",
+    answers=json(object_of(token=TEXT, user_id=TEXT), 201),
+    description="For administrators; in dev mode for callers on the same machine too.",
+    body=_USER_ID,
+    errors=("400 MISSING_USER_ID", "403 FORBIDDEN"),
+    store="writes",
+)
+SIGN_OUT = Docs(
+    operation_id="revokeSession",
+    tag="auth",
+    answers=json(object_of(revoked=constant(True))),
+    description="Clears the cookie too. Without a session there is nothing to do.",
+    store="writes",
+)
+GUEST = Docs(
+    operation_id="createGuestSession",
+    tag="auth",
+    answers=json(object_of(token=TEXT, user_id=TEXT, guest=constant(True)), 201),
+    description="A request with an `Origin` is given the cookie too.",
+    store="writes",
+)
+UPGRADE = Docs(
+    operation_id="upgradeSession",
+    tag="auth",
+    answers=json(object_of(upgraded=constant(True), user_id=TEXT)),
+    description="For administrators; in dev mode for callers on the same machine too.",
+    body=_USER_ID,
+    errors=("400 MISSING_USER_ID", "400 UPGRADE_FAILED", "403 FORBIDDEN"),
+    store="writes",
+)
+REFRESH = Docs(
+    operation_id="refreshSession",
+    tag="auth",
+    answers=json(object_of(token=TEXT, user_id=TEXT, expires_at=COUNT)),
+    caller="session",
+    errors=("401 SESSION_EXPIRED",),
+    store="writes",
+)
+SESSIONS = Docs(
+    operation_id="listSessions",
+    tag="auth",
+    answers=json(
+        listed(
+            object_of(
+                token_prefix=TEXT,
+                user_id=TEXT,
+                device=nullable(TEXT),
+                created_at=COUNT,
+                expires_at=COUNT,
+                id=TEXT,
+                current=FLAG,
+                last_seen_at=COUNT,
+            )
+        )
+    ),
+    caller="session",
+    store="reads",
+)
+END_ALL = Docs(
+    operation_id="revokeSessions",
+    tag="auth",
+    answers=json(object_of(revoked_count=COUNT)),
+    caller="session",
+    store="writes",
+)
+END_ONE = Docs(
+    operation_id="revokeSessionById",
+    tag="auth",
+    answers=json(object_of(revoked=constant(True))),
+    caller="session",
+    errors=("404 NOT_FOUND",),
+    store="writes",
+)
 
 
 def request_credential(identifier: Identifier, request: Request) -> Credential | None:
@@ -100,16 +196,19 @@ class AuthRoutes:
     def register(self, router: Router) -> None:
         """Add every route of this family."""
         add = router.add
-        add("GET", "/api/auth/me", self.get_me, summary="Who the caller is")
-        add("GET", "/api/auth/session", self.get_session, summary="The caller and its user row")
-        add("POST", "/api/auth/session", self.mint_session, summary="A session for any user id")
-        add("DELETE", "/api/auth/session", self.end_session, summary="Sign out")
-        add("POST", "/api/auth/guest", self.mint_guest, summary="A session for a new guest")
-        add("POST", "/api/auth/upgrade", self.upgrade_session, summary="Turn a guest into a user")
-        add("POST", "/api/auth/refresh", self.refresh_session, summary="A new token and 30 days")
-        add("GET", "/api/auth/sessions", self.list_sessions, summary="The caller's sessions")
-        add("DELETE", "/api/auth/sessions", self.end_sessions, summary="Sign out everywhere")
-        add("DELETE", "/api/auth/sessions/{id}", self.end_other_session, summary="End one session")
+        me, own = "/api/auth/me", "/api/auth/session"
+        guest, upgrade, refresh = "/api/auth/guest", "/api/auth/upgrade", "/api/auth/refresh"
+        every, one = "/api/auth/sessions", "/api/auth/sessions/{id}"
+        add("GET", me, self.get_me, summary="Who the caller is", docs=ME)
+        add("GET", own, self.get_session, summary="The caller and its user row", docs=SESSION)
+        add("POST", own, self.mint_session, summary="A session for any user id", docs=MINT)
+        add("DELETE", own, self.end_session, summary="Sign out", docs=SIGN_OUT)
+        add("POST", guest, self.mint_guest, summary="A session for a new guest", docs=GUEST)
+        add("POST", upgrade, self.upgrade_session, summary="Guest into user", docs=UPGRADE)
+        add("POST", refresh, self.refresh_session, summary="A new token, 30 days", docs=REFRESH)
+        add("GET", every, self.list_sessions, summary="The caller's sessions", docs=SESSIONS)
+        add("DELETE", every, self.end_sessions, summary="Sign out everywhere", docs=END_ALL)
+        add("DELETE", one, self.end_other_session, summary="End one session", docs=END_ONE)
 
     # --- Who am I ----------------------------------------------------------------------------
 

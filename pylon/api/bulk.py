@@ -8,12 +8,55 @@ from pylon.codec import encode
 from pylon.data.bulk import Bulk, Outcome, Transacted
 from pylon.data.operations import Operation
 from pylon.errors import PylonError
+from pylon.http.describe import JSON, Content, Docs, constant, json, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 
 LINKED = b'{"linked":true}'
 UNLINKED = b'{"unlinked":true}'
+
+_FAILED: Content = {JSON: shape("TransactFailure")}
+_RELATING = (
+    *("400 ENTITY_NOT_FOUND", "400 RELATION_NOT_FOUND", "400 UPDATE_FAILED", "400 INVALID_COLUMN"),
+    *("400 INVALID_DATA", "403 POLICY_DENIED", "404 NOT_FOUND", "500 INVALID_CRDT_FIELD"),
+)
+
+TRANSACT = Docs(
+    operation_id="atomicTransaction",
+    tag="batch",
+    answers={
+        **json(shape("Transacted")),
+        **dict.fromkeys((400, 403, 404, 409, 413), _FAILED),
+    },
+    body={JSON: {"anyOf": [shape("Operations"), shape("StrictOperations")]}},
+    errors=("413 TOO_MANY_OPERATIONS", "500 INVALID_CRDT_FIELD"),
+    store="writes",
+)
+BATCH = Docs(
+    operation_id="batchOperations",
+    tag="batch",
+    answers=json(shape("Batched")),
+    body={JSON: object_of(operations=shape("Operations"))},
+    errors=("400 MISSING_OPERATIONS", "413 TOO_MANY_OPERATIONS"),
+    store="writes",
+)
+LINK = Docs(
+    operation_id="linkRows",
+    tag="batch",
+    answers=json(object_of(linked=constant(True))),
+    body={JSON: shape("Link")},
+    errors=_RELATING,
+    store="writes",
+)
+UNLINK = Docs(
+    operation_id="unlinkRows",
+    tag="batch",
+    answers=json(object_of(unlinked=constant(True))),
+    body={JSON: shape("Unlink")},
+    errors=_RELATING,
+    store="writes",
+)
 
 
 class BulkRoutes:
@@ -24,10 +67,11 @@ class BulkRoutes:
 
     def register(self, router: Router) -> None:
         """Add the routes."""
-        router.add("POST", "/api/transact", self.transact, summary="Many writes or none")
-        router.add("POST", "/api/batch", self.batch, summary="Many writes, each on its own")
-        router.add("POST", "/api/link", self.link, summary="Set a relation of a row")
-        router.add("POST", "/api/unlink", self.unlink, summary="Clear a relation of a row")
+        add = router.add
+        add("POST", "/api/transact", self.transact, summary="Many writes or none", docs=TRANSACT)
+        add("POST", "/api/batch", self.batch, summary="Many writes, each on its own", docs=BATCH)
+        add("POST", "/api/link", self.link, summary="Set a relation of a row", docs=LINK)
+        add("POST", "/api/unlink", self.unlink, summary="Clear a relation of a row", docs=UNLINK)
 
     async def transact(self, request: Request) -> Response:
         body = await request.json()

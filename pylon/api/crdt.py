@@ -7,6 +7,7 @@ from typing import Any
 from pylon import limits
 from pylon.api.messages import Messages
 from pylon.errors import PylonError
+from pylon.http.describe import JSON, Docs, Hidden, constant, json, object_of
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
@@ -21,6 +22,24 @@ BODY_BYTES_MAX = 2 * limits.DOCUMENT_UPDATE_BYTES_MAX + 1_024
 """The update in hex and the JSON around it."""
 
 
+PUSH = Docs(
+    operation_id="pushCrdt{entity}",
+    tag="{entity}",
+    answers=json(object_of(ok=constant(True))),
+    caller="session",
+    body={JSON: object_of(update={"type": "string", "pattern": "^([0-9a-fA-F]{2})*$"})},
+    errors=(
+        *("400 MISSING_UPDATE", "400 INVALID_HEX", "400 CRDT_DECODE_FAILED", "400 NOT_SUPPORTED"),
+        *("400 INVALID_DATA", "400 UPDATE_FAILED", "403 POLICY_DENIED", "404 NOT_FOUND"),
+        *("500 INVALID_CRDT_FIELD", "500 CRDT_SNAPSHOT_FAILED", "501 CRDT_UNAVAILABLE"),
+    ),
+    store="writes",
+    rule="update",
+    only_with="documents",
+)
+NO_ROW = Hidden(reason="answers 400 BAD_PATH to whoever leaves the row out")
+
+
 class CrdtRoutes:
     """The handlers of documents."""
 
@@ -31,10 +50,10 @@ class CrdtRoutes:
     def register(self, router: Router, messages: Messages) -> None:
         """Add the route and the message types."""
         path = "/api/crdt/{entity}/{id*}"
-        router.add("POST", path, self.push_update, summary="Merge a Loro update into a row")
+        router.add("POST", path, self.push_update, summary="Merge a Loro update", docs=PUSH)
         # Paths that name no row are answered by what is wrong with them, not by a plain 404.
         for short in ("/api/crdt", "/api/crdt/{entity}"):
-            router.add("POST", short, self.refuse_path, summary="Not a row: BAD_PATH")
+            router.add("POST", short, self.refuse_path, summary="Not a row", docs=NO_ROW)
         messages.on("crdt-subscribe", self.subscribe)
         messages.on("crdt-unsubscribe", self.unsubscribe)
         messages.on_leave(self._documents.leave)

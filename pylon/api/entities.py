@@ -5,12 +5,86 @@ from __future__ import annotations
 from pylon import limits
 from pylon.codec import encode
 from pylon.data.rows import Rows
+from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, constant, json, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 
 UPDATED = b'{"updated":true}'
 DELETED = b'{"deleted":true}'
+
+LIST = Docs(
+    operation_id="list{entity}",
+    tag="{entity}",
+    answers=json(shape("{entity}.List")),
+    query=(
+        Parameter(name="limit", schema=COUNT, description="At most so many rows."),
+        Parameter(name="offset", schema={**COUNT, "default": 0}),
+    ),
+    errors=("403 POLICY_DENIED",),
+    store="reads",
+    rule="read",
+)
+PAGE = Docs(
+    operation_id="list{entity}ByCursor",
+    tag="{entity}",
+    answers=json(shape("{entity}.Page")),
+    query=(
+        Parameter(name="after", schema=TEXT, description="The `next_cursor` of the page before."),
+        Parameter(
+            name="limit",
+            schema={
+                "type": "integer",
+                "minimum": 1,
+                "maximum": limits.CURSOR_ROWS_MAX,
+                "default": limits.CURSOR_ROWS_DEFAULT,
+            },
+        ),
+    ),
+    errors=("403 POLICY_DENIED",),
+    store="reads",
+    rule="read",
+)
+GET = Docs(
+    operation_id="get{entity}ById",
+    tag="{entity}",
+    answers=json(shape("{entity}")),
+    errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
+    store="reads",
+    rule="read",
+)
+INSERT = Docs(
+    operation_id="create{entity}",
+    tag="{entity}",
+    answers=json(object_of(id=TEXT), 201),
+    body={JSON: shape("{entity}.Insert")},
+    errors=(
+        *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 INSERT_FAILED"),
+        *("403 POLICY_DENIED", "409 ID_TAKEN"),
+    ),
+    store="writes",
+    rule="insert",
+)
+UPDATE = Docs(
+    operation_id="update{entity}",
+    tag="{entity}",
+    answers=json(object_of(updated=constant(True))),
+    body={JSON: shape("{entity}.Patch")},
+    errors=(
+        *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 UPDATE_FAILED"),
+        *("403 POLICY_DENIED", "404 NOT_FOUND", "500 INVALID_CRDT_FIELD"),
+    ),
+    store="writes",
+    rule="update",
+)
+DELETE = Docs(
+    operation_id="delete{entity}",
+    tag="{entity}",
+    answers=json(object_of(deleted=constant(True))),
+    errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
+    store="writes",
+    rule="delete",
+)
 
 
 class EntityRoutes:
@@ -22,12 +96,14 @@ class EntityRoutes:
     def register(self, router: Router) -> None:
         """Add the routes."""
         rows, row = "/api/entities/{entity}", "/api/entities/{entity}/{id*}"
-        router.add("GET", rows, self.list_rows, summary="List rows by id")
-        router.add("POST", rows, self.insert_row, summary="Insert a row")
-        router.add("GET", f"{rows}/cursor", self.page_rows, summary="A page of rows after an id")
-        router.add("GET", row, self.get_row, summary="One row")
-        router.add("PATCH", row, self.update_row, summary="Change fields of a row")
-        router.add("DELETE", row, self.delete_row, summary="Delete a row")
+        page = f"{rows}/cursor"
+        add = router.add
+        add("GET", rows, self.list_rows, summary="List rows by id", docs=LIST)
+        add("POST", rows, self.insert_row, summary="Insert a row", docs=INSERT)
+        add("GET", page, self.page_rows, summary="A page of rows after an id", docs=PAGE)
+        add("GET", row, self.get_row, summary="One row", docs=GET)
+        add("PATCH", row, self.update_row, summary="Change fields of a row", docs=UPDATE)
+        add("DELETE", row, self.delete_row, summary="Delete a row", docs=DELETE)
 
     async def list_rows(self, request: Request, entity: str) -> Response:
         limit = request.query_int("limit", default=None)

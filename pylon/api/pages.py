@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from pylon.errors import PylonError
 from pylon.http.asgi import Header
+from pylon.http.describe import Hidden
 from pylon.http.errors import HttpError
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse
@@ -93,8 +94,10 @@ class Pages:
                 raise _refusal(router, request.path)
             return answer
 
-        router.add("GET", "/", get_page, name="get_front_page", summary="The app's front page")
-        router.add("GET", "/{path*}", get_page, summary="A file of the app's public folder")
+        docs = Hidden(reason="the app's own pages are not the API")
+        front, files = "The app's front page", "A file of the app's public folder"
+        router.add("GET", "/", get_page, name="get_front_page", summary=front, docs=docs)
+        router.add("GET", "/{path*}", get_page, summary=files, docs=docs)
 
     async def answer(self, request: Request, path: str) -> AnyResponse | None:
         """The response for a decoded path without its leading slash; None if there is no file."""

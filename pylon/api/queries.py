@@ -10,9 +10,48 @@ from pylon.data.aggregate import Aggregates
 from pylon.data.graph import Graphs
 from pylon.data.query import Queries, ReadDoor
 from pylon.data.rows import Rows
+from pylon.http.describe import JSON, Docs, json, listed, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
+
+REFUSALS = ("400 INVALID_QUERY", "400 INVALID_COLUMN", "403 POLICY_DENIED")
+
+QUERY = Docs(
+    operation_id="query{entity}",
+    tag="{entity}",
+    answers=json(listed(shape("{entity}"))),
+    body={JSON: shape("{entity}.Filter")},
+    errors=REFUSALS,
+    store="reads",
+    rule="read",
+)
+GRAPH = Docs(
+    operation_id="graphQuery",
+    tag="query",
+    answers=json(shape("GraphResult")),
+    body={JSON: shape("GraphQuery")},
+    errors=(*REFUSALS, "400 ENTITY_NOT_FOUND", "400 RELATION_NOT_FOUND"),
+    store="reads",
+)
+LOOKUP = Docs(
+    operation_id="lookup{entity}",
+    tag="{entity}",
+    answers=json(shape("{entity}")),
+    path={"field": shape("{entity}.Field")},
+    errors=(*REFUSALS, "404 NOT_FOUND"),
+    store="reads",
+    rule="read",
+)
+AGGREGATE = Docs(
+    operation_id="aggregate{entity}",
+    tag="{entity}",
+    answers=json(object_of(rows=listed({"type": "object"}))),
+    body={JSON: shape("{entity}.Aggregate")},
+    errors=REFUSALS,
+    store="reads",
+    rule="read",
+)
 
 
 class QueryRoutes:
@@ -27,10 +66,11 @@ class QueryRoutes:
     def register(self, router: Router) -> None:
         """Add the routes."""
         lookup, aggregate = "/api/lookup/{entity}/{field}/{value*}", "/api/aggregate/{entity}"
-        router.add("POST", "/api/query/{entity}", self.query_rows, summary="Rows that match")
-        router.add("POST", "/api/query", self.query_graph, summary="Rows with related rows")
-        router.add("GET", lookup, self.lookup_row, summary="The first row with a value")
-        router.add("POST", aggregate, self.aggregate_rows, summary="Counts, sums and groups")
+        add = router.add
+        add("POST", "/api/query/{entity}", self.query_rows, summary="Rows that match", docs=QUERY)
+        add("POST", "/api/query", self.query_graph, summary="Rows with related rows", docs=GRAPH)
+        add("GET", lookup, self.lookup_row, summary="The first row with a value", docs=LOOKUP)
+        add("POST", aggregate, self.aggregate_rows, summary="Counts, sums, groups", docs=AGGREGATE)
 
     async def query_rows(self, request: Request, entity: str) -> Response:
         body = await request.json()

@@ -8,10 +8,34 @@ from pylon.clock import Clock, iso_seconds
 from pylon.codec import encode
 from pylon.data.subjects import Subjects
 from pylon.errors import PylonError
+from pylon.http.describe import Docs, constant, json, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import JSON, Response, StreamResponse, raw_json
 from pylon.http.router import Router
 from pylon.identity import require_admin
+
+EXPORT = Docs(
+    operation_id="exportUserData",
+    tag="admin",
+    answers=json(shape("SubjectExport")),
+    caller="administrator",
+    store="reads",
+)
+PURGE = Docs(
+    operation_id="purgeUserData",
+    tag="admin",
+    answers=json(shape("Purged")),
+    caller="administrator",
+    store="writes",
+)
+RESET = Docs(
+    operation_id="resetForTests",
+    tag="system",
+    answers=json(object_of(reset=constant(True))),
+    description="Dev mode, a database in memory, and a caller on the same machine.",
+    errors=("403 RESET_REFUSED",),
+    store="writes",
+)
 
 
 class SubjectRoutes:
@@ -24,8 +48,9 @@ class SubjectRoutes:
     def register(self, router: Router) -> None:
         """Add the routes."""
         user = "/api/admin/users/{id}"
-        router.add("POST", f"{user}/export", self.export_user, summary="All rows of a person")
-        router.add("DELETE", f"{user}/purge", self.purge_user, summary="Erase a person")
+        export, purge = f"{user}/export", f"{user}/purge"
+        router.add("POST", export, self.export_user, summary="All rows of a person", docs=EXPORT)
+        router.add("DELETE", purge, self.purge_user, summary="Erase a person", docs=PURGE)
 
     async def export_user(self, request: Request, user_id: str) -> StreamResponse:
         require_admin(request.identity)
@@ -61,7 +86,8 @@ class ResetRoutes:
 
     def register(self, router: Router) -> None:
         """Add the route."""
-        router.add("POST", "/api/__test__/reset", self.reset, summary="Empty a test's database")
+        path = "/api/__test__/reset"
+        router.add("POST", path, self.reset, summary="Empty a test's database", docs=RESET)
 
     async def reset(self, request: Request) -> Response:
         if not (self._is_allowed and request.is_local):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pylon.codec import encode
 from pylon.errors import PylonError
+from pylon.http.describe import COUNT, JSON, Docs, Parameter, json, shape
 from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
@@ -17,6 +18,33 @@ PULL_PATH = "/api/sync/pull"
 """Has an allowance of its own, so that catching up and other requests do not starve each other."""
 
 
+PULL = Docs(
+    operation_id="syncPull",
+    tag="sync",
+    answers=json(shape("PullPage")),
+    description="From 0 it is the whole state that the caller may see, in pages.",
+    query=(
+        Parameter(
+            name="since",
+            schema={**COUNT, "default": 0},
+            description="The `cursor.last_seq` of the page before.",
+        ),
+    ),
+    errors=("410 RESYNC_REQUIRED",),
+    store="reads",
+)
+PUSH = Docs(
+    operation_id="syncPush",
+    tag="sync",
+    answers=json(shape("PushAnswer")),
+    description="In order, under the caller's policies; the first change that fails ends it.",
+    caller="session",
+    body={JSON: shape("Push")},
+    errors=("403 FORBIDDEN",),
+    store="writes",
+)
+
+
 class SyncRoutes:
     """The handlers of the sync routes."""
 
@@ -28,8 +56,9 @@ class SyncRoutes:
 
     def register(self, router: Router) -> None:
         """Add the routes."""
-        router.add("GET", PULL_PATH, self.pull, summary="Changes after a cursor")
-        router.add("POST", "/api/sync/push", self.push, summary="Changes made by a client")
+        push = "/api/sync/push"
+        router.add("GET", PULL_PATH, self.pull, summary="Changes after a cursor", docs=PULL)
+        router.add("POST", push, self.push, summary="Changes made by a client", docs=PUSH)
 
     async def pull(self, request: Request) -> Response:
         since = request.query_int("since", default=0) or 0

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pylon.codec import encode
+from pylon.http.describe import Docs, json, shape
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 from pylon.schema.model import Manifest
+
+MANIFEST = Docs(
+    operation_id="getManifest",
+    tag="system",
+    answers=json(shape("Manifest")),
+    description="Policies are listed in dev mode and for administrators only.",
+)
 
 
 class SystemRoutes:
@@ -19,7 +27,8 @@ class SystemRoutes:
 
     def register(self, router: Router) -> None:
         """Add the routes."""
-        router.add("GET", "/api/manifest", self.read_manifest, summary="The app's manifest")
+        path = "/api/manifest"
+        router.add("GET", path, self.read_manifest, summary="The app's manifest", docs=MANIFEST)
 
     async def read_manifest(self, request: Request) -> Response:
         is_open = self._dev_mode or request.identity.is_admin

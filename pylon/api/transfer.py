@@ -13,6 +13,8 @@ from pylon.codec import encode
 from pylon.data.imports import MODES, Import, Mode, Report
 from pylon.data.transfer import Transfer
 from pylon.errors import PylonError
+from pylon.http.describe import JSON as JSON_TYPE
+from pylon.http.describe import TEXT, Content, Docs, Parameter, shape
 from pylon.http.errors import ClientDisconnected
 from pylon.http.request import Request
 from pylon.http.response import JSON, AnyResponse, StreamResponse, raw_json
@@ -22,6 +24,50 @@ from pylon.wire.transfer import NDJSON, Incoming, LineSplitter, ObjectSplitter, 
 
 IMPORT_PATH = "/api/import"
 """The path whose bodies may be as large as `limits.IMPORT_BYTES_MAX`."""
+
+_FORMAT = Parameter(
+    name="format",
+    schema={"type": "string", "enum": ["json", "ndjson"]},
+    description="Decides before the header does.",
+)
+_DUMP: Content = {JSON_TYPE: shape("Export"), NDJSON.decode(): TEXT}
+
+EXPORT = Docs(
+    operation_id="exportAll",
+    tag="admin",
+    answers={200: _DUMP},
+    caller="administrator",
+    query=(_FORMAT,),
+    errors=("400 INVALID_QUERY",),
+    store="reads",
+)
+EXPORT_ONE = Docs(
+    operation_id="export{entity}",
+    tag="admin",
+    answers={200: _DUMP},
+    caller="administrator",
+    query=(_FORMAT,),
+    errors=("400 INVALID_QUERY",),
+    store="reads",
+)
+IMPORT = Docs(
+    operation_id="importRows",
+    tag="admin",
+    answers={200: {JSON_TYPE: shape("ImportReport"), NDJSON.decode(): TEXT}},
+    description="With `Accept: application/x-ndjson` progress is told while the import runs.",
+    caller="administrator",
+    body={JSON_TYPE: shape("Import"), NDJSON.decode(): TEXT},
+    query=(
+        _FORMAT,
+        Parameter(
+            name="mode",
+            schema={"type": "string", "enum": list(MODES), "default": "skip"},
+            description="What becomes of a row whose id exists.",
+        ),
+    ),
+    errors=("400 INVALID_QUERY", "400 MISSING_FIELD", "400 ENTITY_NOT_FOUND"),
+    store="writes",
+)
 
 _LINE_TYPES = (NDJSON, b"application/ndjson", b"application/jsonl", b"application/x-jsonlines")
 
@@ -34,9 +80,11 @@ class TransferRoutes:
 
     def register(self, router: Router) -> None:
         """Add the routes."""
-        router.add("GET", "/api/export", self.export_all, summary="Every row of the app")
-        router.add("GET", "/api/export/{entity}", self.export_one, summary="Rows of an entity")
-        router.add("POST", IMPORT_PATH, self.import_rows, summary="Insert rows with their ids")
+        one = "/api/export/{entity}"
+        add = router.add
+        add("GET", "/api/export", self.export_all, summary="Every row of the app", docs=EXPORT)
+        add("GET", one, self.export_one, summary="Rows of an entity", docs=EXPORT_ONE)
+        add("POST", IMPORT_PATH, self.import_rows, summary="Rows with their ids", docs=IMPORT)
 
     async def export_all(self, request: Request) -> StreamResponse:
         return await self._export(request, None)

@@ -58,6 +58,8 @@ class Docs:
     store: Literal["unused", "reads", "writes"] = "unused"
     rule: str = ""
     """Which access rule decides: read, insert, update or delete."""
+    is_limited: bool = True
+    """Whether the stages before the route (rate limit, CSRF) may refuse the request."""
     only_with: str = ""
     """The operation exists only where the thing that the path names has this."""
 

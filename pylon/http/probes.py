@@ -10,13 +10,43 @@ from collections.abc import Callable, Mapping
 
 from pylon.clock import Clock
 from pylon.errors import PylonError
+from pylon.http.describe import COUNT, FLAG, JSON, TEXT, Content, Docs, constant, json, object_of
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
+from pylon.http.router import Route
 from pylon.ids import same_secret
 from pylon.metrics import PROMETHEUS_CONTENT_TYPE, Metrics
 
 Readiness = Callable[[], Mapping[str, bool]]
 """Names what must work, and whether it does."""
+
+
+HEALTH = Docs(
+    operation_id="healthCheck",
+    tag="system",
+    answers=json(object_of(status=constant("ok"), version=TEXT, uptime_secs=COUNT)),
+    is_limited=False,
+)
+_READINESS: Content = {
+    JSON: object_of(
+        status={"type": "string", "enum": ["ok", "unavailable"]},
+        checks={"type": "object", "additionalProperties": FLAG},
+    )
+}
+READY = Docs(
+    operation_id="readinessCheck",
+    tag="system",
+    answers={200: _READINESS, 503: _READINESS},
+    is_limited=False,
+)
+METRICS = Docs(
+    operation_id="getMetrics",
+    tag="system",
+    answers={200: {JSON: {"type": "object"}, "text/plain": TEXT}},
+    description="Open in dev mode; else for the administrator's Bearer token.",
+    errors=("401 UNAUTHORIZED",),
+    is_limited=False,
+)
 
 
 class Probes:
@@ -51,6 +81,22 @@ class Probes:
             return None
         return answer(request)
 
+    def routes(self) -> tuple[Route, ...]:
+        """What the stage answers, as lines of a routing table, for the documentation."""
+        described = (("Liveness", HEALTH), ("Readiness", READY), ("Metrics", METRICS))
+        return tuple(
+            Route(
+                method="GET",
+                pattern=path,
+                handler=_unrouted,
+                name=docs.operation_id,
+                summary=summary,
+                params=(),
+                docs=docs,
+            )
+            for path, (summary, docs) in zip(self._answers, described, strict=True)
+        )
+
     def _uptime(self) -> float:
         return self._clock.monotonic() - self._started
 
@@ -79,3 +125,8 @@ class Probes:
     def _is_admin(self, request: Request) -> bool:
         token = request.bearer()
         return bool(token and self._admin_token) and same_secret(str(token), str(self._admin_token))
+
+
+async def _unrouted(_request: Request) -> Response:
+    """Stands in the table's line of a path that a stage answers before the router is asked."""
+    raise AssertionError("answered by the stage")

@@ -1,0 +1,225 @@
+"""The named schemas of the app's entities: rows, bodies of writes, filters, answers in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pylon.api.openapi.shapes import MATCHES, ROW_ID, SHAPES, VALUES
+from pylon.crdt.fields import JSON_KINDS, merge_kind
+from pylon.data.aggregate import BUCKETS, FUNCTIONS
+from pylon.http.describe import (
+    COUNT,
+    FLAG,
+    TEXT,
+    Schema,
+    listed,
+    nullable,
+    object_of,
+    shape,
+)
+from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, Manifest, NowDefault
+
+SHOWN_LATER = "Set by administrators and the server only, and shown to administrators only."
+
+
+def all_shapes(manifest: Manifest) -> dict[str, Schema]:
+    """Every named schema: of the server, and `@Todo`, `@Todo.Insert` and so on of each entity."""
+    shapes: dict[str, Schema] = {**SHAPES, **MATCHES}
+    for spec in manifest.entities:
+        shapes.update({f"@{spec.name}{name}": schema for name, schema in _shapes(spec)})
+    shapes["GraphQuery"] = {
+        "type": "object",
+        "properties": {e.name: _graph_options(e.name) for e in manifest.entities},
+        "additionalProperties": False,
+    }
+    shapes["GraphResult"] = {
+        "type": "object",
+        "properties": {e.name: listed(_own(e.name)) for e in manifest.entities},
+    }
+    return shapes
+
+
+def _own(entity: str, part: str = "") -> Schema:
+    """A named schema of an entity; the sign keeps its names apart from the server's."""
+    return shape(f"@{entity}{part}")
+
+
+def _graph_options(name: str) -> Schema:
+    return {"anyOf": [_own(name, ".Graph"), {"type": ["boolean", "null"], "enum": [True, None]}]}
+
+
+def _shapes(spec: EntitySpec) -> Iterator[tuple[str, Schema]]:
+    name = spec.name
+    shown = [field for field in spec.fields if not field.is_private]
+    yield "", _row(spec, shown)
+    yield ".Insert", _insert(spec)
+    yield ".Patch", _patch(spec)
+    yield ".Field", {"type": "string", "enum": ["id", *(field.name for field in shown)]}
+    yield ".Order", _order(shown)
+    yield ".Where", _where(spec, shown, meta={})
+    yield ".Filter", _where(spec, shown, meta=_meta(spec, shown))
+    yield ".Graph", _graph(spec)
+    yield ".Aggregate", _aggregate(spec)
+    rows = listed(_own(name))
+    yield ".List", object_of(data=rows, count=COUNT, offset=COUNT, limit=nullable(COUNT))
+    yield ".Page", object_of(data=rows, next_cursor=nullable(TEXT), has_more=FLAG)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def _row(spec: EntitySpec, shown: list[FieldSpec]) -> Schema:
+    """A row as it is answered: every field, null where it has no value."""
+    fields = {field.name: _shown_value(spec, field) for field in shown}
+    return object_of(**{"id": {**TEXT, "readOnly": True}, **fields})
+
+
+def _shown_value(spec: EntitySpec, field: FieldSpec) -> Schema:
+    value: dict[str, Any] = {**VALUES[field.kind], **_about(field)}
+    if _is_json(spec, field):
+        value["contentMediaType"] = "application/json"
+    return nullable(value) if field.optional else value
+
+
+def _written_value(spec: EntitySpec, field: FieldSpec) -> Schema:
+    about = _about(field)
+    if _is_json(spec, field):
+        return {"type": ["array", "null"] if field.optional else "array", **about}
+    value: dict[str, Any] = {**VALUES[field.kind], **about}
+    if field.is_private:
+        value |= {"writeOnly": True, "description": SHOWN_LATER}
+    return nullable(value) if field.optional else value
+
+
+def _is_json(spec: EntitySpec, field: FieldSpec) -> bool:
+    return spec.crdt and merge_kind(field) in JSON_KINDS
+
+
+def _about(field: FieldSpec) -> dict[str, Any]:
+    """What else is to be said of a field's value."""
+    if field.target is not None:
+        return {"description": f"The id of a {field.target}."}
+    return {}
+
+
+def _insert(spec: EntitySpec) -> Schema:
+    fields = {"id": {**ROW_ID, "description": "Chosen by the client, else made by the server."}}
+    required = []
+    for field in spec.fields:
+        value = dict(_written_value(spec, field))
+        match field.default:
+            case None:
+                if not field.optional:
+                    required.append(field.name)
+            case AuthDefault(attribute=attribute):
+                value["description"] = f"Left out, it is the caller's {attribute}."
+            case NowDefault():
+                value["description"] = "Left out, it is the time of the insert."
+            case default:
+                value["default"] = default
+        fields[field.name] = value
+    return {
+        "type": "object",
+        "properties": fields,
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+    }
+
+
+def _patch(spec: EntitySpec) -> Schema:
+    return {
+        "type": "object",
+        "properties": {field.name: _written_value(spec, field) for field in spec.fields},
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+
+
+# --- questions -------------------------------------------------------------------------------
+
+
+def _order(shown: list[FieldSpec]) -> Schema:
+    direction = {"type": "string", "enum": ["asc", "desc"]}
+    return {
+        "type": "object",
+        "properties": {"id": direction, **{field.name: direction for field in shown}},
+        "additionalProperties": False,
+    }
+
+
+def _where(spec: EntitySpec, shown: list[FieldSpec], *, meta: dict[str, Schema]) -> Schema:
+    inner = _own(spec.name, ".Where")
+    return {
+        "type": "object",
+        "properties": {
+            "id": shape("Match.id"),
+            **{field.name: shape(f"Match.{field.kind}") for field in shown},
+            "$and": listed(inner),
+            "$or": listed(inner),
+            "$not": inner,
+            **meta,
+        },
+        "additionalProperties": False,
+    }
+
+
+def _meta(spec: EntitySpec, shown: list[FieldSpec]) -> dict[str, Schema]:
+    return {
+        "$order": _own(spec.name, ".Order"),
+        "$limit": COUNT,
+        "$offset": COUNT,
+        "$after": {
+            "type": "object",
+            "properties": {
+                "id": TEXT,
+                **{field.name: nullable(VALUES[field.kind]) for field in shown},
+            },
+            "additionalProperties": False,
+            "description": "The last row that the caller has, in the fields of the order and `id`.",
+        },
+        "$search": {**TEXT, "description": "Words that the row's text has."},
+    }
+
+
+def _graph(spec: EntitySpec) -> Schema:
+    include = {relation.name: _graph_options(relation.target) for relation in spec.relations}
+    return {
+        "type": "object",
+        "properties": {
+            "where": _own(spec.name, ".Filter"),
+            "include": {
+                "type": "object",
+                "properties": include,
+                "additionalProperties": False,
+            },
+            "order": _own(spec.name, ".Order"),
+            "limit": COUNT,
+            "offset": COUNT,
+        },
+        "additionalProperties": False,
+    }
+
+
+def _aggregate(spec: EntitySpec) -> Schema:
+    field = _own(spec.name, ".Field")
+    bucket = {"type": "string", "enum": list(BUCKETS), "default": "day"}
+    columns = {
+        "type": "object",
+        "description": "Names columns of the answer, such as `count` or `sum_amount`.",
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "count": {"anyOf": [{"type": "string", "const": "*"}, field]},
+            **{name: listed(field) for name in FUNCTIONS},
+            "groupBy": listed({"anyOf": [field, object_of({"bucket": bucket}, field=field)]}),
+            "where": _own(spec.name, ".Where"),
+            "having": columns,
+            "order": columns,
+            "limit": COUNT,
+            "offset": COUNT,
+        },
+        "additionalProperties": False,
+        "minProperties": 1,
+    }

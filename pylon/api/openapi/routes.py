@@ -1,0 +1,57 @@
+"""`GET /api/openapi.json` (spec 01 sections 8.2 and 10), for anyone.
+
+The document is made when it is first asked for, since all routes are known only then, and kept as
+bytes. Policies are told in dev mode and to administrators, as in `GET /api/manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pylon.api.openapi.document import Subject, document
+from pylon.codec import encode
+from pylon.http.describe import Docs, json
+from pylon.http.request import Request
+from pylon.http.response import Response, raw_json
+from pylon.http.router import Route, Router
+
+PREFIXES_KEPT_MAX = 8
+"""How many addresses of a mounted app are kept; there is one, and a header may invent others."""
+
+OPENAPI = Docs(
+    operation_id="getOpenApiSpec",
+    tag="system",
+    answers=json({"type": "object"}),
+    description="Policies are described in dev mode and for administrators only.",
+)
+
+
+class OpenApiRoutes:
+    """The handler."""
+
+    def __init__(
+        self, subject: Subject, routes: Callable[[], Sequence[Route]], *, dev_mode: bool
+    ) -> None:
+        self._subject = subject
+        self._routes = routes
+        self._dev_mode = dev_mode
+        self._made: dict[tuple[bool, str], bytes] = {}
+
+    def register(self, router: Router) -> None:
+        """Add the route."""
+        path = "/api/openapi.json"
+        router.add("GET", path, self.read_document, summary="This document", docs=OPENAPI)
+
+    async def read_document(self, request: Request) -> Response:
+        shows_policies = self._dev_mode or request.identity.is_admin
+        server = str(request.scope.get("root_path") or "").rstrip("/") or "/"
+        key = (shows_policies, server)
+        body = self._made.get(key)
+        if body is None:
+            made = document(
+                self._subject, self._routes(), server=server, shows_policies=shows_policies
+            )
+            body = encode(made)
+            if len(self._made) < PREFIXES_KEPT_MAX:
+                self._made[key] = body
+        return raw_json(body)
