@@ -32,6 +32,7 @@ def look(loaded: LoadedApp, config: Config) -> dict[str, Any] | None:
     import apsw
 
     from pylon.clock import SystemClock
+    from pylon.data.search_index import SqliteSearchIndexes
     from pylon.store.evolution.engine import Wish, blockers, prepare, preview
     from pylon.store.evolution.model import EvolutionError, RemoveEntity, RemoveField
     from pylon.store.evolution.words import planned_text, push_command
@@ -48,7 +49,13 @@ def look(loaded: LoadedApp, config: Config) -> dict[str, Any] | None:
             for statement in META_TABLE:
                 connection.execute(statement)
             prepare(connection)
-            plan = preview(connection, loaded.manifest, wish, now=SystemClock.now())
+            plan = preview(
+                connection,
+                loaded.manifest,
+                wish,
+                now=SystemClock.now(),
+                search=SqliteSearchIndexes(),
+            )
         finally:
             connection.close()
     except (apsw.Error, EvolutionError):
@@ -78,6 +85,7 @@ def take(loaded: LoadedApp, config: Config, decision: Decision) -> None:
     """Take the steps that were agreed to. Raises `EvolutionError` or `apsw.Error`."""
     from pylon.app import SYSTEM_DDL
     from pylon.clock import SystemClock
+    from pylon.data.search_index import SqliteSearchIndexes
     from pylon.store.evolution.engine import Wish, evolve, prepare
     from pylon.store.evolution.model import Hints
     from pylon.store.sqlite import connect_for_commands
@@ -96,7 +104,9 @@ def take(loaded: LoadedApp, config: Config, decision: Decision) -> None:
     connection = connect_for_commands(path, ddl=SYSTEM_DDL)
     try:
         prepare(connection)
-        evolve(connection, loaded.manifest, wish, now=SystemClock.now())
+        evolve(
+            connection, loaded.manifest, wish, now=SystemClock.now(), search=SqliteSearchIndexes()
+        )
     finally:
         connection.close()
 

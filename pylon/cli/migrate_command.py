@@ -209,6 +209,7 @@ def _run(
     yes: bool = False,
 ) -> None:
     from pylon.clock import SystemClock
+    from pylon.data.search_index import SqliteSearchIndexes
     from pylon.store.evolution.engine import Wish, blockers, evolve, preview
     from pylon.store.evolution.history import applied_migrations
     from pylon.store.evolution.model import EvolutionError
@@ -229,7 +230,14 @@ def _run(
             written = read_migrations(folder or loaded.entry.folder / FOLDER)
             found = pending(written, applied_migrations(connection))
             wish = replace(wish, migrations=found)
-            planned = preview(connection, loaded.manifest, wish, now=now, progress=progress)
+            planned = preview(
+                connection,
+                loaded.manifest,
+                wish,
+                now=now,
+                progress=progress,
+                search=SqliteSearchIndexes(),
+            )
             if dry_run:
                 show_plan(output, planned)
                 output.say("Up to date." if planned.is_empty else "Nothing was changed (plan).")
@@ -246,7 +254,7 @@ def _run(
                 return
             if planned.is_empty:
                 output.say("Up to date.")
-                evolve(connection, loaded.manifest, wish, now=now)
+                evolve(connection, loaded.manifest, wish, now=now, search=SqliteSearchIndexes())
                 output.record({"applied": 0, "up_to_date": True})
                 return
             if not blockers(planned, wish):
@@ -254,7 +262,14 @@ def _run(
                 if not (yes or output.json) and not click.confirm("Apply?", default=False):
                     output.say("Nothing was changed.")
                     return
-            outcome = evolve(connection, loaded.manifest, wish, now=now, progress=progress)
+            outcome = evolve(
+                connection,
+                loaded.manifest,
+                wish,
+                now=now,
+                progress=progress,
+                search=SqliteSearchIndexes(),
+            )
     except EvolutionError as error:
         if error.code == "SCHEMA_BLOCKED" and error.plan is not None:
             hint = blocked_hint(error.plan, wish, path, app)

@@ -163,6 +163,7 @@ def _push(
     from dataclasses import replace
 
     from pylon.clock import SystemClock
+    from pylon.data.search_index import SqliteSearchIndexes
     from pylon.store.evolution.engine import blockers, evolve, preview
     from pylon.store.evolution.model import EvolutionError
 
@@ -174,7 +175,9 @@ def _push(
     wish = replace(wish, backup_from=path)
     with database(output, path) as connection:
         try:
-            plan = preview(connection, manifest, wish, now=now, progress=progress)
+            plan = preview(
+                connection, manifest, wish, now=now, progress=progress, search=SqliteSearchIndexes()
+            )
             if dry_run:
                 show_plan(output, plan)
                 _say_summary(output, plan.is_empty, "Nothing was changed (dry run).")
@@ -191,7 +194,9 @@ def _push(
                 raise click.exceptions.Exit(1 if is_blocked else 0)
             if not blockers(plan, wish):
                 show_plan(output, plan)
-            outcome = evolve(connection, manifest, wish, now=now, progress=progress)
+            outcome = evolve(
+                connection, manifest, wish, now=now, progress=progress, search=SqliteSearchIndexes()
+            )
         except EvolutionError as error:
             if error.code == "SCHEMA_BLOCKED" and error.plan is not None:
                 error.hint = blocked_hint(error.plan, wish, path, app)
@@ -228,6 +233,7 @@ def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish
     import apsw
 
     from pylon.clock import SystemClock
+    from pylon.data.search_index import SqliteSearchIndexes
     from pylon.store.evolution.engine import Wish, evolve, prepare, preview
     from pylon.store.evolution.model import EvolutionError
     from pylon.store.sqlite import META_TABLE
@@ -240,8 +246,8 @@ def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish
     prepare(connection)
     try:
         if before is not None:
-            evolve(connection, before, Wish(), now=now)
-        plan = preview(connection, manifest, wish, now=now)
+            evolve(connection, before, Wish(), now=now, search=SqliteSearchIndexes())
+        plan = preview(connection, manifest, wish, now=now, search=SqliteSearchIndexes())
     except EvolutionError as error:
         fail_evolution(output, error, code="PUSH_PLAN_FAILED", **told, applied=False)
     show_plan(output, plan)
