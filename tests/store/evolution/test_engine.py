@@ -29,8 +29,11 @@ from tests.store.evolution.database import (
 )
 
 ONE = app(entity("Todo", field("name"), field("n", "int", optional=True)))
-TWO_ROWS = [{"id": "1", "name": "a", "n": 1}, {"id": "2", "name": "b", "n": None}]
-DESTROY = {"allow": "destructive"}
+TWO_ROWS: list[dict[str, Any]] = [
+    {"id": "1", "name": "a", "n": 1},
+    {"id": "2", "name": "b", "n": None},
+]
+DESTROY: dict[str, Any] = {"allow": "destructive"}
 
 
 def todo(*fields: Any, **rest: Any) -> Any:
@@ -87,7 +90,7 @@ def test_a_late_rename_never_chooses_between_two_values() -> None:
     fit(db, new, keep_removed=True)
     db.execute("UPDATE Todo SET title = 'other'")
     error = refusal(db, new, allow="careful", hints=Hints(fields=(("Todo", "name", "title"),)))
-    assert "1 row have another value" in reasons(error) or "another value" in reasons(error)
+    assert "another value" in reasons(error)
 
 
 def test_a_new_required_field_needs_something_to_fill_it_with() -> None:

@@ -68,9 +68,10 @@ def fields(draw: st.DrawFn) -> tuple[FieldSpec, ...]:
 def entities(draw: st.DrawFn, name: str) -> EntitySpec:
     own = draw(fields())
     names = [each.name for each in own]
-    indexes = ()
+    indexes: tuple[IndexSpec, ...] = ()
     if names and draw(st.booleans()):
-        used = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
+        some = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
+        used: list[str] = draw(some)
         indexes = (IndexSpec(name="by", fields=tuple(used), unique=draw(st.booleans())),)
     return EntitySpec(name=name, fields=own, indexes=indexes)
 
