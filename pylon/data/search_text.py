@@ -28,7 +28,10 @@ def fold(word: str) -> str:
     if word.isascii():
         return word.lower()
     bare = [sign for sign in unicodedata.normalize("NFD", word) if not unicodedata.combining(sign)]
-    return unicodedata.normalize("NFC", "".join(bare)).lower()
+    composed = unicodedata.normalize("NFC", "".join(bare))
+    # Sign by sign, as the index does it: no sign becomes two, and a final sigma is a sigma.
+    small = [sign.casefold() for sign in composed]
+    return "".join([s if len(s) == 1 else c.lower() for s, c in zip(small, composed, strict=True)])
 
 
 class Term(msgspec.Struct, frozen=True):

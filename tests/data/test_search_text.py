@@ -1,0 +1,141 @@
+"""What people type: always read to something that FTS5 takes, and what it means."""
+
+from __future__ import annotations
+
+import apsw
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pylon import limits
+from pylon.data.search_text import EVERYTHING, SearchText, Term, fold, pieces, read
+from pylon.errors import PylonError
+from tests.policy.worlds import effort
+
+COLUMNS = {"name": "name", "body": "body", "rank": ".rank"}
+
+
+def match(text: str) -> str | None:
+    return read(text, COLUMNS).match
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("red sho", '"red" "sho" *'),
+        ("red sho ", '"red" "sho"'),
+        ("a-b", '"a-b" *'),
+        ("don't", '"don\'t" *'),
+        ('"red shoe', '"""red" "shoe" *'),
+        ("c++", '"c++" *'),
+        ("rock & roll", '"rock" "roll" *'),
+        ("AND", '"AND" *'),
+        ("red AND", '"red" "AND" *'),
+        ("nome:red", '"nome:red" *'),
+        ("NEAR(a b", '"NEAR(a" "b" *'),
+        ("a\0b", '"a" "b" *'),
+    ],
+)
+def test_plain_words_are_quoted_and_the_last_may_go_on(text: str, expected: str) -> None:
+    assert match(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"red shoe"', '"red shoe"'),
+        ("foo*", '"foo" *'),
+        ("a OR b c", '("a") OR (("b") AND ("c"))'),
+        ("(a OR b) c", '((("a") OR ("b"))) AND ("c")'),
+        ("a NOT b", '("a") NOT ("b")'),
+        ("NAME:red", '{"name"} : "red"'),
+        ("rank:red", '{".rank"} : "red"'),
+        ("-{name body}:(a OR b)", '- {"name" "body"} : (("a") OR ("b"))'),
+        ("^red + blue*", '^ "red" + "blue" *'),
+        ("NEAR(a b, 3)", 'NEAR("a" "b", 3)'),
+    ],
+)
+def test_the_syntax_of_fts5_is_taken_where_it_parses(text: str, expected: str) -> None:
+    assert match(text) == expected
+    assert read(text, COLUMNS).words == ()
+
+
+def test_what_is_not_a_word() -> None:
+    assert read(" \t", COLUMNS) == EVERYTHING
+    assert read("x", {}) == EVERYTHING
+    assert read("!? --", COLUMNS) == SearchText(is_nothing=True)
+    assert read("🚀 red", COLUMNS).symbols == ("🚀",)
+    assert read("🚀", COLUMNS) == SearchText(symbols=("🚀",))
+
+
+def test_the_words_to_show() -> None:
+    assert read("Red Càf", COLUMNS).terms == (Term("red"), Term("caf", True))
+    assert read("a NOT (b OR c)", COLUMNS).terms == (Term("a"),)
+    assert read("x.y", COLUMNS).words[0].term is None
+
+
+def test_bounds() -> None:
+    for text in ("x" * (limits.SEARCH_CHARACTERS_MAX + 1), "x " * (limits.SEARCH_WORDS_MAX + 1)):
+        for refuse in (lambda text: read(text, COLUMNS), pieces):
+            with pytest.raises(PylonError) as caught:
+                refuse(text)
+            assert caught.value.code == "INVALID_QUERY"
+
+
+def test_pieces_keep_quoted_phrases() -> None:
+    assert pieces('red "blue shoe" "x') == ["red", "blue shoe", '"x']
+    assert pieces(' "" " ') == []
+
+
+def test_folding() -> None:
+    assert [fold(word) for word in ("Ünï", "ÅSA", "naïve", "ΣΊΣΥΦΟΣ")] == [
+        "uni",
+        "asa",
+        "naive",
+        "σισυφοσ",
+    ]
+
+
+typed = st.text(max_size=30) | st.lists(
+    st.sampled_from(
+        [
+            *('"', "(", ")", "*", ":", "{", "}", "^", "+", "-", ",", " ", "'", "\\", ";", "\0"),
+            *("AND", "OR", "NOT", "NEAR", "NEAR(", " AND ", " OR ", " NOT ", "name:", "rank :"),
+            *("red", "blue", "é", "ß", "🚀", "7", "_", "日本", '"red shoe"', "a" * 50),
+        ]
+    ),
+    max_size=14,
+).map("".join)
+
+
+@pytest.fixture(scope="module")
+def index() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    connection.execute(
+        "CREATE VIRTUAL TABLE f USING fts5(name, body, \".rank\", content = '',"
+        " contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2')"
+    )
+    connection.execute("INSERT INTO f (rowid, name, body) VALUES (1, 'red shoe', 'blue é 7')")
+    return connection
+
+
+@effort(400)
+@given(text=typed)
+def test_whatever_is_typed_the_index_takes_it(index: apsw.Connection, text: str) -> None:
+    asked = read(text, COLUMNS)
+    if asked.match is not None:
+        index.execute("SELECT rowid FROM f(?)", (asked.match,)).fetchall()
+
+
+@effort(200)
+@given(text=typed)
+def test_what_fts5_takes_means_the_same(index: apsw.Connection, text: str) -> None:
+    """Where FTS5 takes a text as it is, and we as its syntax, both find the same."""
+    try:
+        asked = read(text, COLUMNS)
+        raw = index.execute("SELECT rowid FROM f(?)", (text.replace("rank", '".rank"'),)).fetchall()
+    except (PylonError, apsw.Error):
+        return
+    if asked.match is None or asked.words or "\0" in text:
+        return
+    assert index.execute("SELECT rowid FROM f(?)", (asked.match,)).fetchall() == raw
