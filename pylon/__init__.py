@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pylon.schema.expressions import auth as auth
     from pylon.schema.expressions import data as data
     from pylon.schema.expressions import existing as existing
+    from pylon.schema.expressions import exists as exists
     from pylon.schema.expressions import input_ as input_
     from pylon.schema.expressions import now as now
+    from pylon.schema.expressions import row as row
     from pylon.schema.fields import Id as Id
     from pylon.schema.fields import RichText as RichText
     from pylon.schema.fields import field as field
@@ -46,8 +48,10 @@ _HOMES = {
     "auth": "pylon.schema.expressions",
     "data": "pylon.schema.expressions",
     "existing": "pylon.schema.expressions",
+    "exists": "pylon.schema.expressions",
     "input_": "pylon.schema.expressions",
     "now": "pylon.schema.expressions",
+    "row": "pylon.schema.expressions",
     "Id": "pylon.schema.fields",
     "RichText": "pylon.schema.fields",
     "field": "pylon.schema.fields",

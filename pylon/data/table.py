@@ -35,6 +35,8 @@ class Table:
         self.name = spec.name
         self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
         self.private = frozenset(f.name for f in spec.fields if f.is_private)
+        self._readonly = frozenset(f.name for f in spec.fields if f.readonly)
+        self._fixed = self._readonly | {f.name for f in spec.fields if f.writeOnce}
         self._checkers: dict[str, Checker] = {
             f.name: json_checker(spec, f) or CHECKERS[f.kind] for f in spec.fields
         }
@@ -70,17 +72,36 @@ class Table:
 
     # --- values in ---------------------------------------------------------------------------
 
-    def check_keys(self, data: Any, *, trusted: bool) -> None:
+    def check_keys(self, data: Any, *, trusted: bool, is_insert: bool = False) -> None:
         """Refuse what is not an object (`INVALID_DATA`) or names no writable field."""
         if not isinstance(data, dict):
             raise PylonError(400, "INVALID_DATA", "The data must be a JSON object.")
         for key in data:
             if key not in self.fields and key != "id":
                 raise self._unknown(key)
-            if not trusted and key in self.private:
-                raise PylonError(
-                    400, "INVALID_COLUMN", f'"{key}" of {self.name} is set by the server only.'
-                )
+            if not trusted and (key in self.private or (is_insert and key in self._readonly)):
+                raise self._server_only(key)
+
+    def check_fixed(self, patch: Mapping[str, Any], stored: RowData) -> None:
+        """Refuse a client's change of a field that is `readonly` or `writeOnce`.
+
+        The value that stands there already is no change: some clients send whole rows.
+        """
+        for name in self._fixed.intersection(patch):
+            if patch[name] == stored[name]:
+                continue
+            if name in self._readonly:
+                raise self._server_only(name)
+            raise PylonError(
+                400,
+                "INVALID_COLUMN",
+                f'"{name}" of {self.name} is given at insert and cannot be changed.',
+            )
+
+    def _server_only(self, key: str) -> PylonError:
+        return PylonError(
+            400, "INVALID_COLUMN", f'"{key}" of {self.name} is set by the server only.'
+        )
 
     def _unknown(self, key: str) -> PylonError:
         close = difflib.get_close_matches(key, self.fields, 1)

@@ -74,7 +74,7 @@ class Transaction:
         table = self._rows.table(entity)
         rule = self._rows.policies.entity(entity).insert
         self._refuse_hopeless(rule)
-        table.check_keys(data, trusted=self._trusted)
+        table.check_keys(data, trusted=self._trusted, is_insert=True)
         for hook in self._rows.hooks.before_insert:
             await hook(self._identity, entity, data)
         values = table.check_values(data)
@@ -104,6 +104,8 @@ class Transaction:
         self._refuse_hopeless(rule)
         table.check_keys(patch, trusted=self._trusted)
         before = await self._stored(table, row_id, rule)
+        if not self._trusted:
+            table.check_fixed(patch, before)
         for hook in self._rows.hooks.before_update:
             await hook(self._identity, entity, patch)
         values = table.check_values(patch)
@@ -126,6 +128,8 @@ class Transaction:
         before = await self._stored(table, row_id, rule)
         document = await self._documents().open(self._tx, table.spec, before)
         patch = document.merge(update)
+        if not self._trusted:
+            table.check_fixed(patch, before)
         if patch:
             for hook in self._rows.hooks.before_update:
                 await hook(self._identity, entity, patch)

@@ -194,6 +194,8 @@ class _Reader:
             crdt=options.crdt,
             default=default,
             private=options.private,
+            readonly=options.readonly,
+            writeOnce=options.write_once,
         )
 
     def _leave_literal(self, name: str, options: FieldOptions) -> None:

@@ -1,7 +1,7 @@
 """Rules written in Python: `auth.userId == data.ownerId` as an object that knows its policy text.
 
-`auth`, `data`, `existing` and `input_` are the roots. Nothing is evaluated here; the text goes to
-the manifest and is compiled by `policy/`. Users meet these names through `pylon`.
+`auth`, `data`, `existing`, `input_` and `row` are the roots. Nothing is evaluated here; the text
+goes to the manifest and is compiled by `policy/`. Users meet these names through `pylon`.
 """
 
 from __future__ import annotations
@@ -153,6 +153,19 @@ class Row:
         return RowPath(f"{self._root}.{_checked(name)}")
 
 
+class MemberRow:
+    """The root whose attributes are the fields of the rows that an `exists` looks through."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Path:
+        return Path(_checked(name))
+
+    def __getitem__(self, name: str) -> Path:
+        """`row["in_"]`, as with `data`."""
+        return Path(_checked(name))
+
+
 class Auth:
     """The caller, as rules see it."""
 
@@ -194,8 +207,28 @@ existing: Final = Row("existing")
 input_: Final = Row("input")
 """The input of an action."""
 
+row: Final = MemberRow()
+"""A row of the other entity, inside of `exists`."""
+
 now: Final = Now()
 """`createdAt: datetime = field(default=now)`: the time of the insert."""
+
+
+def exists(entity: type | str, *conditions: Expression | bool) -> Expression:
+    """Whether a row of `entity` fulfils all of the conditions.
+
+    `exists("Member", row.orgId == data.orgId, row.userId == auth.userId)`: the caller belongs to
+    the organisation of the row. `row` is the other entity's, `data` the one that the rule is for.
+    """
+    name = entity if isinstance(entity, str) else entity.__name__
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise TypeError(f"exists() takes an entity, not {name!r}")
+    sides = []
+    for condition in conditions or (True,):
+        if not isinstance(condition, Expression | bool):
+            raise TypeError(f"`{condition!r}` is no rule; exists() takes rules")
+        sides.append(_operand(condition)._within(_AND if len(conditions) > 1 else _OR))
+    return Formula(f"exists({name}, {' && '.join(sides)})", _CALL)
 
 
 def _operand(value: object) -> Expression:

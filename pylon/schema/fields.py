@@ -94,6 +94,8 @@ class FieldOptions:
     optional: bool | None = None
     crdt: Crdt | None = None
     private: bool = False
+    readonly: bool = False
+    write_once: bool = False
 
 
 @overload
@@ -104,6 +106,8 @@ def field(
     optional: bool | None = ...,
     crdt: Crdt | None = ...,
     private: bool = ...,
+    readonly: bool = ...,
+    write_once: bool = ...,
 ) -> Any: ...
 @overload
 def field(
@@ -113,6 +117,8 @@ def field(
     optional: bool | None = ...,
     crdt: Crdt | None = ...,
     private: bool = ...,
+    readonly: bool = ...,
+    write_once: bool = ...,
 ) -> T: ...
 @overload
 def field(
@@ -121,6 +127,8 @@ def field(
     optional: bool | None = ...,
     crdt: Crdt | None = ...,
     private: bool = ...,
+    readonly: bool = ...,
+    write_once: bool = ...,
 ) -> Any: ...
 def field(
     *,
@@ -129,15 +137,25 @@ def field(
     optional: bool | None = None,
     crdt: Crdt | None = None,
     private: bool = False,
+    readonly: bool = False,
+    write_once: bool = False,
 ) -> Any:
     """More about a field than its annotation says.
 
     `default`: a literal, `auth.userId`, `auth.tenantId` or `now`, used when an insert leaves the
     field out. `unique`: no two rows share a value. `crdt`: how concurrent writes merge.
-    `private`: never leaves the server but for administrators. `optional` overrides `| None`.
+    `private`: never leaves the server but for administrators. `readonly`: filled by its default and
+    by the server, never by clients. `write_once`: given at insert, never changed by clients.
+    `optional` overrides `| None`.
     """
     return FieldOptions(
-        default=default, unique=unique, optional=optional, crdt=crdt, private=private
+        default=default,
+        unique=unique,
+        optional=optional,
+        crdt=crdt,
+        private=private,
+        readonly=readonly,
+        write_once=write_once,
     )
 
 

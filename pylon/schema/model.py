@@ -58,7 +58,8 @@ FieldDefault: TypeAlias = str | int | float | bool | AuthDefault | NowDefault
 class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A field of an entity, or an input of a query or action.
 
-    `default` (None = none) and `private` are ours; clients of the reference ignore them.
+    `default` (None = none), `private`, `readonly` and `writeOnce` are ours; clients of the
+    reference ignore them.
     """
 
     name: str
@@ -68,6 +69,8 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     crdt: str | None = None
     default: FieldDefault | None = None
     private: bool = False
+    readonly: bool = False
+    writeOnce: bool = False  # noqa: N815 - names as on the wire
 
     @cached_property
     def target(self) -> str | None:
@@ -87,7 +90,7 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.private or self.name in ALWAYS_PRIVATE_FIELDS
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON object; `crdt`, `default` and `private` only when they say something."""
+        """The JSON object; our keys and `crdt` only when they say something."""
         wire: dict[str, Any] = {
             "name": self.name,
             "type": self.type,
@@ -104,6 +107,10 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             wire["default"] = self.default
         if self.private:
             wire["private"] = True
+        if self.readonly:
+            wire["readonly"] = True
+        if self.writeOnce:
+            wire["writeOnce"] = True
         return wire
 
 

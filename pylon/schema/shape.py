@@ -100,6 +100,8 @@ FIELD: Final = Shape(
             "user or tenant id, or the time",
         ),
         "private": Key(kind="flag", about="never sent to anyone but administrators"),
+        "readonly": Key(kind="flag", about="set by its default and the server, never by clients"),
+        "writeOnce": Key(kind="flag", about="given at insert and never changed by clients"),
     },
 )
 

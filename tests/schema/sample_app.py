@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pylon.schema.declare import Declarations as App
 from pylon.schema.entity import Entity, index, relation
-from pylon.schema.expressions import auth, data, existing, now
+from pylon.schema.expressions import auth, data, existing, exists, now, row
 from pylon.schema.fields import Id, RichText, field
 from pylon.schema.user import User
 
@@ -20,6 +20,8 @@ class Todo(Entity):
     notes: RichText | None = field(default=None, crdt="text")
     weight: float = 1.5
     secret: str | None = field(default=None, private=True)
+    code: str | None = field(default=None, write_once=True)
+    number: int = field(default=1, readonly=True)
     createdAt: datetime = field(default=now)
 
     class policy:
@@ -56,6 +58,9 @@ class Audit(Entity):
 app.query("recent", input={"since": datetime, "limit": int | None})
 app.action("clear", input={"owner": Id["User"], "kind": "string"})
 app.policy("clear", action="clear", allow=auth.userId != None)
+app.policy(
+    "shared", entity=Audit, read=~exists(Todo, row.id == data.todoId, row.ownerId != auth.userId)
+)
 app.route("/", query="recent", auth="public", mode="live")
 
 

@@ -77,6 +77,8 @@ _fields = st.builds(
     crdt=st.none() | st.sampled_from(CRDT_CONTAINERS),
     default=_defaults,
     private=st.booleans(),
+    readonly=st.booleans(),
+    writeOnce=st.booleans(),
 )
 _entities = st.builds(
     EntitySpec,

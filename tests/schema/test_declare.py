@@ -29,6 +29,8 @@ BY_HAND = an_app(
         a_field("notes", "richtext", optional=True, crdt="text"),
         a_field("weight", "float", default=1.5),
         a_field("secret", optional=True, private=True),
+        a_field("code", optional=True, writeOnce=True),
+        a_field("number", "int", default=1, readonly=True),
         a_field("createdAt", "datetime", default=NOW),
         indexes=[{"name": "by_owner", "fields": ["ownerId", "done"], "unique": False}],
         relations=[{"name": "owner", "target": "User", "field": "ownerId", "many": False}],
@@ -90,6 +92,11 @@ BY_HAND = an_app(
             "allowDelete": "false",
         },
         {"name": "clear", "action": "clear", "allow": "auth.userId != null"},
+        {
+            "name": "shared",
+            "entity": "Audit",
+            "allowRead": "!exists(Todo, id == data.todoId && ownerId != auth.userId)",
+        },
     ],
 )
 

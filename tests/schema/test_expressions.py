@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.policy.syntax import format_expr, parse
-from pylon.schema.expressions import Expression, auth, data, existing, input_, now
+from pylon.schema.expressions import Expression, auth, data, existing, exists, input_, now, row
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,17 @@ from pylon.schema.expressions import Expression, auth, data, existing, input_, n
         (data.a & data.b & data.c, "data.a && data.b && data.c"),
         ((data.a == 1) & ~(data.b | data.c), "data.a == 1 && !(data.b || data.c)"),
         (auth.isAdmin | False, "auth.isAdmin || false"),
+        (
+            exists("Member", row.orgId == data.orgId, row.userId == auth.userId),
+            "exists(Member, orgId == data.orgId && userId == auth.userId)",
+        ),
+        (exists("M", row.a | data.b), "exists(M, a || data.b)"),
+        (exists("M", row.a | data.b, ~row["in"]), "exists(M, (a || data.b) && !in)"),
+        (
+            ~exists("M") & (exists("M", True) == data.a),
+            "!exists(M, true) && exists(M, true) == data.a",
+        ),
+        (data.a == exists("M", row.a), "data.a == (exists(M, a))"),
         (True & auth.isGuest, "true && auth.isGuest"),
     ],
 )

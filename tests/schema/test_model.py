@@ -32,7 +32,15 @@ def test_every_key_stands_in_the_order_of_the_specification() -> None:
     entity = EntitySpec(
         name="T",
         fields=(
-            FieldSpec(name="f", type="datetime", crdt="lww", default=NowDefault(), private=True),
+            FieldSpec(
+                name="f",
+                type="datetime",
+                crdt="lww",
+                default=NowDefault(),
+                private=True,
+                readonly=True,
+                writeOnce=True,
+            ),
         ),
         indexes=(IndexSpec(name="i", fields=("f",)),),
         relations=(RelationSpec(name="r", target="U", field="f"),),
@@ -41,7 +49,8 @@ def test_every_key_stands_in_the_order_of_the_specification() -> None:
     wire = entity.to_wire()
     assert list(wire) == ["name", "fields", "indexes", "relations", "search", "crdt"]
     assert list(wire["fields"][0]) == [
-        *("name", "type", "optional", "unique", "crdt", "default", "private")
+        *("name", "type", "optional", "unique", "crdt", "default", "private", "readonly"),
+        "writeOnce",
     ]
     assert wire["fields"][0]["default"] == {"$now": True}
     assert wire["indexes"] == [{"name": "i", "fields": ["f"], "unique": False}]
