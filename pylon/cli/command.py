@@ -23,9 +23,9 @@ COMMANDS = {
     "manifest": "Print an app's manifest as JSON.",
     "export": "Write every row of a running server to a file.",
     "import": "Insert the rows of a file into a running server.",
-    "schema": "Look at an app's schema; bring a database to it.",
+    "schema": "Look at a schema; bring a database to it.",
     "migrate": "Write and run SQL migrations.",
-    "backup": "Copy a database and its files into a folder, also while it is served.",
+    "backup": "Copy an app's data, also while it is served.",
     "restore": "Put a backup in place of a database.",
     "version": "Print the version.",
 }

@@ -81,10 +81,13 @@ class RestoreField(Step, frozen=True, kw_only=True, tag="restore_field"):
     name: str
 
 
-class RetypeField(Step, frozen=True, kw_only=True, tag="retype_field"):
+class RetypeField(Step, frozen=True, kw_only=True, tag="retype_field", omit_defaults=True):
+    """`foreign`: the engine did not make the column."""
+
     entity: str
     field: FieldSpec
     from_type: str
+    foreign: bool = False
 
 
 class RequireField(Step, frozen=True, kw_only=True, tag="require_field"):

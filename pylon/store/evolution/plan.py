@@ -265,7 +265,9 @@ def _changed_fields(
             yield RestoreField(entity=entity.name, name=field.name)
         from_type = _live_type(field, table) if before is None else before.type
         if from_type != field.type:
-            yield RetypeField(entity=entity.name, field=field, from_type=from_type)
+            yield RetypeField(
+                entity=entity.name, field=field, from_type=from_type, foreign=before is None
+            )
         if has_ledger and not field.optional and (is_new or before is None or before.optional):
             yield RequireField(entity=entity.name, field=field)
         if before is not None and not is_new:

@@ -188,7 +188,7 @@ class _Survey:
             visible = bool(total) and {old, new} == {"bool", "int"}
             return Planned(
                 step=step,
-                level="careful" if visible else "additive",
+                level="careful" if visible or step.foreign else "additive",
                 rows=total if visible else 0,
                 is_visible=visible,
             )

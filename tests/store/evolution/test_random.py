@@ -69,7 +69,7 @@ def entities(draw: st.DrawFn, name: str) -> EntitySpec:
     own = draw(fields())
     names = [each.name for each in own]
     indexes: tuple[IndexSpec, ...] = ()
-    if names and draw(st.booleans()):
+    if draw(st.booleans()) and names:
         some = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
         used: list[str] = draw(some)
         indexes = (IndexSpec(name="by", fields=tuple(used), unique=draw(st.booleans())),)
