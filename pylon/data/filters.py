@@ -40,13 +40,14 @@ from pylon.store.base import Value
 class Columns(msgspec.Struct, frozen=True):
     """What a filter may name: the columns that the reader may see, with their kinds.
 
-    `indexed` are the fields of the full-text index with their columns in it; None where it does
-    not hold every text that the reader may see.
+    `texts` are the fields that `$search` looks into, with their columns in the full-text index;
+    `is_indexed`: there is one.
     """
 
     owner: str
     kinds: Mapping[str, FieldKind]
-    indexed: Mapping[str, str] | None = None
+    texts: Mapping[str, str] = {}
+    is_indexed: bool = False
 
     def kind(self, name: str) -> FieldKind:
         """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
@@ -123,22 +124,17 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
     """
     if not isinstance(text, str):
         raise invalid("$search takes a text.")
-    names = [name for name, kind in columns.kinds.items() if is_searched(name, kind)]
+    names = tuple(columns.texts)
     if not names:
         raise invalid(f"{columns.owner} has no text to search.")
-    if columns.indexed is None:
+    if not columns.is_indexed:
         patterns = [f"%{_literal(piece)}%" for piece in pieces(text)]
         return All(tuple(Either(tuple(Like(n, each) for n in names)) for each in patterns)), None
-    asked = read(text, columns.indexed)
+    asked = read(text, columns.texts)
     if asked.is_nothing:
         return NOTHING, None
     held = tuple(Either(tuple(Contains(n, each) for n in names)) for each in asked.symbols)
     return All(held), None if asked.match is None else Search(columns.owner, asked.match)
-
-
-def is_searched(name: str, kind: FieldKind) -> bool:
-    """Whether `$search` looks into a field."""
-    return name != "id" and kind in ("string", "richtext")
 
 
 def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:

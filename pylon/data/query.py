@@ -20,11 +20,10 @@ from pylon.data.filters import (
     Filter,
     Order,
     invalid,
-    is_searched,
     parse,
 )
 from pylon.data.rows import Rows
-from pylon.data.search_index import found_rows, text_columns
+from pylon.data.search_index import found_rows, text_columns, text_fields
 from pylon.data.table import Table
 from pylon.data.write import not_found, policy_denied
 from pylon.identity import Identity
@@ -93,9 +92,9 @@ def _view(table: Table, *, private: bool) -> _View:
     seen = [field for field in table.spec.fields if private or not field.is_private]
     kinds: dict[str, FieldKind] = {"id": "string", **{field.name: field.kind for field in seen}}
     indexed = text_columns(table.spec)
-    texts = {field.name for field in seen if is_searched(field.name, field.kind)}
+    texts = indexed or {name: name for name in text_fields(table.spec)}
     return _View(
-        columns=Columns(table.name, kinds, indexed if texts and texts <= set(indexed) else None),
+        columns=Columns(table.name, kinds, texts, is_indexed=bool(indexed)),
         decode=table.decode if private else table.decode_public,
         row_json=_row_json(kinds),
     )

@@ -20,7 +20,7 @@ from pylon.data.filters import invalid, require_object
 from pylon.data.query import Opened, ReadDoor, add_policy, where_clause
 from pylon.data.search_highlight import excerpt
 from pylon.data.search_index import found_rows, text_columns
-from pylon.data.search_text import EVERYTHING, SearchText, Term, Word, quoted, read
+from pylon.data.search_text import EVERYTHING, SearchText, Term, quoted, read
 from pylon.data.search_typos import neighbours, typos_in
 from pylon.errors import PylonError
 from pylon.identity import Identity
@@ -58,9 +58,13 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class _Names(msgspec.Struct, frozen=True):
-    """What a caller may name; text fields with their columns in the index."""
+    """What a caller may name; text fields with their columns in the index.
+
+    `is_narrow`: the index has more columns than those.
+    """
 
     text: dict[str, str]
+    is_narrow: bool
     facets: dict[str, FieldKind]
     sortable: frozenset[str]
 
@@ -74,8 +78,11 @@ def _names(opened: Opened) -> _Names:
             f"{spec.name} is not searchable.",
             "Give it a search block with text, facets or sortable.",
         )
+    columns = text_columns(spec)
+    text = {name: columns[name] for name in spec.search.text if name in columns}
     return _Names(
-        text={name: column for name, column in text_columns(spec).items() if name in kinds},
+        text=text,
+        is_narrow=len(text) < len(columns),
         facets={name: kinds[name] for name in spec.search.facets if name in kinds},
         sortable=frozenset(name for name in spec.search.sortable if name in kinds),
     )
@@ -206,7 +213,7 @@ class _Statement:
 
     def _gathered(self) -> str:
         ask, params = self._ask, self._params
-        source = joined(self._opened, self._text.match, params)
+        source = joined(self._opened, narrowed(self._text.match, self._names), params)
         columns = {f"t.{quote(name)}" for name in ask.facets}
         if ask.sort is not None:
             columns.add(f"t.{quote(ask.sort[0])}")
@@ -280,6 +287,13 @@ class _Statement:
         return f"{self._column}{quote(name)}{word}, {self._column}id{word}"
 
 
+def narrowed(match: str | None, names: _Names) -> str | None:
+    """The text for the index so that it looks into the searched columns only."""
+    if match is None or not names.is_narrow:
+        return match
+    return f"{{{' '.join(map(quoted, names.text.values()))}}} : ({match})"
+
+
 def joined(opened: Opened, match: str | None, params: list[Value]) -> str:
     """The table as `t`, behind the index as `f` where there is something to match."""
     table = opened.table
@@ -336,7 +350,7 @@ class Searches:
         text = read(ask.query, names.text)
         found = await self._run(opened, names, ask, text)
         if not found.total and ask.forgives and text.words:
-            corrected = await self._corrected(opened, text)
+            corrected = await self._corrected(opened, names, text)
             if corrected is not None:
                 found = await self._run(opened, names, ask, corrected)
         return found
@@ -366,7 +380,9 @@ class Searches:
             hits = [_highlighted(hit, ask.highlight, text) for hit in hits]
         return Found(hits=hits, total=total, facet_counts=_facet_counts(answer, names, ask))
 
-    async def _corrected(self, opened: Opened, text: SearchText) -> SearchText | None:
+    async def _corrected(
+        self, opened: Opened, names: _Names, text: SearchText
+    ) -> SearchText | None:
         """The text with words that find nothing replaced by those near them; None without any.
 
         Whether a word finds something is asked of the rows that the caller may read: what others
@@ -381,7 +397,7 @@ class Searches:
             may = word.term is not None and typos_in(word.term.text) > 0
             if word.term is not None and may and looked_up < limits.SEARCH_TYPO_WORDS_MAX:
                 looked_up += 1
-                if not await self._finds(opened, word):
+                if not await self._finds(opened, narrowed(word.match, names)):
                     near = await neighbours(self._door.fetch, opened.table.name, word.term)
             is_corrected = is_corrected or bool(near)
             alternatives = [word.match, *map(quoted, near)]
@@ -393,10 +409,10 @@ class Searches:
             match=" AND ".join(words), symbols=text.symbols, terms=(*text.terms, *terms)
         )
 
-    async def _finds(self, opened: Opened, word: Word) -> bool:
+    async def _finds(self, opened: Opened, match: str | None) -> bool:
         params: list[Value] = []
         conditions: list[str] = []
-        source = joined(opened, word.match, params)
+        source = joined(opened, match, params)
         add_policy(opened.where, conditions, params)
         sql = f"SELECT 1 FROM {source}{where_clause(conditions)} LIMIT 1"
         return bool(await self._door.fetch(sql, params))

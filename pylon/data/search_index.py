@@ -69,13 +69,25 @@ def found_ids(entity: str) -> str:
     return f"SELECT i.row_id FROM {found_rows(entity)}"
 
 
+def text_fields(entity: EntitySpec) -> tuple[str, ...]:
+    """Every field of an entity that holds text and is not private: what `$search` looks into."""
+    return tuple(
+        field.name for field in entity.fields if field.kind in TEXT_KINDS and not field.is_private
+    )
+
+
 def text_columns(entity: EntitySpec) -> dict[str, str]:
-    """The searched fields, each with its column in the index. None of them is private."""
-    if entity.search is None:
+    """The fields of the full-text index with their columns in it; none: it has no such index.
+
+    It holds all texts of an entity that is searched by text, so that `$search` is served by it
+    too; a search of the entity is narrowed to the columns of its configuration.
+    """
+    if entity.search is None or not entity.search.text:
         return {}
-    fields = entity.fields_by_name
-    found = [name for name in entity.search.text if name in fields and not fields[name].is_private]
-    return {name: f".{name}" if name.lower() in RESERVED_COLUMNS else name for name in found}
+    return {
+        name: f".{name}" if name.lower() in RESERVED_COLUMNS else name
+        for name in text_fields(entity)
+    }
 
 
 # --- Statements ------------------------------------------------------------------------------

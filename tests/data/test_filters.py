@@ -15,7 +15,6 @@ from pylon.data.filters import (
     META_KEYS,
     OPERATORS,
     Columns,
-    is_searched,
     parse,
     parse_condition,
 )
@@ -33,6 +32,7 @@ COLUMNS = Columns(
         "done": "bool",
         "dueAt": "datetime",
     },
+    {"title": "title", "note": "note"},
 )
 
 
@@ -171,8 +171,7 @@ def test_conditions_become_sql(body: object, expected: tuple[str | None, list[Va
 
 
 def test_a_search_without_an_index_looks_into_every_text() -> None:
-    texts = [name for name, kind in COLUMNS.kinds.items() if is_searched(name, kind)]
-    assert texts
+    texts = list(COLUMNS.texts)
     query = parse({"$search": 'milk "50% off"'}, COLUMNS)
     params: list[Value] = []
     found = compile_condition(query.condition, "Todo", params)
@@ -184,7 +183,7 @@ def test_a_search_without_an_index_looks_into_every_text() -> None:
 
 
 def test_a_search_asks_the_index_that_covers_the_texts() -> None:
-    columns = msgspec.structs.replace(COLUMNS, indexed={"title": "title"})
+    columns = msgspec.structs.replace(COLUMNS, is_indexed=True)
     query = parse({"$search": "red mil"}, columns)
     assert query.condition == EVERYTHING
     assert query.search == Search("Todo", '"red" "mil" *')
