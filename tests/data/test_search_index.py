@@ -1,0 +1,282 @@
+"""The index beside its rows: made, filled, kept, checked and dropped, whatever happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import pytest
+
+from pylon import limits
+from pylon.data.search_index import SqliteSearchIndexes, statements
+from pylon.identity import ADMIN
+from pylon.schema.model import Manifest
+from pylon.store.evolution.engine import Wish, evolve, prepare
+from pylon.store.evolution.model import Hints
+from pylon.store.sqlite import META_TABLE
+from pylon.store.tables import fresh_schema
+from tests.data.searching import PRODUCT, Json, a_plain, column, manifest_of, searching
+from tests.schema.samples import an_entity
+
+MANIFEST = manifest_of(PRODUCT)
+
+
+def database(manifest: Manifest | None = None) -> apsw.Connection:
+    """A database with the tables of a manifest and three rows, without indexes."""
+    connection = apsw.Connection(":memory:")
+    for statement in (*META_TABLE, *(() if manifest is None else fresh_schema(manifest))):
+        connection.execute(statement)
+    if manifest is not None:
+        for name in ("red shoe", "blue shoe", "red coat"):
+            connection.execute("INSERT INTO Product (id, name) VALUES (?1, ?1)", (name,))
+    return connection
+
+
+def found(connection: apsw.Connection, text: str, entity: str = "Product") -> list[str]:
+    rows = connection.execute(
+        f'SELECT i.row_id FROM "_pylon_search.{entity}.text"(?) f'
+        f' JOIN "_pylon_search.{entity}.ids" i ON i.docid = f.rowid',
+        (text,),
+    ).fetchall()
+    return sorted(str(row_id) for (row_id,) in rows)
+
+
+def objects(connection: apsw.Connection) -> list[Any]:
+    return connection.execute(
+        "SELECT name FROM sqlite_schema WHERE name LIKE '\\_pylon\\_search%' ESCAPE '\\'"
+    ).fetchall()
+
+
+def changed(**search: Any) -> Manifest:
+    return manifest_of({**PRODUCT, "search": search})
+
+
+# --- made and made again ---------------------------------------------------------------------
+
+
+def test_an_index_is_filled_from_the_rows_once() -> None:
+    connection = database(MANIFEST)
+    indexes = SqliteSearchIndexes()
+    assert indexes.ensure(connection, MANIFEST) == ["Product"]
+    assert found(connection, "red") == ["red coat", "red shoe"]
+    assert indexes.ensure(connection, MANIFEST) == []
+
+
+def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SEARCH_BUILD_ROWS", 2)
+    told: list[tuple[str, int, int]] = []
+    connection = database(MANIFEST)
+    SqliteSearchIndexes().ensure(connection, MANIFEST, lambda *each: told.append(each))
+    assert [each[1:] for each in told] == [(2, 3), (3, 3)]
+    assert found(connection, "shoe") == ["blue shoe", "red shoe"]
+
+
+def test_another_configuration_makes_it_anew() -> None:
+    connection = database(MANIFEST)
+    indexes = SqliteSearchIndexes()
+    indexes.ensure(connection, MANIFEST)
+    for manifest in (
+        changed(text=["name"], sortable=["size"]),
+        changed(facets=["brand"]),
+        changed(text=["name", "body"]),
+    ):
+        assert indexes.ensure(connection, manifest) == ["Product"]
+        wanted = {each.split('"')[1] for each in statements(manifest.entities[0])}
+        assert wanted <= {name for (name,) in objects(connection)}
+    assert found(connection, "coat") == ["red coat"]
+    plain = manifest_of({key: value for key, value in PRODUCT.items() if key != "search"})
+    assert indexes.ensure(connection, plain) == ["Product"]
+    assert objects(connection) == []
+    assert indexes.ensure(connection, plain) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        'DROP TRIGGER "_pylon_search.Product.update"',
+        'DROP INDEX "_pylon_search.Product.by.brand"',
+        'DROP TABLE "_pylon_search.Product.ids"',
+        'DROP TABLE "_pylon_search.Product.text"',
+        "DELETE FROM _pylon_meta WHERE key LIKE 'search:%'",
+        "UPDATE _pylon_meta SET value = 'of an earlier release' WHERE key LIKE 'search:%'",
+    ],
+)
+def test_what_is_damaged_or_of_another_release_is_made_anew(damage: str) -> None:
+    connection = database(MANIFEST)
+    indexes = SqliteSearchIndexes()
+    indexes.ensure(connection, MANIFEST)
+    connection.execute(damage)
+    assert indexes.ensure(connection, MANIFEST) == ["Product"]
+    assert found(connection, "red") == ["red coat", "red shoe"]
+    assert indexes.ensure(connection, MANIFEST) == []
+
+
+def test_a_table_made_anew_by_hand_gets_its_index_back() -> None:
+    connection = database(MANIFEST)
+    indexes = SqliteSearchIndexes()
+    indexes.ensure(connection, MANIFEST)
+    connection.execute("ALTER TABLE Product RENAME TO Old")
+    for statement in fresh_schema(MANIFEST):
+        connection.execute(statement)
+    connection.execute("INSERT INTO Product (id, name) VALUES ('x', 'fresh')")
+    connection.execute("DROP TABLE Old")
+    assert indexes.ensure(connection, MANIFEST) == ["Product"]
+    assert found(connection, "fresh") == ["x"]
+    assert found(connection, "red") == []
+
+
+def test_entities_whose_names_look_alike() -> None:
+    manifest = manifest_of(
+        PRODUCT,
+        *(
+            an_entity(name, column("x"), search={"text": ["x"], "facets": ["x"]}, crdt=False)
+            for name in ("Product_text", "Product_text_data", "Product_ids")
+        ),
+    )
+    connection = database(manifest)
+    indexes = SqliteSearchIndexes()
+    assert len(indexes.ensure(connection, manifest)) == 4
+    indexes.remove(connection, "Product")
+    connection.execute("INSERT INTO Product_text (id, x) VALUES ('a', 'apple')")
+    assert found(connection, "apple", "Product_text") == ["a"]
+    assert indexes.ensure(connection, manifest) == ["Product"]
+
+
+# --- kept ------------------------------------------------------------------------------------
+
+
+def test_every_statement_that_writes_rows_writes_the_index() -> None:
+    connection = database(MANIFEST)
+    SqliteSearchIndexes().ensure(connection, MANIFEST)
+    connection.execute("UPDATE Product SET name = 'green ' || name, brand = 'x' WHERE name > 'red'")
+    assert found(connection, "green") == ["red coat", "red shoe"]
+    connection.execute("UPDATE Product SET id = 'new' WHERE id = 'red coat'")
+    assert found(connection, "coat") == ["new"]
+    connection.execute("DELETE FROM Product WHERE id = 'new'")
+    assert found(connection, "coat") == []
+    connection.execute("INSERT INTO Product (id, name) SELECT 'copy', name FROM Product LIMIT 1")
+    assert len(found(connection, "shoe")) == 3
+    connection.execute("DELETE FROM Product")
+    assert found(connection, "shoe") == []
+
+
+def test_the_count_of_changed_rows_is_that_of_the_statement() -> None:
+    connection = database(MANIFEST)
+    SqliteSearchIndexes().ensure(connection, MANIFEST)
+    connection.execute("UPDATE Product SET name = name || '!'")
+    assert connection.changes() == 3
+
+
+async def test_vacuum_does_not_confuse_it(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    async with searching(MANIFEST, path) as world:
+        ids = [await world.add(name=f"w{number:03}", body="all") for number in range(50)]
+        for row_id in ids[:40:2]:
+            await world.rows.delete(ADMIN, "Product", row_id)
+    connection = apsw.Connection(str(path))
+    # Stronger than what VACUUM may do: every row gets another number.
+    connection.execute("UPDATE Product SET rowid = rowid + 1000")
+    connection.execute("VACUUM")
+    connection.close()
+    async with searching(MANIFEST, path) as world:
+        assert await world.is_whole()
+        assert await world.names("w041") == ["w041"]
+        await world.rows.update(ADMIN, "Product", ids[41], {"name": "changed"})
+        assert await world.names("w041", typos=False) == []
+        assert await world.names("changed") == ["changed"]
+        assert (await world.search({"query": "all"})).total == 30
+
+
+CRASH = """
+    import asyncio, os, sys
+    from pathlib import Path
+    from pylon.identity import ADMIN
+    from tests.data.searching import PRODUCT, manifest_of, searching
+
+    async def main():
+        async with searching(manifest_of(PRODUCT), Path(sys.argv[1])) as world:
+            async def client(number):
+                for step in range(10_000):
+                    row_id = await world.add(name=f"c{number} s{step}")
+                    if step % 3 == 0:
+                        await world.rows.update(ADMIN, "Product", row_id, {"name": f"u{step}"})
+                    if step % 5 == 0:
+                        await world.rows.delete(ADMIN, "Product", row_id)
+                    print(step, flush=True)
+            await asyncio.gather(*map(client, range(4)))
+
+    asyncio.run(main())
+"""
+
+
+def write_until_killed(path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CRASH), str(path)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    for _ in range(60):
+        assert process.stdout.readline()
+    process.kill()
+    process.communicate()
+
+
+async def test_a_crash_keeps_rows_and_index_equal(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    write_until_killed(path)
+    async with searching(MANIFEST, path) as world:
+        assert await world.is_whole()
+        rows = await world.rows.list(ADMIN, "Product", limit=1000, offset=0)
+        assert len(rows) >= 30
+        for row in rows[:20]:
+            assert row["name"] in await world.names(f'"{row["name"]}"', page_size=100)
+
+
+# --- schema evolution ------------------------------------------------------------------------
+
+
+def evolved(connection: apsw.Connection, manifest: Manifest, **wish: Any) -> list[str]:
+    prepare(connection)
+    outcome = evolve(connection, manifest, Wish(**wish), now=1.0, search=SqliteSearchIndexes())
+    # What the engine did is all that is needed.
+    assert SqliteSearchIndexes().ensure(connection, manifest) == []
+    return [type(each.step).__name__ for each in outcome.plan.steps]
+
+
+def without(entity: Json, field: str) -> Json:
+    fields = [each for each in entity["fields"] if each["name"] != field]
+    search = {key: [n for n in names if n != field] for key, names in entity["search"].items()}
+    return {**entity, "fields": fields, "search": search}
+
+
+def test_evolution_builds_and_follows() -> None:
+    connection = database()
+    evolved(connection, manifest_of(PRODUCT))
+    connection.execute("INSERT INTO Product (id, name, brand) VALUES ('a', 'red shoe', 'Acme')")
+    assert found(connection, "red") == ["a"]
+    assert evolved(connection, manifest_of(PRODUCT)) == []
+
+    renamed = msgspec.to_builtins(PRODUCT)
+    renamed["fields"][0]["name"] = "label"
+    renamed["search"] = {"text": ["label"], "facets": ["brand"]}
+    evolved(
+        connection,
+        manifest_of(renamed),
+        allow="destructive",
+        hints=Hints(fields=(("Product", "name", "label"),)),
+    )
+    assert found(connection, "{label} : red") == ["a"]
+
+    item = {**without(renamed, "brand"), "name": "Item"}
+    hints = Hints(entities=(("Product", "Item"),))
+    evolved(connection, manifest_of(item), allow="destructive", hints=hints)
+    assert found(connection, "red", "Item") == ["a"]
+    connection.execute("UPDATE Item SET label = 'blue' WHERE id = 'a'")
+    assert found(connection, "blue", "Item") == ["a"]
+
+    evolved(connection, manifest_of(a_plain("Other")), allow="destructive")
+    assert objects(connection) == []
