@@ -63,6 +63,10 @@ def _status_line(status: int) -> bytes:
 _STATUS_LINES: Final = {status: _status_line(status) for status in range(100, 600)}
 
 
+_BODILESS: Final = (204, 304)
+"""Statuses whose responses never have a body (RFC 9110 section 6.4.1)."""
+
+
 class _DateLine:
     """The `Date` header, made again at most once a second."""
 
@@ -183,6 +187,8 @@ class Exchange:
         self._status = 0
         self._head: list[bytes] | None = None
         self._head_sent = False
+        # Beside `send`: a response that is whole already leaves in one call.
+        scope["extensions"] = {"pylon.respond": self.respond}
         self._is_silent = False
         self._encoding_given = False
         self._chunked = False
@@ -277,6 +283,34 @@ class Exchange:
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
+    def respond(self, status: int, head: bytes, body: bytes) -> bool:
+        """Answer at once with a whole response; False when it must go through `send`.
+
+        `head` is header lines, each with its line break before it, without length, date and
+        connection; the caller vouches that no value holds a line break of its own. It saves the
+        two messages and the look at each header, a tenth of a short request.
+        """
+        line = self._line
+        if (
+            self._head_sent
+            or self._head is not None
+            or self.disconnected
+            or self.expects_continue
+            or not self.keep_alive
+            or line.write_paused
+            or status in _BODILESS
+            or len(body) > _JOIN_BYTES_MAX
+            or self.scope["method"] == "HEAD"
+        ):
+            return False
+        self._head_sent = True
+        line.transport.write(
+            b"%b%b\r\ncontent-length: %d%b\r\n\r\n%b"
+            % (_STATUS_LINES[status], head, len(body), _date.at(line.now()), body)
+        )
+        self._finish()
+        return True
+
     # --- writing --------------------------------------------------------------------------------
 
     def _hold_head(self, message: Message) -> None:
@@ -311,11 +345,11 @@ class Exchange:
         """Decide the framing, now that the first piece is known, and write it with the head."""
         head = self._head
         assert head is not None
-        is_silent = self.scope["method"] == "HEAD" or self._status in (204, 304)
+        is_silent = self.scope["method"] == "HEAD" or self._status in _BODILESS
         if self._encoding_given:
             self._remaining = None
             self._chunked = True
-        elif self._remaining is None and self._status not in (204, 304):
+        elif self._remaining is None and self._status not in _BODILESS:
             if not more_body:
                 self._remaining = len(body)
                 head.append(b"\r\ncontent-length: %d" % len(body))

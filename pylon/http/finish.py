@@ -46,6 +46,10 @@ class Finish:
         # CORS and security in one list per origin, so that a request joins two lists, not four.
         self._by_origin = {origin: [*block, *SECURITY] for origin, block in cors.by_origin.items()}
         self._otherwise = [*cors.otherwise, *SECURITY]
+        self._lines_by_origin = {
+            origin: _lines(headers) for origin, headers in self._by_origin.items()
+        }
+        self._lines_otherwise = _lines(self._otherwise)
 
     def headers(self, request: Request, response: AnyResponse) -> list[Header]:
         """All headers of `response`, in a fresh list."""
@@ -64,6 +68,18 @@ class Finish:
             headers += response.headers
         return headers
 
+    def head(self, request: Request, response: Response) -> bytes:
+        """`headers` as header lines, for servers that answer in one call; without the length."""
+        origin = request.headers.get(b"origin")
+        lines = self._lines_otherwise
+        if origin is not None:
+            lines = self._lines_by_origin.get(origin, lines)
+        return b"\r\ncontent-type: %b\r\nx-request-id: %b%b" % (
+            response.content_type,
+            request.request_id,
+            lines,
+        )
+
     def observe(self, request: Request, status: int) -> None:
         """Count the request and note it in the access log, once it is answered."""
         if request.path in _UNCOUNTED:
@@ -75,3 +91,11 @@ class Finish:
 
 
 _BODILESS = (204, 304)
+
+
+def _lines(headers: list[Header]) -> bytes:
+    """Headers as they stand in a response head, each with its line break before it."""
+    for name, value in headers:
+        assert b"\r" not in name + value
+        assert b"\n" not in name + value
+    return b"".join(b"\r\n%b: %b" % header for header in headers)

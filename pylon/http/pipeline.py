@@ -152,6 +152,13 @@ class Pipeline:
         )
 
     async def _send(self, request: Request, response: AnyResponse, send: Send) -> None:
+        if isinstance(response, Response) and not response.headers:
+            extensions = request.scope.get("extensions")
+            respond = extensions.get("pylon.respond") if extensions else None
+            if respond is not None and respond(
+                response.status, self._finish.head(request, response), response.body
+            ):
+                return
         await send(
             {
                 "type": "http.response.start",
