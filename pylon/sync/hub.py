@@ -220,7 +220,9 @@ class Hub:
         replayed = began = 0
         while True:
             page = await self._puller.page(reader.identity, since, began=began)
-            if not reader.hears_all and page.is_partial:
+            if not reader.hears_all and (
+                page.is_partial or await self._puller.has_own(since, page.last_seq)
+            ):
                 raise PylonError(410, "TOO_FAR_BEHIND", "The stream cannot show everything.")
             if page.events:
                 self._write_events(reader, page.events)
@@ -396,11 +398,15 @@ class Hub:
                 own.setdefault(group, []).append((change.seq, payload))
 
     def _is_hidden(self, change: Change | Forgotten | EpochRaised) -> bool:
-        """Whether the public may not hear of a change that others may hear of."""
+        """Whether the public is not told all that others may be told of a change."""
         if not isinstance(change, Change):
             return True
         rule = self._audiences.rule(change.entity)
-        return rule is not None and told_live(rule, ANONYMOUS, change) is None
+        if rule is None:
+            return False
+        # A row that the public must forget may still be there for others.
+        kind = told_live(rule, ANONYMOUS, change)
+        return kind is None or (kind == "delete" and change.after is not None)
 
     def _route_forgotten(self, forgotten: Forgotten, personal: dict[Reader, list[Event]]) -> None:
         """Tell the sockets of one client, and nobody else, to drop a temporary row."""

@@ -37,6 +37,8 @@ class _Pull:
     is_lost: bool = False
     is_spent: bool = False
     """Whether a stream has been opened on it."""
+    is_void: bool = False
+    """Whether it lies too far back for a stream to start there."""
 
     def is_recent(self, now: float) -> bool:
         return now - self.at <= (LOST_SECONDS if self.is_lost else RECENT_SECONDS)
@@ -80,7 +82,7 @@ class Positions:
     def _bound(self, pulls: list[_Pull]) -> None:
         if len(pulls) > TABS_MAX:
             lower, upper = pulls.pop(0), pulls[0]
-            if lower.until < upper.until:
+            if lower.until < upper.until and not lower.is_void:
                 upper.until, upper.began = lower.until, 0
         if len(self._by_caller) > CALLERS_MAX:
             self._by_caller.popitem(last=False)
@@ -106,7 +108,7 @@ class Positions:
 
     def start_of(self, caller: bytes) -> int | None:
         """The lowest position that any tab of this caller may be at; None if unknown."""
-        pulls = self._by_caller.get(caller)
+        pulls = [each for each in self._by_caller.get(caller, ()) if not each.is_void]
         if not pulls:
             return None
         now = self._now()
@@ -122,10 +124,8 @@ class Positions:
         return any(each.named for each in self._by_caller.get(caller, ()))
 
     def forget(self, caller: bytes, position: int) -> None:
-        """Streams cannot start at this position or below: it lies too far back."""
-        pulls = self._by_caller.get(caller)
-        if pulls is None:
-            return
-        pulls[:] = [each for each in pulls if each.until > position]
-        if not pulls:
-            del self._by_caller[caller]
+        """Streams cannot start at this position or below: it lies too far back, and whoever is
+        there pulls again."""
+        for each in self._by_caller.get(caller, ()):
+            if each.until <= position:
+                each.is_void = each.is_spent = True

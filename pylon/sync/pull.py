@@ -44,7 +44,7 @@ class PullPage:
     last_seq: int
     has_more: bool
     is_partial: bool = False
-    """Whether changes were left out that this reader may not see."""
+    """Whether there were changes of rows that this reader does not see now, for whatever reason."""
     began: int = 0
     """From where on the log was whole when the pull that led here started at 0; to be handed to
     the next `page`. 0 for a pull that started elsewhere."""
@@ -118,6 +118,10 @@ class Puller:
         if 0 < since < oldest and began < oldest:
             raise resync_required(oldest)
 
+    async def has_own(self, since: int, until: int) -> bool:
+        """Whether anybody has been told of a temporary row in `(since, until]`."""
+        return await self._temporary.any_events(since, until)
+
     async def _with_own(self, page: PullPage, reader: bytes, since: int) -> PullPage:
         """The page with the deletes of temporary rows that fall into it; cut if they are many."""
         count = limits.PULL_ROWS_MAX
@@ -142,9 +146,8 @@ class Puller:
             found = await self._store.read(scan.sql, (*scan.params, cursor, count))
             for row in found:
                 event = self._event(identity, since, row)
-                if event is None:
-                    is_partial = True
-                else:
+                is_partial = is_partial or row[-1] is None
+                if event is not None:
                     events.append((row[0], event))
                     size += len(event)
             if found:

@@ -55,6 +55,9 @@ WHERE user_id = ? AND temporary_id = ? AND entity = ? ORDER BY seq DESC LIMIT 1;
 SELECT seq, entity, temporary_id, at FROM _pylon_temporary_rows
 WHERE reader = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 
+-- name: any_forgotten
+SELECT 1 FROM _pylon_temporary_rows WHERE seq > ? AND seq <= ? LIMIT 1;
+
 -- name: purge_temporary_rows
 DELETE FROM _pylon_temporary_rows WHERE seq IN (
     SELECT seq FROM _pylon_temporary_rows WHERE at < ? LIMIT ?

@@ -108,6 +108,10 @@ class Temporary:
             (seq, _delete(seq, entity, temporary_id, at)) for seq, entity, temporary_id, at in found
         ]
 
+    async def any_events(self, since: int, until: int) -> bool:
+        """Whether any client has such an event there."""
+        return bool(await self._store.read(SQL["any_forgotten"], (since, until)))
+
     async def purge(self) -> None:
         """Drop what is older than `limits.PUSH_REMEMBER_SECONDS`. For a timer."""
         before = int(self._clock.now() - limits.PUSH_REMEMBER_SECONDS)

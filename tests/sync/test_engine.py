@@ -26,7 +26,7 @@ from tests.sync.engine import MAX_SAFE_INTEGER, TOKEN, Browser, Row, SyncEngine
 from tests.sync.networks import AsgiNetwork
 from tests.sync.world import NOTES
 
-SCHEDULES = 1_000 if os.environ.get("PYLON_LONG") else 60
+SCHEDULES = 1_000 if os.environ.get("PYLON_LONG") else 40
 USERS = ("ann", "bob")
 ENTITIES = ("Note", "Open")
 Transport = Literal["websocket", "sse", "poll"]
@@ -265,7 +265,7 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("transport", ["websocket"])
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
 async def test_every_tab_ends_as_the_truth(transport: Transport) -> None:
     for seed in range(SCHEDULES):
         clock = ManualClock()
