@@ -23,6 +23,8 @@ class Replica:
         self.identity = identity
         self.rows: dict[str, Table] = {}
         self.cursor = 0
+        self.joined_at = 0
+        self.resets = 0
         self.seen: list[int] = []
         self.closed: int | None = None
         self.events: list[dict[str, Any]] = []
@@ -64,6 +66,7 @@ class Replica:
                 if error.status != 410 or self.cursor == 0:  # since=0 is never refused
                     raise
                 self.rows, self.cursor = {}, 0
+                self.resets += 1
                 continue
             for _, payload in page.events:
                 self.apply(decode(payload))

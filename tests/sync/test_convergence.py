@@ -5,19 +5,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pylon import limits
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, ANONYMOUS, Identity
+from pylon.sync.push import PushedChange
 from tests.sync.replica import Replica
 from tests.sync.world import World, world
 
 ANN = Identity(user_id="ann", tenant_id="acme")
 BOB = Identity(user_id="bob")
-READERS = (ANN, BOB, ANONYMOUS, ADMIN)
+CLEO = Identity(user_id="cleo", session_id=b"c" * 32)
+CLEO_AT_ACME = replace(CLEO, tenant_id="acme")
+READERS = (ANN, BOB, ANONYMOUS, ADMIN, CLEO)
+CHANGEABLE = READERS.index(CLEO)
 ENTITIES = ("Note", "Open", "Room", "Member")
 LONG = bool(os.environ.get("PYLON_LONG"))
 
@@ -55,7 +64,10 @@ step = st.one_of(
     st.tuples(st.just("pull"), who),
     st.tuples(st.just("connect"), who),
     st.tuples(st.just("connect"), who),
+    st.tuples(st.just("start"), who),
     st.tuples(st.just("drop"), who),
+    st.tuples(st.just("push"), who, note),
+    st.tuples(st.just("switch")),
     st.tuples(st.just("settle")),
     st.tuples(st.just("purge")),
 )
@@ -77,12 +89,14 @@ class Play:
             await asyncio.sleep(0)
         await self.settle()
         for number, replica in enumerate(self.replicas):
-            if number in self.joins and replica.closed is None:
+            if number in self.joins:
                 await self.joins[number]
                 await self.settle()
-            else:
+            if number not in self.joins or replica.closed is not None:
                 await replica.pull(self.app)
-            assert replica.closed in (None, 1013), "only a stale cursor ends a stream"
+            assert replica.closed in (None, 1008, 1013), "only a stale cursor ends a stream"
+            live = [event["seq"] for event in replica.events if event["seq"] > replica.joined_at]
+            assert live == sorted(set(live)), "in order, none twice"
             await replica.equals_truth(self.app, ENTITIES)
 
     def write(self, work: Any) -> None:
@@ -126,12 +140,56 @@ class Play:
             await self.replicas[number].pull(self.app)
 
     async def connect(self, number: int) -> None:
+        """Open a stream from the cursor, as a client does that says where it is."""
         if number not in self.joins:
-            replica = self.replicas[number]
-            replica.closed = None
-            self.joins[number] = asyncio.ensure_future(
-                self.app.hub.join(replica.identity, replica, replica.cursor)
-            )
+            self.open(number, self.replicas[number].cursor)
+
+    async def start(self, number: int) -> None:
+        """Pull, then open a stream without a word of the cursor, as the official client does."""
+        if number not in self.joins and self.replicas[number].identity.user_id is not None:
+            await self.replicas[number].pull(self.app)
+            self.open(number, None)
+
+    def open(self, number: int, since: int | None) -> None:
+        replica = self.replicas[number]
+        replica.closed, replica.events, replica.joined_at = None, [], replica.cursor
+        self.joins[number] = asyncio.ensure_future(self.join(replica, since))
+
+    async def join(self, replica: Replica, since: int | None) -> bool:
+        known_at, identity = self.app.hub.ends, replica.identity
+        try:
+            start = await self.app.pulls.start(identity, "here", since)
+        except PylonError:
+            replica.close(1013, "resync required")
+            return False
+        if start.since is None:
+            replica.joined_at = self.app.store.seq
+        return await self.app.hub.join(identity, replica, start.since, known_at=known_at)
+
+    async def push(self, number: int, data: dict[str, Any]) -> None:
+        """Show a row under a temporary id until the server names the real one."""
+        replica = self.replicas[number]
+        if replica.identity.user_id is None or (replica.closed is not None):
+            return
+        temporary = f"_pending_{number}_{len(self.writes)}_{len(replica.events)}"
+        replica.rows.setdefault("Note", {})[temporary] = {"id": temporary, **data}
+        change = PushedChange(entity="Note", row_id=temporary, kind="insert", data=data)
+
+        async def push() -> None:
+            done = await self.app.push.push(replica.identity, [change])
+            if done.errors:  # the client keeps it; this one is tidy
+                replica.rows.get("Note", {}).pop(temporary, None)
+
+        self.writes.append(asyncio.ensure_future(push()))
+
+    async def switch(self) -> None:
+        """A session chooses another tenant, or none: its streams end, its cursors are void."""
+        replica = self.replicas[CHANGEABLE]
+        replica.identity = CLEO if replica.identity == CLEO_AT_ACME else CLEO_AT_ACME
+        self.app.hub.close_session(b"c" * 32)
+        join = self.joins.get(CHANGEABLE)
+        if join is not None:
+            await join
 
     async def drop(self, number: int) -> None:
         join = self.joins.pop(number, None)
@@ -150,10 +208,67 @@ class Play:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(st.lists(step, max_size=40))
-def test_every_replica_ends_as_the_truth(steps: list[tuple[Any, ...]]) -> None:
+@given(st.lists(step, max_size=40), st.booleans())
+def test_every_replica_ends_as_the_truth(steps: list[tuple[Any, ...]], small_pages: bool) -> None:
     async def play() -> None:
         async with world() as app:
             await Play(app).run(steps)
 
-    asyncio.run(play())
+    with ExitStack() as stack:
+        if small_pages:
+            stack.enter_context(mock.patch.object(limits, "PULL_ROWS_MAX", 2))
+            stack.enter_context(mock.patch("pylon.sync.pull.SCAN_ROWS_FIRST", 1))
+        asyncio.run(play())
+
+
+async def test_a_full_pull_of_many_pages_survives_a_purge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cursors on the way up lie below the newest purged delete."""
+    monkeypatch.setattr(limits, "PULL_ROWS_MAX", 2)
+    monkeypatch.setattr("pylon.sync.pull.SCAN_ROWS_FIRST", 1)
+    async with world() as app:
+        for n in range(7):
+            row = await app.rows.insert(ADMIN, "Open", {"n": n, "shown": True})
+        await app.rows.delete(ADMIN, "Open", row["id"])
+        app.clock.advance(100)
+        assert await app.log.purge(50) == 1
+        replica = Replica(ANN)
+        await replica.pull(app)
+        assert len(replica.rows["Open"]) == 6
+        assert replica.resets == 0
+        await app.rows.insert(ADMIN, "Open", {"n": 9, "shown": True})
+        await replica.pull(app)
+        assert replica.resets == 0
+
+
+async def test_a_session_never_starts_in_the_middle() -> None:
+    """What a page has kept from whoever was signed in before is void."""
+    async with world() as app:
+        await app.rows.insert(ADMIN, "Note", {"ownerId": "ann"})
+        replica = Replica(CLEO)
+        replica.cursor = app.store.seq
+        await replica.pull(app)
+        assert replica.resets == 1
+
+
+async def test_all_tabs_of_a_session_start_anew_when_it_means_another_reader() -> None:
+    async with world() as app:
+        tabs = [Replica(CLEO), Replica(CLEO)]
+        await app.rows.insert(ADMIN, "Note", {"orgId": "acme"})
+        for tab in tabs:
+            await tab.pull(app)
+            tab.identity = CLEO_AT_ACME
+        for tab in tabs:
+            await tab.pull(app)
+            assert tab.resets == 1
+            assert len(tab.rows["Note"]) == 1
+
+
+async def test_a_handshake_that_overlaps_the_end_of_its_session_ends_too() -> None:
+    async with world() as app:
+        replica, known_at = Replica(CLEO), app.hub.ends
+        app.hub.close_session(b"c" * 32)
+        await app.hub.join(CLEO, replica, None, known_at=known_at)
+        assert replica.closed == 1008
+        later = Replica(CLEO)
+        await app.hub.join(CLEO, later, None, known_at=app.hub.ends)
+        assert later.closed is None
