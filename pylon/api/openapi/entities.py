@@ -89,6 +89,10 @@ def _written_value(spec: EntitySpec, field: FieldSpec) -> Schema:
     value: dict[str, Any] = {**VALUES[field.kind], **about}
     if field.is_private:
         value |= {"writeOnly": True, "description": SHOWN_LATER}
+    elif field.readonly:
+        value["description"] = "Set by administrators and the server only."
+    elif field.writeOnce:
+        value["description"] = "Given at insert; only administrators and the server change it."
     return nullable(value) if field.optional else value
 
 
