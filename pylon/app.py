@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,15 @@ from pylon.api.messages import Messages
 from pylon.api.openapi.document import Subject
 from pylon.api.openapi.routes import OpenApiRoutes
 from pylon.api.pages import Pages
+from pylon.api.presence import PresenceRoutes
 from pylon.api.queries import QueryRoutes
 from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.system import SystemRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
+from pylon.auth.claims import ENTITY as USER
+from pylon.auth.claims import UserClaims, claim_fields
 from pylon.auth.sessions import AUTH_DDL, Sessions
 from pylon.changes.log import LOG_DDL, ChangeLog
 from pylon.clock import Clock, SystemClock
@@ -58,6 +61,7 @@ from pylon.http.router import Router
 from pylon.metrics import Metrics
 from pylon.policy.check import check_manifest
 from pylon.policy.engine import PolicyEngine
+from pylon.policy.membership import Watch
 from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic
 from pylon.schema.model import Manifest
@@ -71,6 +75,8 @@ from pylon.sync.documents import DocumentHub
 from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
+from pylon.sync.presence import Presence
+from pylon.sync.presence_state import Sharing
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
@@ -227,11 +233,13 @@ class Service:
         policies = PolicyEngine(manifest, open_by_default=config.dev_mode, probe=store.probe)
         self._warn_of_undeclared(policies)
         reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
+        fields = claim_fields(manifest)
+        claims = UserClaims(store, fields) if fields else None
         changes = ChangeLog(
             store,
             clock,
             {name: tuple(sorted(rule.fields)) for name, rule in reads.items()},
-            policies.watches,
+            _watches(policies, claims),
         )
         await changes.start(_read_rules(manifest, config))
         rows = Rows(
@@ -260,7 +268,9 @@ class Service:
         epochs = Epochs(store, audiences, clock)
         pulls = Pulls(puller, Positions(clock), epochs, changes, clock)
 
-        sessions = Sessions(store, clock)
+        sessions = Sessions(store, clock, claims=claims.of if claims is not None else None)
+        if claims is not None:
+            store.on_commit(claims.listener(sessions.forget_user))
         sessions.on_end(hub.close_session)
         sessions.on_change(lambda session: hub.close_session(session.session_id))
         auth = AuthRoutes(sessions, config, app_name=manifest.name, clock=clock)
@@ -299,6 +309,9 @@ class Service:
         ResetRoutes([reset], is_allowed=config.dev_mode and config.in_memory).register(router)
         live.register(router)
         CrdtRoutes(merger, documents).register(router, messages)
+        if config.presence_sharing != "off":
+            presence = Presence(_sharing(config, policies, manifest), clock)
+            PresenceRoutes(presence).register(router, messages)
         if self._root is not None:
             Pages(self._root / "public").register(router)
 
@@ -342,7 +355,8 @@ class Service:
             clock=clock,
             trusted_proxy_hops=config.trusted_proxy_hops,
         )
-        self._tasks.every(limits.SESSION_SWEEP_SECONDS, "sweep sessions", sessions.sweep)
+        self._tasks.every(limits.SESSION_SWEEP_SECONDS, "note sessions", sessions.save_last_seen)
+        self._tasks.every(limits.SESSION_LOOK_SECONDS, "end sessions", sessions.end_expired)
         self._tasks.every(limits.SCHEMA_LOOK_SECONDS, "look at the schema", self._look_at_schema)
         self._tasks.every(
             PURGE_SECONDS,
@@ -371,6 +385,16 @@ class Service:
             metrics.register_gauge(name, text, read)
 
 
+def _watches(policies: PolicyEngine, claims: UserClaims | None) -> Mapping[str, tuple[Watch, ...]]:
+    """Whose view of other rows a change of a row alters: members, and users given other roles."""
+    asked = {name for rule in policies.read_rules for name in rule.audience.attributes}
+    if claims is None or asked.isdisjoint({"roles", "email"}):
+        return policies.watches
+    found = dict(policies.watches)
+    found[USER] = (*found.get(USER, ()), claims.watch())
+    return found
+
+
 def _read_rules(manifest: Manifest, config: Config) -> str:
     """A fingerprint of everything that decides who reads what."""
     slots = [
@@ -385,6 +409,17 @@ def _read_rules(manifest: Manifest, config: Config) -> str:
         if field.is_private
     ]
     return repr((config.dev_mode, slots, private))
+
+
+def _sharing(config: Config, policies: PolicyEngine, manifest: Manifest) -> Sharing:
+    """Who shares presence: in an app that knows tenants, only callers of one tenant."""
+    if config.presence_sharing in ("tenant", "all"):
+        return "tenant" if config.presence_sharing == "tenant" else "all"
+    knows_tenants = any(
+        "tenantId" in policies.entity(spec.name).read.audience.attributes
+        for spec in manifest.entities
+    )
+    return "tenant" if knows_tenants else "all"
 
 
 class App(Declarations):

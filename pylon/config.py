@@ -20,6 +20,7 @@ from pylon.errors import ConfigError
 
 SameSite = Literal["Lax", "Strict", "None"]
 LogFormat = Literal["compact", "json"]
+PresenceSharing = Literal["auto", "tenant", "all", "off"]
 
 DEFAULT_PORT = 4321
 DEFAULT_DB_PATH = ".pylon/dev.db"
@@ -63,6 +64,9 @@ class Config:
     change_log_retain_seconds: int = limits.CHANGE_LOG_RETAIN_SECONDS
     socket_message_bytes_max: int = limits.SOCKET_MESSAGE_BYTES_MAX
     sockets_per_address_max: int = limits.SOCKETS_PER_ADDRESS_MAX
+    sockets_max: int = limits.SOCKETS_MAX
+    socket_ping_seconds: int = int(limits.SOCKET_PING_SECONDS)
+    presence_sharing: PresenceSharing = "auto"
     drain_seconds: float = limits.DRAIN_SECONDS
     log_level: str = "info"
     log_format: LogFormat = "compact"
@@ -193,6 +197,25 @@ def _same_site(text: str) -> SameSite:
     return words[text.strip().lower()]
 
 
+def _presence_sharing(text: str) -> PresenceSharing:
+    words: dict[str, PresenceSharing] = {
+        "auto": "auto",
+        "tenant": "tenant",
+        "all": "all",
+        "off": "off",
+    }
+    if text.strip().lower() not in words:
+        raise ValueError("must be auto, tenant, all or off")
+    return words[text.strip().lower()]
+
+
+def _interval(text: str) -> int:
+    seconds = _duration(text)
+    if seconds < 1:
+        raise ValueError("must be a second or more")
+    return seconds
+
+
 def _log_format(text: str) -> LogFormat:
     return "json" if text.strip().lower() == "json" else "compact"
 
@@ -320,6 +343,28 @@ SETTINGS: tuple[Setting, ...] = (
         limits.SOCKETS_PER_ADDRESS_MAX,
         "Live streams (WebSocket, SSE) per client address; 0 switches the limit off.",
         _count,
+    ),
+    _setting(
+        "PYLON_WS_MAX_SOCKETS",
+        "sockets_max",
+        limits.SOCKETS_MAX,
+        "Live streams (WebSocket, SSE) in all; 0 switches the limit off.",
+        _count,
+    ),
+    _setting(
+        "PYLON_WS_PING_SECS",
+        "socket_ping_seconds",
+        int(limits.SOCKET_PING_SECONDS),
+        "Interval of pings on WebSockets; after two without any answer the socket is closed.",
+        _interval,
+    ),
+    _setting(
+        "PYLON_PRESENCE",
+        "presence_sharing",
+        "auto",
+        "Who shares presence and topics: tenant (callers of one tenant), all (callers without one"
+        " too), off; auto is all in an app whose policies know no tenants, else tenant.",
+        _presence_sharing,
     ),
     _setting(
         "PYLON_DRAIN_SECS",

@@ -1,4 +1,4 @@
-"""What the program can say is documented: every error code that a caller or an operator may meet."""
+"""What the program can say is documented: every error code that anybody may meet."""
 
 from __future__ import annotations
 

@@ -32,12 +32,17 @@ class Messages:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._handlers: dict[str, Handler] = {}
+        self._joiners: list[Callable[[Identity, Outlet], None]] = []
         self._leavers: list[Callable[[Outlet], None]] = []
 
     def on(self, kind: str, handler: Handler) -> None:
         """Handle messages of a type. A second handler for the same is a bug."""
         assert kind not in self._handlers, f"{kind} is handled twice"
         self._handlers[kind] = handler
+
+    def on_join(self, joiner: Callable[[Identity, Outlet], None]) -> None:
+        """Call `joiner` when a connection is open, before its first message."""
+        self._joiners.append(joiner)
 
     def on_leave(self, leaver: Callable[[Outlet], None]) -> None:
         """Call `leaver` when a connection has ended, after its last message."""
@@ -49,7 +54,9 @@ class Messages:
             leaver(outlet)
 
     def conversation(self, identity: Identity, outlet: Outlet) -> Conversation:
-        """One connection's messages."""
+        """One connection's messages, from its first on."""
+        for joiner in self._joiners:
+            joiner(identity, outlet)
         return Conversation(self._handlers, self._clock, identity, outlet)
 
 

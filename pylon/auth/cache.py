@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from pylon import limits
-from pylon.auth.model import Session
+from pylon.auth.model import NO_CLAIMS, Claims, Session
 from pylon.identity import Identity
 
 
 class _Entry:
     __slots__ = ("expires_at", "identity", "note_at")
 
-    def __init__(self, session: Session) -> None:
-        self.identity = session.to_identity()
+    def __init__(self, session: Session, claims: Claims) -> None:
+        self.identity = session.to_identity(claims)
         self.expires_at = float(session.expires_at) if session.expires_at else float("inf")
         self.note_at = session.last_seen_at + limits.SESSION_SEEN_SECONDS
 
@@ -28,6 +28,7 @@ class SessionCache:
 
     def __init__(self, size_max: int = limits.SESSIONS_CACHED_MAX) -> None:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._by_user: dict[str, set[bytes]] = {}
         self._size_max = size_max
         self._seen: dict[bytes, int] = {}
         self.generation = 0
@@ -41,7 +42,7 @@ class SessionCache:
         if entry is None:
             return None
         if now >= entry.expires_at:
-            del self._entries[token_hash]
+            self._remove(token_hash)
             return None
         self._entries.move_to_end(token_hash)
         if now >= entry.note_at:
@@ -50,18 +51,34 @@ class SessionCache:
                 self._seen[token_hash] = int(now)
         return entry.identity
 
-    def put(self, session: Session) -> Identity:
+    def put(self, session: Session, claims: Claims = NO_CLAIMS) -> Identity:
         """Keep a session just read or written; the least recently used one may go."""
-        entry = self._entries[session.token_hash] = _Entry(session)
-        self._entries.move_to_end(session.token_hash)
+        self._remove(session.token_hash)
+        entry = self._entries[session.token_hash] = _Entry(session, claims)
+        self._by_user.setdefault(session.user_id, set()).add(session.token_hash)
         if len(self._entries) > self._size_max:
-            self._entries.popitem(last=False)
+            self._remove(next(iter(self._entries)))
         return entry.identity
 
     def drop(self, token_hash: bytes) -> None:
         """Forget a token that ended or whose row changed."""
         self.generation += 1
-        self._entries.pop(token_hash, None)
+        self._remove(token_hash)
+
+    def drop_user(self, user_id: str) -> None:
+        """Forget every session of a user of whom something has changed."""
+        self.generation += 1
+        for token_hash in list(self._by_user.get(user_id, ())):
+            self._remove(token_hash)
+
+    def _remove(self, token_hash: bytes) -> None:
+        entry = self._entries.pop(token_hash, None)
+        if entry is None or entry.identity.user_id is None:
+            return
+        of_user = self._by_user[entry.identity.user_id]
+        of_user.discard(token_hash)
+        if not of_user:
+            del self._by_user[entry.identity.user_id]
 
     def take_seen(self, count_max: int) -> list[tuple[bytes, int]]:
         """Take out up to `count_max` token hashes with the time they were last used, to be saved.

@@ -11,6 +11,17 @@ from pylon.identity import GUEST_PREFIX, Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What the app knows of a user besides the id: `auth.roles` and `auth.email` of policies."""
+
+    roles: tuple[str, ...] = ()
+    email: str | None = None
+
+
+NO_CLAIMS = Claims()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """One sign-in (spec 04 section 6.1). Times are Unix seconds.
 
@@ -45,11 +56,13 @@ class Session:
         """Whether it is over at `now`; the last second does not count (spec 04 section 2)."""
         return self.expires_at != 0 and now >= self.expires_at
 
-    def to_identity(self) -> Identity:
+    def to_identity(self, claims: Claims = NO_CLAIMS) -> Identity:
         """The caller that holds this session."""
         return Identity(
             user_id=self.user_id,
             tenant_id=self.tenant_id,
+            roles=claims.roles,
+            email=claims.email,
             is_guest=self.is_guest,
             session_id=self.session_id,
         )

@@ -71,6 +71,9 @@ RETURNING session_id, token_hash, successor_salt, expires_at;
 DELETE FROM _pylon_sessions WHERE user_id = ?
 RETURNING session_id, token_hash, successor_salt, expires_at;
 
+-- name: is_any_expired
+SELECT 1 FROM _pylon_sessions WHERE expires_at > 0 AND expires_at <= ? LIMIT 1;
+
 -- name: end_expired
 DELETE FROM _pylon_sessions WHERE token_hash IN (
     SELECT token_hash FROM _pylon_sessions WHERE expires_at > 0 AND expires_at <= ?1 LIMIT ?2

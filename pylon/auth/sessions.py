@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from pylon import limits
 from pylon.auth.cache import SessionCache
-from pylon.auth.model import Session
+from pylon.auth.model import NO_CLAIMS, Claims, Session
 from pylon.clock import Clock
 from pylon.identity import Identity
 from pylon.ids import new_guest_user_id, new_session_token, token_hash
@@ -52,9 +52,16 @@ class Sessions:
     quick; they close or re-judge the live sockets of a session."""
 
     def __init__(
-        self, store: Store, clock: Clock, *, cached_max: int = limits.SESSIONS_CACHED_MAX
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        claims: Callable[[str], Awaitable[Claims]] | None = None,
+        cached_max: int = limits.SESSIONS_CACHED_MAX,
     ) -> None:
+        """`claims` tells what the app knows of a user; whoever changes that calls `forget_user`."""
         self._store = store
+        self._claims = claims
         self._now = clock.now
         self._cache = SessionCache(cached_max)
         self._when_ended: list[Callable[[bytes], None]] = []
@@ -97,9 +104,16 @@ class Sessions:
             session = _session(rows[0])
             if session.is_expired(self._now()):
                 return None
+            claims = NO_CLAIMS
+            if self._claims is not None and not session.is_guest:
+                claims = await self._claims(session.user_id)
             if generation == self._cache.generation:
-                identity = self._cache.put(session)
+                identity = self._cache.put(session, claims)
         return identity
+
+    def forget_user(self, user_id: str) -> None:
+        """What the app knows of this user has changed: look anew at the next request."""
+        self._cache.drop_user(user_id)
 
     async def list_for_user(self, user_id: str) -> list[Session]:
         """The user's live sessions, newest first, at most `limits.SESSIONS_LISTED_MAX`."""
@@ -131,7 +145,8 @@ class Sessions:
             await tx.execute(SQL["add"], _params(session))
 
         await self._store.write(add)
-        self._cache.put(session)
+        if self._claims is None:
+            self._cache.put(session)
         return token, session
 
     async def create_guest(self, *, device: str | None = None) -> tuple[str, Session]:
@@ -232,6 +247,12 @@ class Sessions:
             ended += sum(1 for row in rows if row[2] is None)
             if len(rows) < limits.SESSIONS_SWEPT_MAX:
                 return ended
+
+    async def end_expired(self) -> int:
+        """`purge_expired` if anything is over; cheap when nothing is. For a timer that keeps
+        sockets from outliving their session, whatever the clock has jumped."""
+        over = await self._store.read(SQL["is_any_expired"], (int(self._now()),))
+        return await self.purge_expired() if over else 0
 
     async def save_last_seen(self) -> None:
         """Store when sessions were last used, as far as it is not stored yet. For a timer."""

@@ -32,7 +32,10 @@ def serve_app(
     return server.run(
         service,
         doors=doors,
-        bounds=Bounds(message_bytes_max=config.socket_message_bytes_max),
+        bounds=Bounds(
+            message_bytes_max=config.socket_message_bytes_max,
+            ping_seconds=float(config.socket_ping_seconds),
+        ),
         drain_seconds=config.drain_seconds,
         on_started=on_started,
         on_draining=service.drain,

@@ -46,9 +46,13 @@ async def neighbours(fetch: Fetch, entity: str, term: Term) -> list[str]:
 
 
 def _candidates(entity: str, term: Term, typos: int) -> tuple[str, list[Value]]:
-    """Of a word cut into one part more than it has typos, some part is without any."""
+    """Of a word cut into one part more than its typos can touch, some part is without any.
+
+    A typo touches one part, or two where neighbours on both sides of a cut are changed over.
+    """
     word, size = term.text, len(term.text)
-    cuts = [size * part // (typos + 1) for part in range(typos + 2)]
+    count = 2 * typos + 1
+    cuts = [size * part // count for part in range(count + 1)]
     parts = [word[start:end] for start, end in pairwise(cuts)]
     intact = " OR ".join(["instr(term, ?) > 0"] * len(parts))
     longest = "" if term.is_prefix else " AND length(term) <= ?"

@@ -284,12 +284,17 @@ class PolicyEngine:
         """The rule of a declared action. Raises `KeyError` for a name that the manifest lacks."""
         return self._actions[name]
 
+    @property
+    def read_rules(self) -> tuple[Rule, ...]:
+        """Who sees what, an entity each."""
+        return tuple(policies.read for policies in self._entities.values())
+
     @cached_property
     def watches(self) -> Mapping[str, tuple[Watch, ...]]:
         """By entity, whom its changed rows concern because a read rule looks for them."""
         found: dict[str, dict[Watch, None]] = {}
-        for policies in self._entities.values():
-            for node in policies.read.memberships:
+        for rule in self.read_rules:
+            for node in rule.memberships:
                 found.setdefault(node.entity, {})[watch(node)] = None
         return {entity: tuple(watches) for entity, watches in found.items()}
 

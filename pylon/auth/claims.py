@@ -1,0 +1,85 @@
+"""What the rows of the app's `User` say of a caller: roles and e-mail, for `auth.roles` and
+`auth.email` of the policies.
+
+`sessions.py` asks when it resolves a session and keeps the answer with it; `publish` listens to
+commits, so that a change counts from the next request on. That open streams are closed and older
+cursors start anew is the change log's part (`watch`). Wired by `app.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pylon.auth.model import NO_CLAIMS, Claims
+from pylon.changes.model import Change
+from pylon.codec import decode
+from pylon.errors import PylonError
+from pylon.policy.audience import Selector
+from pylon.policy.membership import Watch
+from pylon.schema.model import EntitySpec, Manifest
+from pylon.store.base import Store
+from pylon.store.naming import quote
+
+ENTITY: Final = "User"
+ROLE_FIELDS: Final = ("roles", "role")
+
+
+class UserClaims:
+    """Reads claims from the rows of `User`."""
+
+    def __init__(self, store: Store, fields: tuple[str, ...]) -> None:
+        self._store = store
+        self._fields = fields
+        self._select = f"SELECT {', '.join(map(quote, fields))} FROM {quote(ENTITY)} WHERE id = ?"
+
+    async def of(self, user_id: str) -> Claims:
+        """The claims of a user; none where there is no such row."""
+        found = await self._store.read(self._select, (user_id,))
+        if not found:
+            return NO_CLAIMS
+        values = dict(zip(self._fields, found[0], strict=True))
+        roles = [role for name in ROLE_FIELDS for role in read_roles(values.get(name))]
+        return Claims(roles=tuple(dict.fromkeys(roles)), email=values.get("email"))
+
+    def watch(self) -> Watch:
+        """That a user whose claims change starts anew."""
+        selector = Selector(attribute="userId", field="id")
+        return Watch(fields=frozenset(self._fields), selectors=(selector,))
+
+    def listener(self, forget: Callable[[str], None]) -> Callable[[Sequence[object]], None]:
+        """A commit listener that calls `forget(user_id)` for users whose claims changed."""
+        watch = self.watch()
+
+        def publish(changes: Sequence[object]) -> None:
+            for change in changes:
+                if isinstance(change, Change) and change.entity == ENTITY:
+                    for _, user_id in watch.concerns(change.before, change.after) or ():
+                        forget(user_id)
+
+        return publish
+
+
+def claim_fields(manifest: Manifest) -> tuple[str, ...]:
+    """The text fields of `User` that say something of a caller."""
+    entity: EntitySpec | None = manifest.entities_by_name.get(ENTITY)
+    if entity is None:
+        return ()
+    return tuple(
+        field.name
+        for field in entity.fields
+        if field.name in (*ROLE_FIELDS, "email") and field.kind == "string"
+    )
+
+
+def read_roles(text: object) -> list[str]:
+    """The roles in a field: a JSON array of texts, or names with commas between them."""
+    if not isinstance(text, str):
+        return []
+    if text.lstrip().startswith("["):
+        try:
+            listed = decode(text)
+        except PylonError:
+            return []
+        return [role for role in listed if isinstance(role, str)]
+    return [role for part in text.split(",") if (role := part.strip())]

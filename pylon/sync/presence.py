@@ -1,0 +1,188 @@
+"""Presence and topics on open sockets: carries what `presence_state.py` decides.
+
+The relay is best effort, unlike the changes of rows: it never closes a stream and never waits for a
+reader; one that is behind misses what is said meanwhile, and asks for the list. It writes at most
+every `limits.PRESENCE_TICK_SECONDS` and at most a fifth of the loop's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from time import perf_counter
+
+from pylon import limits
+from pylon.clock import Clock
+from pylon.identity import ADMIN_USER_ID, Identity
+from pylon.sync.outlet import Encoding, Outlet
+from pylon.sync.presence_state import Delivery, PresenceState, Sharing, space_of
+
+log = logging.getLogger("pylon.sync")
+
+SLICE_SECONDS = 0.002
+"""How long one slice of a relay holds the loop."""
+
+REST_RATIO = 4.0
+"""A relay that took `t` is followed by at least so many times `t` without one."""
+
+
+class Presence:
+    """The relay of one server. All of it runs on the loop."""
+
+    def __init__(self, sharing: Sharing, clock: Clock) -> None:
+        self.state = PresenceState()
+        self._sharing: Sharing = sharing
+        self._now = clock.monotonic
+        self._ids: dict[Outlet, int] = {}
+        self._outlets: dict[int, Outlet] = {}
+        self._relaying = False
+        self._free_at = 0.0
+        self.relayed = 0
+        """Messages written to sockets."""
+        self.skipped = 0
+        """Messages not written because the reader was behind."""
+
+    # --- sockets come and go -----------------------------------------------------------------
+
+    def join(self, identity: Identity, outlet: Outlet) -> None:
+        """A socket has opened; it is told who is there, if anybody is."""
+        space = space_of(identity, self._sharing)
+        member_id = self.state.join(space, name_of(identity), self._now())
+        self._ids[outlet] = member_id
+        self._outlets[member_id] = outlet
+        if self.state.listed(space, None)[1]:
+            self.tell_list(outlet, None)
+
+    def leave(self, outlet: Outlet) -> None:
+        """It has closed."""
+        member_id = self._ids.pop(outlet, None)
+        if member_id is not None:
+            del self._outlets[member_id]
+            self.state.leave(member_id)
+            self._schedule()
+
+    # --- what sockets say --------------------------------------------------------------------
+
+    async def announce(
+        self, outlet: Outlet, topic: str | None, data: bytes | None, room: str | None
+    ) -> None:
+        """Something that is so from now on, such as where the pointer is."""
+        member_id = self._ids.get(outlet)
+        if member_id is not None and self.state.announce(member_id, topic, data, room):
+            await self._said(member_id, data)
+
+    def withdraw(self, outlet: Outlet, topic: str | None) -> None:
+        """The client does not want to be listed any more."""
+        member_id = self._ids.get(outlet)
+        if member_id is not None:
+            self.state.withdraw(member_id, topic)
+            self._schedule()
+
+    async def say(
+        self,
+        outlet: Outlet,
+        topic: str | None,
+        data: bytes | None,
+        *,
+        room: str | None = None,
+        event: str | None = None,
+    ) -> None:
+        """A message, which is forgotten once it is sent."""
+        member_id = self._ids.get(outlet)
+        if member_id is not None:
+            self.state.say(member_id, topic, data, room=room, event=event)
+            await self._said(member_id, data)
+
+    def subscribe(self, outlet: Outlet, topic: str) -> None:
+        """Hear a topic. The answer is the list of who is present in it."""
+        member_id = self._ids.get(outlet)
+        if member_id is not None and self.state.subscribe(member_id, topic):
+            self.tell_list(outlet, topic)
+
+    def unsubscribe(self, outlet: Outlet, topic: str) -> None:
+        """No longer hear it."""
+        member_id = self._ids.get(outlet)
+        if member_id is not None:
+            self.state.unsubscribe(member_id, topic)
+            self._schedule()
+
+    def tell_list(self, outlet: Outlet, topic: str | None) -> None:
+        """Send who is present, to one socket."""
+        member_id = self._ids.get(outlet)
+        message = None if member_id is None else self.state.list_message(member_id, topic)
+        if message is not None:
+            self._write(outlet, outlet.encoding.join([(0, message)]), 1)
+
+    def listed(self, identity: Identity, topic: str | None) -> tuple[list[bytes], int]:
+        """Who is present where this caller is; nobody in a topic that it does not hear."""
+        space = space_of(identity, self._sharing)
+        if topic is not None and not self.state.hears(space, name_of(identity), topic):
+            return [], 0
+        return self.state.listed(space, topic)
+
+    async def _said(self, member_id: int, data: bytes | None) -> None:
+        """Pass it on, and read the next message of a talkative client later."""
+        self._schedule()
+        size = limits.PRESENCE_MESSAGE_BYTES_MIN + len(data or b"")
+        wait = self.state.charge(member_id, size, self._now())
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    # --- what sockets hear -------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if self._relaying or self.state.is_quiet:
+            return
+        self._relaying = True
+        wait = self._free_at - perf_counter()
+        loop = asyncio.get_running_loop()
+        if wait > 0:
+            loop.call_later(wait, self._relay)
+        else:
+            loop.call_soon(self._relay)
+
+    def _relay(self) -> None:
+        started = perf_counter()
+        writes = self._writes(self.state.take())
+        self._send(writes, perf_counter() - started)
+
+    def _send(self, writes: Iterator[tuple[Outlet, bytes, int]], spent: float) -> None:
+        started = perf_counter()
+        for outlet, data, count in writes:
+            self._write(outlet, data, count)
+            if perf_counter() - started > SLICE_SECONDS:
+                spent += perf_counter() - started
+                asyncio.get_running_loop().call_soon(self._send, writes, spent)
+                return
+        now = perf_counter()
+        spent += now - started
+        self._free_at = now + max(limits.PRESENCE_TICK_SECONDS, REST_RATIO * spent)
+        self._relaying = False
+        self._schedule()
+
+    def _writes(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Outlet, bytes, int]]:
+        for delivery in deliveries:
+            made: dict[Encoding, bytes] = {}
+            count = len(delivery.messages)
+            for member_id in delivery.members:
+                outlet = self._outlets.get(member_id)
+                if outlet is None:
+                    continue
+                data = made.get(outlet.encoding)
+                if data is None:
+                    events = [(0, message) for message in delivery.messages]
+                    data = made[outlet.encoding] = outlet.encoding.join(events)
+                yield outlet, data, count
+
+    def _write(self, outlet: Outlet, data: bytes, count: int) -> None:
+        if outlet.backlog() > limits.PRESENCE_BACKLOG_BYTES_MAX:
+            self.skipped += count
+            return
+        self.relayed += count
+        outlet.write(data)
+
+
+def name_of(identity: Identity) -> str:
+    """What others are told of a caller (spec 03 section 4.2)."""
+    return "admin" if identity.user_id == ADMIN_USER_ID else identity.user_id or ""

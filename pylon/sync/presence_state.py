@@ -1,0 +1,314 @@
+"""Who is where, and what is to be said to whom: presence and topics, decided without I/O.
+
+A *space* is a circle of callers that may see one another (`space_of`); nothing ever leaves it. In a
+space are channels: the lobby (topic None), where everybody is, and topics, where those are who
+asked. A member is *present* in a channel once it has said something of itself there.
+
+    outside -> join -> in the lobby -> announce -> present -> withdraw or leave -> told as gone
+
+Presence is what is so, not what was said: of several updates between two `take`s the last goes out.
+Messages to topics all go out, in order, up to a bound. Sockets and time are in `presence.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pylon import limits
+from pylon.identity import Identity
+from pylon.wire.presence import disconnect_json, here_json, list_json, presence_json, topic_json
+
+Sharing = Literal["tenant", "all"]
+"""Who shares a space beside those of one tenant: nobody, or all callers without a tenant."""
+
+Space = tuple[str, str]
+
+
+def space_of(identity: Identity, sharing: Sharing) -> Space:
+    """The circle of a caller: its tenant; without one the app's, or only its own sockets'."""
+    if identity.tenant_id is not None:
+        return ("tenant", identity.tenant_id)
+    if sharing == "all":
+        return ("app", "")
+    return ("user", identity.user_id or "")
+
+
+@dataclass(slots=True, eq=False)
+class Here:
+    """What a member last said of itself in one channel, as JSON."""
+
+    data: bytes | None
+    room: str | None
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """The lobby or one topic of one space."""
+
+    space: Space
+    topic: str | None
+    members: dict[int, None] = field(default_factory=dict)
+    present: dict[int, Here] = field(default_factory=dict)
+    waiting: dict[int, bytes | None] = field(default_factory=dict)
+    """What goes out next, in order: a member's id with its news (None: what it says of itself
+    now), or a number below 0 with a message."""
+    waiting_bytes: int = 0
+    """Bytes of the messages among it."""
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One socket."""
+
+    space: Space
+    name: str
+    lobby: Channel
+    topics: dict[str, Channel] = field(default_factory=dict)
+    allowance: float = float(limits.PRESENCE_BYTES_BURST)
+    filled_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Messages for members, in order."""
+
+    members: tuple[int, ...]
+    messages: tuple[bytes, ...]
+
+
+class PresenceState:
+    """All spaces. Every call is cheap: its cost does not grow with the members of a channel, but
+    for `listed` and `take`."""
+
+    def __init__(self) -> None:
+        self._members: dict[int, Member] = {}
+        self._channels: dict[tuple[Space, str | None], Channel] = {}
+        self._talking: dict[Channel, None] = {}
+        self._ids = 0
+        self._messages = 0
+        self.dropped = 0
+        """Messages to topics that more was said in than they can carry."""
+
+    # --- who is there ------------------------------------------------------------------------
+
+    @property
+    def members(self) -> int:
+        return len(self._members)
+
+    @property
+    def channels(self) -> int:
+        return len(self._channels)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits to be said."""
+        return not self._talking
+
+    def join(self, space: Space, name: str, now: float) -> int:
+        """A socket has opened; its number, unique in the process."""
+        member_id = self._ids
+        self._ids += 1
+        lobby = self._enter(member_id, space, None)
+        self._members[member_id] = Member(space=space, name=name, lobby=lobby, filled_at=now)
+        return member_id
+
+    def leave(self, member_id: int) -> None:
+        """It has closed."""
+        member = self._members.pop(member_id)
+        for channel in (*member.topics.values(), member.lobby):
+            self._exit(member_id, channel)
+
+    def subscribe(self, member_id: int, topic: str) -> bool:
+        """Hear a topic; False when the socket hears too many already."""
+        member = self._members[member_id]
+        if topic in member.topics:
+            return True
+        if len(member.topics) >= limits.PRESENCE_TOPICS_PER_SOCKET_MAX:
+            return False
+        member.topics[topic] = self._enter(member_id, member.space, topic)
+        return True
+
+    def unsubscribe(self, member_id: int, topic: str) -> None:
+        """No longer hear it."""
+        channel = self._members[member_id].topics.pop(topic, None)
+        if channel is not None:
+            self._exit(member_id, channel)
+
+    def listed(self, space: Space, topic: str | None) -> tuple[list[bytes], int]:
+        """Who is present in a channel, those who came first first, and how many there are."""
+        channel = self._channels.get((space, topic))
+        if channel is None:
+            return [], 0
+        entries: list[bytes] = []
+        size = 0
+        for member_id, here in channel.present.items():
+            name = self._members[member_id].name
+            entries.append(here_json(member_id, name, here.room, here.data))
+            size += len(entries[-1])
+            if len(entries) >= limits.PRESENCE_LISTED_MAX or size > limits.PRESENCE_LIST_BYTES_MAX:
+                break
+        return entries, len(channel.present)
+
+    def list_message(self, member_id: int, topic: str | None) -> bytes | None:
+        """The list for a member; None for a topic that it does not hear."""
+        member = self._members[member_id]
+        if topic is not None and topic not in member.topics:
+            return None
+        return list_json(*self.listed(member.space, topic), topic)
+
+    def hears(self, space: Space, name: str, topic: str) -> bool:
+        """Whether any socket of this caller hears a topic."""
+        channel = self._channels.get((space, topic))
+        return channel is not None and any(
+            self._members[member_id].name == name for member_id in channel.members
+        )
+
+    # --- what is said ------------------------------------------------------------------------
+
+    def announce(
+        self, member_id: int, topic: str | None, data: bytes | None, room: str | None = None
+    ) -> bool:
+        """A member says of itself what is so from now on; False where it cannot be."""
+        channel = self._channel_of(member_id, topic)
+        if channel is None:
+            return False
+        channel.present[member_id] = Here(data, room)
+        channel.waiting.pop(member_id, None)
+        channel.waiting[member_id] = None
+        self._talking[channel] = None
+        return True
+
+    def withdraw(self, member_id: int, topic: str | None) -> None:
+        """A member is no longer present, but still hears."""
+        member = self._members[member_id]
+        channel = member.lobby if topic is None else member.topics.get(topic)
+        if channel is not None:
+            self._say_gone(member_id, channel)
+
+    def say(
+        self,
+        member_id: int,
+        topic: str | None,
+        data: bytes | None,
+        *,
+        room: str | None = None,
+        event: str | None = None,
+    ) -> bool:
+        """A message to a topic, or (with `event`) a passing remark on oneself."""
+        channel = self._channel_of(member_id, topic)
+        if channel is None:
+            return False
+        name = self._members[member_id].name
+        if event is not None:
+            message = presence_json(
+                event=event, sender=name, client_id=member_id, topic=topic, room=room, data=data
+            )
+        else:
+            assert topic is not None
+            message = topic_json(topic=topic, sender=name, room=room, data=data)
+        if channel.waiting_bytes + len(message) > limits.PRESENCE_WAITING_BYTES_MAX:
+            self.dropped += 1
+            return False
+        self._messages += 1
+        channel.waiting[-self._messages] = message
+        channel.waiting_bytes += len(message)
+        self._talking[channel] = None
+        return True
+
+    def charge(self, member_id: int, size: int, now: float) -> float:
+        """Count what a member said; the seconds for which it is not to be read."""
+        member = self._members[member_id]
+        rate = float(limits.PRESENCE_BYTES_PER_SECOND)
+        grown = member.allowance + (now - member.filled_at) * rate
+        member.allowance = min(grown, float(limits.PRESENCE_BYTES_BURST)) - size
+        member.filled_at = now
+        return max(0.0, -member.allowance / rate)
+
+    def take(self) -> list[Delivery]:
+        """What is to be said now. What is too much for one time stays for the next."""
+        talking, self._talking = self._talking, {}
+        deliveries: list[Delivery] = []
+        for channel in talking:
+            messages = tuple(self._draw(channel))
+            if messages and channel.members:
+                deliveries.append(Delivery(tuple(channel.members), messages))
+            if channel.waiting:
+                self._talking[channel] = None
+            self._forget_if_empty(channel)
+        return deliveries
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _draw(self, channel: Channel) -> Iterator[bytes]:
+        drawn = 0
+        while channel.waiting and drawn <= limits.PRESENCE_WAITING_BYTES_MAX:
+            key = next(iter(channel.waiting))
+            message = channel.waiting.pop(key)
+            if key < 0:
+                assert message is not None
+                channel.waiting_bytes -= len(message)
+            elif message is None:
+                here = channel.present[key]
+                message = presence_json(
+                    event="update",
+                    sender=self._members[key].name,
+                    client_id=key,
+                    topic=channel.topic,
+                    room=here.room,
+                    data=here.data,
+                )
+            drawn += len(message)
+            yield message
+
+    def _channel_of(self, member_id: int, topic: str | None) -> Channel | None:
+        """Where a member speaks; who speaks to a topic also hears it."""
+        member = self._members[member_id]
+        if topic is None:
+            return member.lobby
+        return member.topics[topic] if self.subscribe(member_id, topic) else None
+
+    def _enter(self, member_id: int, space: Space, topic: str | None) -> Channel:
+        channel = self._channels.get((space, topic))
+        if channel is None:
+            channel = self._channels[space, topic] = Channel(space, topic)
+        channel.members[member_id] = None
+        return channel
+
+    def _exit(self, member_id: int, channel: Channel) -> None:
+        del channel.members[member_id]
+        self._say_gone(member_id, channel)
+        self._forget_if_empty(channel)
+
+    def _say_gone(self, member_id: int, channel: Channel) -> None:
+        if channel.present.pop(member_id, None) is None:
+            return
+        channel.waiting.pop(member_id, None)
+        channel.waiting[member_id] = disconnect_json(member_id, channel.topic)
+        self._talking[channel] = None
+
+    def _forget_if_empty(self, channel: Channel) -> None:
+        if not channel.members:
+            self._channels.pop((channel.space, channel.topic), None)
+            self._talking.pop(channel, None)
+
+    def validate(self) -> None:
+        """Assert what always holds; for tests."""
+        for (space, topic), channel in self._channels.items():
+            assert (channel.space, channel.topic) == (space, topic)
+            assert channel.members, "an empty channel is forgotten"
+            assert channel.present.keys() <= channel.members.keys()
+            assert (channel in self._talking) == bool(channel.waiting)
+            for key, message in channel.waiting.items():
+                assert key < 0 or message is not None or key in channel.present
+            sizes = [len(m) for k, m in channel.waiting.items() if k < 0 and m is not None]
+            assert sum(sizes) == channel.waiting_bytes
+            for member_id in channel.members:
+                member = self._members[member_id]
+                assert member.space == space
+                assert (member.lobby if topic is None else member.topics[topic]) is channel
+        for member in self._members.values():
+            for channel in (member.lobby, *member.topics.values()):
+                assert self._channels[channel.space, channel.topic] is channel
+        assert set(self._talking) <= set(self._channels.values())

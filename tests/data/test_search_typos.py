@@ -1,0 +1,79 @@
+"""How far words are apart, and which words of an index are near."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pylon.data.search_text import Term
+from pylon.data.search_typos import distance, neighbours, typos_in
+from pylon.store.base import Row
+from tests.data.searching import PRODUCT, manifest_of, searching
+from tests.policy.worlds import effort
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "apart"),
+    [
+        ("shoe", "shoe", 0),
+        ("shoe", "sheo", 1),
+        ("shoe", "shoes", 1),
+        ("shoe", "hoe", 1),
+        ("shoe", "shae", 1),
+        ("umbrella", "umbrrelle", 2),
+        ("shoe", "coat", 3),
+        ("a", "abcdef", 3),
+    ],
+)
+def test_distances(left: str, right: str, apart: int) -> None:
+    assert distance(left, right, 2) == distance(right, left, 2) == apart
+
+
+def edits(left: str, right: str) -> int:
+    """The definition, written down."""
+
+    @cache
+    def apart(i: int, j: int) -> int:
+        if not i or not j:
+            return i + j
+        change = apart(i - 1, j - 1) + (left[i - 1] != right[j - 1])
+        found = min(apart(i - 1, j) + 1, apart(i, j - 1) + 1, change)
+        if i > 1 and j > 1 and left[i - 1] == right[j - 2] and left[i - 2] == right[j - 1]:
+            found = min(found, apart(i - 2, j - 2) + 1)
+        return found
+
+    return apart(len(left), len(right))
+
+
+WORDS = st.text("abc", max_size=7)
+
+
+@effort(300)
+@given(left=WORDS, right=WORDS, most=st.integers(0, 3))
+def test_distances_are_those_of_the_definition(left: str, right: str, most: int) -> None:
+    assert distance(left, right, most) == min(edits(left, right), most + 1)
+
+
+def test_short_words_are_taken_as_they_are() -> None:
+    assert [typos_in("x" * size) for size in (1, 3, 4, 7, 8, 20)] == [0, 0, 1, 1, 2, 2]
+
+
+async def test_neighbours_of_a_word() -> None:
+    async with searching(manifest_of(PRODUCT)) as world:
+        await world.add(name="shoe shoes shore show horse sneaker sneakers snack")
+
+        async def fetch(sql: str, params: object) -> list[Row]:
+            return await world.rows.store.read(sql, params)  # type: ignore[arg-type]
+
+        async def near(word: str, *, is_prefix: bool = False) -> list[str]:
+            return await neighbours(fetch, "Product", Term(word, is_prefix))
+
+        assert await near("shoee") == ["shoe", "shoes", "shore"]
+        assert await near("snaeker") == ["sneaker"]
+        assert await near("snaekers") == ["sneakers", "sneaker"]
+        assert await near("snea") == []
+        assert await near("snaek", is_prefix=True) == ["snack", "sneaker", "sneakers"]
+        assert await near("sho") == []
