@@ -77,7 +77,7 @@ async def test_presence_goes_to_all_with_its_sender(server: Server) -> None:
     async with peer(server, ann) as a, peer(server, bob) as b:
         await a.say("presence", event="update", data={"x": 1}, **{"from": "mallory"})
         for each in (a, b):
-            heard = await each.hear(lambda m: m["type"] == "presence" and m.get("data"))
+            heard = await each.hear(lambda m: m["type"] == "presence" and bool(m.get("data")))
             assert without_id(heard) == {
                 "type": "presence",
                 "event": "update",

@@ -15,7 +15,7 @@ from pylon.auth.sessions import AUTH_DDL, Sessions, successor_token
 from pylon.clock import ManualClock
 from pylon.errors import PylonError
 from pylon.ids import new_session_token, token_hash
-from pylon.store.base import CommitListener, Row, Store, Unit, Value
+from pylon.store.base import CommitListener, Row, Snapshot, Store, Unit, Value
 from pylon.store.sqlite import SqliteStore, open_store
 
 
@@ -329,6 +329,12 @@ class Between:
     @property
     def seq(self) -> int:
         return self.inner.seq
+
+    async def snapshot(self) -> Snapshot:
+        return await self.inner.snapshot()
+
+    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        return self.inner.probe(sql, params)
 
     async def close(self) -> None:
         await self.inner.close()
