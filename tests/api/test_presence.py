@@ -265,7 +265,7 @@ async def test_deep_and_odd_json_is_survived(server: Server) -> None:
         for inner in ("[" * 20_000 + "]" * 20_000, "9" * 20_000, "1e9999", '"\\ud800"', "NaN"):
             await a.socket.send('{"type":"presence","event":"update","data":' + inner + "}")
             await a.socket.send('{"type":"topic","topic":"t","data":' + inner + "}")
-        for depth in range(100, 1_100, 50):
+        for depth in range(100, 700, 50):  # what this process can read as well
             data = "[" * depth + "]" * depth
             await a.socket.send('{"type":"presence","event":"update","data":' + data + "}")
         await a.say("topic", topic="t", data="end")

@@ -265,7 +265,7 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("transport", ["websocket", "sse"])
+@pytest.mark.parametrize("transport", ["websocket"])
 async def test_every_tab_ends_as_the_truth(transport: Transport) -> None:
     for seed in range(SCHEDULES):
         clock = ManualClock()
