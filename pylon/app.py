@@ -59,11 +59,12 @@ from pylon.http.probes import Probes
 from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
+from pylon.policy.advice import advise
 from pylon.policy.check import check_manifest
 from pylon.policy.engine import PolicyEngine
 from pylon.policy.membership import Watch
 from pylon.schema.declare import Declarations
-from pylon.schema.diagnostics import Diagnostic
+from pylon.schema.diagnostics import Diagnostic, has_errors
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
 from pylon.store.evolution.serving import FitSchema, log_progress
@@ -106,8 +107,10 @@ def check_policies(manifest: Manifest) -> list[Diagnostic]:
 
 
 def check(manifest: Manifest) -> list[Diagnostic]:
-    """Everything that is wrong with a manifest, policies included (spec 05 section 3)."""
-    return validate(manifest, policy_check=check_policies)
+    """Everything that is wrong with a manifest, policies included (spec 05 section 3), and what is
+    unwise in the policies of one that is right."""
+    found = validate(manifest, policy_check=check_policies)
+    return found if has_errors(found) else [*found, *advise(manifest)]
 
 
 class Service:

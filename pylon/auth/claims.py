@@ -8,8 +8,8 @@ cursors start anew is the change log's part (`watch`). Wired by `app.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from pylon.auth.model import NO_CLAIMS, Claims
 from pylon.changes.model import Change
@@ -36,11 +36,7 @@ class UserClaims:
     async def of(self, user_id: str) -> Claims:
         """The claims of a user; none where there is no such row."""
         found = await self._store.read(self._select, (user_id,))
-        if not found:
-            return NO_CLAIMS
-        values = dict(zip(self._fields, found[0], strict=True))
-        roles = [role for name in ROLE_FIELDS for role in read_roles(values.get(name))]
-        return Claims(roles=tuple(dict.fromkeys(roles)), email=values.get("email"))
+        return claims_of(dict(zip(self._fields, found[0], strict=True))) if found else NO_CLAIMS
 
     def watch(self) -> Watch:
         """That a user whose claims change starts anew."""
@@ -69,6 +65,15 @@ def claim_fields(manifest: Manifest) -> tuple[str, ...]:
         field.name
         for field in entity.fields
         if field.name in (*ROLE_FIELDS, "email") and field.kind == "string"
+    )
+
+
+def claims_of(row: Mapping[str, Any]) -> Claims:
+    """What a row of `User` says."""
+    roles = [role for name in ROLE_FIELDS for role in read_roles(row.get(name))]
+    email = row.get("email")
+    return Claims(
+        roles=tuple(dict.fromkeys(roles)), email=email if isinstance(email, str) else None
     )
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "manifest": "Print an app's manifest as JSON.",
     "export": "Write every row of a running server to a file.",
     "import": "Insert the rows of a file into a running server.",
+    "policy": "Try policies, check them, and say which one decided.",
     "schema": "Look at a schema; bring a database to it.",
     "migrate": "Write and run SQL migrations.",
     "backup": "Copy an app's data, also while it is served.",

@@ -1,0 +1,221 @@
+"""What `pylon policy` judges on: values from the command line, or a row of a real database.
+
+Printing is `policy_command.py`; judging is `pylon.policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import click
+
+from pylon.auth.claims import ENTITY as USER
+from pylon.auth.claims import claims_of
+from pylon.codec import decode
+from pylon.data.table import Table
+from pylon.errors import PylonError
+from pylon.identity import GUEST_PREFIX, Identity
+from pylon.policy.engine import PolicyEngine
+from pylon.policy.explain import Case, Part, explain
+from pylon.policy.membership import Lookup, Probe
+from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
+from pylon.policy.syntax import PolicySyntaxError, parse
+from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.store.naming import quote
+from pylon.store.tables import create_table
+
+if TYPE_CHECKING:
+    from pylon.cli.output import Output
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one operation: each policy that spoke, with its parts."""
+
+    slot: Slot
+    allows: bool
+    why: str
+    policies: tuple[tuple[str, Part], ...] = ()
+
+
+# --- from the command line -------------------------------------------------------------------
+
+
+def read_object(text: str, option: str) -> Row:
+    """A JSON object of an option; a usage error where it is none."""
+    try:
+        value = decode(text)
+    except PylonError as error:
+        raise click.UsageError(f"{option} is not JSON.") from error
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{option} is a JSON object.")
+    return value
+
+
+def read_tables(text: str) -> dict[str, list[Row]]:
+    """`--rows`: lists of rows by entity."""
+    tables = read_object(text, "--rows")
+    for rows in tables.values():
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise click.UsageError('--rows is written {"Entity": [{"field": value}]}.')
+    return tables
+
+
+def read_identity(pairs: Sequence[str]) -> Identity:
+    """The caller that `--auth` describes."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        match name if equals else "":
+            case "userId":
+                values["user_id"] = value
+            case "tenantId":
+                values["tenant_id"] = value
+            case "email":
+                values["email"] = value
+            case "isGuest" | "isAdmin":
+                key = "is_guest" if name == "isGuest" else "is_admin"
+                values[key] = value.lower() in ("true", "1")
+            case "roles":
+                values["roles"] = tuple(part.strip() for part in value.split(",") if part.strip())
+            case _:
+                known = "userId=, tenantId=, email=, isGuest=, isAdmin= or roles="
+                raise click.UsageError(f"--auth {pair}: write {known}.")
+    return Identity(**values)
+
+
+def guess(name: str, rows: Sequence[Row]) -> EntitySpec:
+    """An entity whose fields have the types of the values in these rows."""
+    types: dict[str, str] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key != "id" and (value is not None or key not in types):
+                types[key] = _type_of(value)
+    fields = tuple(FieldSpec(name=key, type=kind, optional=True) for key, kind in types.items())
+    return EntitySpec(name=name, fields=fields)
+
+
+def _type_of(value: object) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int"
+    return "float" if isinstance(value, float) else "string"
+
+
+def database_of(entities: Mapping[str, EntitySpec], tables: Mapping[str, Sequence[Row]]) -> Probe:
+    """A database in memory that holds these rows."""
+    connection = apsw.Connection(":memory:")
+    for name, entity in entities.items():
+        connection.execute(create_table(entity))
+        for number, row in enumerate(tables.get(name, ())):
+            values = {"id": f"row {number}", **row}
+            unknown = values.keys() - {"id", *entity.fields_by_name}
+            if unknown:
+                raise click.UsageError(f"--rows: {name} has no field {min(unknown)}.")
+            columns, marks = ", ".join(map(quote, values)), ", ".join("?" * len(values))
+            connection.execute(
+                f"INSERT INTO {quote(name)} ({columns}) VALUES ({marks})", tuple(values.values())
+            )
+    return lambda sql, params: connection.execute(sql, params).fetchall()
+
+
+# --- from a database -------------------------------------------------------------------------
+
+
+def verdicts(
+    output: Output,
+    manifest: Manifest,
+    path: Path,
+    entity: str,
+    row_id: str,
+    *,
+    user: str | None,
+    tenant: str | None,
+) -> list[Verdict]:
+    """What this user may do with a row of the database, which is opened for reading only."""
+    if not path.is_file():
+        output.fail("DB_NOT_FOUND", f"There is no database {path}.", "Name it with --db PATH.")
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        row = _row(connection, manifest.entities_by_name[entity], row_id)
+        if row is None:
+            output.fail("NOT_FOUND", f"There is no row {row_id} in {entity}.")
+
+        def probe(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+            return connection.execute(sql, params).fetchall()
+
+        identity = _identity(connection, manifest, user, tenant)
+        engine = PolicyEngine(manifest, open_by_default=False, probe=probe)
+        return [_verdict(engine, manifest, entity, slot, identity, row, Lookup(probe))
+                for slot in ENTITY_SLOTS]  # fmt: skip
+    except apsw.Error as error:
+        output.fail("DB_READ_FAILED", f"The database does not answer: {error}.")
+
+
+def _row(connection: apsw.Connection, spec: EntitySpec, row_id: str) -> Row | None:
+    table = Table(spec)
+    found = connection.execute(table.select_one, (row_id,)).fetchall()
+    return table.decode(found[0]) if found else None
+
+
+def _identity(
+    connection: apsw.Connection, manifest: Manifest, user: str | None, tenant: str | None
+) -> Identity:
+    if user is None:
+        return Identity(tenant_id=tenant)
+    spec = manifest.entities_by_name.get(USER)
+    row = None if spec is None else _row(connection, spec, user)
+    claims = claims_of(row or {})
+    return Identity(
+        user_id=user,
+        tenant_id=tenant,
+        roles=claims.roles,
+        email=claims.email,
+        is_guest=user.startswith(GUEST_PREFIX),
+    )
+
+
+def _verdict(
+    engine: PolicyEngine,
+    manifest: Manifest,
+    entity: str,
+    slot: Slot,
+    identity: Identity,
+    row: Row,
+    lookup: Lookup,
+) -> Verdict:
+    rule = getattr(engine.entity(entity), slot)
+    existing = row if slot == "update" else None
+    allows: bool = rule.allows(identity, row, existing)
+    case = Case(
+        entity=manifest.entities_by_name[entity],
+        slot=slot,
+        identity=identity,
+        data=row,
+        existing=existing or {},
+        lookup=lookup,
+        entities=manifest.entities_by_name,
+    )
+    spoke: list[tuple[str, Part]] = []
+    for policy in manifest.policies:
+        chosen = expression(policy, slot) if policy.entity == entity else None
+        if chosen is None:
+            continue
+        try:
+            spoke.append((f"{policy.name} ({chosen[0]})", explain(parse(chosen[1]), case)))
+        except PolicySyntaxError:  # such an app does not load
+            continue
+    if not spoke:
+        why = "no policy speaks about it: open in dev, closed in production"
+    elif allows:
+        why = "every policy that speaks about it holds"
+    else:
+        why = f"policy {rule.denied_by(identity, row, existing)} says no"
+    return Verdict(slot=slot, allows=allows, why=why, policies=tuple(spoke))

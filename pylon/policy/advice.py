@@ -1,0 +1,116 @@
+"""What is right in the policies of an app but slow or unwise: warnings, not mistakes.
+
+Shown by `dev`, `start` and `pylon policy check`, through `app.check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pylon.policy.engine import PolicyEngine
+from pylon.policy.formula import All, Atom, Exists, Member
+from pylon.policy.membership import watch
+from pylon.policy.slots import ENTITY_SLOTS
+from pylon.schema.diagnostics import Diagnostic
+from pylon.schema.model import EntitySpec, Manifest
+
+NO_INDEX: Final = "POLICY_NO_INDEX"
+ROLES_WRITABLE: Final = "POLICY_ROLES_WRITABLE"
+
+
+def advise(manifest: Manifest) -> list[Diagnostic]:
+    """Every warning, each once, in manifest order."""
+    engine = PolicyEngine(manifest, open_by_default=False)
+    found = [
+        finding
+        for entity in manifest.entities
+        for finding in (
+            *_slow_selectors(entity, engine),
+            *_slow_memberships(entity, engine, manifest),
+            *_writable_roles(entity, engine),
+        )
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _slow_selectors(entity: EntitySpec, engine: PolicyEngine) -> Iterator[Diagnostic]:
+    """A read rule finds the caller's rows by fields: each needs an index."""
+    for selector in engine.entity(entity.name).read.audience.selectors or ():
+        if selector.field not in _served(entity):
+            yield _no_index(
+                entity.name,
+                f'the read rule of "{entity.name}" finds rows by "{selector.field}"',
+                (selector.field,),
+            )
+
+
+def _slow_memberships(
+    entity: EntitySpec, engine: PolicyEngine, manifest: Manifest
+) -> Iterator[Diagnostic]:
+    """An `exists` finds rows by the fields that it compares: one of them needs an index."""
+    policies = engine.entity(entity.name)
+    for slot in ENTITY_SLOTS:
+        for node in getattr(policies, slot).memberships:
+            other = manifest.entities_by_name[node.entity]
+            fields = _compared(node)
+            if not _served(other).isdisjoint(fields):
+                continue
+            what = f'the {slot} rule of "{entity.name}" looks through "{other.name}"'
+            if fields:
+                names = ", ".join(f'"{name}"' for name in fields)
+                yield _no_index(other.name, f"{what} by {names}", fields)
+            else:
+                yield Diagnostic(
+                    severity="warning",
+                    code=NO_INDEX,
+                    message=f"{what} from end to end",
+                    hint="Compare one of its fields by `==` with the row or the caller.",
+                )
+
+
+def _writable_roles(entity: EntitySpec, engine: PolicyEngine) -> Iterator[Diagnostic]:
+    """Whoever may write the roles of a user may have them all."""
+    if entity.name != "User":
+        return
+    policies = engine.entity(entity.name)
+    if policies.insert.constant is False and policies.update.constant is False:
+        return
+    for field in entity.fields:
+        if field.name in ("roles", "role") and not (field.readonly or field.is_private):
+            yield Diagnostic(
+                severity="warning",
+                code=ROLES_WRITABLE,
+                message=f'clients may write "{field.name}" of User, which gives `auth.roles`',
+                hint="Declare it `field(default=None, readonly=True)`.",
+            )
+
+
+def _no_index(entity: str, what: str, fields: tuple[str, ...]) -> Diagnostic:
+    listed = ", ".join(f'"{name}"' for name in fields)
+    line = f"by_{'_'.join(fields).lower()} = index({listed})"
+    return Diagnostic(
+        severity="warning",
+        code=NO_INDEX,
+        message=f"{what}, and no index begins there",
+        hint=f"Add to `class indexes` of {entity}: `{line}`.",
+    )
+
+
+def _served(entity: EntitySpec) -> set[str]:
+    """The fields that an index begins with."""
+    unique = {field.name for field in entity.fields if field.unique}
+    return {"id", *unique, *(index.fields[0] for index in entity.indexes if index.fields)}
+
+
+def _compared(node: Exists) -> tuple[str, ...]:
+    """The fields that every row found must have a certain value in, the caller's first."""
+    parts = node.condition.operands if isinstance(node.condition, All) else (node.condition,)
+    fields = [
+        part.terms[0].name
+        for part in parts
+        if isinstance(part, Atom) and part.test == "equal" and not part.negated
+        if isinstance(part.terms[0], Member) and not isinstance(part.terms[1], Member)
+    ]
+    callers = [selector.field for selector in watch(node).selectors or ()]
+    return tuple(sorted(dict.fromkeys(fields), key=lambda name: name not in callers))
