@@ -64,10 +64,15 @@ class Positions:
         # given comes from a stream. It may have been any of them, so the lowest are kept.
         arrived = next((each for each in pulls if each.until == since and not each.is_lost), None)
         if arrived is None:
-            lost = [each for each in pulls if each.is_lost and each.until <= since]
+            lost = [
+                each for each in pulls if each.is_lost and not each.is_void and each.until <= since
+            ]
             arrived = max(lost, key=lambda each: each.until, default=None)
         if arrived is not None:
             pulls.remove(arrived)
+        behind = [each for each in pulls if each.is_lost and each.is_void]
+        if behind:
+            pulls.remove(behind[-1])
         pulls.append(_Pull(until, self._now(), began, named))
         self._bound(pulls)
 
@@ -124,8 +129,22 @@ class Positions:
         return any(each.named for each in self._by_caller.get(caller, ()))
 
     def forget(self, caller: bytes, position: int) -> None:
-        """Streams cannot start at this position or below: it lies too far back, and whoever is
-        there pulls again."""
-        for each in self._by_caller.get(caller, ()):
+        """A stream could not start at this position: it lies too far back, and whoever is there or
+        below has to pull."""
+        pulls = self._by_caller.get(caller)
+        if pulls is None:
+            return
+        for each in pulls:
             if each.until <= position:
                 each.is_void = each.is_spent = True
+        pulls.append(_Pull(position, self._now(), 0, False, is_lost=True, is_void=True))
+        self._bound(pulls)
+
+    def is_behind(self, caller: bytes) -> bool:
+        """Whether some tab has to pull before a stream of this caller can start: each that was too
+        far back, once. Nobody can tell which tab it is that opens a stream."""
+        now = self._now()
+        return any(
+            each.is_lost and each.is_void and each.is_recent(now)
+            for each in self._by_caller.get(caller, ())
+        )

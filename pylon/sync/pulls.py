@@ -102,7 +102,7 @@ class Pulls:
         if not await self._epochs.has_pulled(identity):
             # No cursor that could lose anything; and a first pull with one is answered 410.
             return StreamStart(since=await self._recent())
-        known = self._positions.take_start(caller)
+        known = self._take_start(caller)
         if known is None:
             raise resync_required(0)
         await self._check(identity, known)
@@ -114,10 +114,17 @@ class Pulls:
         if page is None:
             return StreamStart(since=await self._recent())
         hears_all = not self._positions.is_named(page)
-        known = self._positions.take_start(page)
+        known = self._take_start(page)
         return StreamStart(
             since=await self._recent() if known is None else known, hears_all=hears_all
         )
+
+    def _take_start(self, caller: bytes) -> int | None:
+        """Use up the pull that paid for this stream; 410 when a tab has to pull first."""
+        known = self._positions.take_start(caller)
+        if self._positions.is_behind(caller):
+            raise resync_required(0)
+        return known
 
     async def _check(self, identity: Identity, since: int) -> None:
         """Refuse to mix rows of one reader with events of another."""

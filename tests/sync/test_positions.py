@@ -67,15 +67,38 @@ def test_tabs_that_slept_together_wake_together(clock: ManualClock) -> None:
     assert known.start_of(ANN) == 100
 
 
-def test_a_position_that_lies_too_far_back_is_not_tried_again(clock: ManualClock) -> None:
+def test_each_pull_pays_for_one_stream(clock: ManualClock) -> None:
+    known = Positions(clock)
+    assert known.take_start(ANN) is None
+    known.pulled(ANN, since=0, until=100)
+    assert known.take_start(ANN) == 100
+    assert known.take_start(ANN) == 0, "its own pull never came"
+
+
+def test_a_lost_stream_holds_the_others_back_until_one_pulls(clock: ManualClock) -> None:
+    known = Positions(clock)
+    known.pulled(ANN, since=0, until=100)
+    known.lost(ANN, 100)
+    known.lost(ANN, 90)
+    clock.advance(RECENT_SECONDS + 1)
+    known.pulled(ANN, since=120, until=130)
+    assert known.take_start(ANN) == 90, "the lowest may be the other's"
+    known.pulled(ANN, since=125, until=140)
+    assert known.take_start(ANN) == 130
+
+
+def test_whoever_was_too_far_back_has_to_pull(clock: ManualClock) -> None:
     known = Positions(clock)
     known.pulled(ANN, since=0, until=100)
     known.pulled(ANN, since=0, until=200)
     known.forget(ANN, 100)
     assert known.start_of(ANN) == 200
-    known.forget(ANN, 200)
-    assert known.start_of(ANN) is None
+    assert known.is_behind(ANN)
+    known.pulled(ANN, since=100, until=210)
+    assert not known.is_behind(ANN)
+    assert known.start_of(ANN) == 200
     known.forget(BOB, 200)
+    assert not known.is_behind(BOB)
 
 
 def test_the_way_up_from_0_is_known(clock: ManualClock) -> None:
