@@ -26,11 +26,13 @@ from pylon.api.messages import Messages
 from pylon.api.openapi.document import Subject
 from pylon.api.openapi.routes import OpenApiRoutes
 from pylon.api.pages import Pages
+from pylon.api.places import Places
 from pylon.api.presence import PresenceRoutes
 from pylon.api.queries import QueryRoutes
 from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.sync import PULL_PATH, SyncRoutes
+from pylon.api.sync_status import SyncStatus
 from pylon.api.system import SystemRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.auth.claims import ENTITY as USER
@@ -279,15 +281,18 @@ class Service:
         auth = AuthRoutes(sessions, config, app_name=manifest.name, clock=clock)
 
         metrics = Metrics()
-        self._register_gauges(metrics, store, hub)
+        self._register_gauges(metrics, store)
         csrf = CsrfCheck(config.csrf_origins)
         messages = Messages(clock)
+        places = Places(
+            per_address_max=config.sockets_per_address_max, total_max=config.sockets_max
+        )
         live = LiveRoutes(
             hub=hub,
             pulls=pulls,
             csrf=csrf,
             messages=messages,
-            sockets_per_address_max=config.sockets_per_address_max,
+            places=places,
         )
 
         limiter, pull_limiter = (
@@ -312,9 +317,20 @@ class Service:
         ResetRoutes([reset], is_allowed=config.dev_mode and config.in_memory).register(router)
         live.register(router)
         CrdtRoutes(merger, documents).register(router, messages)
+        presence: Presence | None = None
         if config.presence_sharing != "off":
             presence = Presence(_sharing(config, policies, manifest), clock)
             PresenceRoutes(presence).register(router, messages)
+        status = SyncStatus(
+            hub=hub,
+            places=places,
+            store=store,
+            log=changes,
+            documents=documents,
+            presence=presence,
+        )
+        status.register(router)
+        status.register_metrics(metrics)
         if self._root is not None:
             Pages(self._root / "public").register(router)
 
@@ -374,12 +390,8 @@ class Service:
         for entity, slot in policies.undeclared:
             log.warning("%s has no %s policy and is %s", entity, slot, state)
 
-    def _register_gauges(self, metrics: Metrics, store: SqliteStore, hub: Hub) -> None:
+    def _register_gauges(self, metrics: Metrics, store: SqliteStore) -> None:
         for name, text, read in (
-            ("pylon_live_readers", "Open live streams.", lambda: hub.readers),
-            ("pylon_live_audiences", "Distinct audiences among them.", lambda: hub.groups),
-            ("pylon_live_deliveries", "Events sent to readers.", lambda: hub.deliveries),
-            ("pylon_change_seq", "Position of the newest change.", lambda: store.seq),
             ("pylon_write_units", "Units committed.", lambda: store.writer.units),
             ("pylon_write_batches", "Commits that carried them.", lambda: store.writer.batches),
             ("pylon_writes_waiting", "Units in the queue.", lambda: store.writer.waiting),

@@ -7,7 +7,8 @@ register gauges that are asked when somebody reads. Not here: who may read (`htt
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pylon import codec
@@ -24,31 +25,102 @@ _JSON_METHODS = ("GET", "POST", "PATCH", "DELETE")
 _PROMETHEUS_METHODS = ("GET", "POST", "PATCH", "DELETE", "OPTIONS")
 
 
+class Histogram:
+    """Durations by size; a look-up and an addition to count one."""
+
+    __slots__ = ("_counts", "_edges", "seconds_sum")
+
+    def __init__(self, edges_seconds: Sequence[float]) -> None:
+        self._edges = tuple(edges_seconds)
+        self._counts = [0] * (len(self._edges) + 1)
+        self.seconds_sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self.seconds_sum += seconds
+        self._counts[bisect_left(self._edges, seconds)] += 1
+
+    @property
+    def count(self) -> int:
+        """How many were counted."""
+        return sum(self._counts)
+
+    def quantile(self, share: float) -> float | None:
+        """The edge below which this share of all lies, as the buckets tell it: None when nothing
+        was counted; the last edge also for what lies beyond."""
+        wanted, seen = share * self.count, 0
+        if not wanted:
+            return None
+        for edge, count in zip(self._edges, self._counts, strict=False):
+            seen += count
+            if seen >= wanted:
+                return edge
+        return self._edges[-1]
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """The buckets as Prometheus has them."""
+        edges = [*(repr(edge) for edge in self._edges), "+Inf"]
+        return list(zip(edges, accumulate(self._counts), strict=True))
+
+
 class Metrics:
     """What is counted. Also a Prometheus collector (`collect`), so it can join a registry."""
 
-    __slots__ = ("_buckets", "_gauges", "by_class", "by_method", "in_flight", "seconds_sum")
+    __slots__ = (
+        "_by_label",
+        "_counters",
+        "_gauges",
+        "_histograms",
+        "by_class",
+        "by_method",
+        "in_flight",
+        "latency",
+    )
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.by_method: dict[str, int] = dict.fromkeys((*_PROMETHEUS_METHODS, "PUT", "HEAD"), 0)
         self.by_class = [0] * 6
-        self.seconds_sum = 0.0
-        self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
+        self.latency = Histogram(LATENCY_BUCKETS_SECONDS)
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._counters: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._by_label: dict[str, tuple[str, str, bool, Callable[[], Mapping[str, float]]]] = {}
+        self._histograms: dict[str, tuple[str, Histogram]] = {}
 
     def observe(self, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         if method in self.by_method:
             self.by_method[method] += 1
         self.by_class[status // 100] += 1
-        self.seconds_sum += seconds
-        self._buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
+        self.latency.observe(seconds)
 
     def register_gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """Add a gauge that is read by calling `read`; a name is registered once."""
         assert name not in self._gauges, f"gauge {name} is registered twice"
         self._gauges[name] = (help_text, read)
+
+    def register_counter(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        """The same for a number that only grows; its name ends in `_total`."""
+        assert name not in self._counters, f"counter {name} is registered twice"
+        self._counters[name] = (help_text, read)
+
+    def register_by_label(
+        self,
+        name: str,
+        help_text: str,
+        label: str,
+        read: Callable[[], Mapping[str, float]],
+        *,
+        is_counter: bool = False,
+    ) -> None:
+        """Add a family: `read` gives its numbers by the value of `label`."""
+        assert name not in self._by_label, f"family {name} is registered twice"
+        self._by_label[name] = (help_text, label, is_counter, read)
+
+    def register_histogram(self, name: str, help_text: str, histogram: Histogram) -> None:
+        """Add durations that somebody else counts."""
+        assert name not in self._histograms, f"histogram {name} is registered twice"
+        self._histograms[name] = (help_text, histogram)
 
     @property
     def total(self) -> int:
@@ -70,6 +142,10 @@ class Metrics:
         }
         if self._gauges:
             answer["gauges"] = {name: read() for name, (_, read) in self._gauges.items()}
+        if self._counters or self._by_label:
+            counters: dict[str, object] = {n: read() for n, (_, read) in self._counters.items()}
+            counters.update((n, dict(read())) for n, (*_, read) in self._by_label.items())
+            answer["counters"] = counters
         return codec.encode(answer)
 
     def render_prometheus(self, uptime_seconds: float) -> bytes:
@@ -111,20 +187,26 @@ class Metrics:
         yield HistogramMetricFamily(
             "pylon_http_request_duration_seconds",
             "Time from the request head to the whole response.",
-            buckets=self._cumulative_buckets(),
-            sum_value=self.seconds_sum,
+            buckets=self.latency.cumulative(),
+            sum_value=self.latency.seconds_sum,
         )
         for name, (help_text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, help_text, read())
-
-    def _cumulative_buckets(self) -> list[tuple[str, float]]:
-        cumulative = 0
-        buckets: list[tuple[str, float]] = []
-        edges = [*(repr(edge) for edge in LATENCY_BUCKETS_SECONDS), "+Inf"]
-        for edge, count in zip(edges, self._buckets, strict=True):
-            cumulative += count
-            buckets.append((edge, cumulative))
-        return buckets
+        for name, (help_text, read) in self._counters.items():
+            yield CounterMetricFamily(name, help_text, value=read())
+        for name, (help_text, label, is_counter, read_all) in self._by_label.items():
+            family_of = CounterMetricFamily if is_counter else GaugeMetricFamily
+            family = family_of(name, help_text, labels=[label])
+            for label_value, number in sorted(read_all().items()):
+                family.add_metric([label_value], number)
+            yield family
+        for name, (help_text, histogram) in self._histograms.items():
+            yield HistogramMetricFamily(
+                name,
+                help_text,
+                buckets=histogram.cumulative(),
+                sum_value=histogram.seconds_sum,
+            )
 
     def _old_method_series(self) -> bytes:
         """The reference's series by method. Its name lacks `_total`, which the library insists on

@@ -24,6 +24,7 @@ from pylon.clock import iso_seconds
 from pylon.codec import encode
 from pylon.errors import PylonError
 from pylon.identity import ANONYMOUS, Identity
+from pylon.metrics import Histogram
 from pylon.sync.audience import Audiences, Group
 from pylon.sync.documents import DocumentHub
 from pylon.sync.outlet import Event, Outlet
@@ -44,6 +45,9 @@ SLICE_SECONDS = 0.003
 
 SWEEP_SECONDS = 5.0
 """How often readers are looked over for ones that stopped reading."""
+
+LAG_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
+"""Upper edges of the lag's histogram."""
 
 ENDED_MAX = 10_000
 """Ended sessions remembered for handshakes under way, which take seconds at most."""
@@ -107,6 +111,9 @@ class Hub:
         self._flushed_seq = 0
         self._free_at = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
+        self._pending_since = 0.0
+        self.lag = Histogram(LAG_BUCKETS_SECONDS)
+        """Seconds from a commit to the last write of its fan-out; the oldest commit of each."""
         self.deliveries = 0
         self.closes: dict[str, int] = {}
 
@@ -114,6 +121,16 @@ class Hub:
     def readers(self) -> int:
         """Open streams."""
         return len(self._readers)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that all readers together have still to take."""
+        return sum(outlet.backlog() for outlet in self._readers)
+
+    @property
+    def joining(self) -> int:
+        """Streams that are being replayed what they missed."""
+        return len(self._joining)
 
     @property
     def is_flushing(self) -> bool:
@@ -252,6 +269,8 @@ class Hub:
 
     def publish(self, changes: Sequence[object]) -> None:
         """Take the changes of a commit, in `seq` order (a store's commit listener)."""
+        if not self._pending:
+            self._pending_since = perf_counter()
         self._pending.extend(
             change for change in changes if isinstance(change, Change | Forgotten | EpochRaised)
         )
@@ -271,6 +290,7 @@ class Hub:
     def _flush(self) -> None:
         started = perf_counter()
         changes, self._pending = self._pending, []
+        since = self._pending_since
         writes: Iterator[tuple[Outlet, bytes, int]] = iter(())
         if self._readers:
             self._end_epochs({each.subject for each in changes if isinstance(each, EpochRaised)})
@@ -287,7 +307,7 @@ class Hub:
         for reader in [r for r in self._joining if not r.joining]:
             if self._flushed_seq >= reader.floor:
                 self._go_live(reader)
-        self._send(writes, perf_counter() - started)
+        self._send(writes, since, perf_counter() - started)
 
     def _end_epochs(self, subjects: set[str]) -> None:
         """Close the streams of those for whom rows appeared or vanished without a change of their
@@ -297,8 +317,11 @@ class Hub:
                 if not subjects.isdisjoint(reader.subjects):
                     self._close(reader, CLOSE_TRY_AGAIN, "pull required", "epoch")
 
-    def _send(self, writes: Iterator[tuple[Outlet, bytes, int]], spent: float) -> None:
-        """Write in slices; `spent` is the loop time that this fan-out has taken so far."""
+    def _send(
+        self, writes: Iterator[tuple[Outlet, bytes, int]], since: float, spent: float
+    ) -> None:
+        """Write in slices; `since` is when the first change was committed, `spent` the loop time
+        that this fan-out has taken so far."""
         started = perf_counter()
         stop_at = started + SLICE_SECONDS
         for outlet, data, count in writes:
@@ -306,9 +329,11 @@ class Hub:
                 self._write(outlet, data, count)
             if perf_counter() > stop_at:
                 spent += perf_counter() - started
-                asyncio.get_running_loop().call_soon(self._send, writes, spent)
+                asyncio.get_running_loop().call_soon(self._send, writes, since, spent)
                 return
         now = perf_counter()
+        if self._readers:
+            self.lag.observe(now - since)
         self._free_at = now + spent + (now - started)
         if self._pending:
             self._schedule_flush()
