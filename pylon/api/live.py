@@ -12,6 +12,7 @@ from typing import Any
 
 from pylon import limits
 from pylon.api.messages import Messages
+from pylon.api.places import Places, door_of
 from pylon.auth.identify import from_subprotocol
 from pylon.errors import PylonError
 from pylon.http.asgi import Receive, Scope, Send
@@ -105,14 +106,13 @@ class LiveRoutes:
         pulls: Pulls,
         csrf: CsrfCheck,
         messages: Messages,
-        sockets_per_address_max: int,
+        places: Places,
     ) -> None:
         self._hub = hub
         self._pulls = pulls
         self._csrf = csrf
         self._messages = messages
-        self._per_address_max = sockets_per_address_max
-        self._per_address: dict[str, int] = {}
+        self._places = places
 
     def register(self, router: Router) -> None:
         """Add the routes of the main port."""
@@ -128,14 +128,14 @@ class LiveRoutes:
         if scope.get("pylon.door") != "ws" and request.path not in WEBSOCKET_PATHS:
             await _deny(scope, send, 404)
             return
-        known_at = self._hub.ends
+        known_at, door = self._hub.ends, door_of(scope)
         try:
             subprotocol = self._take_token(request)
             refusal = await admit(request)
+            if refusal is None:
+                self._places.take(request.client, door)
         except PylonError as error:
             refusal = error_response(error)
-        if refusal is None and not self._take_place(request.client):
-            refusal = error_response(_too_many_streams())
         if refusal is not None:
             await _deny(scope, send, refusal.status)
             return
@@ -149,7 +149,7 @@ class LiveRoutes:
                 return
             await self._stream(request, scope, receive, send, known_at)
         finally:
-            self._leave_place(request.client)
+            self._places.leave(request.client, door)
 
     def _take_token(self, request: Request) -> str | None:
         """Use a token that came as a subprotocol; the entry to echo, byte for byte.
@@ -195,13 +195,15 @@ class LiveRoutes:
 
     async def events(self, request: Request) -> AnyResponse:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
-        if not self._has_place(request.client):
-            raise _too_many_streams()
+        self._places.check(request.client)
         return StreamResponse(200, self._event_stream(request, self._hub.ends))
 
     async def _event_stream(self, request: Request, known_at: int) -> AsyncIterator[bytes]:
         # Taken here, not by the handler: a stream that nobody draws from would never give it back.
-        if not self._take_place(request.client):
+        door = door_of(request.scope)
+        try:
+            self._places.take(request.client, door)
+        except PylonError:
             return
         outlet = QueueOutlet(SERVER_SENT_EVENTS)
         joining: asyncio.Task[StreamStart | None] | None = None
@@ -221,7 +223,7 @@ class LiveRoutes:
                 yield b"".join(chunks)
         finally:
             self._hub.leave(outlet)
-            self._leave_place(request.client)
+            self._places.leave(request.client, door)
             if joining is not None:
                 joining.cancel()
                 (start,) = await asyncio.gather(joining, return_exceptions=True)
@@ -253,22 +255,6 @@ class LiveRoutes:
             self._pulls.too_far(identity, address, start.since)
         return start if joined else None
 
-    def _has_place(self, address: str) -> bool:
-        return not 0 < self._per_address_max <= self._per_address.get(address, 0)
-
-    def _take_place(self, address: str) -> bool:
-        if not self._has_place(address):
-            return False
-        self._per_address[address] = self._per_address.get(address, 0) + 1
-        return True
-
-    def _leave_place(self, address: str) -> None:
-        taken = self._per_address.get(address, 0) - 1
-        if taken > 0:
-            self._per_address[address] = taken
-        else:
-            self._per_address.pop(address, None)
-
 
 def _asked_position(request: Request) -> int | None:
     """The cursor that the client names itself."""
@@ -277,15 +263,6 @@ def _asked_position(request: Request) -> int | None:
         last = request.header(b"last-event-id")
         asked = int(last) if last is not None and last.isdecimal() and len(last) < 16 else None
     return asked
-
-
-def _too_many_streams() -> PylonError:
-    return PylonError(
-        429,
-        "RATE_LIMITED",
-        "Too many open streams from this address.",
-        "Close some, or raise PYLON_SOCKETS_PER_ADDRESS.",
-    )
 
 
 async def _deny(scope: Scope, send: Send, status: int) -> None:
