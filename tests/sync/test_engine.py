@@ -270,7 +270,7 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("transport", ["websocket"])
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
 async def test_every_tab_ends_as_the_truth(transport: Transport) -> None:
     for seed in range(SCHEDULES):
         clock = ManualClock()
