@@ -25,8 +25,13 @@ SUITES = {
     "live": "deliveries a second on many WebSockets against naive hubs and PocketBase",
     "start": "process start to first answered request, against PocketBase",
     "memory": "resident memory idle, for each idle socket, and after load, against PocketBase",
+    "data": "lists, relation rules, aggregates, search and import at 100 k rows",
     "growth": "get, list and pull at 10 k, 100 k and 1 M rows",
 }
+
+ROWS_USUAL = 10_000
+ROWS = {"data": 100_000}
+"""Rows where none are asked for; `data` imports that many."""
 
 
 def main() -> int:
@@ -68,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
                     cores=cores,
                     rounds=arguments.rounds,
                     seconds=arguments.seconds,
-                    rows=arguments.rows,
+                    rows=arguments.rows or ROWS.get(name, ROWS_USUAL),
                     readers=arguments.readers,
                     connections=arguments.connections,
                     with_peer=not arguments.no_peer,
@@ -88,7 +93,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("suite", nargs="?", choices=[*SUITES, "all"])
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs (5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one run (3)")
-    parser.add_argument("--rows", type=int, default=10_000, help="rows seeded (10 000)")
+    parser.add_argument("--rows", type=int, help="rows seeded, imported or pulled")
     parser.add_argument("--readers", type=int, default=1000, help="live readers (1000)")
     parser.add_argument("--connections", type=int, default=32, help="HTTP connections (32)")
     parser.add_argument("--json", metavar="FILE", help="write the report there too")

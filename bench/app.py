@@ -1,6 +1,7 @@
-"""The application under test: one entity behind an owner rule, one that everybody may read.
+"""The application under test: one entity behind an owner rule, two that everybody may read.
 
-Started as `pylon start bench/app.py`; `PocketBase` is given the same two collections.
+Started as `pylon start bench/app.py`; `PocketBase` is given the first two as
+collections.
 """
 
 from __future__ import annotations
@@ -37,3 +38,17 @@ class Post(Entity):
         read = True
         insert = auth.userId != None  # noqa: E711 - the policy language's null
         update = delete = False
+
+
+@app.entity
+class Page(Entity):
+    """What the editors of the sync suite write together."""
+
+    body: str = field(default="", crdt="text")
+
+    class policy:  # noqa: N801 - the language's own word
+        """Everybody who is signed in writes."""
+
+        read = True
+        insert = update = auth.userId != None  # noqa: E711 - the policy language's null
+        delete = False

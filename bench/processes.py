@@ -211,16 +211,23 @@ def expect(
     return content
 
 
-def memory_kibibytes(pid: int) -> int:
-    """Resident memory of a process (VmRSS), or 0 where /proc is absent."""
+def memory_kibibytes(pid: int, *, key: str = "VmRSS") -> int:
+    """Resident memory of a process, or 0 where /proc is absent; `VmHWM` is its highest since
+    the start or the last `forget_peak`."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
     for line in status.splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{key}:"):
             return int(line.split()[1])
     return 0
+
+
+def forget_peak(pid: int) -> None:
+    """Make `VmHWM` begin anew, where the system can."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,12 +1,14 @@
-"""Starting the two floors: the empty ASGI app, and the hub that writes everything singly."""
+"""Starting the floors: the empty ASGI app, SQL by hand, the hub that writes everything singly."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
 from bench.processes import Child, Fleet, free_port, wait_answer
+from pylon.limits import SQLITE_MMAP_BYTES
 
 SERVER_MADE = {"connection", "date", "server", "transfer-encoding"}
 """Headers that uvicorn adds itself, or that belong to one connection."""
@@ -65,3 +67,26 @@ class RawHub:
             cores=cores,
         )
         wait_answer(self.child, self.port, "/")
+
+
+class RawSql:
+    """Hand-written SQL over the file of a running server of ours."""
+
+    name = "apsw by hand"
+
+    def __init__(self, fleet: Fleet, database: Path, *, cores: AbstractSet[int]) -> None:
+        self.port = free_port()
+        self.child: Child = fleet.spawn(
+            "raw-sql",
+            [
+                *(sys.executable, "-m", "uvicorn", "bench.peers.raw_sql:app"),
+                *("--port", str(self.port), "--loop", "uvloop", "--http", "httptools"),
+                *("--lifespan", "off", "--no-access-log", "--log-level", "warning"),
+            ],
+            cores=cores,
+            environment={
+                "BENCH_DATABASE": str(database),
+                "BENCH_MMAP_BYTES": str(SQLITE_MMAP_BYTES),
+            },
+        )
+        wait_answer(self.child, self.port, "/none/none")

@@ -28,7 +28,10 @@ class PylonServer:
     name = "pylon"
     child: Child
 
-    def __init__(self, *, cores: AbstractSet[int], load_cores: AbstractSet[int]) -> None:
+    def __init__(
+        self, *, cores: AbstractSet[int], load_cores: AbstractSet[int], app: str = "app.py"
+    ) -> None:
+        self._app = app
         self.port = free_port(span=PORTS)
         self.admin_token = f"bench_{secrets.token_hex(16)}"
         self.token = ""
@@ -36,12 +39,12 @@ class PylonServer:
         self._cores = cores
         self._load_cores = load_cores
         self._fleet: Fleet | None = None
-        self._database: Path | None = None
+        self.database = Path()
 
     def start(self, fleet: Fleet, folder: Path) -> None:
         """Start and sign the owner in."""
         self._fleet = fleet
-        self._database = folder / "pylon.db"
+        self.database = folder / "pylon.db"
         self.launch()
         wait_answer(self.child, self.port, "/health")
         self.token = self.mint(OWNER)
@@ -52,8 +55,8 @@ class PylonServer:
         self.child = self._fleet.spawn(
             self.name,
             [
-                *(sys.executable, "-m", "pylon", "start", str(REPOSITORY / "bench" / "app.py")),
-                *("--port", str(self.port), "--db", str(self._database)),
+                *(sys.executable, "-m", "pylon", "start", str(REPOSITORY / "bench" / self._app)),
+                *("--port", str(self.port), "--db", str(self.database)),
             ],
             cores=self._cores,
             environment={

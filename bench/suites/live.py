@@ -56,21 +56,21 @@ class Side:
 def run(setting: Setting) -> list[Measure]:
     """Ours with one identity and with one each, against both floors; PocketBase beside it."""
     measures = [_ceiling(setting)]
-    kernel = _hub_side(setting, "kernel")
+    kernel = hub_side(setting, "kernel")
     for identities in (1, setting.readers):
-        ours = _pylon_side(setting, identities)
+        ours = pylon_side(setting, identities)
         who = "one user" if identities == 1 else f"{identities} users"
         name = f"live, {setting.readers} readers of {who}"
-        measures.append(_compare(setting, name, ours, kernel, "single writes", promised=True))
+        measures.append(compare(setting, name, ours, kernel, "single writes", promised=True))
         if identities == 1:
-            strict = _hub_side(setting, "transport")
-            measures.append(_compare(setting, f"{name}, strict", ours, strict, "uvloop joins"))
-            _close(setting, strict)
+            strict = hub_side(setting, "transport")
+            measures.append(compare(setting, f"{name}, strict", ours, strict, "uvloop joins"))
+            close(setting, strict)
             if setting.with_peer:
                 peer = _pocketbase_side(setting)
-                measures.append(_compare(setting, f"{name}, peer", ours, peer, "pocketbase SSE"))
-                _close(setting, peer)
-        _close(setting, ours)
+                measures.append(compare(setting, f"{name}, peer", ours, peer, "pocketbase SSE"))
+                close(setting, peer)
+        close(setting, ours)
     return measures
 
 
@@ -125,15 +125,15 @@ def _ceiling(setting: Setting) -> Measure:
     )
 
 
-def _close(setting: Setting, side: Side) -> None:
+def close(setting: Setting, side: Side) -> None:
     setting.fleet.stop(side.readers)
     setting.fleet.stop(side.server)
 
 
-def _pylon_side(setting: Setting, identities: int) -> Side:
+def pylon_side(setting: Setting, identities: int) -> Side:
     """A server of its own: one with rows would first replay its last minute to new readers."""
     server = PylonServer(cores=setting.cores.server, load_cores=setting.cores.load)
-    folder = setting.folder / f"pylon-{identities}"
+    folder = setting.folder / f"pylon-{setting.readers}-{identities}"
     folder.mkdir()
     server.start(setting.fleet, folder)
     tokens = [server.mint(f"reader_{number}") for number in range(identities)]
@@ -144,7 +144,7 @@ def _pylon_side(setting: Setting, identities: int) -> Side:
     return Side(name="pylon", server=server.child, port=server.port, readers=readers, write=write)
 
 
-def _hub_side(setting: Setting, write: str) -> Side:
+def hub_side(setting: Setting, write: str) -> Side:
     hub = RawHub(setting.fleet, write=write, cores=setting.cores.server)
     readers = open_readers(setting, hub.port, [""])
     return Side(
@@ -171,7 +171,7 @@ def _post(path: str, headers: dict[str, str]) -> bytes:
     return request_bytes("POST", path, headers=headers, body=body)
 
 
-def _compare(
+def compare(
     setting: Setting, name: str, ours: Side, peer: Side, peer_name: str, *, promised: bool = False
 ) -> Measure:
     for side in (ours, peer):

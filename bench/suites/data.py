@@ -1,0 +1,288 @@
+"""Lists under policies, a relation rule, sums and search over 100 000 rows; long queries; import.
+
+Each read is compared with PocketBase, where it can say the same, and with hand-written SQL on the
+same file. A plan of ours and of its peers must find as many rows before it is played.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench import worlds
+from bench.imports import import_lines, lines, row_id
+from bench.load import Plan, check_plan, play, request_bytes, send_raw
+from bench.peers.floors import RawSql
+from bench.peers.pocketbase_data import PocketBaseData
+from bench.peers.pylon_server import PylonServer
+from bench.processes import BenchError, Child, forget_peak, memory_kibibytes, read_json_line
+from bench.ratio import Measure, Sample, alternate
+from bench.suites.base import Setting, say
+from bench.suites.rest import latency_notes
+
+WORLD_ROWS = 100_000
+PLAN_WORDS = 64
+GETS_PER_SECOND = 500
+LONG_QUERIES_AT_ONCE = 2
+SQL_FLOOR = 0.5
+PEER_FLOOR = 2.0
+LONG_FLOOR = 1 / 3
+
+KINDS = {
+    "indexed": "list 20 of 100 k, owner rule, indexed order",
+    "sorted": "list 20 of 100 k, owner rule, order without index",
+    "relation": "list 20 of 100 k, rule over a relation",
+    "aggregate": "sums of 100 k by status",
+    "search": "search in 100 k texts",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """Our server with the world in it, and the tokens of the callers."""
+
+    server: PylonServer
+    tokens: list[str]
+
+
+def run(setting: Setting) -> list[Measure]:
+    """Seed, compare kind by kind, then what long queries do to gets, then the import."""
+    ours = _ours(setting)
+    raw = RawSql(setting.fleet, ours.server.database, cores=setting.cores.server)
+    peer = PocketBaseData(cores=setting.cores.server, request_log=setting.peer_log)
+    if setting.with_peer:
+        peer.start(setting.fleet, setting.folder)
+        say(f"seeding {peer.name}")
+        peer.seed(WORLD_ROWS)
+    words = [worlds.word(number * 31 % worlds.WORDS) for number in range(PLAN_WORDS)]
+    measures = []
+    for kind, name in KINDS.items():
+        plan = _plan(ours, kind, words)
+        by_hand = _compare(setting, name, plan, _by_hand(raw, kind, words), RawSql.name, SQL_FLOOR)
+        measures.append(by_hand)
+        if setting.with_peer:
+            theirs = peer.plan(kind, words)
+            said = "pocketbase ~" if kind == "search" else "pocketbase"
+            measures.append(_compare(setting, name, plan, theirs, said, PEER_FLOOR))
+    measures.append(_beside_long_queries(setting, ours))
+    for child in (raw.child, *([peer.child] if setting.with_peer else [])):
+        setting.fleet.stop(child)
+    ours.server.halt()
+    return [*measures, *_import(setting)]
+
+
+def rows_in(body: bytes) -> int:
+    """How many rows an answer of any side has."""
+    value = json.loads(body)
+    if isinstance(value, dict):
+        value = next(value[key] for key in ("rows", "hits", "items", "data") if key in value)
+    return len(value)
+
+
+def _ours(setting: Setting) -> Ours:
+    server = PylonServer(
+        cores=setting.cores.server, load_cores=setting.cores.load, app="data_app.py"
+    )
+    server.start(setting.fleet, setting.folder)
+    say("importing the world")
+    for part in _world():
+        import_lines(server.port, server.admin_token, part)
+    tokens = [server.mint(worlds.caller_id(number)) for number in range(worlds.CALLERS)]
+    return Ours(server=server, tokens=tokens)
+
+
+def _world() -> list[Iterator[bytes]]:
+    members = ({"orgId": row_id(org), "userId": user} for org, user in worlds.members())
+    tickets = (
+        {"title": title, "orgId": row_id(org), "rank": rank}
+        for org, title, rank in worlds.tickets(WORLD_ROWS)
+    )
+    return [
+        lines("Org", worlds.orgs()),
+        lines("Member", members),
+        lines("Task", worlds.tasks(WORLD_ROWS)),
+        lines("Ticket", tickets),
+        lines("Sale", worlds.sales(WORLD_ROWS)),
+        lines("Note", worlds.notes(WORLD_ROWS)),
+    ]
+
+
+def _plan(ours: Ours, kind: str, words: list[str]) -> Plan:
+    asked: dict[str, tuple[str, list[dict[str, object]]]] = {
+        "indexed": ("query/Task", [{"$order": {"rank": "desc"}, "$limit": 20}]),
+        "sorted": ("query/Task", [{"$order": {"weight": "desc"}, "$limit": 20}]),
+        "relation": ("query/Ticket", [{"$order": {"rank": "desc"}, "$limit": 20}]),
+        "aggregate": (
+            "aggregate/Sale",
+            [{"count": "*", "sum": ["amount"], "avg": ["amount"], "groupBy": ["status"]}],
+        ),
+        "search": ("search/Note", [{"query": word} for word in words]),
+    }
+    path, bodies = asked[kind]
+    requests = [
+        request_bytes(
+            "POST", f"/api/{path}", headers=_bearer(token), body=json.dumps(body).encode()
+        )
+        for body in bodies
+        for token in (ours.tokens if len(bodies) == 1 else ours.tokens[:1])
+    ]
+    return Plan(name=f"pylon {kind}", port=ours.server.port, requests=tuple(requests))
+
+
+def _by_hand(raw: RawSql, kind: str, words: list[str]) -> Plan:
+    callers = [worlds.caller_id(number) for number in range(worlds.CALLERS)]
+    values = [f"{word}*" for word in words] if kind == "search" else callers
+    requests = tuple(request_bytes("POST", f"/{kind}/{value}", body=b"{}") for value in values)
+    return Plan(name=f"by hand {kind}", port=raw.port, requests=requests)
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _compare(
+    setting: Setting, name: str, mine: Plan, theirs: Plan, peer_name: str, floor: float
+) -> Measure:
+    for plan in (mine, theirs):
+        check_plan(plan)
+    found = [
+        rows_in(send_raw(p.port, p.requests[0]).partition(b"\r\n\r\n")[2]) for p in (mine, theirs)
+    ]
+    if found[0] != found[1] or not found[0]:
+        raise BenchError(f"{name}: {found[0]} rows, but {found[1]} from {peer_name}")
+    for plan in (mine, theirs):
+        _play(setting, plan, setting.warm_seconds)
+
+    def after_round(number: int, ours: Sample, peer: Sample) -> None:
+        ratio = ours.rate / peer.rate
+        say(f"{name} round {number}: {ours.rate:.0f}/s, {peer.rate:.0f}/s, {ratio:.2f}x")
+
+    ours, peer = alternate(
+        lambda: _play(setting, mine, setting.seconds),
+        lambda: _play(setting, theirs, setting.seconds),
+        rounds=setting.rounds,
+        after_round=after_round,
+    )
+    return Measure(
+        name=name,
+        unit="/s",
+        ours=tuple(sample.rate for sample in ours),
+        peer_name=peer_name,
+        peer=tuple(sample.rate for sample in peer),
+        floor=floor,
+        notes={"rows": found[0], **latency_notes(ours, peer)},
+    )
+
+
+def _play(setting: Setting, plan: Plan, seconds: float) -> Sample:
+    return play(
+        setting.fleet,
+        plan,
+        seconds=seconds,
+        cores=setting.cores.load,
+        connections=setting.connections,
+    )
+
+
+def open_paced(setting: Setting, plan: Plan, rate: float) -> Child:
+    """A caller at a fixed rate; `ask("mark")` tells what it felt since the last mark."""
+    file = setting.folder / f"paced-{plan.name.replace(' ', '-')}.json"
+    file.write_text(json.dumps([request.decode("latin-1") for request in plan.requests]))
+    child = setting.fleet.spawn(
+        "paced",
+        [
+            *(sys.executable, "-m", "bench.paced", "--port", str(plan.port)),
+            *("--plan", str(file), "--rate", str(rate)),
+        ],
+        cores=setting.cores.load,
+        pipes=True,
+    )
+    assert child.process.stdout is not None
+    read_json_line(child, child.process.stdout)
+    return child
+
+
+def _beside_long_queries(setting: Setting, ours: Ours) -> Measure:
+    """Gets at a fixed rate, alone and with long queries running all the time."""
+    alike = [{"text": {"$like": f"%{worlds.word(n)}%{worlds.word(n + 9)}%"}} for n in range(8)]
+    body = json.dumps({"count": "*", "countDistinct": ["text"], "where": {"$or": alike}}).encode()
+    headers = _bearer(ours.tokens[0])
+    port = ours.server.port
+    long = Plan(
+        name="long",
+        port=port,
+        requests=(request_bytes("POST", "/api/aggregate/Note", headers=headers, body=body),),
+    )
+    check_plan(long)
+    paths = [f"/api/entities/Sale/{row_id(n * 997 % WORLD_ROWS)}" for n in range(256)]
+    gets = tuple(request_bytes("GET", path, headers=headers) for path in paths)
+    get = Plan(name="gets", port=port, requests=gets)
+    check_plan(get)
+    caller = open_paced(setting, get, GETS_PER_SECOND)
+    time.sleep(setting.warm_seconds)
+    alone, beside, lengths = [], [], []
+    for number in range(setting.rounds):
+        caller.ask("mark")
+        time.sleep(setting.seconds)
+        alone.append(_felt(caller))
+        long_sample = play(
+            setting.fleet,
+            long,
+            seconds=setting.seconds,
+            cores=setting.cores.load,
+            connections=LONG_QUERIES_AT_ONCE,
+        )
+        beside.append(_felt(caller))
+        lengths.append(long_sample.p50_ms)
+        say(f"gets beside long queries round {number + 1}: {alone[-1]:.2f}, {beside[-1]:.2f} ms")
+    setting.fleet.stop(caller)
+    return Measure(
+        name=f"p99 of gets beside {LONG_QUERIES_AT_ONCE} long queries",
+        unit="ms",
+        ours=tuple(beside),
+        peer_name="alone",
+        peer=tuple(alone),
+        better="less",
+        floor=LONG_FLOOR,
+        notes={"gets/s": GETS_PER_SECOND, "a long query takes ms": max(lengths)},
+    )
+
+
+def _felt(caller: Child) -> float:
+    state = caller.ask("mark")
+    if state["errors"] or not state["answered"]:
+        raise BenchError(f"the paced caller got {state}")
+    return float(state["p99_ms"])
+
+
+def _import(setting: Setting) -> list[Measure]:
+    """`setting.rows` rows into a fresh server."""
+    folder = setting.folder / "import"
+    folder.mkdir()
+    server = PylonServer(
+        cores=setting.cores.server, load_cores=setting.cores.load, app="data_app.py"
+    )
+    server.start(setting.fleet, folder)
+    before = memory_kibibytes(server.child.pid)
+    forget_peak(server.child.pid)
+    done = import_lines(server.port, server.admin_token, lines("Task", worlds.tasks(setting.rows)))
+    peak = memory_kibibytes(server.child.pid, key="VmHWM")
+    server.halt()
+    if done.rows != setting.rows:
+        raise BenchError(f"{done.rows} of {setting.rows} rows were imported")
+    rate = Measure(
+        name=f"import of {setting.rows} rows",
+        unit="rows/s",
+        ours=(done.rows / done.seconds,),
+        notes={"times told of progress": done.progress},
+    )
+    memory = Measure(
+        name=f"peak memory of importing {setting.rows} rows",
+        unit="MiB",
+        ours=(peak / 1024,),
+        notes={"idle before MiB": before / 1024},
+    )
+    return [rate, memory]
