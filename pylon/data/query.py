@@ -77,7 +77,8 @@ class ReadDoor:
         view = self._views.get((entity, everything))
         if view is None:
             view = self._views[entity, everything] = _view(table, private=everything)
-        where = EVERY_ROW if everything else self._rows.policies.entity(entity).read.where(identity)
+        rule = self._rows.policies.entity(entity).read
+        where = EVERY_ROW if everything else rule.where(identity, gathers=True)
         return Opened(table, where, view.columns, view.decode, view.row_json)
 
     def open_readable(self, identity: Identity, entity: str) -> Opened:

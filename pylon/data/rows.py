@@ -119,7 +119,7 @@ class Rows:
     def _readable(self, identity: Identity, entity: str) -> tuple[Table, Where]:
         """Table and read filter; 403 where no row whatever could be seen by this caller."""
         table = self.table(entity)
-        where = self.policies.entity(entity).read.where(identity)
+        where = self.policies.entity(entity).read.where(identity, gathers=True)
         if where.never:
             raise policy_denied()
         return table, where

@@ -88,7 +88,7 @@ class Rule:
         self._formula = (
             all_of([formula for _, formula in policies]) if policies else Const(open_by_default)
         )
-        self._compiled: dict[tuple[AnyValue, ...], Callable[[Identity], Where]] = {}
+        self._compiled: dict[tuple[bool, tuple[AnyValue, ...]], Callable[[Identity], Where]] = {}
 
     def allows(
         self,
@@ -125,18 +125,20 @@ class Rule:
                 return name
         return NO_RULE
 
-    def where(self, identity: Identity) -> Where:
+    def where(self, identity: Identity, *, gathers: bool = False) -> Where:
         """The rows for which `allows(identity, row, row)`, as SQL.
 
         The text depends on the caller's shape only (which conditions on the caller alone hold),
-        so a rule has few texts and their statements stay prepared.
+        so a rule has few texts and their statements stay prepared. `gathers` is for statements
+        that look through many rows: they collect the caller's memberships once instead of asking
+        for one at each row.
         """
         if identity.is_admin:
             return EVERY_ROW
         shape = self._shape.of(identity)
-        bind = self._compiled.get(shape)
+        bind = self._compiled.get((gathers, shape))
         if bind is None:
-            bind = self._bind_for(shape)
+            bind = self._bind_for(shape, gathers=gathers)
         return bind(identity)
 
     @cached_property
@@ -181,19 +183,25 @@ class Rule:
     def _shape(self) -> CallerShape:
         return CallerShape(self._formula)
 
-    def _bind_for(self, shape: tuple[AnyValue, ...]) -> Callable[[Identity], Where]:
-        bind = self._compile(shape)
+    def _bind_for(
+        self, shape: tuple[AnyValue, ...], *, gathers: bool
+    ) -> Callable[[Identity], Where]:
+        bind = self._compile(shape, gathers=gathers)
         if len(self._compiled) >= POLICY_SHAPES_CACHED_MAX:
             self._compiled.clear()
-        self._compiled[shape] = bind
+        self._compiled[gathers, shape] = bind
         return bind
 
-    def _compile(self, shape: tuple[AnyValue, ...]) -> Callable[[Identity], Where]:
+    def _compile(
+        self, shape: tuple[AnyValue, ...], *, gathers: bool
+    ) -> Callable[[Identity], Where]:
         rest = self._shape.settle(self._formula, shape)
         if rest == TRUE:
             return lambda identity: EVERY_ROW
         role_count = self._shape.role_count(shape)
-        fragment = render(rest, dialect=self._dialect, role_count=role_count)
+        fragment = render(
+            rest, dialect=self._dialect, role_count=role_count, gathers=gathers
+        )
         if rest == FALSE:
             nothing = Where(fragment.sql, never=True)
             return lambda identity: nothing

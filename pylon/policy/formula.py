@@ -227,3 +227,21 @@ def memberships(formula: Formula) -> Iterator[Exists]:
             yield from memberships(formula.right)
         case Atom() | Const():
             pass
+
+
+def split_join(condition: Formula) -> tuple[Formula, list[tuple[Member, Column]]] | None:
+    """The condition of an `exists` as what does not look at the row around it, and equalities with
+    fields of that row; None where it is not of this form."""
+    own: list[Formula] = []
+    joined: list[tuple[Member, Column]] = []
+    for part in condition.operands if isinstance(condition, All) else (condition,):
+        terms = [term for atom in atoms(part) for term in atom.terms]
+        if not any(isinstance(term, Column | Input) for term in terms):
+            own.append(part)
+            continue
+        match part:
+            case Atom(test="equal", negated=False, terms=(Member() as member, Column() as column)):
+                joined.append((member, column))
+            case _:
+                return None
+    return all_of(own), joined

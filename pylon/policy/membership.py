@@ -17,15 +17,10 @@ from pylon.limits import POLICY_MEMBERS_REMEMBERED_MAX, POLICY_SHAPES_CACHED_MAX
 from pylon.policy.audience import CallerShape, Selector, bound_source, selectors_of
 from pylon.policy.formula import (
     FALSE,
-    All,
-    Atom,
-    Column,
     Exists,
-    Formula,
-    Input,
     Member,
-    all_of,
     atoms,
+    split_join,
 )
 from pylon.policy.predicate import Row, compile_tuple, source_of_term
 from pylon.policy.sql import Dialect, render_members
@@ -42,7 +37,7 @@ class Membership:
     def __init__(self, node: Exists, dialect: Dialect) -> None:
         self._dialect = dialect
         self._single = _Query(node, (), 1, dialect)
-        pairs = _pairs(node.condition)
+        pairs = split_join(node.condition)
         self._set: _Query | None = None
         if pairs is not None:
             own, joined = pairs
@@ -197,21 +192,3 @@ def watch(node: Exists) -> Watch:
         fields=frozenset(term.name for term in terms if isinstance(term, Member)),
         selectors=selectors_of(node.condition, Member),
     )
-
-
-def _pairs(condition: Formula) -> tuple[Formula, list[tuple[Member, Column]]] | None:
-    """The condition as what does not look at the row, and equalities with fields of the row; None
-    where it is not of this form."""
-    own: list[Formula] = []
-    joined: list[tuple[Member, Column]] = []
-    for part in condition.operands if isinstance(condition, All) else (condition,):
-        terms = [term for atom in atoms(part) for term in atom.terms]
-        if not any(isinstance(term, Column | Input) for term in terms):
-            own.append(part)
-            continue
-        match part:
-            case Atom(test="equal", negated=False, terms=(Member() as member, Column() as column)):
-                joined.append((member, column))
-            case _:
-                return None
-    return all_of(own), joined

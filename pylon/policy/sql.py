@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from pylon.policy.audience import selectors_of
 from pylon.policy.formula import (
     All,
     Any,
@@ -26,6 +27,7 @@ from pylon.policy.formula import (
     Member,
     Same,
     Term,
+    split_join,
 )
 
 _CHAIN_MAX: Final = 8
@@ -112,12 +114,16 @@ class Fragment:
     terms: tuple[Bound, ...]
 
 
-def render(formula: Formula, *, dialect: Dialect, role_count: int) -> Fragment:
+def render(
+    formula: Formula, *, dialect: Dialect, role_count: int, gathers: bool = False
+) -> Fragment:
     """The fragment of a formula whose conditions on the caller alone are already settled.
 
     `role_count` is how many values the attribute `roles` will bind; at least 1 where it occurs.
+    With `gathers` the caller's own rows of an `exists` are collected once and looked up in, so
+    that an index of the table can start from them: for statements that look through many rows.
     """
-    renderer = _Renderer(dialect, role_count, binds_row=False)
+    renderer = _Renderer(dialect, role_count, binds_row=False, gathers=gathers)
     return Fragment(sql=renderer.formula(formula), terms=tuple(renderer.terms))
 
 
@@ -138,10 +144,13 @@ def render_members(
 class _Renderer:
     """`binds_row` says that there is no table `t`: what the caller and the row decide is bound."""
 
-    def __init__(self, dialect: Dialect, role_count: int, *, binds_row: bool) -> None:
+    def __init__(
+        self, dialect: Dialect, role_count: int, *, binds_row: bool, gathers: bool = False
+    ) -> None:
         self._dialect = dialect
         self._role_count = role_count
         self._binds_row = binds_row
+        self._gathers = gathers
         self._bound = 0
         self.terms: list[Bound] = []
 
@@ -159,10 +168,18 @@ class _Renderer:
                 left, right = self.formula(formula.left), self.formula(formula.right)
                 return self._dialect.agree(left, right, negated=formula.negated)
             case Exists():
-                table = self._dialect.name(formula.entity)
-                condition = self.formula(formula.condition)
-                sign = "NOT " if formula.negated else ""
-                return f"{sign}EXISTS (SELECT 1 FROM {table} x WHERE {condition})"
+                return self._exists(formula)
+
+    def _exists(self, node: Exists) -> str:
+        source = f"FROM {self._dialect.name(node.entity)} x WHERE"
+        gathered = _gathered(node) if self._gathers and not node.negated else None
+        if gathered is not None:
+            own, joined = gathered
+            keys = ", ".join(self.column(column) for _, column in joined)
+            members = ", ".join(self.column(member) for member, _ in joined)
+            return f"({keys}) IN (SELECT {members} {source} {self.formula(own)})"
+        sign = "NOT " if node.negated else ""
+        return f"{sign}EXISTS (SELECT 1 {source} {self.formula(node.condition)})"
 
     def column(self, term: Column | Member) -> str:
         return f"{'x' if isinstance(term, Member) else 't'}.{self._dialect.name(term.name)}"
@@ -227,3 +244,15 @@ class _Renderer:
     def _placeholder(self) -> str:
         self._bound += 1
         return self._dialect.placeholder(self._bound)
+
+
+def _gathered(node: Exists) -> tuple[Formula, list[tuple[Member, Column]]] | None:
+    """An `exists` as the caller's own rows and the fields that join them to the row, or None.
+
+    Only where an equality with the caller narrows them: all rows of everybody are too many to
+    collect. Floats are left to comparisons, which convert what stands beside them.
+    """
+    split = split_join(node.condition)
+    if split is None or not split[1] or not selectors_of(split[0], Member):
+        return None
+    return None if any(m.is_float or c.is_float for m, c in split[1]) else split

@@ -162,6 +162,53 @@ def test_sql_is_plain(text: str, identity: Identity, sql: str, params: tuple[obj
     assert (where.sql, where.params, where.never) == (sql, params, False)
 
 
+MEMBER = EntitySpec(
+    name="Member",
+    fields=(
+        FieldSpec(name="groupId", type="string", optional=True),
+        FieldSpec(name="userId", type="id(User)", optional=True),
+        FieldSpec(name="role", type="string", optional=True),
+        FieldSpec(name="weight", type="float", optional=True),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "gathered"),
+    [
+        (
+            "groupId == data.orgId && userId == auth.userId",
+            '(t."orgId") IN (SELECT x."groupId" FROM "Member" x WHERE x."userId" = ?)',
+        ),
+        (
+            "data.orgId == groupId && auth.userId == userId && role == data.state",
+            '(t."orgId", t."state") IN'
+            ' (SELECT x."groupId", x."role" FROM "Member" x WHERE x."userId" = ?)',
+        ),
+        # Rows of everybody are not collected, nor what needs more than an equality.
+        ("groupId == data.orgId && role == 'open'", None),
+        ("groupId == data.orgId", None),
+        ("userId == auth.userId", None),
+        ("groupId != data.orgId && userId == auth.userId", None),
+        ("weight == data.count && userId == auth.userId", None),
+    ],
+)
+def test_memberships_are_gathered_for_many_rows(condition: str, gathered: str | None) -> None:
+    engine = engine_of(THING, f"exists(Member, {condition})", others=(MEMBER,))
+    rule = engine.entity("Thing").read
+    one, many = rule.where(U1), rule.where(U1, gathers=True)
+    assert one.sql is not None
+    assert one.sql.startswith("EXISTS (")
+    assert many.sql == (gathered or one.sql)
+    assert many.params == one.params
+
+
+def test_memberships_under_a_negation_are_asked_for_one_by_one() -> None:
+    text = "!exists(Member, groupId == data.orgId && userId == auth.userId)"
+    rule = engine_of(THING, text, others=(MEMBER,)).entity("Thing").read
+    assert rule.where(U1, gathers=True) == rule.where(U1)
+
+
 def test_where_tells_every_row_and_no_row_apart() -> None:
     rule = rule_of("auth.userId != null")
     assert rule.where(U1) == EVERY_ROW

@@ -60,9 +60,11 @@ def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
             if rule.allows(identity, row, lookup=remembering) is True
         }
         where = rule.where(identity)
+        gathering = rule.where(identity, gathers=True)
         assert allowed == meant
         assert remembered == meant
         assert table.numbers(where) == meant, where
+        assert table.numbers(gathering) == meant, gathering
         if where.never:
             assert not meant
         if where.sql is None:
