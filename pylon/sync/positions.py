@@ -60,14 +60,7 @@ class Positions:
         """
         pulls = self._by_caller.setdefault(caller, [])
         self._by_caller.move_to_end(caller)
-        # A tab that presents a position has arrived there; one that presents a position nobody was
-        # given comes from a stream. It may have been any of them, so the lowest are kept.
-        arrived = next((each for each in pulls if each.until == since and not each.is_lost), None)
-        if arrived is None:
-            lost = [
-                each for each in pulls if each.is_lost and not each.is_void and each.until <= since
-            ]
-            arrived = max(lost, key=lambda each: each.until, default=None)
+        arrived = self._arrived(pulls, since, until)
         if arrived is not None:
             pulls.remove(arrived)
         behind = [each for each in pulls if each.is_lost and each.is_void]
@@ -75,6 +68,20 @@ class Positions:
             pulls.remove(behind[-1])
         pulls.append(_Pull(until, self._now(), began, named))
         self._bound(pulls)
+
+    def _arrived(self, pulls: list[_Pull], since: int, until: int) -> _Pull | None:
+        """The tab that presents this position: the one that was given it, else one whose stream
+        has ended. It may have been any of these, so the lowest are kept.
+
+        Every new tab presents 0, so moving on from there is no sign that another one has.
+        """
+        if not since and until:
+            return None
+        for each in pulls:
+            if each.until == since and not each.is_lost:
+                return each
+        lost = [each for each in pulls if each.is_lost and not each.is_void and each.until <= since]
+        return max(lost, key=lambda each: each.until, default=None)
 
     def lost(self, caller: bytes, start: int) -> None:
         """A stream that had started at `start` has ended; how much of it arrived is unknown."""

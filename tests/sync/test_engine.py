@@ -26,7 +26,7 @@ from tests.sync.engine import MAX_SAFE_INTEGER, TOKEN, Browser, Row, SyncEngine
 from tests.sync.networks import AsgiNetwork
 from tests.sync.world import NOTES
 
-SCHEDULES = 1_000 if os.environ.get("PYLON_LONG") else 20
+SCHEDULES = 3_000 if os.environ.get("PYLON_LONG") else 20
 USERS = ("ann", "bob")
 ENTITIES = ("Note", "Open")
 Transport = Literal["websocket", "sse", "poll"]
@@ -270,7 +270,8 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("transport", ["websocket", "sse"])
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("transport", ["websocket", "sse", "poll"])
 async def test_every_tab_ends_as_the_truth(transport: Transport) -> None:
     for seed in range(SCHEDULES):
         clock = ManualClock()

@@ -42,6 +42,25 @@ def test_only_one_of_two_tabs_at_the_same_position_moves_on(clock: ManualClock) 
     assert known.start_of(ANN) == 100, "the other tab has yet to connect"
 
 
+def test_a_second_tab_of_an_empty_app_is_not_the_first(clock: ManualClock) -> None:
+    """Both present 0: the first was given nothing, and a row has come since."""
+    known = Positions(clock)
+    known.pulled(ANN, since=0, until=0)
+    known.pulled(ANN, since=0, until=1)
+    assert known.take_start(ANN) == 0
+
+
+def test_a_tab_that_stays_at_0_is_remembered_once(clock: ManualClock) -> None:
+    known = Positions(clock)
+    for _ in range(3):
+        known.pulled(ANN, since=0, until=0)
+    clock.advance(RECENT_SECONDS + 1)
+    known.pulled(ANN, since=7, until=8)
+    known.take_start(ANN)
+    assert known.take_start(ANN) == 8
+    assert known.take_start(ANN) == 0, "the two pulls are used up"
+
+
 def test_a_tab_whose_pull_failed_is_where_it_was(clock: ManualClock) -> None:
     known = Positions(clock)
     known.pulled(ANN, since=0, until=300)
