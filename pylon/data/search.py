@@ -212,27 +212,31 @@ class _Statement:
         return f"{gathered}{' UNION ALL '.join(parts)}", self._params
 
     def _gathered(self) -> str:
-        ask, params = self._ask, self._params
-        source = joined(self._opened, narrowed(self._text.match, self._names), params)
-        columns = {f"t.{quote(name)}" for name in ask.facets}
-        if ask.sort is not None:
-            columns.add(f"t.{quote(ask.sort[0])}")
-        selected = ["t.rowid AS r", "t.id AS id", *sorted(columns)]
-        if self._ranks:
-            selected.append("f.rank AS k")
-        # The flags stand in the statement before the conditions, and so do their values.
-        flags: list[Value] = []
+        """The rows found, as `m`: their ids and what the parts look at; empty where all are."""
+        selected: list[str] = sorted({f"t.{quote(name)}" for name in self._columns()})
         for number, (name, value) in enumerate(self._flags):
             selected.append(f"(t.{quote(name)} = ?) IS TRUE AS p{number}")
-            flags.append(value)
-        params[:0] = flags
+            self._params.append(value)
+        match = narrowed(self._text.match, self._names)
+        if match is not None:
+            self._params.append(match)
         conditions = self._conditions()
-        if not conditions and self._text.match is None and not flags:
+        if match is None and not conditions and not self._flags:
             return ""
+        needs_row = bool(selected or conditions)
+        source = joined(self._opened, match) if needs_row else found_rows(self._opened.table.name)
+        selected.append("t.id AS id" if needs_row else "i.row_id AS id")
+        if self._ranks:
+            selected.append("f.rank AS k")
         return (
             f"WITH m AS MATERIALIZED (SELECT {', '.join(selected)} FROM {source}"
             f"{where_clause(conditions)}) "
         )
+
+    def _columns(self) -> set[str]:
+        """Fields that the facets and the order look at."""
+        sort = self._ask.sort
+        return {*self._ask.facets, *(() if sort is None else (sort[0],))} - {"id"}
 
     def _conditions(self) -> list[str]:
         conditions: list[str] = []
@@ -274,7 +278,7 @@ class _Statement:
             return f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM {table.source}{page})"
         return (
             f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM (SELECT * FROM m{page}) m"
-            f" CROSS JOIN {table.source} ON t.rowid = m.r ORDER BY {order})"
+            f" CROSS JOIN {table.source} ON t.id = m.id ORDER BY {order})"
         )
 
     def _order(self) -> str:
@@ -294,12 +298,11 @@ def narrowed(match: str | None, names: _Names) -> str | None:
     return f"{{{' '.join(map(quoted, names.text.values()))}}} : ({match})"
 
 
-def joined(opened: Opened, match: str | None, params: list[Value]) -> str:
-    """The table as `t`, behind the index as `f` where there is something to match."""
+def joined(opened: Opened, match: str | None) -> str:
+    """The table as `t`, behind the index as `f` where there is a text to bind for it."""
     table = opened.table
     if match is None:
         return table.source
-    params.append(match)
     return f"{found_rows(table.name)} CROSS JOIN {table.source} ON t.id = i.row_id"
 
 
@@ -410,9 +413,9 @@ class Searches:
         )
 
     async def _finds(self, opened: Opened, match: str | None) -> bool:
-        params: list[Value] = []
+        params: list[Value] = [] if match is None else [match]
         conditions: list[str] = []
-        source = joined(opened, match, params)
+        source = joined(opened, match)
         add_policy(opened.where, conditions, params)
         sql = f"SELECT 1 FROM {source}{where_clause(conditions)} LIMIT 1"
         return bool(await self._door.fetch(sql, params))
