@@ -85,6 +85,13 @@ SOCKET_INBOX_BYTES_MAX: Final = 65_536
 SOCKET_INBOX_MESSAGES_MAX: Final = 32
 """The same, counted in messages."""
 
+SOCKET_MINOR_FRAMES_PER_SECOND: Final = 200
+"""Frames of one client that complete no message (fragments, pings, pongs), each some 5
+microseconds of the loop for nothing; a faster sender is read more slowly."""
+
+SOCKET_MINOR_FRAMES_BURST: Final = 2_000
+"""The same at once after a quiet time: a large message comes in as many fragments."""
+
 SOCKET_PONGS_MISSED_MAX: Final = 2
 """Pings in a row that may stay without any sign of life; then the peer counts as gone."""
 

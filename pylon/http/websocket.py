@@ -8,7 +8,8 @@ with the bytes of the upgrade request. The live hub finds `RawFrames` in
     CONNECTING -> OPEN (websocket.accept) -> CLOSING (close frame sent or received) -> LOST
     CONNECTING -> CLOSING (refused: an HTTP answer instead)
 
-No task of its own: one timer serves the handshake, then the pings, then the close.
+No task of its own: one timer serves the handshake, then the pings, then the close. A second one
+runs only while a client that sends too many fragments or pings is left unread.
 """
 
 from __future__ import annotations
@@ -41,10 +42,13 @@ _wire_log.setLevel(logging.WARNING)
 
 FRAMES_EXTENSION: Final = "pylon.frames"
 
-_SLICE_BYTES: Final = 8_192
-"""Input is parsed in pieces of this size, so that a full inbox stops a flood of tiny frames."""
+_SLICE_BYTES: Final = 2_048
+"""Input is parsed in pieces of this size, so that a full inbox or a spent allowance stops a flood
+of tiny frames: some 340 of the smallest, 2 ms of the loop."""
 
 _DENIAL_BYTES_MAX: Final = 1_048_576
+
+_CONTROL: Final = (Opcode.PING, Opcode.PONG, Opcode.CLOSE)
 
 _NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
@@ -108,6 +112,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_app",
+        "_allowance",
+        "_allowance_at",
         "_app_state",
         "_bounds",
         "_client",
@@ -127,6 +133,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_pongs_missed",
         "_read_paused",
         "_receiver",
+        "_resting",
         "_server",
         "_task",
         "_tasks",
@@ -179,6 +186,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._receiver: asyncio.Future[None] | None = None
         self._goodbye: Message | None = None
         self._read_paused = False
+        self._allowance = float(limits.SOCKET_MINOR_FRAMES_BURST)
+        self._allowance_at = self._loop.time()
+        self._resting: asyncio.TimerHandle | None = None
 
         # From the app to the client.
         self._write_paused = False
@@ -198,6 +208,9 @@ class WebSocketConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
         self.state = _State.CLOSING
         self._say_goodbye(_LOST)
         self._held = None
@@ -248,7 +261,10 @@ class WebSocketConnection(asyncio.Protocol):
             self._take_events()
 
     def _is_full(self) -> bool:
-        """Whether the client must wait: for the app to accept, to receive, or to read pongs."""
+        """Whether the client must wait: for the app to accept, to receive, or to read pongs; or
+        because it has sent too many frames that say nothing."""
+        if self._resting is not None:
+            return True
         if self.state is _State.CLOSING:
             return False
         return (
@@ -268,11 +284,15 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _take_events(self) -> None:
         wire = self._wire
+        minor = 0
         for event in wire.events_received():
             if isinstance(event, Request):
                 self._start_app(event)
             elif isinstance(event, Frame):
                 self._take_frame(event)
+                minor += not event.fin or event.opcode in _CONTROL
+        if minor:
+            self._charge(minor)
         if self.state is _State.CONNECTING:
             if self.scope is None and wire.handshake_exc is not None:
                 self._deny(error_response(400, "BAD_REQUEST", "The upgrade request is not valid"))
@@ -282,6 +302,23 @@ class WebSocketConnection(asyncio.Protocol):
             self._say_goodbye(wire.close_sent.code, wire.close_sent.reason)
             if self.state is _State.OPEN:
                 self._linger()
+
+    def _charge(self, minor: int) -> None:
+        """Count frames that complete no message; a client that sends too many is read later.
+
+        The app never sees them, so nothing else slows their sender down.
+        """
+        now = self._loop.time()
+        rate = float(limits.SOCKET_MINOR_FRAMES_PER_SECOND)
+        grown = self._allowance + (now - self._allowance_at) * rate
+        self._allowance = min(grown, float(limits.SOCKET_MINOR_FRAMES_BURST)) - minor
+        self._allowance_at = now
+        if self._allowance < 0 and self._resting is None and not self.transport.is_closing():
+            self._resting = self._loop.call_later(-self._allowance / rate, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._go_on_reading()
 
     def _take_frame(self, frame: Frame) -> None:
         opcode = frame.opcode

@@ -18,7 +18,7 @@ from pylon import limits
 from pylon.http.asgi import Message, Receive, Scope, Send
 from pylon.http.frames import binary_frame, text_frame
 from pylon.http.listener import ASGIApp, Bounds
-from pylon.http.websocket import RawFrames
+from pylon.http.websocket import RawFrames, WebSocketConnection
 from tests.http.live import Live, Raw, both_loops, disconnect_of, live
 
 Handler = Callable[[RawFrames, Receive, Send], Awaitable[None]]
@@ -350,6 +350,51 @@ async def test_a_flood_waits_until_the_app_receives() -> None:
         assert 0 < len(inboxes[0]) < 8_192
         go.set()
         assert await frame(raw) == (Opcode.TEXT, b"50000")
+
+
+@pytest.mark.parametrize(
+    "minor",
+    [
+        client_frame(Opcode.CONT, b"", fin=False),
+        client_frame(Opcode.CONT, b"y", fin=False),
+        client_frame(Opcode.PING, b""),
+        client_frame(Opcode.PONG, b""),
+    ],
+    ids=["empty parts", "small parts", "pings", "pongs"],
+)
+@both_loops
+async def test_frames_that_say_nothing_are_read_more_slowly(
+    minor: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SOCKET_MINOR_FRAMES_PER_SECOND", 0.001)
+    sockets: list[WebSocketConnection] = []
+
+    async def app(frames: RawFrames, receive: Receive, send: Send) -> None:
+        sockets.append(frames._socket)
+        await echo(frames, receive, send)
+
+    async with live(accepting(app)) as server, dial(server) as other:
+        flooding = await upgraded(server)
+        flooding.writer.write(client_frame(Opcode.TEXT, b"x", fin=False))
+        flooding.writer.write(minor * (limits.SOCKET_MINOR_FRAMES_BURST + 1_000))
+        while not sockets[-1]._read_paused:
+            flooding.writer.write(minor)
+            await other.send("still here")
+            assert await asyncio.wait_for(other.recv(), 10) == "still here"
+        assert sockets[-1]._held, "what came meanwhile is kept"
+
+
+@both_loops
+async def test_a_message_in_many_parts_arrives_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SOCKET_MINOR_FRAMES_BURST", 10)
+    monkeypatch.setattr(limits, "SOCKET_MINOR_FRAMES_PER_SECOND", 20_000)
+    async with live(accepting(echo)) as server:
+        raw = await upgraded(server)
+        raw.writer.write(client_frame(Opcode.TEXT, b"", fin=False))
+        raw.writer.write(client_frame(Opcode.CONT, b"y", fin=False) * 3_000)
+        raw.writer.write(client_frame(Opcode.PING, b"p") + client_frame(Opcode.CONT, b""))
+        assert await frame(raw) == (Opcode.PONG, b"p")
+        assert await frame(raw) == (Opcode.TEXT, b"y" * 3_000)
 
 
 @both_loops
