@@ -111,9 +111,9 @@ class WebSocketConnection(asyncio.Protocol):
     """The protocol of one WebSocket. Spec 03 section 4.1."""
 
     __slots__ = (
-        "_app",
         "_allowance",
         "_allowance_at",
+        "_app",
         "_app_state",
         "_bounds",
         "_client",
