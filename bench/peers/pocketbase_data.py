@@ -79,6 +79,7 @@ class PocketBaseData(PocketBase):
             "sorted": [page("tasks", "sort=-weight")],
             "relation": [page("tickets", "sort=-rank")],
             "aggregate": [page("totals", "sort=id")],
+            "shared": [page("totals", "sort=id")],
             "search": [
                 page("notes", "filter=" + quote(f'text ~ "{word}"', safe="")) for word in words
             ],

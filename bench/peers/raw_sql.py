@@ -29,7 +29,7 @@ STATEMENTS = {
         WHERE orgId IN (SELECT orgId FROM "Member" WHERE userId = ?1)
         ORDER BY rank DESC, id DESC LIMIT 20""",
     "aggregate": """SELECT status, count(*) AS count, sum(amount) AS sum_amount,
-        avg(amount) AS avg_amount FROM "Sale" GROUP BY status ORDER BY status""",
+        avg(amount) AS avg_amount FROM "Sale" WHERE amount >= ?1 GROUP BY status ORDER BY status""",
     "search": f"SELECT t.id, t.text {SEARCH_FROM} ORDER BY f.rank LIMIT 20",
 }
 TOTAL = 'SELECT count(*) FROM "_pylon_search.Note.text"(?1)'

@@ -35,7 +35,8 @@ KINDS = {
     "indexed": "list 20 of 100 k, owner rule, indexed order",
     "sorted": "list 20 of 100 k, owner rule, order without index",
     "relation": "list 20 of 100 k, rule over a relation",
-    "aggregate": "sums of 100 k by status",
+    "aggregate": "sums of 100 k by status, each caller another",
+    "shared": "the same sums for all callers",
     "search": "search in 100 k texts",
 }
 
@@ -115,10 +116,8 @@ def _plan(ours: Ours, kind: str, words: list[str]) -> Plan:
         "indexed": ("query/Task", [{"$order": {"rank": "desc"}, "$limit": 20}]),
         "sorted": ("query/Task", [{"$order": {"weight": "desc"}, "$limit": 20}]),
         "relation": ("query/Ticket", [{"$order": {"rank": "desc"}, "$limit": 20}]),
-        "aggregate": (
-            "aggregate/Sale",
-            [{"count": "*", "sum": ["amount"], "avg": ["amount"], "groupBy": ["status"]}],
-        ),
+        "aggregate": ("aggregate/Sale", [_sums(least) for least in range(PLAN_WORDS)]),
+        "shared": ("aggregate/Sale", [_sums(0)]),
         "search": ("search/Note", [{"query": word} for word in words]),
     }
     path, bodies = asked[kind]
@@ -132,10 +131,28 @@ def _plan(ours: Ours, kind: str, words: list[str]) -> Plan:
     return Plan(name=f"pylon {kind}", port=ours.server.port, requests=tuple(requests))
 
 
+def _sums(least: int) -> dict[str, object]:
+    """Nearly all rows; the least amount makes each of them a question of its own."""
+    return {
+        "where": {"amount": {"$gte": least}},
+        "count": "*",
+        "sum": ["amount"],
+        "avg": ["amount"],
+        "groupBy": ["status"],
+    }
+
+
 def _by_hand(raw: RawSql, kind: str, words: list[str]) -> Plan:
     callers = [worlds.caller_id(number) for number in range(worlds.CALLERS)]
-    values = [f"{word}*" for word in words] if kind == "search" else callers
-    requests = tuple(request_bytes("POST", f"/{kind}/{value}", body=b"{}") for value in values)
+    values: dict[str, list[str]] = {
+        "search": [f"{word}*" for word in words],
+        "aggregate": [str(least) for least in range(PLAN_WORDS)],
+        "shared": ["0"],
+    }
+    path = "aggregate" if kind == "shared" else kind
+    requests = tuple(
+        request_bytes("POST", f"/{path}/{value}", body=b"{}") for value in values.get(kind, callers)
+    )
     return Plan(name=f"by hand {kind}", port=raw.port, requests=requests)
 
 

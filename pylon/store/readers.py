@@ -5,6 +5,7 @@ again: its first row, for which SQLite may have to scan and sort, is made on a t
 rows are then taken on the loop in short slices. (Rows taken on a thread would cost a handover of
 the interpreter's lock each, which under load is milliseconds a row.) Where rows are long in coming
 too, the whole read is done on the thread. Statements seen to be long start there for a while.
+Equal long reads that come while nothing is committed are one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
 from pylon.store.failures import translate
+from pylon.store.shared import Shared
 
 T = TypeVar("T")
 
@@ -110,8 +112,13 @@ class TimedConnection:
 class Readers:
     """One connection on the loop and a few for long reads."""
 
-    def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
+    def __init__(
+        self, connect: Callable[[], apsw.Connection], *, commits: Callable[[], int]
+    ) -> None:
+        """`commits` tells how many commits have been acknowledged."""
         self._connect = connect
+        self._commits = commits
+        self._shared: Shared[list[Row]] = Shared()
         self._inline = TimedConnection(connect())
         self._slow: dict[str, float] = {}
         """Statements that outgrew the budget, with the time until which that counts; negative
@@ -135,7 +142,9 @@ class Readers:
                 self._remember_slow(sql)
             except apsw.Error as error:
                 raise translate(error) from error
-        return await self._long(sql, params)
+        # What began before a commit may not have seen it, so it is only for those who came before.
+        key = (self._commits(), sql, tuple([(type(value), value) for value in params]))
+        return await self._shared.get(key, lambda: self._long(sql, params))
 
     def probe(self, sql: str, params: Sequence[Value]) -> list[Row]:
         """A read that cannot wait for anybody; see `Store.probe`."""

@@ -40,7 +40,7 @@ class SqliteStore:
         self._lock = lock
         self._volatile = volatile
         self._connection = connection
-        self._readers = Readers(self._connect_reader)
+        self._readers = Readers(self._connect_reader, commits=lambda: self.writer.batches)
         self._snapshots: set[SqliteSnapshot] = set()
         stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
         self.writer = Writer(connection, seq=int(stored[0][0] or 0))

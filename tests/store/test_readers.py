@@ -1,0 +1,65 @@
+"""Long reads: equal ones are one as long as nothing is committed, and never older than that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest_asyncio
+
+from pylon.store.readers import Readers
+
+
+class World:
+    """Readers whose connections count how often a statement asks for `tick()`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ticks = 0
+        self.commits = 0
+        self.readers = Readers(self._connect, commits=lambda: self.commits)
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        connection.create_scalar_function("tick", self._tick)
+        return connection
+
+    def _tick(self, *_: object) -> int:
+        self.ticks += 1
+        return self.ticks
+
+    async def ask(self, value: object, times: int) -> list[list[tuple[object, ...]]]:
+        return await asyncio.gather(*(self.one(value) for _ in range(times)))
+
+    async def one(self, value: Any) -> list[tuple[object, ...]]:
+        return await self.readers.read("SELECT tick(), ?", (value,), heavy=True)
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path / "a.db")
+    yield made
+    await made.readers.close()
+
+
+async def test_equal_long_reads_are_one(world: World) -> None:
+    assert await world.ask("a", 20) == [[(1, "a")]] * 20
+    assert await world.ask("a", 1) == [[(2, "a")]], "an answer is not kept"
+
+
+async def test_other_values_are_other_reads(world: World) -> None:
+    answers = await asyncio.gather(*(world.ask(value, 2) for value in (1, 1.0, True, "1", None)))
+    assert world.ticks == 5
+    assert [type(first[0][1]) for first, _ in answers] == [int, float, int, str, type(None)]
+
+
+async def test_a_read_that_began_before_a_commit_is_not_for_who_comes_after(world: World) -> None:
+    before = asyncio.create_task(world.one("a"))
+    await asyncio.sleep(0)
+    world.commits += 1
+    await world.one("a")
+    await before
+    assert world.ticks == 2
