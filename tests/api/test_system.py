@@ -218,6 +218,8 @@ def wait_until_refused(port: int) -> None:
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except ConnectionResetError:
+            continue  # it knocked at the moment of closing
         except ConnectionRefusedError:
             return
     raise AssertionError("it goes on taking connections")
