@@ -6,6 +6,8 @@ once by hand before it is played: a fast stream of errors must not look like a g
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import shutil
 import socket
@@ -58,6 +60,23 @@ def send_raw(port: int, request: bytes) -> bytes:
         while chunk := connection.recv(65_536):
             answer += chunk
     return answer
+
+
+def split_answer(raw: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Status, headers and body of a raw HTTP/1.1 answer, however its body is delimited."""
+    answer = http.client.HTTPResponse(_Bytes(raw))  # type: ignore[arg-type]
+    answer.begin()
+    return answer.status, answer.getheaders(), answer.read()
+
+
+class _Bytes:
+    """As much of a socket as `HTTPResponse` wants."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._raw)
 
 
 def check_plan(plan: Plan) -> bytes:

@@ -7,19 +7,12 @@ import sys
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from bench.load import split_answer
 from bench.processes import Child, Fleet, free_port, wait_answer
 from pylon.limits import SQLITE_MMAP_BYTES
 
 SERVER_MADE = {"connection", "date", "server", "transfer-encoding"}
 """Headers that uvicorn adds itself, or that belong to one connection."""
-
-
-def split_answer(raw: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Status, headers and body of a raw HTTP/1.1 answer with a content length."""
-    head, _, body = raw.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    pairs = [line.partition(":") for line in lines]
-    return int(first.split(" ")[1]), [(name, value.strip()) for name, _, value in pairs], body
 
 
 class AsgiFloor:

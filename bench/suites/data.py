@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bench import worlds
 from bench.imports import import_lines, lines, row_id
-from bench.load import Plan, check_plan, play, request_bytes, send_raw
+from bench.load import Plan, check_plan, play, request_bytes, send_raw, split_answer
 from bench.peers.floors import RawSql
 from bench.peers.pocketbase_data import PocketBaseData
 from bench.peers.pylon_server import PylonServer
@@ -165,9 +165,7 @@ def _compare(
 ) -> Measure:
     for plan in (mine, theirs):
         check_plan(plan)
-    found = [
-        rows_in(send_raw(p.port, p.requests[0]).partition(b"\r\n\r\n")[2]) for p in (mine, theirs)
-    ]
+    found = [rows_in(split_answer(send_raw(p.port, p.requests[0]))[2]) for p in (mine, theirs)]
     if found[0] != found[1] or not found[0]:
         raise BenchError(f"{name}: {found[0]} rows, but {found[1]} from {peer_name}")
     for plan in (mine, theirs):

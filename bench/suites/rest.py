@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.load import Plan, check_plan, play, send_raw
+from bench.load import Plan, check_plan, play, send_raw, split_answer
 from bench.peers.base import RowPeer
-from bench.peers.floors import AsgiFloor, split_answer
+from bench.peers.floors import AsgiFloor
 from bench.peers.pocketbase import PocketBase
 from bench.peers.pylon_server import PylonServer
 from bench.processes import BenchError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.load import split_answer
 from bench.machine import Cores, divide_cores, file_system_of
 from bench.peers.base import spread_over, title_of
-from bench.peers.floors import split_answer
 
 
 def test_sides_get_a_core_each() -> None:
@@ -38,3 +38,5 @@ def test_rows_are_of_equal_size_and_spread() -> None:
 def test_answer_is_split() -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Type: a\r\nX: b: c\r\n\r\n{}"
     assert split_answer(raw) == (200, [("Content-Type", "a"), ("X", "b: c")], b"{}")
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    assert split_answer(chunked)[2] == b"{}"
