@@ -221,6 +221,10 @@ OUTBOX_BYTES_MAX: Final = 4_194_304
 """Bytes that may wait for one slow reader; beyond it the socket is closed (1013) and the client
 pulls what it missed."""
 
+OUTBOX_TOTAL_BYTES_MAX: Final = 1_073_741_824
+"""Bytes that may wait for all readers together; beyond it those that are furthest behind are closed
+as slow ones are. Equal bytes for many readers are kept once, so memory is usually far below."""
+
 OUTBOX_SECONDS_MAX: Final = 20.0
 """How long bytes may wait for one reader before it counts as gone."""
 
@@ -270,6 +274,10 @@ PRESENCE_DATA_BYTES_MAX: Final = 16_384
 
 PRESENCE_NAME_CHARACTERS_MAX: Final = 256
 """Longest name of a topic, room or event."""
+
+PRESENCE_HELD_BYTES_MAX: Final = 131_072
+"""What one socket may have announced of itself in all its topics together; it stays in memory as
+long as the socket is open."""
 
 PRESENCE_TOPICS_PER_SOCKET_MAX: Final = 100
 """Topics that one socket hears."""
@@ -526,6 +534,9 @@ DOCUMENT_PENDING_MAX: Final = 64
 
 DOCUMENTS_PENDING_MAX: Final = 1_000
 """Pushed updates that may wait so in all."""
+
+ROW_ID_CHARACTERS_MAX: Final = 256
+"""Longest row id that a connection may wait for; those that the server makes have 40."""
 
 SUBSCRIPTIONS_PER_SOCKET_MAX: Final = 1_000
 """Rows whose documents one connection may follow, those that it cannot see yet included."""

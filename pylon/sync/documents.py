@@ -22,7 +22,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.policy.engine import Rule
 from pylon.sync.outlet import Encoding, Outlet
-from pylon.wire.crdt_frames import NAME_BYTES_MAX, SNAPSHOT, UPDATE, document_frame
+from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, document_frame
 
 log = logging.getLogger("pylon.sync")
 
@@ -103,7 +103,7 @@ class DocumentHub:
             spec = self._rows.table(key[0]).spec
         except PylonError:
             return False
-        return spec.crdt and len(key[1].encode("utf-8", "replace")) <= NAME_BYTES_MAX
+        return spec.crdt and len(key[1]) <= limits.ROW_ID_CHARACTERS_MAX
 
     def _remove(self, interest: Interest) -> None:
         interest.following = False

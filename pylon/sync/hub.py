@@ -477,19 +477,36 @@ class Hub:
 
     def _sweep(self) -> None:
         now = perf_counter()
+        behind: list[tuple[int, Reader]] = []
         for reader in list(self._readers.values()):
-            if reader.outlet.backlog() == 0:
+            backlog = reader.outlet.backlog()
+            if backlog == 0:
                 reader.stalled_since = None
             elif reader.stalled_since is None:
                 reader.stalled_since = now
             elif now - reader.stalled_since > limits.OUTBOX_SECONDS_MAX:
                 self._close(reader, CLOSE_TRY_AGAIN, "reader too slow", "slow")
+                continue
             queued = sum(len(payload) for _, payload in reader.queued)
             if queued > limits.JOINING_BYTES_MAX:
                 self._close(reader, CLOSE_TRY_AGAIN, "too much to replay", "slow")
+            elif backlog + queued:
+                behind.append((backlog + queued, reader))
+        self._relieve(behind)
         self._sweeper = None
         if self._readers:
             self._schedule_sweep()
+
+    def _relieve(self, behind: list[tuple[int, Reader]]) -> None:
+        """Close those that are furthest behind when all of them together keep too much."""
+        total = sum(size for size, _ in behind)
+        if total <= limits.OUTBOX_TOTAL_BYTES_MAX:
+            return
+        for size, reader in sorted(behind, key=lambda each: -each[0]):
+            self._close(reader, CLOSE_TRY_AGAIN, "readers too slow", "slow")
+            total -= size
+            if total <= limits.OUTBOX_TOTAL_BYTES_MAX:
+                return
 
 
 def _event(change: Change, kind: Kind, hidden: frozenset[str]) -> bytes | None:

@@ -66,6 +66,8 @@ class Member:
     name: str
     lobby: Channel
     topics: dict[str, Channel] = field(default_factory=dict)
+    held_bytes: int = 0
+    """Of what it has announced of itself, everywhere."""
     allowance: float = float(limits.PRESENCE_BYTES_BURST)
     filled_at: float = 0.0
 
@@ -89,7 +91,8 @@ class PresenceState:
         self._ids = 0
         self._messages = 0
         self.dropped = 0
-        """Messages to topics that more was said in than they can carry."""
+        """Messages to topics that more was said in than they can carry, and announcements of
+        sockets that hold too many."""
 
     # --- who is there ------------------------------------------------------------------------
 
@@ -174,6 +177,12 @@ class PresenceState:
         channel = self._channel_of(member_id, topic)
         if channel is None:
             return False
+        member, known = self._members[member_id], channel.present.get(member_id)
+        held = member.held_bytes + len(data or b"") - _size(known)
+        if held > limits.PRESENCE_HELD_BYTES_MAX:
+            self.dropped += 1
+            return False
+        member.held_bytes = held
         channel.present[member_id] = Here(data, room)
         channel.waiting.pop(member_id, None)
         channel.waiting[member_id] = None
@@ -282,8 +291,12 @@ class PresenceState:
         self._forget_if_empty(channel)
 
     def _say_gone(self, member_id: int, channel: Channel) -> None:
-        if channel.present.pop(member_id, None) is None:
+        here = channel.present.pop(member_id, None)
+        if here is None:
             return
+        member = self._members.get(member_id)
+        if member is not None:
+            member.held_bytes -= _size(here)
         channel.waiting.pop(member_id, None)
         channel.waiting[member_id] = disconnect_json(member_id, channel.topic)
         self._talking[channel] = None
@@ -308,7 +321,13 @@ class PresenceState:
                 member = self._members[member_id]
                 assert member.space == space
                 assert (member.lobby if topic is None else member.topics[topic]) is channel
-        for member in self._members.values():
+        for member_id, member in self._members.items():
+            mine = [each.present.get(member_id) for each in (member.lobby, *member.topics.values())]
+            assert sum(map(_size, mine)) == member.held_bytes <= limits.PRESENCE_HELD_BYTES_MAX
             for channel in (member.lobby, *member.topics.values()):
                 assert self._channels[channel.space, channel.topic] is channel
         assert set(self._talking) <= set(self._channels.values())
+
+
+def _size(here: Here | None) -> int:
+    return 0 if here is None else len(here.data or b"")

@@ -60,7 +60,8 @@ async def test_interests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await hub.subscribe(ANN, outlet, "Page", str(i))
         await hub.subscribe(ANN, QueueOutlet(LINES), "Nope", "1")
         await hub.subscribe(ANN, QueueOutlet(LINES), "Plain", "1")
-        await hub.subscribe(ANN, QueueOutlet(LINES), "Page", "x" * 70_000)
+        for length in (limits.ROW_ID_CHARACTERS_MAX + 1, 60_000, 70_000):
+            await hub.subscribe(ANN, QueueOutlet(LINES), "Page", "x" * length)
         assert len(hub) == 3
 
 

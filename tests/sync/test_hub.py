@@ -41,6 +41,17 @@ class Buffers(Replica):
         self.buffers.append(data)
 
 
+class Behind(Replica):
+    """A reader that always has so many bytes still to take."""
+
+    def __init__(self, identity: Identity, size: int) -> None:
+        super().__init__(identity)
+        self.size = size
+
+    def backlog(self) -> int:
+        return self.size
+
+
 async def insert(app: World, **note: object) -> None:
     await app.rows.insert(ADMIN, "Note", note)
 
@@ -61,6 +72,23 @@ async def test_a_reader_that_takes_nothing_is_closed_and_others_are_served() -> 
         assert len(fine.events) == 1
         assert app.hub.readers == 1
         assert app.hub.closes == {"slow": 1}
+
+
+async def test_of_readers_that_keep_too_much_together_the_furthest_behind_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_TOTAL_BYTES_MAX", 1_000)
+    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    async with world() as app:
+        readers = [Behind(ANN, size) for size in (0, 300, 600, 200, 500)]
+        for reader in readers:
+            await app.hub.join(ANN, reader, None)
+        async with asyncio.timeout(10):
+            while app.hub.readers == len(readers):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert [reader.closed for reader in readers] == [None, None, 1013, None, None]
+        assert app.hub.closes == {"slow": 1}
+        assert app.hub.backlog_bytes == 1_000
 
 
 async def test_a_stream_that_fails_does_not_stop_the_others(
