@@ -81,7 +81,8 @@ class PocketBaseData(PocketBase):
             "aggregate": [page("totals", "sort=id")],
             "shared": [page("totals", "sort=id")],
             "search": [
-                page("notes", "filter=" + quote(f'text ~ "{word}"', safe="")) for word in words
+                page("notes", "filter=" + quote(f'text ~ "{word}"', safe=""), with_total=True)
+                for word in words
             ],
         }[kind]
         requests = [
@@ -163,6 +164,7 @@ def record_id(number: int) -> str:
     return f"r{number:014d}"
 
 
-def page(collection: str, query: str) -> str:
-    """The path of a page of 20 without the count of all."""
-    return f"/api/collections/{collection}/records?perPage=20&skipTotal=1&{query}"
+def page(collection: str, query: str, *, with_total: bool = False) -> str:
+    """The path of a page of 20; counting all is what ours does for a search only."""
+    skips = 0 if with_total else 1
+    return f"/api/collections/{collection}/records?perPage=20&skipTotal={skips}&{query}"

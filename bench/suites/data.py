@@ -168,16 +168,17 @@ def _compare(
     found = [rows_in(split_answer(send_raw(p.port, p.requests[0]))[2]) for p in (mine, theirs)]
     if found[0] != found[1] or not found[0]:
         raise BenchError(f"{name}: {found[0]} rows, but {found[1]} from {peer_name}")
+    connections = min(_connections(setting, plan) for plan in (mine, theirs))
     for plan in (mine, theirs):
-        _play(setting, plan, setting.warm_seconds)
+        _play(setting, plan, setting.warm_seconds, connections)
 
     def after_round(number: int, ours: Sample, peer: Sample) -> None:
         ratio = ours.rate / peer.rate
         say(f"{name} round {number}: {ours.rate:.0f}/s, {peer.rate:.0f}/s, {ratio:.2f}x")
 
     ours, peer = alternate(
-        lambda: _play(setting, mine, setting.seconds),
-        lambda: _play(setting, theirs, setting.seconds),
+        lambda: _play(setting, mine, setting.seconds, connections),
+        lambda: _play(setting, theirs, setting.seconds, connections),
         rounds=setting.rounds,
         after_round=after_round,
     )
@@ -188,17 +189,25 @@ def _compare(
         peer_name=peer_name,
         peer=tuple(sample.rate for sample in peer),
         floor=floor,
-        notes={"rows": found[0], **latency_notes(ours, peer)},
+        notes={"rows": found[0], "connections": connections, **latency_notes(ours, peer)},
     )
 
 
-def _play(setting: Setting, plan: Plan, seconds: float) -> Sample:
+def _connections(setting: Setting, plan: Plan) -> int:
+    """So many that each gets several answers in a run, warm-ups included."""
+    began = time.monotonic()
+    send_raw(plan.port, plan.requests[0])
+    seconds = time.monotonic() - began
+    return max(1, min(setting.connections, int(setting.warm_seconds / 4 / seconds)))
+
+
+def _play(setting: Setting, plan: Plan, seconds: float, connections: int) -> Sample:
     return play(
         setting.fleet,
         plan,
         seconds=seconds,
         cores=setting.cores.load,
-        connections=setting.connections,
+        connections=connections,
     )
 
 
