@@ -43,14 +43,20 @@ def create_table(entity: EntitySpec) -> str:
 
 
 def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
-    """The indexes that an entity declares: one for each unique field, then its own."""
+    """The indexes that an entity declares: one for each unique field, then its own.
+
+    Those that are not unique end with the id, as every order does: so a page is read where it
+    begins, whatever it is ordered by and however many rows are equal in that.
+    """
     for field in entity.fields:
         if field.unique:
             name = f"{entity.name}_{field.name}_unique"
             yield IndexShape(name=name, fields=(field.name,), unique=True)
     for index in entity.indexes:
         name = f"{entity.name}_{index.name}"
-        yield IndexShape(name=name, fields=index.fields, unique=index.unique)
+        ends_with_id = index.unique or "id" in index.fields
+        fields = index.fields if ends_with_id else (*index.fields, "id")
+        yield IndexShape(name=name, fields=fields, unique=index.unique)
 
 
 def create_index(entity: str, index: IndexShape) -> str:
