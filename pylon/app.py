@@ -17,6 +17,7 @@ import apsw
 
 import pylon
 from pylon import limits
+from pylon.api.actions import ActionRoutes
 from pylon.api.auth import AuthRoutes
 from pylon.api.bulk import BulkRoutes
 from pylon.api.crdt import CrdtRoutes
@@ -310,6 +311,7 @@ class Service:
         EntityRoutes(rows).register(router)
         QueryRoutes(rows).register(router)
         SearchRoutes(rows, clock).register(router)
+        ActionRoutes(manifest, policies).register(router)
         BulkRoutes(Bulk(rows)).register(router)
         TransferRoutes(Transfer(rows, manifest)).register(router)
         SubjectRoutes(Subjects(rows, manifest, sessions), clock).register(router)

@@ -13,7 +13,9 @@ import time
 from hashlib import sha256
 
 _WELL_FORMED = re.compile(
-    r"[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+    r"[0-9a-f]{40}"
+    r"|(?i:[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})",
+    re.ASCII,
 )
 
 
@@ -37,7 +39,10 @@ class RowIds:
 
 
 def is_well_formed_row_id(value: object) -> bool:
-    """Whether a client may choose this id for a new row: 40 lower hex, or UUID v4 or v7."""
+    """Whether a client may choose this id for a new row: 40 lower hex, or UUID v4 or v7.
+
+    A UUID may be in capitals, as some platforms print them; it is kept as it was written.
+    """
     return isinstance(value, str) and _WELL_FORMED.fullmatch(value) is not None
 
 

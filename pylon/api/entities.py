@@ -109,7 +109,8 @@ class EntityRoutes:
         limit = request.query_int("limit", default=None)
         offset = request.query_int("offset", default=0) or 0
         found = await self._rows.list(request.identity, entity, limit=limit, offset=offset)
-        cut = limit is None and len(found) == limits.LIST_ROWS_MAX
+        asks_for_more = limit is None or limit > limits.LIST_ROWS_MAX
+        cut = asks_for_more and len(found) == limits.LIST_ROWS_MAX
         return raw_json(
             encode(
                 {

@@ -220,6 +220,8 @@ def _is_known(if_none_match: bytes | None, etag: bytes) -> bool:
 def _refusal(router: Router, path: str) -> PylonError:
     """What the router would have said without the pages: 405 where other methods are known."""
     allowed = [method for method in METHODS if method != "GET" and _matches(router, method, path)]
+    if not allowed and path.startswith("/api/"):
+        return router.not_found(path)
     if not allowed:
         return PylonError(404, "NOT_FOUND", f"Nothing is served at {path}")
     allow = ", ".join(sorted([*allowed, "OPTIONS"]))

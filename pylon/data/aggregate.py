@@ -16,7 +16,6 @@ from pylon.data.conditions import compile_condition
 from pylon.data.filters import (
     Columns,
     Order,
-    did_you_mean,
     invalid,
     parse_condition,
     parse_count,
@@ -27,6 +26,7 @@ from pylon.data.filters import (
 from pylon.data.query import Opened, ReadDoor, add_policy, order_clause, row_limit, where_clause
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
 from pylon.store.naming import quote
@@ -171,7 +171,7 @@ def _group(item: object, columns: Columns) -> Column:
     name, kind = _field(item.get("field"), columns, "The field of a group")
     bucket = item.get("bucket", "day")
     if not isinstance(bucket, str) or bucket not in BUCKETS:
-        hint = did_you_mean(bucket, BUCKETS) if isinstance(bucket, str) else None
+        hint = (did_you_mean(bucket, BUCKETS, "") or None) if isinstance(bucket, str) else None
         raise invalid(f"A bucket is one of: {', '.join(BUCKETS)}.", hint)
     if kind not in ("datetime", "string"):
         raise invalid(f'"{name}" is no time and has no buckets.')

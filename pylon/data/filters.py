@@ -6,7 +6,6 @@ becomes of a condition is in `conditions`. Called by `query`, `graph` and `aggre
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -33,6 +32,7 @@ from pylon.data.conditions import (
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.search_text import pieces, read
 from pylon.errors import PylonError
+from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
 
@@ -87,6 +87,11 @@ class Filter(msgspec.Struct, frozen=True):
 
 META_KEYS: Final = ("$order", "$limit", "$offset", "$after", "$search")
 LOGIC_KEYS: Final = ("$and", "$or", "$not")
+MISPLACED: Final = {
+    "where": 'The body is the filter itself: {"field": value}.',
+    **{name: f'Write "${name}".' for name in ("order", "limit", "offset", "after", "search")},
+}
+"""What other query languages write at the top of a query, and what it is here."""
 ORDER_SIGNS: Final = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 TEXT_KINDS: Final[frozenset[FieldKind]] = frozenset({"string", "richtext", "datetime", "id"})
 
@@ -139,7 +144,7 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
 
 def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
     """`{field: "asc" | "desc"}`, in the order of the document."""
-    fields = require_object(body, "An order")
+    fields = require_object(body, "An order", 'Write {"field": "asc"}.')
     if len(fields) > limits.QUERY_ORDER_MAX:
         raise invalid(f"An order has at most {limits.QUERY_ORDER_MAX} fields.")
     order = []
@@ -168,10 +173,10 @@ def parse_after(body: object, columns: Columns) -> dict[str, Value]:
     }
 
 
-def require_object(body: object, name: str) -> dict[str, Any]:
+def require_object(body: object, name: str, hint: str | None = None) -> dict[str, Any]:
     """The body if it is a JSON object, else 400."""
     if not isinstance(body, dict):
-        raise invalid(f"{name} must be a JSON object.")
+        raise invalid(f"{name} must be a JSON object.", hint)
     return body
 
 
@@ -215,6 +220,9 @@ class _Parser:
     def _field(self, name: str, value: object, depth: int) -> Condition:
         if name.startswith("$"):
             raise self._unknown_key(name)
+        if name in MISPLACED and name not in self._columns.kinds:
+            message = f'{self._columns.owner} has no field "{name}".'
+            raise PylonError(400, "INVALID_COLUMN", message, MISPLACED[name])
         kind = self._columns.kind(name)
         if isinstance(value, dict):
             return self._operators(name, kind, value, depth)
@@ -415,9 +423,3 @@ def _number(kind: FieldKind, value: int | float) -> int | float:
 def invalid(message: str, hint: str | None = None) -> PylonError:
     """400 `INVALID_QUERY`."""
     return PylonError(400, "INVALID_QUERY", message, hint)
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str | None:
-    """The hint for a word that is close to a known one."""
-    close = difflib.get_close_matches(word[:100], known, 1)
-    return f'Did you mean "{close[0]}"?' if close else None

@@ -17,7 +17,6 @@ from pylon import limits
 from pylon.changes.model import RowData
 from pylon.data.filters import (
     Filter,
-    did_you_mean,
     invalid,
     parse,
     parse_count,
@@ -38,6 +37,7 @@ from pylon.data.query import (
 )
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import RelationSpec
 from pylon.store.base import Row, Value
 from pylon.store.naming import quote

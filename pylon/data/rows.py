@@ -6,7 +6,6 @@ shows exactly the rows that a get would, and nothing is fetched to be dropped.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,6 +22,7 @@ from pylon.hooks import Hooks
 from pylon.identity import Identity
 from pylon.ids import RowIds
 from pylon.policy.engine import PolicyEngine, Where
+from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import Manifest
 from pylon.store.base import Store, Tx
 
@@ -66,12 +66,11 @@ class Rows:
         """The table of an entity, or 400 `ENTITY_NOT_FOUND`."""
         table = self._tables.get(entity)
         if table is None:
-            close = difflib.get_close_matches(entity, self._tables, 1)
             raise PylonError(
                 400,
                 "ENTITY_NOT_FOUND",
                 f'There is no entity "{entity[:100]}".',
-                f'Did you mean "{close[0]}"?' if close else None,
+                did_you_mean(entity, self._tables),
             )
         return table
 

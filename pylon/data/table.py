@@ -6,7 +6,6 @@ Compiled once from the manifest. Not here: policies (`rows.py`), the steps of a 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from pylon.crdt.values import json_checker
 from pylon.data.fields import CHECKERS, Checker
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, NowDefault
 from pylon.store.base import Row
 from pylon.store.naming import quote
@@ -104,12 +104,11 @@ class Table:
         )
 
     def _unknown(self, key: str) -> PylonError:
-        close = difflib.get_close_matches(key, self.fields, 1)
         return PylonError(
             400,
             "INVALID_COLUMN",
             f'{self.name} has no field "{key[:100]}". Its fields: {", ".join(self.fields)}.',
-            f'Did you mean "{close[0]}"?' if close else None,
+            did_you_mean(key, self.fields, "") or None,
         )
 
     def check_values(self, data: Mapping[str, Any]) -> RowData:

@@ -202,12 +202,14 @@ class Router:
                 f"Allowed: {allow}.",
                 headers=((b"allow", allow.encode()),),
             )
-        return PylonError(404, "NOT_FOUND", f"No API route matches {path}", self._families())
+        return self.not_found(path)
 
-    def _families(self) -> str:
-        """The hint of a 404: where routes start."""
+    def not_found(self, path: str) -> PylonError:
+        """The answer to a path that no route knows; its hint says where routes start."""
         starts = {"/".join(route.pattern.split("/")[:3]) for route in self._routes}
-        return f"Routes start with: {', '.join(sorted(starts))}."
+        listed = ", ".join(sorted(each for each in starts - {"/"} if "{" not in each))
+        hint = f"Routes start with: {listed}."
+        return PylonError(404, "NOT_FOUND", f"No API route matches {path}", hint)
 
 
 def _kind(segment: str) -> int:

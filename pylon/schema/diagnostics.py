@@ -89,15 +89,15 @@ def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
 
 
 def did_you_mean(wrong: str, known: Iterable[str], otherwise: str | None = None) -> str:
-    """A hint that names the nearest known word; else `otherwise`, else all (or ten) of them."""
+    """A hint that names the nearest known word; else `otherwise`, else all (or twenty) of them."""
     names = list(known)
     folded = {name.casefold(): name for name in names}
-    close = get_close_matches(wrong.casefold(), folded, n=1, cutoff=0.6)
+    close = get_close_matches(wrong[:100].casefold(), folded, n=1, cutoff=0.6)
     if close:
         return f'Did you mean "{folded[close[0]]}"?'
     if otherwise is not None:
         return otherwise
     if not names:
         return "There are none."
-    listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return f"Known: {listed}."

@@ -8,6 +8,10 @@ from datetime import datetime
 from pylon import App, Entity, Id, RichText, User, auth, data, field, now, relation
 
 app = App("contract")
+app.action("publish", input={"title": str, "rank": int | None, "at": datetime | None})
+app.action("tidy")
+app.policy("publishing", action="publish", allow='auth.userId != null && input.title != "no"')
+app.policy("tidying", action="tidy", allow="true")
 
 
 @app.entity

@@ -10,6 +10,9 @@ import httpx
 import pytest
 
 from pylon import limits
+from pylon.app import Service
+from pylon.config import Config
+from pylon.schema.model import EntitySpec, Manifest
 
 HEX_ID = re.compile(r"[0-9a-f]{40}")
 
@@ -119,6 +122,7 @@ def test_a_unique_field_is_unique(ann: httpx.Client) -> None:
     [
         f"{uuid.uuid4()}",
         "018f4d6e-7a2b-7c3d-9e4f-0123456789ab",
+        f"{uuid.uuid4()}".upper(),
         f"{uuid.uuid4().hex}{1:08x}",
     ],
 )
@@ -131,7 +135,7 @@ def test_a_client_may_choose_a_well_formed_id(ann: httpx.Client, chosen: str) ->
 
 
 @pytest.mark.parametrize(
-    "chosen", ["", "1", "A" * 40, f"{uuid.uuid4()}".upper(), 7, None, ["x"], "../../etc/passwd"]
+    "chosen", ["", "1", "A" * 40, f"{uuid.uuid1()}", 7, None, ["x"], "../../etc/passwd"]
 )
 def test_any_other_id_is_replaced(ann: httpx.Client, chosen: Any) -> None:
     row_id = insert(ann, "Mark", {"id": chosen, "n": 1})
@@ -320,6 +324,23 @@ def test_a_list_is_by_id_with_limit_and_offset(nobody: httpx.Client, numbered: l
     assert part == {"data": whole["data"][3:8], "count": 5, "offset": 3, "limit": 5}
     assert nobody.get(path, params={"limit": 0}).json()["data"] == []
     assert nobody.get(path, params={"offset": 10_000}).json()["count"] == 0
+
+
+async def test_a_list_that_was_cut_says_so_in_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LIST_ROWS_MAX", 3)
+    note = EntitySpec(name="Note", fields=(), indexes=())
+    manifest = Manifest(name="lists", version="1", entities=(note,), routes=())
+    service = Service(manifest, Config.from_env({}, dev_mode=True, in_memory=True))
+    await service.start()
+    transport = httpx.ASGITransport(service)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for _ in range(4):
+            await client.post("/api/entities/Note", json={})
+        for asked, told in ((None, 3), (3, 3), (1_000, 3), (2, 2)):
+            params = {} if asked is None else {"limit": asked}
+            answer = (await client.get("/api/entities/Note", params=params)).json()
+            assert (answer["count"], answer["limit"]) == (told, told)
+    await service.stop()
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "1.5", "", "²", "9" * 30, "0x10"])

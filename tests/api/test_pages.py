@@ -202,6 +202,13 @@ async def test_a_large_file_is_streamed_whole(
     assert head.headers["content-length"] == str(len(content))
 
 
+async def test_an_unknown_api_path_is_told_where_routes_start(client: httpx.AsyncClient) -> None:
+    error = (await client.get("/api/nope")).json()["error"]
+    assert "/api/entities" in error["hint"]
+    assert "{" not in error["hint"]
+    assert "hint" not in (await client.get("/nope")).json()["error"]
+
+
 async def test_without_a_public_folder_there_are_no_pages(
     client: httpx.AsyncClient, public: Path
 ) -> None:

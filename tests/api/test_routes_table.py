@@ -128,6 +128,18 @@ TABLE = [
     Line("POST", "/api/aggregate/Session", "ann", {"sum": "rank"}, 400, "INVALID_QUERY"),
     Line("POST", "/api/aggregate/User", "nobody", {"count": "*"}, 403, "POLICY_DENIED"),
     Line("POST", "/api/aggregate/Nope", "ann", {"count": "*"}, 400, "ENTITY_NOT_FOUND"),
+    # 5.5 actions
+    Line("POST", "/api/actions/publish", "ann", {"title": "x", "rank": 1, "more": True}, 200),
+    Line("POST", "/api/actions/publish", "nobody", {"title": "x"}, 403, "POLICY_DENIED"),
+    Line("POST", "/api/actions/publish", "ann", {"title": "no"}, 403, "POLICY_DENIED"),
+    Line("POST", "/api/actions/publish", "admin", {"title": "no"}, 200),
+    Line("POST", "/api/actions/publish", "ann", {"title": None}, 400, "ACTION_MISSING_INPUT"),
+    Line("POST", "/api/actions/publish", "ann", {"title": 1}, 400, "INVALID_ARGS"),
+    Line("POST", "/api/actions/publish", "ann", NO_JSON, 400, "INVALID_JSON"),
+    Line("GET", "/api/actions/publish", "ann", None, 405, "METHOD_NOT_ALLOWED"),
+    Line("POST", "/api/actions/tidy", "nobody", [], 200),
+    Line("POST", "/api/actions/nope", "ann", {}, 404, "ACTION_NOT_FOUND"),
+    Line("GET", "/api/actions/nope", "ann", None, 405, "METHOD_NOT_ALLOWED"),
     # 6.1 link and unlink
     Line("POST", "/api/link", "ann", LINK, 200),
     Line("POST", "/api/unlink", "ann", {**LINK, "target_id": None}, 200),

@@ -58,6 +58,11 @@ def sql(body: object) -> tuple[str | None, list[Value]]:
         ({"$after": {"titel": 1}}, "INVALID_COLUMN", "title"),
         ({"title": {"$lik": "x"}}, "INVALID_QUERY", "$like"),
         ({"title": ["a"]}, "INVALID_QUERY", "$in"),
+        ({"title": {"$foo": "x"}}, "INVALID_QUERY", "Known: $eq"),
+        ({"zzz": 1}, "INVALID_COLUMN", "Known: "),
+        ({"where": {}}, "INVALID_COLUMN", "the filter itself"),
+        ({"limit": 1}, "INVALID_COLUMN", '"$limit"'),
+        ({"$order": "title"}, "INVALID_QUERY", "asc"),
     ],
 )
 def test_a_mistake_is_named_with_what_was_likely_meant(body: object, code: str, hint: str) -> None:

@@ -24,6 +24,7 @@ TAGS: Final[Mapping[str, str]] = {
     "system": "What the server says of itself",
     "auth": "Sessions and who the caller is",
     "query": "Rows with related rows",
+    "actions": "Declared actions: calls are checked, nothing is run",
     "batch": "Many writes in one request",
     "sync": "Changes, pulled, pushed and live",
     "admin": "Whole tables and people's data, for administrators",
