@@ -226,6 +226,7 @@ class Service:
 
         store = open_store(path, ddl=SYSTEM_DDL, prepare=prepare)
         self._schema = fit.watch
+        store.schema = fit.watch
         store.writer.guard = fit.watch.refuse
         return store
 

@@ -15,6 +15,8 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
+from pylon.store.evolution.history import FINGERPRINT
+from pylon.store.evolution.watch import SchemaWatch
 from pylon.store.failures import translate_open
 from pylon.store.lock import DatabaseLock
 from pylon.store.readers import Readers
@@ -42,6 +44,8 @@ class SqliteStore:
         self._connection = connection
         self._readers = Readers(self._connect_reader, commits=lambda: self.writer.batches)
         self._snapshots: set[SqliteSnapshot] = set()
+        self.schema: SchemaWatch | None = None
+        """Knows whether the tables are still those that this server was made for."""
         stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
         self.writer = Writer(connection, seq=int(stored[0][0] or 0))
 
@@ -66,7 +70,16 @@ class SqliteStore:
     async def read(
         self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
     ) -> list[Row]:
-        return await self._readers.read(sql, params, heavy=heavy)
+        try:
+            return await self._readers.read(sql, params, heavy=heavy)
+        except PylonError as error:
+            if error.code != "QUERY_FAILED":
+                raise
+            # Statements are made from the manifest, so are these still its tables?
+            left_behind = await self._left_behind()
+            if left_behind is None:
+                raise
+            raise left_behind from None
 
     def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         return self._readers.probe(sql, params)
@@ -84,10 +97,20 @@ class SqliteStore:
         self._snapshots.add(snapshot)
         try:
             await snapshot.start(self._connect_reader)
+            # Later, half of an answer is on its way already.
+            left_behind = await self._left_behind()
+            if left_behind is not None:
+                raise left_behind
         except BaseException:
             await snapshot.aclose()
             raise
         return snapshot
+
+    async def _left_behind(self) -> PylonError | None:
+        """The error where another process has migrated the database."""
+        if self.schema is None:
+            return None
+        return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
 
     def on_commit(self, listener: CommitListener) -> None:
         self.writer.add_listener(listener)

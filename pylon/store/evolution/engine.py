@@ -120,6 +120,24 @@ def blockers(plan: Plan, wish: Wish) -> tuple[Planned, ...]:
     return tuple(each for each in plan.steps if _is_blocked(each, wish))
 
 
+def as_wished(plan: Plan, wish: Wish) -> Plan:
+    """The plan as it would be carried out: removals become retirements where removed things are
+    kept; what is retired already is left out."""
+    if not wish.keep_removed:
+        return plan
+    wished: list[Planned] = []
+    for planned in plan.steps:
+        step = planned.step
+        if not isinstance(step, RemoveEntity | RemoveField):
+            wished.append(planned)
+        elif planned.is_visible and isinstance(step, RemoveEntity):
+            wished.append(Planned(step=RetireEntity(name=step.name), is_visible=True))
+        elif planned.is_visible and isinstance(step, RemoveField):
+            retired = RetireField(entity=step.entity, name=step.name)
+            wished.append(Planned(step=retired, is_visible=True))
+    return replace(plan, steps=tuple(wished))
+
+
 def _is_blocked(planned: Planned, wish: Wish) -> bool:
     if planned.refused is not None:
         return True
@@ -199,7 +217,7 @@ class _Run:
     def apply(self) -> Outcome:
         plan = self.plan()
         self._check(plan)
-        steps = self._as_wished(plan.steps)
+        steps = as_wished(plan, self._wish).steps
         done = Plan(steps=steps, migrations=plan.migrations)
         backup = self._back_up(done)
         disturbed = self._take_search_down(steps)
@@ -241,23 +259,6 @@ class _Run:
                 " ".join(each.message for each in plan.suggestions),
                 plan=plan,
             )
-
-    def _as_wished(self, steps: Sequence[Planned]) -> tuple[Planned, ...]:
-        """Removals become retirements where removed things are kept; what is retired already is
-        left out."""
-        if not self._wish.keep_removed:
-            return tuple(steps)
-        wished: list[Planned] = []
-        for planned in steps:
-            step = planned.step
-            if not isinstance(step, RemoveEntity | RemoveField):
-                wished.append(planned)
-            elif planned.is_visible and isinstance(step, RemoveEntity):
-                wished.append(Planned(step=RetireEntity(name=step.name), is_visible=True))
-            elif planned.is_visible and isinstance(step, RemoveField):
-                retired = RetireField(entity=step.entity, name=step.name)
-                wished.append(Planned(step=retired, is_visible=True))
-        return tuple(wished)
 
     def _back_up(self, plan: Plan) -> str | None:
         """Copy the file as it was before this transaction, when something is about to be lost."""

@@ -145,11 +145,12 @@ class _Survey:
         value = backfill_value(field, "the time of the migration")
         if value is None:
             return Planned(step=step, rows=rows, refused=f"{_rows(rows)} would lack a value")
+        shown = ("true" if value else "false") if field.kind == "bool" else repr(value)
         if field.unique and rows > 1:
             return Planned(
-                step=step, rows=rows, refused=f"{_rows(rows)} would all have the value {value!r}"
+                step=step, rows=rows, refused=f"{_rows(rows)} would all have the value {shown}"
             )
-        return Planned(step=step, rows=rows, note=f"filled with {value!r}", is_visible=True)
+        return Planned(step=step, rows=rows, note=f"filled with {shown}", is_visible=True)
 
     def _rename_field(self, step: RenameField) -> Planned:
         table, old = self._sql(step.entity, step.name)

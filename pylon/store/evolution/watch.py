@@ -1,7 +1,7 @@
 """Notices that another process changed the schema under a running server.
 
-Asked by the writer at the beginning of each batch, where nobody else can write, and by a task every
-few seconds for servers that are only read.
+Asked by the writer at the beginning of each batch, where nobody else can write, by a task every
+few seconds for servers that are only read, and by the store when the database refuses a read.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class SchemaWatch:
     async def look(self, store: Store) -> None:
         """The same for a server that does not write."""
         self._compare(await store.read(FINGERPRINT))
+
+    def judge(self, found: Sequence[Row]) -> PylonError | None:
+        """Why reads of this server's tables may fail, given the rows of `FINGERPRINT`."""
+        self._compare(found)
+        return None if self._is_current else schema_changed()
 
     def _compare(self, found: Sequence[Row]) -> None:
         known = found[0][0] if found else None

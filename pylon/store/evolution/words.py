@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pylon.store.evolution.model import (
+    NO_HINTS,
     AddField,
     AddIndex,
     CreateEntity,
     CreateSearchIndex,
+    Hints,
     Plan,
     Planned,
     RelaxField,
@@ -72,12 +74,23 @@ def planned_text(planned: Planned) -> str:
 
 
 def push_command(
-    plan: Plan, blocked: Iterable[Planned], *, database: str | None, app: str | None = None
+    plan: Plan,
+    blocked: Iterable[Planned],
+    *,
+    database: str | None,
+    app: str | None = None,
+    given: Hints = NO_HINTS,
 ) -> str:
-    """What to type to take the steps that are not taken by themselves."""
+    """What to type to take the steps that are not taken by themselves.
+
+    `given` are renames that a person has said already: without them the command would remove what
+    they rename.
+    """
     words = ["pylon schema push", *([app] if app else [])]
     if database is not None:
         words.append(f"--db {database}")
+    words += [f"--rename-entity {old}:{new}" for old, new in given.entities]
+    words += [f"--rename {entity}.{old}:{new}" for entity, old, new in given.fields]
     words += [each.option for each in plan.suggestions]
     renamed = {each.removed for each in plan.suggestions}
     destructive = [

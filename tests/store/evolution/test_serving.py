@@ -101,6 +101,12 @@ def test_a_server_that_was_left_behind_says_so(server: Server, tmp_path: Path) -
     push(server, "--rename", "Note.title:heading")
     refused = insert(server, title="b")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "SCHEMA_CHANGED")
+    read = httpx.get(f"{server.url}/api/entities/Note")
+    assert (read.status_code, read.json()["error"]["code"]) == (503, "SCHEMA_CHANGED")
+    with server.client(server.env["PYLON_ADMIN_TOKEN"]) as admin:
+        for path in ("/api/export", "/api/sync/pull?since=0"):
+            answer = admin.get(path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SCHEMA_CHANGED")
     ready = httpx.get(f"{server.url}/readyz", headers=bearer(server.env["PYLON_ADMIN_TOKEN"]))
     assert ready.status_code == 503
     assert "another process has changed the schema" in server.stderr()
