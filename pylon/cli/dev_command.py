@@ -34,7 +34,7 @@ if TYPE_CHECKING:
       pylon dev pylon.manifest.json --in-memory
     """,
 )
-@serve_options
+@serve_options(host="default: 127.0.0.1", db="default: .pylon/dev.db beside the app")
 def command(options: ServeOptions) -> None:
     from pylon.cli.failure import fail_to_load
     from pylon.cli.loading import LoadError, find_entry

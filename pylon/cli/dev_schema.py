@@ -6,6 +6,7 @@ parent asks on its terminal (`Asker`); without one it prints the command and tak
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -157,8 +158,19 @@ class Asker:
         if self._output.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
             return False
         if question not in self._answers:
+            _forget_typed()
             self._answers[question] = click.confirm(f"  {question}", default=False)
         return self._answers[question]
+
+
+def _forget_typed() -> None:
+    """What was typed before a question is no answer to it."""
+    try:
+        import termios
+    except ImportError:  # no POSIX terminal
+        return
+    with contextlib.suppress(OSError, termios.error):  # stdin is no terminal after all
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def unreachable(schema: Mapping[str, Any]) -> dict[str, Any]:

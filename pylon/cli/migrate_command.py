@@ -73,7 +73,8 @@ def create(name: str | None, folder: Path | None) -> None:
     folder = folder or Path(FOLDER)
     if not name or _NAME.fullmatch(name) is None:
         hint = "Use letters, digits and _, for example: pylon migrate create split_names"
-        output.fail("MIGRATE_INVALID_NAME", f"{name!r} is no name", hint, exit_code=USAGE)
+        wrong = f"{name!r} is no name" if name else "which name?"
+        output.fail("MIGRATE_INVALID_NAME", wrong, hint, exit_code=USAGE)
     try:
         path = next_file(folder, name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def _states(output: Output, db: str | None, folder: Path | None) -> list[dict[st
     from pylon.store.evolution.sql_migrations import FOLDER, read_migrations
 
     try:
-        migrations = read_migrations(folder or Path(FOLDER))
+        migrations = read_migrations(_existing(folder) or Path(FOLDER))
     except EvolutionError as error:
         fail_evolution(output, error)
     path = database_path(db, Path.cwd())
@@ -131,6 +132,13 @@ def _states(output: Output, db: str | None, folder: Path | None) -> list[dict[st
         with database(output, path) as connection:
             ran = applied_migrations(connection)
     return [_state(each, ran.get(each.number)) for each in migrations]
+
+
+def _existing(folder: Path | None) -> Path | None:
+    """The folder that was named; one that is not there was hardly meant."""
+    if folder is not None and not folder.is_dir():
+        raise click.UsageError(f"--dir {folder}: there is no such folder.")
+    return folder
 
 
 def _state(migration: SqlMigration, ran: dict[str, Any] | None) -> dict[str, Any]:
@@ -227,7 +235,7 @@ def _run(
     now, progress = SystemClock.now(), progress_line(output)
     try:
         with database(output, path) as connection:
-            written = read_migrations(folder or loaded.entry.folder / FOLDER)
+            written = read_migrations(_existing(folder) or loaded.entry.folder / FOLDER)
             found = pending(written, applied_migrations(connection))
             wish = replace(wish, migrations=found)
             planned = preview(
@@ -259,7 +267,7 @@ def _run(
                 return
             if not blockers(planned, wish):
                 show_plan(output, planned)
-                if not (yes or output.json) and not click.confirm("Apply?", default=False):
+                if not (yes or output.json) and not output.confirm("Apply?"):
                     output.say("Nothing was changed.")
                     return
             outcome = evolve(

@@ -38,34 +38,37 @@ def app_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("app", default=".", metavar="[APP]")(command)
 
 
-def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand the command one `ServeOptions`."""
+def serve_options(*, host: str, db: str) -> Callable[..., Any]:
+    """Hand the command one `ServeOptions`. `host` and `db` say where their defaults come from."""
 
-    def handed(**given: Any) -> Any:
-        return command(ServeOptions(**given))
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        def handed(**given: Any) -> Any:
+            return command(ServeOptions(**given))
 
-    handed.__doc__ = command.__doc__
-    decorators = (
-        app_argument,
-        click.option(
-            "--port",
-            type=click.IntRange(0, 65_535),
-            help=f"Main port; WebSocket is one above it, SSE two. 0 takes a free one. "
-            f"[default: {DEFAULT_PORT}; env PYLON_PORT]",
-        ),
-        click.option("--host", help="Address to bind. [env PYLON_HOST]"),
-        click.option("--db", metavar="PATH", help="The SQLite database file. [env PYLON_DB_PATH]"),
-        click.option(
-            "--in-memory",
-            is_flag=True,
-            help="Keep everything in memory; a stop loses it. [env PYLON_IN_MEMORY]",
-        ),
-        json_option,
-    )
-    wrapped: Callable[..., Any] = handed
-    for decorate in reversed(decorators):
-        wrapped = decorate(wrapped)
-    return wrapped
+        handed.__doc__ = command.__doc__
+        decorators = (
+            app_argument,
+            click.option(
+                "--port",
+                type=click.IntRange(0, 65_535),
+                help=f"Main port; WebSocket is one above it, SSE two. 0 takes a free one. "
+                f"[default: {DEFAULT_PORT}; env PYLON_PORT]",
+            ),
+            click.option("--host", help=f"Address to bind. [{host}; env PYLON_HOST]"),
+            click.option("--db", metavar="PATH", help=f"The SQLite database file. [{db}]"),
+            click.option(
+                "--in-memory",
+                is_flag=True,
+                help="Keep everything in memory; a stop loses it. [env PYLON_IN_MEMORY]",
+            ),
+            json_option,
+        )
+        wrapped: Callable[..., Any] = handed
+        for decorate in reversed(decorators):
+            wrapped = decorate(wrapped)
+        return wrapped
+
+    return decorated
 
 
 ABOUT_APP = "APP is a folder, an app.py or a manifest .json file (default: the current folder)."

@@ -72,6 +72,17 @@ class Output:
                 _write(sys.stderr, f"  hint: {hint}")
         raise click.exceptions.Exit(exit_code)
 
+    def confirm(self, question: str) -> bool:
+        """Ask for a yes. Where nobody is there to answer, the error names the option to give."""
+        try:
+            return click.confirm(question, default=False)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise  # Ctrl-C.
+            _write(sys.stdout, "")
+            hint = "Give --yes where nobody can be asked."
+            self.fail("NOT_CONFIRMED", "nobody answered; nothing was changed", hint)
+
     def fail_config(self, error: ConfigError) -> NoReturn:
         """Print a refused setting and end the process with its exit code."""
         self.fail(error.code, error.message, error.hint, exit_code=error.exit_code)

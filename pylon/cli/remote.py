@@ -70,7 +70,8 @@ def send(
         if answer.status != 200:
             _refused(output, answer)
     except (OSError, HTTPException) as error:
-        output.fail("SERVER_UNREACHABLE", f"{parts.netloc} did not answer: {error}")
+        hint = "Start it with `pylon dev` or `pylon start`, or name it with --url."
+        output.fail("SERVER_UNREACHABLE", f"{parts.netloc} did not answer: {error}", hint)
     return answer
 
 

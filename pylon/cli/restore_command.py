@@ -74,8 +74,8 @@ def command(
     uploads = uploads_path(files, path)
     try:
         bundle = read_bundle(source)
-        if not (yes or output.json) and not click.confirm(
-            f"Replace {path} and {uploads} by {source}?", default=False
+        if not (yes or output.json) and not output.confirm(
+            f"Replace {path} and {uploads} by {source}?"
         ):
             output.say("Nothing was changed.")
             return

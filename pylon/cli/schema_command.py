@@ -164,7 +164,7 @@ def _push(
 
     from pylon.clock import SystemClock
     from pylon.data.search_index import SqliteSearchIndexes
-    from pylon.store.evolution.engine import blockers, evolve, preview
+    from pylon.store.evolution.engine import as_wished, blockers, evolve, preview
     from pylon.store.evolution.model import EvolutionError
 
     told = _told(manifest, wish.baseline, path=path, dry_run=dry_run)
@@ -179,27 +179,30 @@ def _push(
                 connection, manifest, wish, now=now, progress=progress, search=SqliteSearchIndexes()
             )
             if dry_run:
-                show_plan(output, plan)
-                _say_summary(output, plan.is_empty, "Nothing was changed (dry run).")
+                shown = as_wished(plan, wish)
+                show_plan(output, shown)
+                _say_summary(output, shown.is_empty, "Nothing was changed (dry run).")
                 is_blocked = bool(blockers(plan, wish))
                 output.record(
                     {
                         "code": "PUSH_BLOCKED" if is_blocked else "PUSH_DRY_RUN",
                         **told,
                         "applied": False,
-                        **plan_wire(plan),
+                        **plan_wire(shown),
                         "diagnostics": [],
                     }
                 )
                 raise click.exceptions.Exit(1 if is_blocked else 0)
             if not blockers(plan, wish):
-                show_plan(output, plan)
+                show_plan(output, as_wished(plan, wish))
             outcome = evolve(
                 connection, manifest, wish, now=now, progress=progress, search=SqliteSearchIndexes()
             )
         except EvolutionError as error:
             if error.code == "SCHEMA_BLOCKED" and error.plan is not None:
                 error.hint = blocked_hint(error.plan, wish, path, app)
+            if error.plan is not None:
+                error.plan = as_wished(error.plan, wish)
             fail_evolution(output, error, code="PUSH_BLOCKED", **told, applied=False)
     if outcome.backup:
         output.say(f"  The database as it was: {outcome.backup}")
@@ -298,13 +301,25 @@ def history(db: str | None, limit: str | None, entry_id: str | None) -> None:
         output.fail("HISTORY_ENTRY_NOT_FOUND", f"no entry {entry_id} in {path}")
     for entry in entries:
         wire = entry.to_wire()
-        steps = f"{entry.operation_count} steps"
+        steps = "1 step" if entry.operation_count == 1 else f"{entry.operation_count} steps"
         output.say(f"{entry.id}  {entry.applied_at}  {entry.baseline}  {steps}")
         if entry_id is not None:
+            for each in entry.migrations:
+                output.say(f"  run migrations/{each['number']:04}_{each['name']}.sql")
             for operation in wire["plan"]["operations"]:
-                output.say(f"  {operation}")
+                output.say(f"  {_operation_text(operation)}")
     wires = [entry.to_wire() for entry in entries]
     output.record(wires[0] if entry_id is not None else wires)
+
+
+def _operation_text(operation: dict[str, Any]) -> str:
+    """One recorded operation: what it was, of what, and what it meant for the rows."""
+    names = [operation.get(key) for key in ("entity", "field_name", "name", "new_name")]
+    if isinstance(operation.get("field"), dict):
+        names.append(operation["field"].get("name"))
+    place = " ".join(str(name) for name in names if name)
+    note = f" ({operation['note']})" if operation.get("note") else ""
+    return f"{operation.get('op')} {place}{note}"
 
 
 def _existing(output: Output, db: str | None, *, code: str) -> Path:

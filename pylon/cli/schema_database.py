@@ -208,4 +208,7 @@ def blocked_hint(plan: Plan, wish: Wish, path: Path, app: str) -> str:
     from pylon.store.evolution.engine import blockers
     from pylon.store.evolution.words import push_command
 
-    return f"Run `{push_command(plan, blockers(plan, wish), database=str(path), app=app)}`."
+    command = push_command(
+        plan, blockers(plan, wish), database=str(path), app=app, given=wish.hints
+    )
+    return f"Run `{command}{' --keep-removed' if wish.keep_removed else ''}`."

@@ -25,7 +25,7 @@ from pylon.errors import ConfigError
       pylon start app.py --port 8080 --db /data/app.db
     """,
 )
-@serve_options
+@serve_options(host="default: 0.0.0.0", db="default: .pylon/dev.db; env PYLON_DB_PATH")
 def command(options: ServeOptions) -> None:
     from pylon.cli.failure import fail_to_load
     from pylon.cli.loading import LoadError, find_entry, load_app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from typing import Any
 
@@ -71,3 +73,21 @@ def test_what_the_rows_refuse_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> N
     (finding,) = unreachable(refused)["findings"]
     assert finding["code"] == "SCHEMA_UNREACHABLE"
     assert "docs/evolution.md" in finding["hint"]
+
+
+def test_what_was_typed_before_a_question_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyboard, terminal = os.openpty()
+    with open(terminal) as stdin, open(keyboard, "wb", buffering=0) as keys:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        keys.write(b"y\n")
+        assert select.select([stdin], [], [], 5)[0]
+        is_answered = []
+
+        def confirm(question: str, default: bool) -> bool:
+            is_answered.append(bool(select.select([stdin], [], [], 0)[0]))
+            return False
+
+        monkeypatch.setattr(click, "confirm", confirm)
+        Asker(Output()).decide(SCHEMA)
+    assert is_answered == [False]

@@ -93,6 +93,27 @@ def test_apply_asks_and_refuses_to_lose_values(pylon: RunPylon, tmp_path: Path, 
     assert "migrate apply" in refused.stderr
     assert "--allow-destructive" in refused.stderr
     asked = pylon("migrate", "apply", "--allow-destructive")
-    assert asked.returncode != 0, "nobody answered"
+    assert asked.returncode == 1
+    assert "--yes" in asked.stderr, "nobody answered"
     assert "stars" in str(run_sql(db, "SELECT sql FROM sqlite_schema WHERE name = 'Note'"))
     assert pylon("migrate", "apply", "--allow-destructive", "-y").returncode == 0
+
+
+def test_what_is_missing_on_the_command_line_is_named(pylon: RunPylon, tmp_path: Path) -> None:
+    nameless = pylon("migrate", "create")
+    assert (nameless.returncode, "which name?" in nameless.stderr) == (64, True)
+    write_app(tmp_path, "title: str")
+    for command in ("list", "plan", "apply"):
+        elsewhere = pylon("migrate", command, "--dir", "elsewhere")
+        assert (elsewhere.returncode, "no such folder" in elsewhere.stderr) == (64, True)
+
+
+def test_the_history_of_a_migration_names_it(pylon: RunPylon, tmp_path: Path, db: Path) -> None:
+    write_app(tmp_path, "title: str")
+    pylon("schema", "push")
+    up(tmp_path, "0001_one.sql", "SELECT 1")
+    pylon("migrate", "apply", "--yes")
+    entry = json_of(pylon("schema", "history", "--limit", "1", "--json"))[0]
+    told = pylon("schema", "history", "--id", entry["id"]).stdout
+    assert "1 step\n" in told
+    assert "run migrations/0001_one.sql" in told

@@ -59,6 +59,7 @@ def test_push_says_does_and_records(pylon: RunPylon, tmp_path: Path, db: Path) -
     assert (entry["operation_count"], entry["baseline"]) == (1, "live_sqlite")
     one = json_of(pylon("schema", "history", "--id", entry["id"], "--json"))
     assert one["plan"]["operations"][0]["name"] == "Note"
+    assert "create_entity Note" in pylon("schema", "history", "--id", entry["id"]).stdout
     tables = json_of(pylon("schema", "inspect", "--json"))["tables"]
     assert [table["name"] for table in tables] == ["Note"]
     assert tables[0]["columns"][0] == {
@@ -101,6 +102,22 @@ def test_push_renames_when_it_is_told(pylon: RunPylon, tmp_path: Path, db: Path)
     wrong = pylon("schema", "push", "--rename", "Page.nothing:heading", "--json")
     assert (wrong.returncode, json_of(wrong)[0]["code"]) == (64, "RENAME_INVALID")
     assert pylon("schema", "push", "--rename", "nonsense").returncode == 64
+
+
+def test_the_command_that_is_offered_keeps_the_renames_that_were_said(
+    pylon: RunPylon, tmp_path: Path, db: Path
+) -> None:
+    write_app(tmp_path, "title: str", "stars: int = 0", "text: str | None = None")
+    pylon("schema", "push")
+    run_sql(db, "INSERT INTO Note VALUES ('1', 'a', 5, 'b')")
+    write_app(tmp_path, "heading: str | None = None", "body: str | None = None")
+    renames = ("--rename", "Note.title:heading", "--rename", "Note.text:body")
+    blocked = pylon("schema", "push", *renames)
+    assert f"{' '.join(renames)} --allow-destructive" in blocked.stderr
+    kept = pylon("schema", "push", *renames, "--keep-removed", "--dry-run")
+    assert "remove" not in kept.stdout
+    assert "keep the values of Note.stars" in kept.stdout
+    assert kept.returncode == 0
 
 
 def test_push_from_another_app(pylon: RunPylon, tmp_path: Path) -> None:
