@@ -1,7 +1,8 @@
 """Every route of spec 02, with what it answers to whom: one line a request, in order.
 
 `{row}` is a row of Session that everybody sees, `{hidden}` one of somebody else's, `{error}` a row
-of Error. Each line says method, path, caller, body, status and, of a refusal, its code.
+of Error, `{page}` one of Page that ann sees since she is a member. Each line says method, path,
+caller, body, status and, of a refusal, its code.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ APP = Path(__file__).parent / "contract_app.py"
 
 ROWS, ROW, HIDDEN = "/api/entities/Session", "/api/entities/Session/{row}", "{hidden}"
 ERRORS = "/api/entities/Error"
+PAGES, PAGE, AGES = "/api/entities/Page", "/api/entities/Page/{page}", "/api/aggregate/Session"
+BAD_QUERY = "INVALID_QUERY"
+MINE = {"orgId": "acme", "title": "d"}
 NONE = "f" * 40
 NO_JSON = b"{"
 INSERT: dict[str, Any] = {"op": "insert", "entity": "Error", "data": {"text": "x"}}
@@ -28,6 +32,7 @@ LINK: dict[str, Any] = {
     "relation": "session",
     "target_id": "{row}",
 }
+PAGE_LINK: dict[str, Any] = {"entity": "Page", "id": "{page}", "relation": "members"}
 
 
 class Line(NamedTuple):
@@ -40,6 +45,13 @@ class Line(NamedTuple):
 
 
 TABLE = [
+    # 1.1 bodies, 1.2 paths
+    Line("POST", ROWS, "ann", b'{"title":"\xff"}', 400, "INVALID_JSON"),
+    Line("POST", ROWS, "ann", b" " * (10_485_760 + 1), 413, "PAYLOAD_TOO_LARGE"),
+    Line("POST", "/api/query?x=1", "ann", {}, 200),
+    Line("POST", "/api/query/", "ann", {}, 200),
+    Line("GET", f"{ROWS}/a/b", "ann", None, 404, "NOT_FOUND"),
+    Line("GET", f"{ROWS}/a/cursor", "ann", None, 404, "NOT_FOUND"),
     # 4.1 list, 4.2 cursor, 4.3 get
     Line("GET", ROWS, "nobody", None, 200),
     Line("GET", f"{ROWS}/", "nobody", None, 200),
@@ -51,6 +63,7 @@ TABLE = [
     Line("GET", "/api/entities/User", "admin", None, 200),
     Line("GET", f"{ROWS}/cursor", "nobody", None, 200),
     Line("GET", f"{ROWS}/cursor?limit=0", "nobody", None, 200),
+    Line("GET", f"{ROWS}/cursor?after={{row}}&limit=1000", "ann", None, 200),
     Line("GET", "/api/entities/User/cursor", "nobody", None, 403, "POLICY_DENIED"),
     Line("GET", "/api/entities/Nope/cursor", "ann", None, 400, "ENTITY_NOT_FOUND"),
     Line("GET", ROW, "nobody", None, 200),
@@ -60,6 +73,9 @@ TABLE = [
     Line("HEAD", ROW, "nobody", None, 200),
     # 4.4 insert, 4.5 update, 4.6 delete, 4.7 the rest
     Line("POST", ROWS, "ann", {"title": "a", "rank": 1}, 201),
+    Line("POST", ROWS, "guest", {"title": "a", "rank": 1}, 201),
+    Line("POST", ROWS, "admin", {"title": "a", "rank": 1, "slug": "taken"}, 201),
+    Line("POST", ROWS, "admin", {"title": "a", "rank": 1, "slug": "taken"}, 400, "INSERT_FAILED"),
     Line("POST", ROWS, "ann", {"title": "a"}, 400, "INSERT_FAILED"),
     Line("POST", ROWS, "ann", {"title": 1, "rank": 1}, 400, "INVALID_DATA"),
     Line("POST", ROWS, "ann", [], 400, "INVALID_DATA"),
@@ -73,6 +89,7 @@ TABLE = [
     Line("POST", ROW, "ann", {}, 405, "METHOD_NOT_ALLOWED"),
     Line("PATCH", ROW, "nobody", {"rank": 2}, 200),
     Line("PATCH", ROW, "nobody", {"rank": None}, 400, "UPDATE_FAILED"),
+    Line("PATCH", ROW, "nobody", {"slug": "taken"}, 400, "UPDATE_FAILED"),
     Line("PATCH", ROW, "nobody", {"rank": "2"}, 400, "INVALID_DATA"),
     Line("PATCH", ROW, "nobody", {"nope": 2}, 400, "INVALID_COLUMN"),
     Line("PATCH", ROW, "nobody", {}, 404, "NOT_FOUND"),
@@ -86,6 +103,21 @@ TABLE = [
     Line("PUT", ROWS, "ann", {}, 405, "METHOD_NOT_ALLOWED"),
     Line("PUT", ROW, "ann", {}, 405, "METHOD_NOT_ALLOWED"),
     Line("OPTIONS", ROW, "nobody", None, 204),
+    # 2.7 what rows of another entity decide
+    Line("GET", PAGES, "nobody", None, 403, "POLICY_DENIED"),
+    Line("GET", PAGES, "guest", None, 200),
+    Line("GET", PAGE, "ann", None, 200),
+    Line("GET", PAGE, "guest", None, 404, "NOT_FOUND"),
+    Line("GET", PAGE, "nobody", None, 403, "POLICY_DENIED"),
+    Line("POST", PAGES, "ann", {"orgId": "acme", "title": "b"}, 201),
+    Line("POST", PAGES, "ann", {"orgId": "other", "title": "c"}, 403, "POLICY_DENIED"),
+    Line(
+        "POST", PAGES, "ann", {"orgId": "acme", "title": "d", "state": "x"}, 400, "INVALID_COLUMN"
+    ),
+    Line("PATCH", PAGE, "ann", {"orgId": "other"}, 403, "POLICY_DENIED"),
+    Line("PATCH", PAGE, "ann", {"isPublic": True}, 200),
+    Line("PATCH", PAGE, "guest", {"isPublic": False}, 403, "POLICY_DENIED"),
+    Line("DELETE", PAGE, "guest", None, 403, "POLICY_DENIED"),
     # 5.1 query
     Line("POST", "/api/query/Session", "nobody", {}, 200),
     Line("POST", "/api/query/Session?x=1", "nobody", {}, 200),
@@ -95,6 +127,12 @@ TABLE = [
     Line("POST", "/api/query/Session", "ann", {"rank": {"$bad": 1}}, 400, "INVALID_QUERY"),
     Line("POST", "/api/query/Session", "ann", {"secret": "x"}, 400, "INVALID_COLUMN"),
     Line("POST", "/api/query/Session", "ann", {"$nope": 1}, 400, "INVALID_COLUMN"),
+    Line("POST", "/api/query/Session", "ann", {"$order": {"nope": "asc"}}, 400, "INVALID_COLUMN"),
+    Line("POST", "/api/query/Session", "ann", {"$limit": -1}, 400, "INVALID_QUERY"),
+    Line("POST", "/api/query/Session", "ann", {"$search": "see", "title": "seen"}, 200),
+    Line("POST", "/api/query/Session", "ann", {"$search": 'a-b "'}, 200),
+    Line("POST", "/api/query/Session", "ann", [], 400, "INVALID_QUERY"),
+    Line("POST", "/api/query/Page", "nobody", {}, 403, "POLICY_DENIED"),
     Line("POST", "/api/query/Session", "ann", b"", 400, "INVALID_JSON"),
     Line("POST", "/api/query/User", "nobody", {}, 403, "POLICY_DENIED"),
     Line("POST", "/api/query/Nope", "ann", {}, 400, "ENTITY_NOT_FOUND"),
@@ -111,6 +149,8 @@ TABLE = [
     # 5.3 graph
     Line("POST", "/api/query", "nobody", {"Session": {"include": {"errors": {}}}}, 200),
     Line("POST", "/api/query", "nobody", {"Error": {"include": {"session": {}}}}, 200),
+    Line("POST", "/api/query", "ann", {"Session": True, "Error": {"limit": 1}}, 200),
+    Line("POST", "/api/query", "ann", {"Page": {"include": {"members": {}}}}, 200),
     Line("POST", "/api/query", "ann", [], 400, "INVALID_QUERY"),
     Line("POST", "/api/query", "ann", {"Session": {"where": {"x": 1}}}, 400, "INVALID_COLUMN"),
     Line("POST", "/api/query", "ann", {"Nope": {}}, 400, "ENTITY_NOT_FOUND"),
@@ -124,6 +164,14 @@ TABLE = [
     # 5.4 aggregate
     Line("POST", "/api/aggregate/Session", "nobody", {"count": "*", "sum": ["rank"]}, 200),
     Line("POST", "/api/aggregate/Session", "ann", {}, 400, "INVALID_QUERY"),
+    Line("POST", "/api/aggregate/Session", "ann", [], 400, "INVALID_QUERY"),
+    Line("POST", "/api/aggregate/Session", "ann", {"groupBy": ["title"]}, 200),
+    Line("POST", AGES, "ann", {"groupBy": [{"field": "madeAt", "bucket": "week"}]}, 200),
+    Line("POST", AGES, "ann", {"groupBy": [{"field": "madeAt", "bucket": "x"}]}, 400, BAD_QUERY),
+    Line("POST", AGES, "ann", {"groupBy": [{"bucket": "day"}]}, 400, BAD_QUERY),
+    Line("POST", AGES, "ann", {"count": "*", "where": []}, 400, BAD_QUERY),
+    Line("POST", AGES, "ann", {"sum": ["title"]}, 400, BAD_QUERY),
+    Line("POST", AGES, "ann", NO_JSON, 400, "INVALID_JSON"),
     Line("POST", "/api/aggregate/Session", "ann", {"count": "nope"}, 400, "INVALID_COLUMN"),
     Line("POST", "/api/aggregate/Session", "ann", {"sum": "rank"}, 400, "INVALID_QUERY"),
     Line("POST", "/api/aggregate/User", "nobody", {"count": "*"}, 403, "POLICY_DENIED"),
@@ -147,6 +195,9 @@ TABLE = [
     Line("POST", "/api/link", "ann", {**LINK, "target_id": HIDDEN}, 404, "NOT_FOUND"),
     Line("POST", "/api/link", "ann", {**LINK, "relation": "x"}, 400, "RELATION_NOT_FOUND"),
     Line("POST", "/api/link", "ann", {}, 400, "ENTITY_NOT_FOUND"),
+    Line("POST", "/api/link", "nobody", LINK, 200),
+    Line("POST", "/api/link", "ann", PAGE_LINK, 404, "NOT_FOUND"),
+    Line("POST", "/api/unlink", "admin", PAGE_LINK, 400, "UPDATE_FAILED"),
     Line("POST", "/api/unlink", "ann", NO_JSON, 400, "INVALID_JSON"),
     # 6.2 transact, 6.3 batch
     Line("POST", "/api/transact", "ann", [INSERT], 200),
@@ -165,14 +216,18 @@ TABLE = [
     Line("GET", "/api/export", "ann", None, 403, "FORBIDDEN"),
     Line("GET", "/api/export/Session", "admin", None, 200),
     Line("GET", "/api/export/Nope", "admin", None, 400, "ENTITY_NOT_FOUND"),
+    Line("GET", "/api/export/", "admin", None, 200),
     Line("GET", "/api/export/Session", "nobody", None, 403, "FORBIDDEN"),
     Line("POST", "/api/import", "admin", {"entities": {"Error": [{"text": "x"}]}}, 200),
     Line("POST", "/api/import", "admin", {}, 400, "MISSING_FIELD"),
+    Line("POST", "/api/import", "admin", {"entities": {"Error": 1}}, 200),
+    Line("POST", "/api/import", "admin", NO_JSON, 400, "INVALID_JSON"),
     Line("POST", "/api/import?mode=x", "admin", {}, 400, "INVALID_QUERY"),
     Line("POST", "/api/import", "ann", {"entities": {}}, 403, "FORBIDDEN"),
     # 6.6 a person's data, 6.7 reset
     Line("POST", "/api/admin/users/zoe/export", "admin", None, 200),
     Line("POST", "/api/admin/users/zoe/export", "ann", None, 403, "FORBIDDEN"),
+    Line("GET", "/api/admin/users/zoe/export", "admin", None, 405, "METHOD_NOT_ALLOWED"),
     Line("DELETE", "/api/admin/users/zoe/purge", "admin", None, 200),
     Line("DELETE", "/api/admin/users/zoe/purge", "ann", None, 403, "FORBIDDEN"),
     Line("POST", "/api/__test__/reset", "admin", None, 403, "RESET_REFUSED"),
@@ -180,6 +235,15 @@ TABLE = [
     Line("POST", "/api/search/Session", "nobody", {}, 200),
     Line("POST", "/api/search/Session/", "nobody", {"query": "seen", "page_size": 5}, 200),
     Line("POST", "/api/search/Session", "ann", {"page": -1}, 400, "INVALID_QUERY"),
+    Line("POST", "/api/search/Session", "ann", {"filters": "x"}, 400, "INVALID_QUERY"),
+    Line("POST", "/api/search/Session", "ann", {"sort": ["nope", "asc"]}, 200),
+    Line("POST", "/api/search/Session", "ann", {"filters": {"nope": 1}, "facets": ["no"]}, 200),
+    Line("POST", "/api/search/Session", "ann", {"query": 'a-b "('}, 200),
+    Line("POST", "/api/search/Page", "ann", {}, 200),
+    Line(
+        *("POST", "/api/search/Page", "nobody", {}, 403),
+        "SEARCH_REQUIRES_ROW_INDEPENDENT_POLICY",
+    ),
     Line("POST", "/api/search/Session", "ann", NO_JSON, 400, "INVALID_JSON"),
     Line("POST", "/api/search/Error", "ann", {}, 400, "SEARCH_NOT_CONFIGURED"),
     Line("POST", "/api/search/Nope", "ann", {}, 404, "ENTITY_NOT_FOUND"),
@@ -188,6 +252,7 @@ TABLE = [
     # 2.5 the routes that other files of the spec describe: sync, documents, the server itself
     Line("GET", "/api/sync/pull?since=0", "nobody", None, 200),
     Line("POST", "/api/sync/push", "ann", {"changes": []}, 200),
+    Line("POST", "/api/sync/push", "guest", {"changes": []}, 200),
     Line("POST", "/api/sync/push", "nobody", {"changes": []}, 403, "FORBIDDEN"),
     Line("POST", "/api/sync/push", "ann", {}, 400, "INVALID_JSON"),
     Line("POST", "/api/crdt/Session/{row}", "nobody", {}, 401, "AUTH_REQUIRED"),
@@ -221,6 +286,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def callers(server: Server) -> Iterator[dict[str, httpx.Client]]:
     tokens = {"nobody": None, "ann": server.token_of("ann"), "admin": ADMIN_TOKEN}
+    with server.client() as client:
+        tokens["guest"] = client.post("/api/auth/guest").json()["token"]
     clients = {name: server.client(token) for name, token in tokens.items()}
     yield clients
     for client in clients.values():
@@ -234,7 +301,9 @@ def ids(callers: dict[str, httpx.Client]) -> dict[str, str]:
         "row": ("Session", {"title": "seen", "rank": 1, "ownerId": None}),
         "hidden": ("Session", {"title": "theirs", "rank": 1, "ownerId": "zed"}),
         "error": ("Error", {"text": "x"}),
+        "page": ("Page", {"orgId": "acme", "title": "x"}),
     }
+    callers["admin"].post("/api/entities/Member", json={"orgId": "acme", "userId": "ann"})
     return {
         name: callers["admin"].post(f"/api/entities/{entity}", json=data).json()["id"]
         for name, (entity, data) in made.items()
