@@ -39,6 +39,8 @@ class _Pull:
     """Whether a stream has been opened on it."""
     is_void: bool = False
     """Whether it lies too far back for a stream to start there."""
+    is_awaited: bool = False
+    """Whether it became void before its stream was opened, so that its tab has to pull again."""
 
     def is_recent(self, now: float) -> bool:
         return now - self.at <= (LOST_SECONDS if self.is_lost else RECENT_SECONDS)
@@ -77,9 +79,10 @@ class Positions:
         """
         if not since and until:
             return None
-        for each in pulls:
-            if each.until == since and not each.is_lost:
-                return each
+        given = [each for each in pulls if each.until == since and not each.is_lost]
+        if given:
+            # Another tab at this position may have pulled: a word that one has to stays longest.
+            return min(given, key=lambda each: each.is_awaited)
         lost = [each for each in pulls if each.is_lost and not each.is_void and each.until <= since]
         return max(lost, key=lambda each: each.until, default=None)
 
@@ -143,6 +146,7 @@ class Positions:
             return
         for each in pulls:
             if each.until <= position:
+                each.is_awaited = each.is_awaited or not (each.is_lost or each.is_spent)
                 each.is_void = each.is_spent = True
         pulls.append(_Pull(position, self._now(), 0, False, is_lost=True, is_void=True))
         self._bound(pulls)
@@ -152,6 +156,6 @@ class Positions:
         far back, once. Nobody can tell which tab it is that opens a stream."""
         now = self._now()
         return any(
-            each.is_lost and each.is_void and each.is_recent(now)
+            (each.is_awaited or (each.is_lost and each.is_void)) and each.is_recent(now)
             for each in self._by_caller.get(caller, ())
         )

@@ -120,6 +120,34 @@ def test_whoever_was_too_far_back_has_to_pull(clock: ManualClock) -> None:
     assert not known.is_behind(BOB)
 
 
+def test_a_tab_that_has_yet_to_connect_has_to_pull_too(clock: ManualClock) -> None:
+    """Else its stream would start where the pull of another has got to."""
+    known = Positions(clock)
+    for _ in range(3):
+        known.pulled(ANN, since=0, until=100)
+    for _ in range(2):
+        known.take_start(ANN)
+    known.forget(ANN, 100)
+    for until in (110, 120):
+        known.pulled(ANN, since=100, until=until)
+        assert known.is_behind(ANN), "the third has not pulled"
+    known.pulled(ANN, since=100, until=120)
+    assert not known.is_behind(ANN)
+    assert known.take_start(ANN) == 110
+
+
+def test_a_tab_that_never_connects_does_not_hold_others_back_for_long(clock: ManualClock) -> None:
+    known = Positions(clock)
+    known.pulled(ANN, since=0, until=100)
+    known.pulled(ANN, since=0, until=200)
+    known.forget(ANN, 100)
+    known.pulled(ANN, since=200, until=210)
+    assert known.is_behind(ANN)
+    clock.advance(RECENT_SECONDS + 1)
+    known.pulled(ANN, since=210, until=220)
+    assert not known.is_behind(ANN)
+
+
 def test_the_way_up_from_0_is_known(clock: ManualClock) -> None:
     known = Positions(clock)
     known.pulled(ANN, since=0, until=100, began=70)
