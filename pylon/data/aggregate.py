@@ -24,11 +24,11 @@ from pylon.data.filters import (
     require_object,
 )
 from pylon.data.query import Opened, ReadDoor, add_policy, order_clause, row_limit, where_clause
-from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
+from pylon.store.failures import SumTooLarge
 from pylon.store.naming import quote
 
 BUCKETS: Final = {
@@ -87,10 +87,8 @@ class Aggregates:
         sql, params = _statement(spec, opened, columns, tenant)
         try:
             found = await self._door.fetch(sql, params)
-        except PylonError as error:
-            if error.code != "QUERY_FAILED" or not any(c.overflow_sql for c in columns):
-                raise
-            # SQLite refuses a sum beyond 64 bits; a double is what is left.
+        except SumTooLarge:
+            # A double is what is left.
             columns = [msgspec.structs.replace(c, sql=c.overflow_sql or c.sql) for c in columns]
             sql, params = _statement(spec, opened, columns, tenant)
             found = await self._door.fetch(sql, params)

@@ -40,8 +40,14 @@ class ConstraintFailed(Exception):
         self.columns = columns
 
 
+class SumTooLarge(Exception):
+    """A sum of whole numbers leaves 64 bits; whoever asked may ask for a double."""
+
+
 def translate(error: apsw.Error) -> Exception:
     """The exception that callers of the store see for `error`."""
+    if isinstance(error, apsw.SQLError) and str(error) == "integer overflow":
+        return SumTooLarge()
     if isinstance(error, apsw.ConstraintError):
         found = _CONSTRAINT.search(str(error))
         if found:

@@ -110,7 +110,7 @@ async def test_groups_are_filtered_ordered_and_cut() -> None:
         assert await orgs(having={"count": {"$gt": 2}, "orgId": {"$ne": "a"}}) == "b"
 
 
-async def test_a_sum_beyond_64_bits_is_a_double() -> None:
+async def test_a_sum_beyond_64_bits_is_a_double(caplog: pytest.LogCaptureFixture) -> None:
     tasks = [task(n, "ann", rank=2**63 - 1, done=n < 2) for n in range(2)] + [task(5, "ann")]
     async with app(tasks) as rows:
         body: dict[str, Any] = {"sum": ["rank"], "groupBy": ["done"]}
@@ -118,6 +118,7 @@ async def test_a_sum_beyond_64_bits_is_a_double() -> None:
             {"done": False, "sum_rank": 5},
             {"done": True, "sum_rank": 2.0**64},
         ]
+    assert not caplog.records, "nothing has failed"
 
 
 @pytest.mark.parametrize(
