@@ -7,7 +7,7 @@ from typing import Any
 
 from pylon.identity import Identity
 from pylon.schema.model import EntitySpec, FieldKind, Manifest
-from tests.policy.worlds import FLOATS, INTS, STRINGS
+from tests.policy.worlds import EDGES, FLOATS, INTS, STRINGS
 
 Json = dict[str, Any]
 
@@ -20,9 +20,15 @@ TIMES = (
     "2020-12-31 12:00:00",
     "1767225600",
     "1767225600Z",
+    "2026-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59Z",
+    "0001-01-01",
+    "20260101",
+    "1e3",
+    "now",
 )
 TEXTS = (*STRINGS, "%", "_", "\\%", "\\", "a_b", "\U0010ffff", "\ud7ff")
-NUMBERS = (*INTS, *FLOATS, 2**70, -(2**70), 0.5)
+NUMBERS = (*INTS, *FLOATS, *EDGES, 2**63, 2**64, 2**70, -(2**70), 10**400, 0.5)
 TEXT_KINDS = ("string", "richtext", "datetime", "id")
 EQUAL = ("$eq", "$ne", "$not", "$in", "$nin", "$exists", "$null")
 ORDERED = ("$gt", "$gte", "$lt", "$lte")

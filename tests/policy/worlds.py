@@ -38,9 +38,14 @@ from pylon.schema.model import EntitySpec, FieldSpec, Manifest, PolicySpec
 Row = dict[str, Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-STRINGS = ("", "a", "b", "B", "u1", "é", "\uffff", "\U0001f600", "3", "a\0b", "'\"\\\n")
+STRINGS = (
+    *("", "a", "b", "B", "u1", "é", "e\u0301", "İ", "\u212a", "\uffff", "\U0001f600", "3"),
+    *("a\0b", "'\"\\\n", " a ", "\u2028"),
+)
 INTS = (0, 1, -1, 3, 2**53, 2**53 + 1, 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 1.0, 1.5, -2.5, 3.0, 0.1, 2.0**53, 2.0**63, 1e300)
+EDGES = (5e-324, -1.7976931348623157e308, -(2.0**63), 2.0**63 - 1024, 0.1 + 0.2, 9007199254740994.0)
+"""Floats that are too long for policies to be made of, but not for rows."""
 NUMBER_TEXTS = ("0", "3", "-1", "1.5", "1.0", "0.1", "9007199254740993", "1e3")
 NAMES = ("a", "b", "flag", "order", "in", "select", "_x9", "ownerId")
 TYPES = ("string", "string", "datetime", "id(User)", "richtext", "int", "float", "bool")
@@ -94,7 +99,8 @@ class Pool:
 
     def row(self, entity: EntitySpec) -> Row:
         """Each value of its field's kind, or null."""
-        pools: dict[str, tuple[Any, ...]] = {"int": INTS, "float": FLOATS, "bool": (True, False)}
+        pools: dict[str, tuple[Any, ...]] = {"int": INTS, "bool": (True, False)}
+        pools["float"] = (*FLOATS, *EDGES)
         row: Row = {"id": self.random.choice(STRINGS)}
         for field in entity.fields:
             absent = self.random.random() < 0.25

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -76,9 +77,15 @@ step = st.one_of(
 class Play:
     """One random history."""
 
-    def __init__(self, app: World) -> None:
+    def __init__(
+        self,
+        app: World,
+        readers: Sequence[Identity] = READERS,
+        entities: Sequence[str] = ENTITIES,
+    ) -> None:
         self.app = app
-        self.replicas = [Replica(identity) for identity in READERS]
+        self.entities = entities
+        self.replicas = [Replica(identity) for identity in readers]
         self.joins: dict[int, asyncio.Task[bool]] = {}
         self.ids: list[tuple[str, str]] = []
         self.writes: list[asyncio.Future[Any]] = []
@@ -87,6 +94,10 @@ class Play:
         for kind, *parts in steps:
             await getattr(self, kind)(*parts)
             await asyncio.sleep(0)
+        await self.end()
+
+    async def end(self) -> None:
+        """Every reader that has no stream pulls; then each holds the truth."""
         await self.settle()
         for number, replica in enumerate(self.replicas):
             if number in self.joins:
@@ -97,7 +108,7 @@ class Play:
             assert replica.closed in (None, 1008, 1013), "only a stale cursor ends a stream"
             live = [event["seq"] for event in replica.events if event["seq"] > replica.joined_at]
             assert live == sorted(set(live)), "in order, none twice"
-            await replica.equals_truth(self.app, ENTITIES)
+            await replica.equals_truth(self.app, self.entities)
 
     def write(self, work: Any) -> None:
         """Start a write without waiting, so that writes, pulls and joins overlap."""

@@ -9,9 +9,11 @@ from typing import Any
 
 from pylon.changes.log import LOG_DDL, ChangeLog
 from pylon.clock import ManualClock
+from pylon.codec import encode
 from pylon.data.rows import Rows
 from pylon.hooks import Hooks
 from pylon.policy.engine import PolicyEngine
+from pylon.schema.model import Manifest
 from pylon.schema.parse import parse_manifest
 from pylon.store.sqlite import SqliteStore, open_store
 from pylon.store.tables import fresh_schema
@@ -96,12 +98,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(manifest_json: dict[str, Any] = NOTES) -> AsyncIterator[World]:
-    """Open the app on a volatile database."""
-    from pylon.codec import encode
-
-    manifest, problems = parse_manifest(encode(manifest_json))
-    assert manifest is not None, problems
+async def world(app: Manifest | dict[str, Any] = NOTES) -> AsyncIterator[World]:
+    """Open an app, given as such or as its JSON, on a volatile database."""
+    manifest: Manifest | None = app if isinstance(app, Manifest) else None
+    if manifest is None:
+        manifest, problems = parse_manifest(encode(app))
+        assert manifest is not None, problems
     clock = ManualClock()
     store = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
     policies = PolicyEngine(manifest, open_by_default=True, probe=store.probe)
