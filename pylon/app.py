@@ -327,6 +327,7 @@ class Service:
         status = SyncStatus(
             hub=hub,
             places=places,
+            pulls=pulls,
             store=store,
             log=changes,
             documents=documents,

@@ -37,6 +37,15 @@ WEBSOCKET_PATHS = ("/", "/ws")
 
 UNAUTHORIZED = "unauthorized: bearer token required"
 
+CLOSED_BY_CLIENT = {
+    1002: "protocol",
+    1006: "lost",
+    1007: "protocol",
+    1009: "too_large",
+    1011: "silent",
+}
+"""Why a WebSocket ended that nobody here has closed, by its code; else its client wished it."""
+
 EVENTS = Docs(
     operation_id="liveEvents",
     tag="sync",
@@ -143,6 +152,7 @@ class LiveRoutes:
             await receive()  # websocket.connect
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
             if request.identity.user_id is None:
+                self._hub.count_close("unauthorized")
                 await send(
                     {"type": "websocket.close", "code": CLOSE_POLICY, "reason": UNAUTHORIZED}
                 )
@@ -177,13 +187,15 @@ class LiveRoutes:
             outlet = queue = QueueOutlet(LINES)
             sender = asyncio.create_task(_send_lines(queue, send))
         start: StreamStart | None = None
+        why = "failure"
         try:
             start = await self._join(request, outlet, known_at)
             conversation = self._messages.conversation(request.identity, outlet)
             while (message := await receive())["type"] != "websocket.disconnect":
                 await conversation.receive(message)
+            why = CLOSED_BY_CLIENT.get(message["code"], "client")
         finally:
-            self._hub.leave(outlet)
+            self._hub.leave(outlet, why)
             self._messages.leave(outlet)
             if start is not None:
                 self._pulls.lost(request.identity, request.client, start)
@@ -222,7 +234,7 @@ class LiveRoutes:
                     return
                 yield b"".join(chunks)
         finally:
-            self._hub.leave(outlet)
+            self._hub.leave(outlet, "client")
             self._places.leave(request.client, door)
             if joining is not None:
                 joining.cancel()
@@ -241,9 +253,10 @@ class LiveRoutes:
         asked = _asked_position(request)
         try:
             # Browsers name the page's origin on every request to another port.
-            is_page = b"origin" in request.headers
+            is_page = b"origin" in request.headers or b"sec-fetch-site" in request.headers
             start = await self._pulls.start(identity, address, asked, is_page=is_page)
-        except PylonError:
+        except PylonError as error:
+            self._hub.count_close(error.code.lower())
             outlet.close(CLOSE_TRY_AGAIN, "resync required")
             return None
         joined = await self._hub.join(

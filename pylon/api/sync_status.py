@@ -18,6 +18,7 @@ from pylon.store.base import Store
 from pylon.sync.documents import DocumentHub
 from pylon.sync.hub import Hub
 from pylon.sync.presence import Presence
+from pylon.sync.pulls import Pulls
 
 MILLISECONDS = nullable({"type": "number", "minimum": 0})
 NUMBERS = {"type": "object", "additionalProperties": COUNT}
@@ -46,6 +47,7 @@ STATUS = Docs(
             ),
             closes={"type": "object", "additionalProperties": COUNT, "propertyNames": TEXT},
             documents=object_of(followed=COUNT, frames=COUNT),
+            clients_remembered=COUNT,
         )
     ),
     description="Streams, deliveries and the log at this moment.",
@@ -61,6 +63,7 @@ class SyncStatus:
         *,
         hub: Hub,
         places: Places,
+        pulls: Pulls,
         store: Store,
         log: ChangeLog,
         documents: DocumentHub,
@@ -68,6 +71,7 @@ class SyncStatus:
     ) -> None:
         self._hub = hub
         self._places = places
+        self._pulls = pulls
         self._store = store
         self._log = log
         self._documents = documents
@@ -101,6 +105,7 @@ class SyncStatus:
             },
             "closes": hub.closes,
             "documents": {"followed": len(self._documents), "frames": self._documents.frames},
+            "clients_remembered": self._pulls.remembered,
         }
         if self._presence is not None:
             answer["presence"] = {
@@ -112,28 +117,34 @@ class SyncStatus:
         return raw_json(encode(answer))
 
     def register_metrics(self, metrics: Metrics) -> None:
-        """Add the series; `docs/server.md` lists them."""
+        """Add the series; `docs/operating-sync.md` lists them."""
         hub, places, documents = self._hub, self._places, self._documents
         for name, text, read in (
             ("pylon_live_readers", "Open live streams.", lambda: hub.readers),
             ("pylon_live_audiences", "Distinct audiences among them.", lambda: hub.groups),
             ("pylon_live_joining", "Streams being replayed.", lambda: hub.joining),
             ("pylon_live_backlog_bytes", "Bytes not taken yet.", lambda: hub.backlog_bytes),
-            ("pylon_live_deliveries", "Events sent to readers.", lambda: hub.deliveries),
             ("pylon_documents_followed", "Rows followed as documents.", lambda: len(documents)),
             ("pylon_change_seq", "Position of the newest change.", lambda: self._store.seq),
             ("pylon_change_oldest_seq", "Oldest good cursor.", lambda: self._log.oldest_seq),
         ):
             metrics.register_gauge(name, text, read)
-        metrics.register_counter(
-            "pylon_live_refused_total", "Streams refused for want of room.", lambda: places.refused
-        )
+        for name, text, read in (
+            ("pylon_live_deliveries_total", "Events sent to readers.", lambda: hub.deliveries),
+            (
+                "pylon_live_refused_total",
+                "Streams refused for want of room.",
+                lambda: places.refused,
+            ),
+            ("pylon_document_frames_total", "Frames sent to followers.", lambda: documents.frames),
+        ):
+            metrics.register_counter(name, text, read)
         metrics.register_by_label(
             "pylon_live_connections", "Open streams by door.", "door", lambda: places.by_door
         )
         metrics.register_by_label(
             "pylon_live_closes_total",
-            "Streams that the server ended, by reason.",
+            "Streams that have ended, by reason.",
             "reason",
             lambda: hub.closes,
             is_counter=True,
@@ -149,6 +160,11 @@ class SyncStatus:
             )
             metrics.register_counter(
                 "pylon_presence_relayed_total", "Messages relayed.", lambda: presence.relayed
+            )
+            metrics.register_counter(
+                "pylon_presence_dropped_total",
+                "Messages that bounds have swallowed.",
+                lambda: state.dropped + presence.skipped,
             )
 
 

@@ -199,9 +199,7 @@ class Rule:
         if rest == TRUE:
             return lambda identity: EVERY_ROW
         role_count = self._shape.role_count(shape)
-        fragment = render(
-            rest, dialect=self._dialect, role_count=role_count, gathers=gathers
-        )
+        fragment = render(rest, dialect=self._dialect, role_count=role_count, gathers=gathers)
         if rest == FALSE:
             nothing = Where(fragment.sql, never=True)
             return lambda identity: nothing

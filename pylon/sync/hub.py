@@ -116,6 +116,7 @@ class Hub:
         """Seconds from a commit to the last write of its fan-out; the oldest commit of each."""
         self.deliveries = 0
         self.closes: dict[str, int] = {}
+        """Streams that have ended, by reason; `docs/operating-sync.md` lists the reasons."""
 
     @property
     def readers(self) -> int:
@@ -193,11 +194,20 @@ class Hub:
             self._finish_joining(reader)
         return True
 
-    def leave(self, outlet: Outlet) -> None:
-        """The stream has ended, whoever ended it."""
-        reader = self._readers.pop(outlet, None)
-        if reader is None:
-            return
+    def leave(self, outlet: Outlet, why: str) -> None:
+        """The stream has ended, if the hub has not ended it before."""
+        reader = self._readers.get(outlet)
+        if reader is not None:
+            self.count_close(why)
+            self._remove(reader)
+
+    def count_close(self, why: str) -> None:
+        """Count the end of a stream."""
+        self.closes[why] = self.closes.get(why, 0) + 1
+
+    def _remove(self, reader: Reader) -> None:
+        outlet = reader.outlet
+        del self._readers[outlet]
         if self._documents is not None:
             self._documents.leave(outlet)
         self._joining.discard(reader)
@@ -228,8 +238,8 @@ class Hub:
             self._close(reader, CLOSE_GOING_AWAY, "server stopping", "shutdown")
 
     def _close(self, reader: Reader, code: int, reason: str, why: str) -> None:
-        self.closes[why] = self.closes.get(why, 0) + 1
-        self.leave(reader.outlet)
+        self.count_close(why)
+        self._remove(reader)
         reader.outlet.close(code, reason)
 
     async def _replay(self, reader: Reader, since: int) -> int:

@@ -53,6 +53,9 @@ class Positions:
         self._now = clock.monotonic
         self._by_caller: OrderedDict[bytes, list[_Pull]] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._by_caller)
+
     def pulled(
         self, caller: bytes, *, since: int, until: int, began: int = 0, named: bool = True
     ) -> None:

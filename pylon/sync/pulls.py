@@ -40,6 +40,11 @@ class Pulls:
         self._clock = clock
         self._started = clock.monotonic()
 
+    @property
+    def remembered(self) -> int:
+        """Clients of which it is remembered where they are."""
+        return len(self._positions)
+
     async def pull(self, identity: Identity, address: str, since: int) -> PullPage:
         """The next page of this client; 410 when its cursor cannot be continued."""
         caller = caller_key(identity) or _address_key(address)
@@ -88,11 +93,11 @@ class Pulls:
         `is_page` says that a browser's page opens it. 410 when only a pull can tell; the stream is
         then to be closed, and the client pulls.
         """
+        if identity.user_id is None:
+            return await self._public_start(_address_key(address) if is_page else None, asked)
         if asked is not None:
             await self._check(identity, asked)
             return StreamStart(since=asked)
-        if identity.user_id is None:
-            return await self._public_start(_address_key(address) if is_page else None)
         caller = caller_key(identity)
         assert caller is not None
         if identity.is_admin:
@@ -108,13 +113,14 @@ class Pulls:
         await self._check(identity, known)
         return StreamStart(since=known)
 
-    async def _public_start(self, page: bytes | None) -> StreamStart:
+    async def _public_start(self, page: bytes | None, asked: int | None) -> StreamStart:
         """A page's EventSource carries no token, so the stream may be that of a client which pulls
-        with one. Programs that open one by themselves hear what happens from now on."""
+        with one; and it is the browser that names a position when it opens the stream again.
+        Programs that open one by themselves hear what happens from now on."""
         if page is None:
-            return StreamStart(since=await self._recent())
+            return StreamStart(since=await self._recent() if asked is None else asked)
         hears_all = not self._positions.is_named(page)
-        known = self._take_start(page)
+        known = self._take_start(page) if asked is None else asked
         return StreamStart(
             since=await self._recent() if known is None else known, hears_all=hears_all
         )

@@ -92,7 +92,7 @@ def _read_change(value: Any, place: int) -> PushedChange:
         row_id=value["row_id"],
         kind=value["kind"],
         data=value.get("data"),
-        op_id=op_id,
+        op_id=op_id or None,
     )
 
 

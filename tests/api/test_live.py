@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from pylon import codec
 from tests.blackbox.streams import (
     Event,
     SocketStream,
@@ -352,6 +353,35 @@ async def test_the_official_clients_order_loses_nothing(server: Server) -> None:
             rows[event["row_id"]] = {**rows.get(event["row_id"], {}), **event["data"]}
         assert set(rows) == {*between, last}
         assert rows[changed]["text"] == "changed"
+
+
+@pytest.mark.parametrize("sign", [{"origin": ORIGIN}, {"sec-fetch-site": "same-origin"}])
+async def test_a_page_that_reopens_its_stream_is_not_led_past_a_private_row(
+    server: Server, sign: dict[str, str]
+) -> None:
+    """A browser reopens an EventSource by itself, with the id of the last event it had."""
+    token = server.token_of("pam")
+    async with (
+        server.async_client(token) as pam,
+        server.async_client(ADMIN_TOKEN) as client,
+        httpx.AsyncClient(trust_env=False, timeout=20) as page,
+    ):
+        await mark(client)
+        _, cursor = await pull(pam, 0)
+        await put(client, "Mine", ownerId="pam")
+        shown = await mark(client)
+        headers = {**sign, "last-event-id": str(cursor)}
+        answer = await page.get(f"{server.sse_url}/events", headers=headers)
+        assert answer.status_code == 200
+        assert shown not in answer.text, "ended instead, so that the page pulls"
+        _, cursor = await pull(pam, cursor)
+        headers["last-event-id"] = str(cursor)
+        async with page.stream("GET", f"{server.sse_url}/events", headers=headers) as stream:
+            after = await mark(client)
+            async for line in stream.aiter_lines():
+                if line.startswith("data: "):
+                    assert codec.decode(line[6:])["row_id"] == after
+                    break
 
 
 # --- order -----------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ class Play:
         join = self.joins.pop(number, None)
         if join is not None:
             await join
-            self.app.hub.leave(self.replicas[number])
+            self.app.hub.leave(self.replicas[number], "client")
 
     async def purge(self) -> None:
         await self.settle()

@@ -173,6 +173,11 @@ async def test_an_operation_is_done_once_and_counts_as_applied_again() -> None:
         assert await texts(app) == ["a"]
 
 
+def test_an_empty_operation_id_is_none() -> None:
+    change = {"entity": "Note", "row_id": "", "kind": "insert", "data": {}, "op_id": ""}
+    assert [each.op_id for each in read_changes({"changes": [change, change]})] == [None, None]
+
+
 async def test_an_operation_is_scoped_to_its_user() -> None:
     async with world() as app:
         await push(app, ANN, insert(op_id="m1", ownerId="ann", text="a"))
