@@ -36,7 +36,7 @@ from tests.server import ADMIN_TOKEN, Server, bearer, serving
 
 APP = Path(__file__).parent / "contract_app.py"
 LONG = bool(os.environ.get("PYLON_LONG"))
-EXAMPLES = 150 if LONG else 5
+EXAMPLES = 50 if LONG else 5
 EXAMPLES_MAX = 100
 """How many more an operation is given that has yet to succeed."""
 
