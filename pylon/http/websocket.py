@@ -554,10 +554,12 @@ class WebSocketConnection(asyncio.Protocol):
         """Send a close frame and wait a bounded time for the client's. Does nothing when closed."""
         if self.state is not _State.OPEN:
             return
-        try:
-            self._wire.send_close(code, clip_reason(reason))
-        except ProtocolError:
-            raise ValueError(f"close code {code} must not be sent") from None
+        # It is closed already where the bytes behind a bad message were a close frame or bad too.
+        if self._wire.state is OPEN:
+            try:
+                self._wire.send_close(code, clip_reason(reason))
+            except ProtocolError:
+                raise ValueError(f"close code {code} must not be sent") from None
         self._flush_wire()
         self._say_goodbye(code, reason)
         self._linger()

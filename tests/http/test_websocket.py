@@ -295,6 +295,30 @@ async def test_bad_frames_get_their_code(data: bytes, code: int) -> None:
         assert len(outcome.messages) == 1
 
 
+@pytest.mark.parametrize(
+    ("behind", "code"),
+    [
+        (client_frame(Opcode.CLOSE, b"\x03\xe8"), 1000),
+        (client_frame(Opcode.CONT, b"x"), 1002),
+        (b"\x81\x81\x00\x22x\x22}\x00\x00\x00\xff", 1002),
+    ],
+    ids=["close", "stray part", "noise"],
+)
+@both_loops
+async def test_bad_text_together_with_the_end(
+    behind: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both are read before the text is looked at."""
+    outcome = Outcome()
+    async with live(accepting(outcome.listen), Bounds(close_seconds_max=0.2)) as server:
+        raw = await upgraded(server)
+        await raw.send(client_frame(Opcode.TEXT, b"\xff") + behind)
+        assert await close_code(raw) == code
+        assert (await outcome.goodbye())[0] == 1007
+        assert await raw.rest() == b""
+    assert not caplog.records
+
+
 @both_loops
 async def test_the_close_frame_reaches_a_client_that_still_sends() -> None:
     outcome = Outcome()
