@@ -26,12 +26,13 @@ SUITES = {
     "start": "process start to first answered request, against PocketBase",
     "memory": "resident memory idle, for each idle socket, and after load, against PocketBase",
     "data": "lists, relation rules, aggregates, search and import at 100 k rows",
+    "sync": "many readers, latency, stalled readers, full pulls, returns after a restart, editors",
     "growth": "get, list and pull at 10 k, 100 k and 1 M rows",
 }
 
 ROWS_USUAL = 10_000
-ROWS = {"data": 100_000}
-"""Rows where none are asked for; `data` imports that many."""
+ROWS = {"data": 100_000, "sync": 200_000}
+"""Rows where none are asked for; `data` imports that many, `sync` pulls them."""
 
 
 def main() -> int:
@@ -78,6 +79,8 @@ def _run(arguments: argparse.Namespace) -> int:
                     connections=arguments.connections,
                     with_peer=not arguments.no_peer,
                     peer_log=arguments.peer_log,
+                    edits=arguments.edits,
+                    only=tuple(arguments.only),
                 )
                 measures += suite(setting)
     print(table(measures))
@@ -95,6 +98,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one run (3)")
     parser.add_argument("--rows", type=int, help="rows seeded, imported or pulled")
     parser.add_argument("--readers", type=int, default=1000, help="live readers (1000)")
+    parser.add_argument("--edits", type=int, default=5000, help="edits of one document (5000)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of `sync`")
     parser.add_argument("--connections", type=int, default=32, help="HTTP connections (32)")
     parser.add_argument("--json", metavar="FILE", help="write the report there too")
     parser.add_argument("--dir", metavar="DIR", help="where data lives; must be a real disk")

@@ -1,7 +1,8 @@
-"""Plans of requests and the two generators that play them: wrk, or our own where wrk is absent.
+"""Plans of requests and the generators that play them: wrk, or our own where wrk is absent.
 
 Both get the same raw request bytes, so they load both sides of a ratio alike. A plan is checked
-once by hand before it is played: a fast stream of errors must not look like a good figure.
+once by hand before it is played: a fast stream of errors must not look like a good figure. A paced
+caller plays a plan at a fixed rate beside something else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import BenchError, Fleet
+from bench.processes import BenchError, Child, Fleet, read_json_line
 from bench.ratio import Sample
 
 CONNECTIONS = 32
@@ -118,6 +119,33 @@ def send_all(
     sample = parse_result(_run(fleet, command, cores, 600.0 + GRACE_SECONDS))
     if sample.errors:
         raise BenchError(f"seeding port {port}: {sample.errors} requests were refused")
+
+
+def open_paced(fleet: Fleet, plan: Plan, *, rate: float, cores: AbstractSet[int]) -> Child:
+    """A caller at a fixed rate (`bench.paced`); `felt` tells what came of it."""
+    file = fleet.folder / "paced.json"
+    file.write_text(json.dumps([request.decode("latin-1") for request in plan.requests]))
+    child = fleet.spawn(
+        "paced",
+        [
+            *(sys.executable, "-m", "bench.paced", "--port", str(plan.port)),
+            *("--plan", str(file), "--rate", str(rate)),
+        ],
+        cores=cores,
+        pipes=True,
+    )
+    assert child.process.stdout is not None
+    read_json_line(child, child.process.stdout)
+    return child
+
+
+def felt(caller: Child) -> Sample:
+    """What a paced caller felt since the last time; `rate` is how many answers it got. A bad
+    answer, or none at all, ends the run."""
+    state = caller.ask("mark")
+    if state["errors"] or not state["answered"]:
+        raise BenchError(f"the paced caller got {state}")
+    return Sample(rate=state["answered"], p50_ms=state["p50_ms"], p99_ms=state["p99_ms"])
 
 
 def parse_result(output: str) -> Sample:

@@ -11,6 +11,7 @@ import ctypes
 import http.client
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -30,6 +31,7 @@ READY_SECONDS = 30.0
 PORTS_FIRST = 20_000
 PORTS_COUNT = 10_000
 PR_SET_PDEATHSIG = 1
+DESCRIPTORS_SPARE = 200
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -239,10 +241,19 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def sockets_possible() -> int:
+    """Sockets that one child may have open: the hard limit of descriptors, less a few others."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard - DESCRIPTORS_SPARE
+
+
 def _prepare_child(cores: AbstractSet[int]) -> None:
     # Before exec, because Go counts its cores when it starts.
     if cores:
         os.sched_setaffinity(0, cores)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

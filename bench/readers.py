@@ -2,9 +2,11 @@
 
 `python -m bench.readers` opens N sockets, then loops over epoll, reads big chunks into one shared
 buffer and counts a marker in them; only every 50th socket also looks at the sending time inside
-an event. Talks with its parent in lines: it prints one line of JSON when all are open, and one for
-each `mark` or `base` line on stdin; `base` makes the readers' own counts start from 0 again. Linux
-only (epoll).
+an event. Talks with its parent in lines: it prints one line of JSON when all are open, and one
+for each order on stdin: `mark`; `look`, which leaves the latencies for the next mark; `base`,
+which makes the readers' own counts start from 0 again; `stall`, at which every N-th reader
+(`--stall-every N`) stops reading, and `resume`. Readers that may stall are not counted with the
+others. Linux only (epoll).
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from bench.sockets import masked_frame, open_realtime, open_websocket
 BUFFER_BYTES = 1 << 20
 LATENCY_EVERY = 50
 LATENCIES_MAX = 200_000
+STALLED_RECEIVE_BYTES = 4096
+"""Receive buffer of a reader that is to stop, so that what it leaves soon stays at the server."""
+
 SENT_AT = re.compile(rb"sent (\d{19})")
 PING_HEAD = 0x89
 
@@ -30,13 +35,14 @@ PING_HEAD = 0x89
 class Reader:
     """One socket: how many markers it has seen, and the last bytes of its last chunk."""
 
-    __slots__ = ("count", "samples", "sock", "tail")
+    __slots__ = ("count", "samples", "sock", "stalls", "tail")
 
-    def __init__(self, sock: socket.socket, *, samples: bool) -> None:
+    def __init__(self, sock: socket.socket, *, samples: bool, stalls: bool = False) -> None:
         self.sock = sock
         self.count = 0
         self.tail = b""
         self.samples = samples
+        self.stalls = stalls
 
 
 class Counter:
@@ -99,25 +105,40 @@ def open_all(arguments: argparse.Namespace, counter: Counter) -> list[Reader]:
     readers: list[Reader] = []
     for number in range(arguments.count):
         token = tokens[number % len(tokens)]
+        stalls = has_to_stall(number, arguments.stall_every)
         if arguments.sse_topic:
             sock, rest = open_realtime(
                 arguments.port, number, topic=arguments.sse_topic, token=token
             )
         else:
-            sock, rest = open_websocket(arguments.port, number, path=arguments.path, token=token)
+            sock, rest = open_websocket(
+                arguments.port,
+                number,
+                path=arguments.path,
+                token=token,
+                receive_bytes=STALLED_RECEIVE_BYTES if stalls else 0,
+            )
         sock.setblocking(False)
-        reader = Reader(sock, samples=number % LATENCY_EVERY == 0)
+        reader = Reader(sock, samples=number % LATENCY_EVERY == 0, stalls=stalls)
         if rest:
             counter.feed(reader, rest)
         readers.append(reader)
     return readers
 
 
-def state(counter: Counter, readers: list[Reader]) -> dict[str, float | int]:
-    """What a `mark` answers; latencies are those since the last mark."""
-    counts = [reader.count for reader in readers]
+def has_to_stall(number: int, every: int) -> bool:
+    """Every so many readers, and none whose latencies are sampled (if `every` divides 50)."""
+    return every > 0 and number % every == every // 2
+
+
+def state(
+    counter: Counter, readers: list[Reader], *, forget: bool = True
+) -> dict[str, float | int]:
+    """What a `mark` answers; latencies are those since the last one that made it `forget`."""
+    counts = [reader.count for reader in readers if not reader.stalls]
     ordered = sorted(counter.latencies_ns)
-    counter.latencies_ns = []
+    if forget:
+        counter.latencies_ns = []
     return {
         "at": time.monotonic(),
         "total": counter.total,
@@ -147,9 +168,16 @@ def loop(counter: Counter, readers: list[Reader]) -> None:
                 if order.strip() == "base":
                     for reader in readers:
                         reader.count = 0
-                print(json.dumps(state(counter, readers)), flush=True)
+                elif order.strip() in ("stall", "resume"):
+                    wanted = select.EPOLLIN if order.strip() == "resume" else 0
+                    for reader in readers:
+                        if reader.stalls and reader.sock.fileno() >= 0:
+                            poll.modify(reader.sock, wanted)
+                told = state(counter, readers, forget=order.strip() != "look")
+                print(json.dumps(told), flush=True)
             elif not counter.receive(by_number[number]):
                 poll.unregister(number)
+                by_number[number].sock.close()
 
 
 def main() -> None:
@@ -161,6 +189,7 @@ def main() -> None:
     parser.add_argument("--tokens", required=True, help="file with one token a line")
     parser.add_argument("--sse-topic", default="", help="read PocketBase's realtime instead")
     parser.add_argument("--marker", default='"seq":')
+    parser.add_argument("--stall-every", type=int, default=0, help="0: nobody ever stops")
     arguments = parser.parse_args()
     counter = Counter(arguments.marker.encode())
     readers = open_all(arguments, counter)

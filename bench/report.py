@@ -31,7 +31,7 @@ def row(measure: Measure) -> tuple[str, ...]:
     elif len(measure.ours) > 1:
         own = spread(measure.ours)
         ratio = f"{number(own.least)}..{number(own.most)} {measure.unit}"
-    promised = [f"{each:g}x" if each is not None else "" for each in (measure.floor, measure.aim)]
+    promised = [f"{each:.2g}x" if each is not None else "" for each in (measure.floor, measure.aim)]
     return (measure.name, ours, peer, ratio, *promised, measure.verdict())
 
 

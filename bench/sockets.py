@@ -42,9 +42,12 @@ def upgrade_request(path: str, token: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-def connect(port: int, number: int) -> socket.socket:
-    """A TCP connection to the loopback server from reader `number`'s own address."""
+def connect(port: int, number: int, *, receive_bytes: int = 0) -> socket.socket:
+    """A TCP connection to the loopback server from reader `number`'s own address, with a receive
+    buffer of that size unless the system is to choose."""
     connection = socket.socket()
+    if receive_bytes:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     connection.settimeout(CONNECT_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.bind((source_address(number), 0))
@@ -52,9 +55,11 @@ def connect(port: int, number: int) -> socket.socket:
     return connection
 
 
-def open_websocket(port: int, number: int, *, path: str, token: str) -> tuple[socket.socket, bytes]:
+def open_websocket(
+    port: int, number: int, *, path: str, token: str, receive_bytes: int = 0
+) -> tuple[socket.socket, bytes]:
     """A reading WebSocket, and the bytes that came after the handshake."""
-    connection = connect(port, number)
+    connection = connect(port, number, receive_bytes=receive_bytes)
     connection.sendall(upgrade_request(path, token))
     head, rest = read_until(connection, b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 101"):

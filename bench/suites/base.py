@@ -26,6 +26,10 @@ class Setting:
     connections: int
     with_peer: bool
     peer_log: bool
+    edits: int = 0
+    """Of the one document that editors write together."""
+    only: tuple[str, ...] = ()
+    """The parts that a suite made of parts is to run; all when empty."""
 
     @property
     def warm_seconds(self) -> float:

@@ -7,18 +7,26 @@ same file. A plan of ours and of its peers must find as many rows before it is p
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench import worlds
 from bench.imports import import_lines, lines, row_id
-from bench.load import Plan, check_plan, play, request_bytes, send_raw, split_answer
+from bench.load import (
+    Plan,
+    check_plan,
+    felt,
+    open_paced,
+    play,
+    request_bytes,
+    send_raw,
+    split_answer,
+)
 from bench.peers.floors import RawSql
 from bench.peers.pocketbase_data import PocketBaseData
 from bench.peers.pylon_server import PylonServer
-from bench.processes import BenchError, Child, forget_peak, memory_kibibytes, read_json_line
+from bench.processes import BenchError, forget_peak, memory_kibibytes
 from bench.ratio import Measure, Sample, alternate
 from bench.suites.base import Setting, say
 from bench.suites.rest import latency_notes
@@ -211,24 +219,6 @@ def _play(setting: Setting, plan: Plan, seconds: float, connections: int) -> Sam
     )
 
 
-def open_paced(setting: Setting, plan: Plan, rate: float) -> Child:
-    """A caller at a fixed rate; `ask("mark")` tells what it felt since the last mark."""
-    file = setting.folder / f"paced-{plan.name.replace(' ', '-')}.json"
-    file.write_text(json.dumps([request.decode("latin-1") for request in plan.requests]))
-    child = setting.fleet.spawn(
-        "paced",
-        [
-            *(sys.executable, "-m", "bench.paced", "--port", str(plan.port)),
-            *("--plan", str(file), "--rate", str(rate)),
-        ],
-        cores=setting.cores.load,
-        pipes=True,
-    )
-    assert child.process.stdout is not None
-    read_json_line(child, child.process.stdout)
-    return child
-
-
 def _beside_long_queries(setting: Setting, ours: Ours) -> Measure:
     """Gets at a fixed rate, alone and with long queries running all the time."""
     alike = [{"text": {"$like": f"%{worlds.word(n)}%{worlds.word(n + 9)}%"}} for n in range(8)]
@@ -245,13 +235,13 @@ def _beside_long_queries(setting: Setting, ours: Ours) -> Measure:
     gets = tuple(request_bytes("GET", path, headers=headers) for path in paths)
     get = Plan(name="gets", port=port, requests=gets)
     check_plan(get)
-    caller = open_paced(setting, get, GETS_PER_SECOND)
+    caller = open_paced(setting.fleet, get, rate=GETS_PER_SECOND, cores=setting.cores.load)
     time.sleep(setting.warm_seconds)
     alone, beside, lengths = [], [], []
     for number in range(setting.rounds):
         caller.ask("mark")
         time.sleep(setting.seconds)
-        alone.append(_felt(caller))
+        alone.append(felt(caller).p99_ms)
         long_sample = play(
             setting.fleet,
             long,
@@ -259,7 +249,7 @@ def _beside_long_queries(setting: Setting, ours: Ours) -> Measure:
             cores=setting.cores.load,
             connections=LONG_QUERIES_AT_ONCE,
         )
-        beside.append(_felt(caller))
+        beside.append(felt(caller).p99_ms)
         lengths.append(long_sample.p50_ms)
         say(f"gets beside long queries round {number + 1}: {alone[-1]:.2f}, {beside[-1]:.2f} ms")
     setting.fleet.stop(caller)
@@ -273,13 +263,6 @@ def _beside_long_queries(setting: Setting, ours: Ours) -> Measure:
         floor=LONG_FLOOR,
         notes={"gets/s": GETS_PER_SECOND, "a long query takes ms": max(lengths)},
     )
-
-
-def _felt(caller: Child) -> float:
-    state = caller.ask("mark")
-    if state["errors"] or not state["answered"]:
-        raise BenchError(f"the paced caller got {state}")
-    return float(state["p99_ms"])
 
 
 def _import(setting: Setting) -> list[Measure]:

@@ -24,6 +24,7 @@ from bench.ratio import Measure, alternate, spread
 from bench.suites.base import Setting, say
 
 WRITERS = 8
+AUDIENCES_MAX = 1000
 SETTLE_SECONDS_MAX = 15.0
 SETTLE_STEP_SECONDS = 0.2
 CEILING_EVENTS_JOINED = 8
@@ -57,7 +58,7 @@ def run(setting: Setting) -> list[Measure]:
     """Ours with one identity and with one each, against both floors; PocketBase beside it."""
     measures = [_ceiling(setting)]
     kernel = hub_side(setting, "kernel")
-    for identities in (1, setting.readers):
+    for identities in (1, min(AUDIENCES_MAX, setting.readers)):
         ours = pylon_side(setting, identities)
         who = "one user" if identities == 1 else f"{identities} users"
         name = f"live, {setting.readers} readers of {who}"
@@ -130,17 +131,23 @@ def close(setting: Setting, side: Side) -> None:
     setting.fleet.stop(side.server)
 
 
-def pylon_side(setting: Setting, identities: int) -> Side:
-    """A server of its own: one with rows would first replay its last minute to new readers."""
+def fresh_server(setting: Setting, name: str) -> PylonServer:
+    """A server of ours with an empty database in a folder of that name."""
     server = PylonServer(cores=setting.cores.server, load_cores=setting.cores.load)
-    folder = setting.folder / f"pylon-{setting.readers}-{identities}"
+    folder = setting.folder / name
     folder.mkdir()
     server.start(setting.fleet, folder)
+    return server
+
+
+def pylon_side(setting: Setting, identities: int) -> Side:
+    """A server of its own: one with rows would first replay its last minute to new readers."""
+    server = fresh_server(setting, f"pylon-{setting.readers}-{identities}")
     tokens = [server.mint(f"reader_{number}") for number in range(identities)]
     say(f"pylon: opening {setting.readers} WebSockets of {identities} user(s)")
     readers = open_readers(setting, server.port, tokens)
     headers = {"Authorization": f"Bearer {server.token}"}
-    write = _post("/api/entities/Post", headers)
+    write = post_request("/api/entities/Post", headers)
     return Side(name="pylon", server=server.child, port=server.port, readers=readers, write=write)
 
 
@@ -152,7 +159,7 @@ def hub_side(setting: Setting, write: str) -> Side:
         server=hub.child,
         port=hub.port,
         readers=readers,
-        write=_post("/api/entities/Post", {}),
+        write=post_request("/api/entities/Post", {}),
     )
 
 
@@ -162,11 +169,12 @@ def _pocketbase_side(setting: Setting) -> Side:
     say(f"pocketbase: opening {setting.readers} event streams")
     more = ["--sse-topic", "posts/*", "--marker", '"action":"create"']
     readers = open_readers(setting, peer.port, [peer.token], more=more)
-    write = _post("/api/collections/posts/records", {"Authorization": peer.token})
+    write = post_request("/api/collections/posts/records", {"Authorization": peer.token})
     return Side(name="pocketbase", server=peer.child, port=peer.port, readers=readers, write=write)
 
 
-def _post(path: str, headers: dict[str, str]) -> bytes:
+def post_request(path: str, headers: dict[str, str]) -> bytes:
+    """One write that carries the time of its sending."""
     body = json.dumps({"title": f"sent {STAMP.decode()}"}).encode()
     return request_bytes("POST", path, headers=headers, body=body)
 

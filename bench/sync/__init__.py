@@ -1,0 +1,1 @@
+"""The parts of the sync suite, a file each; `bench/suites/sync.py` runs them in order."""
