@@ -75,18 +75,8 @@ class BulkRoutes:
 
     async def transact(self, request: Request) -> Response:
         body = await request.json()
-        strict = False
-        if isinstance(body, dict):
-            strict = body.get("strict") is True
-            body = body.get("operations")
-        if not isinstance(body, list):
-            raise PylonError(
-                400,
-                "INVALID_JSON",
-                "The body must be an array of operations.",
-                'Or an object: {"operations": [...], "strict": true}.',
-            )
-        return _transacted(await self._bulk.transact(request.identity, body, strict=strict))
+        operations, strict = _operations(body)
+        return _transacted(await self._bulk.transact(request.identity, operations, strict=strict))
 
     async def batch(self, request: Request) -> Response:
         body = await request.json()
@@ -112,6 +102,22 @@ class BulkRoutes:
     async def unlink(self, request: Request) -> Response:
         await self._bulk.single(request.identity, _relating("unlink", await request.json()))
         return raw_json(UNLINKED)
+
+
+def _operations(body: Any) -> tuple[list[Any], bool]:
+    """The operations of a transaction, and whether it is strict. A misspelt `strict` is refused:
+    who wrote it counts on it."""
+    given = body if isinstance(body, dict) else {"operations": body}
+    operations, strict = given.get("operations"), given.get("strict", False)
+    is_known = given.keys() <= {"operations", "strict"}
+    if not isinstance(operations, list) or not isinstance(strict, bool) or not is_known:
+        raise PylonError(
+            400,
+            "INVALID_JSON",
+            "The body must be an array of operations.",
+            'Or an object with these keys: {"operations": [...], "strict": true}.',
+        )
+    return operations, strict
 
 
 def _relating(kind: str, body: Any) -> Operation:

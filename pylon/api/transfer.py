@@ -202,7 +202,7 @@ def _report(report: Report) -> dict[str, Any]:
                 "code": failure.error.code,
                 "message": failure.error.message,
             }
-            for failure in report.failures
+            for failure in sorted(report.failures, key=lambda each: each.number)
         ],
         "errors_omitted": report.failed - len(report.failures),
     }

@@ -67,9 +67,10 @@ def _show(output: Output, report: dict[str, Any]) -> None:
         f" {report['skipped']} there already, {report['failed']} failed"
     )
     for error in report["errors"][:ERRORS_SHOWN]:
-        output.warn(
-            f"  row {error['row']} ({error['entity']}): {error['code']}: {error['message']}"
-        )
+        place = f"row {error['row']}"
+        if error["code"] != "INVALID_JSON":
+            place += f" ({error['entity']})"
+        output.warn(f"  {place}: {error['code']}: {error['message']}")
     more = report["failed"] - min(len(report["errors"]), ERRORS_SHOWN)
     if more > 0:
         output.warn(f"  and {more} more")

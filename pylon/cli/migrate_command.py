@@ -172,6 +172,7 @@ def plan(
 
 @command.command(
     "apply",
+    short_help="Run what has not run, then fit the tables.",
     help=f"""Run the migrations that have not run, then fit the tables to the app.
 
     {ABOUT_APP} The database file is copied first when a migration runs or something is removed.

@@ -53,7 +53,7 @@ def check(app: str) -> None:
 # --- test ------------------------------------------------------------------------------------
 
 
-@command.command("test")
+@command.command("test", short_help="Try an expression on a caller and a row.")
 @click.argument("expression", metavar="EXPR")
 @click.option("--auth", multiple=True, metavar="K=V", help="An attribute of the caller.")
 @click.option("--row", default="{}", metavar="JSON", help="The row: what `data.` names.")
@@ -78,6 +78,13 @@ def test(
 
     --auth takes userId, tenantId, email, isGuest and roles (with commas between them); without any
     the caller is anonymous. Fields have the types of --entity, or else those of the values given.
+
+    \b
+    Examples:
+      pylon policy test 'auth.userId == data.ownerId' --auth userId=ann --row '{"ownerId": "ann"}'
+      pylon policy test '"boss" in auth.roles || data.price <= 9' --entity Item --row '{"price": 5}'
+      pylon policy test 'existing.state != "closed"' --existing '{"state": "open"}'
+      pylon policy test 'exists(Ban, userId == auth.userId)' --rows '{"Ban": [{"userId": "bob"}]}'
     """
     from pylon.cli import policy_world
     from pylon.policy.explain import Case, explain
@@ -94,6 +101,8 @@ def test(
         known = load(output, app, verb="POLICY").manifest.entities_by_name
         if entity not in known:
             output.fail("ENTITY_NOT_FOUND", f"The app has no entity {entity}.")
+        data = policy_world.typed(data, known[entity], "--row")
+        stored = stored and policy_world.typed(stored, known[entity], "--existing")
     spec = known[entity] if entity is not None else policy_world.guess("Row", [data, stored or {}])
     entities = {name: known.get(name) or policy_world.guess(name, made) for name, made in
                 others.items()} | known  # fmt: skip
@@ -109,7 +118,8 @@ def test(
     _refuse_mistakes(output, expr, case)
     part = explain(expr, case)
     allows = part.holds or case.identity.is_admin
-    output.say("allow" if allows else "deny")
+    asked = "  (administrators are not asked)" if case.identity.is_admin else ""
+    output.say(f"{'allow' if allows else 'deny'}{asked}")
     output.say("\n".join(f"  {line}" for line in part.lines()))
     output.record({"allow": allows, "parts": part.to_wire()})
     raise click.exceptions.Exit(0 if allows else FAILED)
@@ -132,16 +142,25 @@ def _refuse_mistakes(output: Output, expr: Expr, case: Any) -> None:
     found = problems_of(expr, entity=case.entity, slot=case.slot, entities=case.entities)
     if found:
         output.diagnostics(
-            Diagnostic(severity="error", code=each.code, message=each.message, hint=each.hint)
+            Diagnostic(severity="error", code=each.code, message=each.message, hint=_hint(each))
             for each in found
         )
         raise click.exceptions.Exit(FAILED)
 
 
+def _hint(problem: Any) -> str:
+    """The hint of a mistake; what is known here was given on the command line."""
+    if problem.message.startswith("`Row` has no field"):
+        return f"{problem.hint} Give its value in --row, or name the --entity."
+    if problem.message.startswith("there is no entity"):
+        return f"{problem.hint} Give its rows with --rows, or name the --entity."
+    return str(problem.hint)
+
+
 # --- explain ---------------------------------------------------------------------------------
 
 
-@command.command("explain")
+@command.command("explain", short_help="Say which policy decided on a row.")
 @click.argument("entity", metavar="ENTITY")
 @app_argument
 @click.option("--as", "user", metavar="USER", help="The caller's user id; anonymous without it.")

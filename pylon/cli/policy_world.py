@@ -90,6 +90,17 @@ def read_identity(pairs: Sequence[str]) -> Identity:
     return Identity(**values)
 
 
+def typed(row: Row, spec: EntitySpec, option: str) -> Row:
+    """The row as it would be stored; a usage error where the entity could not hold it."""
+    table = Table(spec)
+    for key in row.keys() - {"id", *table.fields}:
+        raise click.UsageError(f"{option}: {spec.name} has no field {key}.")
+    try:
+        return {**row, **table.check_values(row)}
+    except PylonError as error:
+        raise click.UsageError(f"{option}: {error.message}") from error
+
+
 def guess(name: str, rows: Sequence[Row]) -> EntitySpec:
     """An entity whose fields have the types of the values in these rows."""
     types: dict[str, str] = {}

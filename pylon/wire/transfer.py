@@ -94,8 +94,9 @@ class LineSplitter:
             return
         try:
             value = decode(line)
-        except PylonError as error:
-            yield Incoming(number=self._number, error=error)
+        except PylonError:
+            no_json = PylonError(400, "INVALID_JSON", "The line is not JSON in UTF-8.")
+            yield Incoming(number=self._number, error=no_json)
             return
         entity = value.get("entity") if isinstance(value, dict) else None
         if not isinstance(entity, str) or "row" not in value:
@@ -179,12 +180,7 @@ class ObjectSplitter:
         if not self._is_done or self._at < len(self._text):
             raise _malformed()
         if not self._has_entities:
-            raise PylonError(
-                400,
-                "MISSING_FIELD",
-                'The body needs an object "entities".',
-                "Send what GET /api/export gives, or lines with Content-Type application/x-ndjson.",
-            )
+            raise _no_entities()
 
     @property
     def _is_in_rows(self) -> bool:
@@ -205,13 +201,14 @@ class ObjectSplitter:
             if len(self._open) == 2 and self._keys[0] == "entities" and kind == ord("{"):
                 self._has_entities = True
             if self._open[0] != ord("{"):
-                raise _malformed()
+                raise _no_entities()
         elif kind in b"}]":
             if not self._open or self._open.pop() != _CLOSES[kind]:
                 raise _malformed()
             self._is_done = not self._open
         elif not self._open:
-            raise _malformed()
+            decode(token)
+            raise _no_entities()
         elif len(self._open) < _ROWS_DEPTH:
             self._follow_key(token)
         elif self._is_in_rows and len(self._open) == _ROWS_DEPTH and kind not in b",:":
@@ -247,6 +244,15 @@ class ObjectSplitter:
             raise _too_long()
         if len(self._open) > limits.IMPORT_DEPTH_MAX:
             raise _malformed()
+
+
+def _no_entities() -> PylonError:
+    return PylonError(
+        400,
+        "MISSING_FIELD",
+        'The body needs an object "entities".',
+        "Send what GET /api/export gives, or lines with Content-Type application/x-ndjson.",
+    )
 
 
 def _malformed() -> PylonError:

@@ -165,6 +165,9 @@ def test_a_missing_row_is_a_failure_where_the_caller_says_so(ann: httpx.Client) 
     assert lax.status_code == 200
     assert lax.json()["results"][1] == {"op": "update", "id": ABSENT, "changed": False}
     before = ids(ann, "Todo")
+    for body in ({"strict": 1}, {"strikt": True}, {"strict": None}):
+        misspelt = ann.post("/api/transact", json={"operations": operations, **body})
+        assert misspelt.json()["error"]["code"] == "INVALID_JSON"
     strict = ann.post("/api/transact", json={"operations": operations, "strict": True})
     assert strict.status_code == 404
     assert strict.json()["results"][1]["code"] == "NOT_FOUND"

@@ -186,6 +186,14 @@ def test_failures_described_are_bounded(admin: httpx.Client) -> None:
     assert (report["failed"], len(report["errors"]), report["errors_omitted"]) == (count, 100, 50)
 
 
+def test_failures_come_in_the_order_of_the_rows(admin: httpx.Client) -> None:
+    twice = row_id(9_999)
+    rows: list[Row] = [{"id": twice, "name": "a"}, {"name": 5}, {"id": twice, "name": "b"}]
+    rows.append({"nope": 1})
+    report = do_import(admin, "Person", rows)
+    assert [error["row"] for error in report["errors"]] == [2, 3, 4]
+
+
 def test_malformed_lines_are_told_by_number(admin: httpx.Client) -> None:
     text = b'\n{"entity":"Person","row":{"name":"ok"}}\n{oops\n{"entity":"Person"}\n\n[]'
     report = admin.post("/api/import", content=text, headers=LINES).json()
@@ -197,13 +205,15 @@ def test_malformed_lines_are_told_by_number(admin: httpx.Client) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["{}", '{"entities":[]}', '{"x":{"Person":[{}]}}'])
+@pytest.mark.parametrize(
+    "text", ["{}", '{"entities":[]}', '{"x":{"Person":[{}]}}', "[]", '"x"', "5"]
+)
 def test_an_object_without_entities(admin: httpx.Client, text: str) -> None:
     answer = admin.post("/api/import", content=text)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "MISSING_FIELD")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '"x"', '{"entities":{"Person":[', "{]", "{}{}"])
+@pytest.mark.parametrize("text", ["", "]", "x", '{"entities":{"Person":[', "{]", "{}{}"])
 def test_text_that_is_no_export(admin: httpx.Client, text: str) -> None:
     answer = admin.post("/api/import", content=text)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_JSON")
@@ -231,7 +241,7 @@ def test_progress_comes_in_lines(admin: httpx.Client) -> None:
     assert len(lines) >= 2
     assert lines[-1]["done"] is True
     assert lines[-1]["imported"] == len(rows)
-    failed = admin.post("/api/import", content=b"[", headers={"accept": "application/x-ndjson"})
+    failed = admin.post("/api/import", content=b"{", headers={"accept": "application/x-ndjson"})
     assert failed.json()["error"]["code"] == "INVALID_JSON"
 
 

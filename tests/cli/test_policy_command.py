@@ -109,6 +109,19 @@ def test_mistakes_are_named(pylon: RunPylon, docs: Path) -> None:
     assert docs.exists()
 
 
+def test_a_row_that_the_entity_could_not_hold_is_refused(pylon: RunPylon, docs: Path) -> None:
+    for row, told in (('{"titel": "x"}', "no field titel"), ('{"orgId": 1}', "must be a string")):
+        result = pylon("policy", "test", "true", "--entity", "Doc", "--row", row)
+        assert (result.returncode, told in result.stderr) == (64, True), result.stderr
+
+
+def test_what_the_command_line_lacks_is_said(pylon: RunPylon) -> None:
+    assert "--row" in pylon("policy", "test", "data.x == 1").stderr
+    assert "--rows" in pylon("policy", "test", "exists(Ban, userId == auth.userId)").stderr
+    admin = pylon("policy", "test", "false", "--auth", "isAdmin=true")
+    assert "administrators are not asked" in admin.stdout
+
+
 def test_what_decided_on_a_row(pylon: RunPylon, docs: Path) -> None:
     told = json_of(pylon("policy", "explain", "Doc", "--as", "ann", "--row", "d", "--json"))
     assert {each["operation"]: each["allow"] for each in told} == {

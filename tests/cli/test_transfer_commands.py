@@ -64,7 +64,7 @@ def test_what_goes_wrong(server: Server, pylon: RunPylon, tmp_path: Path) -> Non
         (("export", "x", "--url", server.url, "--token", "wrong"), "FORBIDDEN"),
         (("export", "x", "--url", "http://127.0.0.1:1", "--token", "t"), "SERVER_UNREACHABLE"),
         (("export", "x", "--url", "ftp://x", "--token", "t"), "URL_INVALID"),
-        (("import", "empty.json", "--url", server.url, "--token", ADMIN_TOKEN), "INVALID_JSON"),
+        (("import", "empty.json", "--url", server.url, "--token", ADMIN_TOKEN), "MISSING_FIELD"),
     ):
         told = pylon(*arguments)
         assert told.returncode == 1, arguments
