@@ -13,7 +13,7 @@ PACKAGE = ROOT / "pylon"
 
 FLOORS = {
     7: ("Entry", {"cli", "__main__"}),
-    6: ("Assembly", {"app", "server"}),
+    6: ("Assembly", {"app", "server", "wiring"}),
     5: ("Surface", {"api", "studio"}),
     4: ("Extras", {"plugins"}),
     3: (
@@ -32,6 +32,7 @@ floor 0."""
 
 ARROWS = {
     ("server", "app"),
+    ("app", "wiring"),
     ("cli", "__main__"),
     ("__main__", "cli"),
     ("workflows", "jobs"),
@@ -47,7 +48,9 @@ SIDE = {"client", "testing"}
 
 FLOOR_OF = {part: floor for floor, (_, parts) in FLOORS.items() for part in parts}
 
-INSTEAD = "Let app.py hand in a small Protocol, or move the shared word down to the floor of both."
+INSTEAD = (
+    "Let wiring.py hand in a small Protocol, or move the shared word down to the floor of both."
+)
 
 
 def part_of(module: str) -> str | None:

@@ -3,7 +3,7 @@
 
 `sessions.py` asks when it resolves a session and keeps the answer with it; `publish` listens to
 commits, so that a change counts from the next request on. That open streams are closed and older
-cursors start anew is the change log's part (`watch`). Wired by `app.py`.
+cursors start anew is the change log's part (`watch`). Wired by `wiring.py`.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ OWNER_FIELDS: Final = (
 
 
 class SessionEnder(Protocol):
-    """The part of the sessions that a purge needs; handed in by `app.py`."""
+    """The part of the sessions that a purge needs; handed in by `wiring.py`."""
 
     async def revoke_all(self, user_id: str) -> int:
         """End every session of a user; how many there were."""

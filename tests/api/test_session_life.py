@@ -88,7 +88,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
         made.append(Sessions(*arguments, **more))
         return made[-1]
 
-    monkeypatch.setattr("pylon.app.Sessions", sessions)
+    monkeypatch.setattr("pylon.wiring.Sessions", sessions)
     manifest, problems = parse_manifest(codec.encode(NOTES))
     assert manifest is not None, problems
     config = Config(
