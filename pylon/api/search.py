@@ -39,6 +39,7 @@ SEARCH: Final = Docs(
             "type": "object",
             "properties": {
                 "query": TEXT,
+                "where": shape("{entity}.Found"),
                 "filters": {"type": "object", "description": "Facet to value."},
                 "facets": {"type": "array", "items": TEXT},
                 "facetMode": {"enum": ["include", "exclude"]},

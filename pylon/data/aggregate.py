@@ -20,6 +20,7 @@ from pylon.data.filters import (
     parse_condition,
     parse_count,
     parse_order,
+    parse_where,
     refuse_unknown_keys,
     require_object,
 )
@@ -210,9 +211,8 @@ def _statement(
         conditions.append(f"t.{quote(TENANT_FIELD)} = ?")
         params.append(tenant)
     table = opened.table
-    found = compile_condition(
-        parse_condition(spec.get("where", {}), opened.columns), table.name, params
-    )
+    where = parse_where(spec.get("where", {}), opened.columns)
+    found = compile_condition(where, table.name, params)
     if found is not None:
         conditions.append(found)
     groups = [column for column in columns if column.is_group]

@@ -117,6 +117,16 @@ def parse(body: object, columns: Columns) -> Filter:
     )
 
 
+def parse_where(body: object, columns: Columns) -> Condition:
+    """A filter beside other keys that say order and limits: `$search` is its only meta key."""
+    fields = dict(require_object(body, "A filter"))
+    if "$search" not in fields:
+        return parse_condition(fields, columns)
+    found, search = parse_search(fields.pop("$search"), columns)
+    parts = (parse_condition(fields, columns), found, search or EVERYTHING)
+    return All(tuple(each for each in parts if each != EVERYTHING))
+
+
 def parse_condition(body: object, columns: Columns) -> Condition:
     """A filter without meta keys."""
     return _Parser(columns).filter(body, depth=0)

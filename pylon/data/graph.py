@@ -19,6 +19,7 @@ from pylon.data.filters import (
     Filter,
     invalid,
     parse,
+    parse_after,
     parse_count,
     parse_order,
     refuse_unknown_keys,
@@ -42,7 +43,7 @@ from pylon.schema.model import RelationSpec
 from pylon.store.base import Row, Value
 from pylon.store.naming import quote
 
-OPTIONS = ("where", "include", "order", "limit", "offset")
+OPTIONS = ("where", "include", "order", "limit", "offset", "after")
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -114,7 +115,7 @@ class _Planner:
         level = Level(
             number=len(self.levels),
             opened=opened,
-            query=_filter(options, opened),
+            query=_filter(options, opened, is_root=link is None),
             parent=parent,
             link=link,
         )
@@ -146,11 +147,11 @@ class _Planner:
         )
 
 
-def _filter(options: Mapping[str, Any], opened: Opened) -> Filter:
+def _filter(options: Mapping[str, Any], opened: Opened, *, is_root: bool) -> Filter:
     """The options of one level; `where` may say the order and limits too, as a query does."""
     where = options.get("where")
     query = parse({} if where is None else where, opened.columns)
-    order, limit, offset = query.order, query.limit, query.offset
+    order, limit, offset, after = query.order, query.limit, query.offset, query.after
     if "order" in options:
         if order:
             raise invalid("The order is given twice, as `order` and as `$order`.")
@@ -160,9 +161,13 @@ def _filter(options: Mapping[str, Any], opened: Opened) -> Filter:
         limit = outer if limit is None else min(limit, outer)
     if "offset" in options:
         offset += parse_count(options["offset"], "offset")
-    if query.after is not None:
-        raise invalid("$after pages through a query of one entity only.")
-    return msgspec.structs.replace(query, order=order, limit=limit, offset=offset)
+    if "after" in options:
+        if query.search is not None and not order:
+            raise invalid("after goes on in an order.", "Give order, or page by offset.")
+        after = parse_after(options["after"], opened.columns)
+    if after is not None and not is_root:
+        raise invalid("Pages go through the rows asked for, not through a relation.")
+    return msgspec.structs.replace(query, order=order, limit=limit, offset=offset, after=after)
 
 
 def _is_cut(query: Filter) -> bool:

@@ -15,8 +15,9 @@ import msgspec
 from pylon import limits
 from pylon.changes.model import RowData
 from pylon.codec import Raw, decode_trusted, encode
+from pylon.data.conditions import Condition, compile_condition
 from pylon.data.fields import INT_MAX, INT_MIN
-from pylon.data.filters import invalid, require_object
+from pylon.data.filters import Columns, invalid, parse_where, require_object
 from pylon.data.query import Opened, ReadDoor, add_policy, where_clause
 from pylon.data.search_highlight import excerpt
 from pylon.data.search_index import found_rows, text_columns
@@ -45,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True):
     """
 
     query: str
+    where: Condition
     filters: tuple[tuple[str, Value], ...]
     is_hopeless: bool
     facets: tuple[str, ...]
@@ -88,7 +90,7 @@ def _names(opened: Opened) -> _Names:
     )
 
 
-def _parse(body: object, names: _Names) -> Ask:
+def _parse(body: object, names: _Names, columns: Columns) -> Ask:
     """Names that are not configured are passed over (spec 02 section 7.1); wrong types are 400."""
     fields = require_object(body, "A search")
     given = {key: value for key, value in fields.items() if value is not None}
@@ -117,6 +119,7 @@ def _parse(body: object, names: _Names) -> Ask:
         raise invalid("typos takes true or false.")
     return Ask(
         query=query,
+        where=parse_where(given.get("where", {}), columns),
         filters=tuple((name, value) for name, value in filters if value is not _ABSENT),
         is_hopeless=any(value is _ABSENT for _, value in filters),
         facets=tuple(name for name in facets if name in names.facets),
@@ -244,6 +247,9 @@ class _Statement:
         for name, value in () if self._flags else self._ask.filters:
             conditions.append(f"t.{quote(name)} = ?")
             self._params.append(value)
+        where = compile_condition(self._ask.where, self._opened.table.name, self._params)
+        if where is not None:
+            conditions.append(where)
         if self._ask.is_hopeless or self._text.is_nothing:
             conditions.append("1 = 0")
         for symbol in self._text.symbols:
@@ -349,7 +355,7 @@ class Searches:
         """
         opened = self._open(identity, entity)
         names = _names(opened)
-        ask = _parse(body, names)
+        ask = _parse(body, names, opened.columns)
         text = read(ask.query, names.text)
         found = await self._run(opened, names, ask, text)
         if not found.total and ask.forgives and text.words:

@@ -95,6 +95,13 @@ async def test_a_caller_with_a_tenant_counts_the_tenants_rows_and_no_filter_wide
         assert await run(rows, {"count": "*"}, BOB) == [{"count": 2}]
 
 
+async def test_what_is_counted_may_be_searched_for() -> None:
+    async with app() as rows:
+        assert await run(rows, {"count": "*", "where": {"$search": "task 3"}}) == [{"count": 1}]
+        where = {"$search": "task", "rank": {"$gt": 2}}
+        assert await run(rows, {"count": "*", "where": where}) == [{"count": 3}]
+
+
 async def test_groups_are_filtered_ordered_and_cut() -> None:
     tasks = [task(n, "ann", orgId="abc"[n % 3], rank=n) for n in range(8)]
     body: dict[str, Any] = {"count": "*", "sum": ["rank"], "groupBy": ["orgId"]}
@@ -144,6 +151,8 @@ async def test_a_sum_beyond_64_bits_is_a_double(caplog: pytest.LogCaptureFixture
         ({"count": "*", "where": []}, "INVALID_QUERY"),
         ({"count": "*", "where": {"secretId": "x"}}, "INVALID_COLUMN"),
         ({"count": "*", "where": {"$limit": 1}}, "INVALID_QUERY"),
+        ({"count": "*", "where": {"$search": 1}}, "INVALID_QUERY"),
+        ({"count": "*", "having": {"$search": "x"}}, "INVALID_QUERY"),
         ({"count": "*", "having": {"rank": 1}}, "INVALID_COLUMN"),
         ({"count": "*", "order": {"rank": "asc"}}, "INVALID_COLUMN"),
         ({"count": "*", "limit": "1"}, "INVALID_QUERY"),

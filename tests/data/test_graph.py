@@ -75,7 +75,11 @@ async def test_options_of_the_reference_mean_what_they_meant() -> None:
         ({"Task": {"filter": {}}}, "INVALID_QUERY"),
         ({"Task": {"where": {"nope": 1}}}, "INVALID_COLUMN"),
         ({"Task": {"where": []}}, "INVALID_QUERY"),
-        ({"Task": {"where": {"$after": {"id": "t1"}}}}, "INVALID_QUERY"),
+        ({"Task": {"after": "t1"}}, "INVALID_QUERY"),
+        ({"Task": {"after": {"secretId": "ann"}}}, "INVALID_COLUMN"),
+        ({"Task": {"after": {"id": "t1"}, "order": {"rank": "asc"}}}, "INVALID_QUERY"),
+        ({"Person": {"include": {"tasks": {"after": {"id": "t1"}}}}}, "INVALID_QUERY"),
+        ({"Person": {"include": {"tasks": {"where": {"$after": {"id": "t1"}}}}}}, "INVALID_QUERY"),
         ({"Task": {"order": {"secretId": "asc"}}}, "INVALID_COLUMN"),
         ({"Task": {"limit": -1}}, "INVALID_QUERY"),
         ({"Task": {"include": []}}, "INVALID_QUERY"),
@@ -94,6 +98,19 @@ async def test_a_relation_through_a_private_field_is_for_the_administrator() -> 
     async with app() as rows:
         found = await find(rows, {"Person": {"include": {"hidden": {}}}}, ADMIN)
         assert [len(person["hidden"]) for person in found["Person"]] == [5, 2]
+
+
+async def test_pages_go_on_after_a_row() -> None:
+    async with app() as rows:
+        seen: list[str] = []
+        options: dict[str, Any] = {"order": {"rank": "desc"}, "limit": 2, "include": {"owner": {}}}
+        while page := (await find(rows, {"Task": options}))["Task"]:
+            assert [row["owner"]["id"] for row in page] == [row["ownerId"] for row in page]
+            seen += [row["id"] for row in page]
+            options["after"] = {"rank": page[-1]["rank"], "id": page[-1]["id"]}
+        assert seen == ["t5", "t4", "t3", "t2", "t1", "t0"]
+        where = {"$after": {"id": "t4"}}
+        assert [r["id"] for r in (await find(rows, {"Task": {"where": where}}))["Task"]] == ["t5"]
 
 
 async def test_depth_and_breadth_are_bounded() -> None:

@@ -221,6 +221,27 @@ async def test_a_facet_can_leave_out_its_own_filter() -> None:
         }
 
 
+async def test_a_filter_narrows_hits_totals_and_counts() -> None:
+    async with searching(MANIFEST) as world:
+        await shop(world)
+
+        async def found(**body: Any) -> tuple[list[str], dict[str, Any]]:
+            answer = await world.search(body)
+            assert answer.total == len(answer.hits)
+            return sorted(row["name"] for row in answer.rows), answer.facet_counts.get("brand", {})
+
+        dear = {"price": {"$gt": 8}}
+        assert await found(where=dear) == (["Green hat", "Red shoe"], {"Acme": 1})
+        assert await found(query="red", where=dear) == (["Red shoe"], {"Acme": 1})
+        several = {"brand": {"$in": ["Acme", "Zed"]}}
+        assert await found(where=several, filters={"stock": True}, facetMode="exclude") == (
+            ["Red coat", "Red shoe"],
+            {"Acme": 1, "Zed": 1},
+        )
+        assert await found(query="shoe", where={"$search": "blue"}) == (["Blue shoe"], {"Acme": 1})
+        assert await found(where={"$or": []}) == ([], {})
+
+
 # --- order and pages -------------------------------------------------------------------------
 
 
@@ -248,6 +269,9 @@ async def test_sorts_pages_and_ties() -> None:
         [],
         {"query": 1},
         {"filters": []},
+        {"where": []},
+        {"where": {"price": {"$gt": "x"}}},
+        {"where": {"$limit": 1}},
         {"facets": "brand"},
         {"facets": [1]},
         {"page": -1},

@@ -20,6 +20,7 @@ from pylon.http.describe import (
 )
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, Manifest, NowDefault
 
+SEARCHED = {**TEXT, "description": "Words that the row's text has."}
 SHOWN_LATER = "Set by administrators and the server only, and shown to administrators only."
 
 
@@ -58,8 +59,9 @@ def _shapes(spec: EntitySpec) -> Iterator[tuple[str, Schema]]:
     yield ".Field", {"type": "string", "enum": ["id", *(field.name for field in shown)]}
     yield ".Order", _order(shown)
     yield ".Where", _where(spec, shown, meta={})
+    yield ".Found", _where(spec, shown, meta={"$search": SEARCHED})
     yield ".Filter", _where(spec, shown, meta=_meta(spec, shown))
-    yield ".Graph", _graph(spec)
+    yield ".Graph", _graph(spec, shown)
     yield ".Aggregate", _aggregate(spec)
     rows = listed(_own(name))
     yield ".List", object_of(data=rows, count=COUNT, offset=COUNT, limit=nullable(COUNT))
@@ -173,20 +175,24 @@ def _meta(spec: EntitySpec, shown: list[FieldSpec]) -> dict[str, Schema]:
         "$order": _own(spec.name, ".Order"),
         "$limit": COUNT,
         "$offset": COUNT,
-        "$after": {
-            "type": "object",
-            "properties": {
-                "id": TEXT,
-                **{field.name: nullable(VALUES[field.kind]) for field in shown},
-            },
-            "additionalProperties": False,
-            "description": "The last row that the caller has, in the fields of the order and `id`.",
-        },
-        "$search": {**TEXT, "description": "Words that the row's text has."},
+        "$after": _after(shown),
+        "$search": SEARCHED,
     }
 
 
-def _graph(spec: EntitySpec) -> Schema:
+def _after(shown: list[FieldSpec]) -> Schema:
+    return {
+        "type": "object",
+        "properties": {
+            "id": TEXT,
+            **{field.name: nullable(VALUES[field.kind]) for field in shown},
+        },
+        "additionalProperties": False,
+        "description": "The last row that the caller has, in the fields of the order and `id`.",
+    }
+
+
+def _graph(spec: EntitySpec, shown: list[FieldSpec]) -> Schema:
     include = {relation.name: _graph_options(relation.target) for relation in spec.relations}
     return {
         "type": "object",
@@ -200,6 +206,7 @@ def _graph(spec: EntitySpec) -> Schema:
             "order": _own(spec.name, ".Order"),
             "limit": COUNT,
             "offset": COUNT,
+            "after": _after(shown),
         },
         "additionalProperties": False,
     }
@@ -218,7 +225,7 @@ def _aggregate(spec: EntitySpec) -> Schema:
             "count": {"anyOf": [{"type": "string", "const": "*"}, field]},
             **{name: listed(field) for name in FUNCTIONS},
             "groupBy": listed({"anyOf": [field, object_of({"bucket": bucket}, field=field)]}),
-            "where": _own(spec.name, ".Where"),
+            "where": _own(spec.name, ".Found"),
             "having": columns,
             "order": columns,
             "limit": COUNT,
