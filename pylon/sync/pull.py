@@ -1,7 +1,9 @@
 """Pulling the change log from a cursor: pages of what a reader must hear (spec 03 section 3.1).
 
 One statement scans the log from the cursor and joins each change to its row as it is now, as far
-as the reader may see it; the rows come out of the database as JSON. `since=0` is the full state.
+as the reader may see it; events come out of the database as JSON, all but their ends. Only where a
+row's earlier audiences decide what the reader is told is the event made here. `since=0` is the
+full state.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pylon.store.base import Row, Store, Value
 from pylon.store.naming import quote
 from pylon.sync.temporary import Temporary, caller_key
 from pylon.sync.visibility import told_later
-from pylon.wire.events import event_json
+from pylon.wire.events import event_end, event_json
 
 SCAN_ROWS_FIRST = 10
 """Changes in the first scan of a page, few since nothing is known of their size yet; the later
@@ -138,15 +140,23 @@ class Puller:
 
     async def _log_page(self, identity: Identity, since: int) -> PullPage:
         """The part of the page that comes from the log; it ends at the last change looked at."""
-        scan = self._scan(identity)
+        scan = self._scan(identity, since)
         events: list[tuple[int, bytes]] = []
         cursor, scanned, size, is_partial = since, 0, 0, False
+        ended_at, end = -1, b""
         count = SCAN_ROWS_FIRST
         while True:
             found = await self._store.read(scan.sql, (*scan.params, cursor, count))
             for row in found:
-                event = self._event(identity, since, row)
-                is_partial = is_partial or row[-1] is None
+                at, data = row[1], row[2]
+                if data is None:
+                    is_partial = True
+                if at != ended_at:
+                    ended_at, end = at, event_end(iso_seconds(at))
+                if row[3] is not None:
+                    event = self._event(identity, since, row)
+                else:
+                    event = None if data is None else data + end
                 if event is not None:
                     events.append((row[0], event))
                     size += len(event)
@@ -164,14 +174,14 @@ class Puller:
         return PullPage(events=events, last_seq=cursor, has_more=has_more, is_partial=is_partial)
 
     def _event(self, identity: Identity, since: int, row: Row) -> bytes | None:
-        seq, entity, row_id, born, audiences, at, data = row
-        policies = self._policies.entity(entity)
+        """What a reader is told of a row with earlier audiences; None for nothing."""
+        seq, at, data, audiences, entity, row_id, born = row
         kind = told_later(
-            policies.read,
+            self._policies.entity(entity).read,
             identity,
             since=since,
             born=born,
-            audiences=read_audiences(audiences) if audiences else (),
+            audiences=read_audiences(audiences),
             visible_now=data is not None,
         )
         if kind is None:
@@ -181,11 +191,11 @@ class Puller:
             entity=entity,
             row_id=row_id,
             kind=kind,
-            data=None if kind == "delete" else data.encode(),
+            data=None if kind == "delete" else data,
             timestamp=iso_seconds(at),
         )
 
-    def _scan(self, identity: Identity) -> _Scan:
+    def _scan(self, identity: Identity, since: int) -> _Scan:
         """The statement for this reader; equal for all readers whose filters are alike."""
         wheres = {
             name: self._policies.entity(name).read.where(identity)
@@ -194,23 +204,31 @@ class Puller:
         shape = (identity.is_admin, *((where.never, where.sql) for where in wheres.values()))
         sql = self._statements.get(shape)
         if sql is None:
+            rows = self._rows_as_json[identity.is_admin]
             branches = "".join(
-                f" WHEN '{name}' THEN (SELECT {self._rows_as_json[identity.is_admin][name]}"
+                f" WHEN '{name}' THEN (SELECT CAST({_event_begin(name)} || {rows[name]} AS BLOB)"
                 f" FROM {quote(name)} t WHERE t.id = c.row_id"
                 f"{'' if where.sql is None else f' AND {where.sql}'})"
                 for name, where in wheres.items()
                 if not where.never
             )
             data = f"CASE c.entity{branches} END" if branches else "NULL"
+            change = ", ".join(
+                f"CASE WHEN c.audiences IS NOT NULL THEN c.{column} END"
+                for column in ("entity", "row_id", "born")
+            )
             names = ", ".join(f"'{name}'" for name in wheres)
             sql = self._statements[shape] = (
-                f"SELECT c.seq, c.entity, c.row_id, c.born, c.audiences, c.at, {data}"
+                f"SELECT c.seq, c.at, {data}, c.audiences, {change}"
                 # The plus keeps SQLite on the log's own order instead of the index by entity.
                 f" FROM _pylon_changes c WHERE +c.entity IN ({names})"
                 " AND c.seq > ? ORDER BY c.seq LIMIT ?"
             )
         params = tuple(
-            value for where in wheres.values() if not where.never for value in where.params
+            value
+            for where in wheres.values()
+            if not where.never
+            for value in (since, *where.params)
         )
         return _Scan(sql, params)
 
@@ -231,6 +249,20 @@ def resync_required(oldest_seq: int) -> PylonError:
         "This cursor cannot be continued.",
         "Start again from since=0.",
         oldest_seq=oldest_seq,
+    )
+
+
+def _event_begin(entity: str) -> str:
+    """A SQL expression that gives an event (see `event_json`) up to its data, as text.
+
+    For a row that is visible and always was; nothing where earlier audiences decide. Made in SQL,
+    where it costs a tenth of what it costs here. Takes one parameter, the cursor of the pull.
+    """
+    return (
+        "CASE WHEN c.audiences IS NOT NULL THEN '' ELSE"
+        f""" '{{"seq":' || c.seq || ',"entity":"{entity}","row_id":' || json_quote(c.row_id) ||"""
+        """ CASE WHEN c.born > ? THEN ',"kind":"insert","data":'"""
+        """ ELSE ',"kind":"update","data":' END END"""
     )
 
 

@@ -28,6 +28,12 @@ def event_json(
 
 
 @lru_cache(maxsize=1024)
+def event_end(timestamp: str) -> bytes:
+    """What follows the data of an event, for one whose beginning was made elsewhere."""
+    return b',"timestamp":"%b"}' % timestamp.encode()
+
+
+@lru_cache(maxsize=1024)
 def _name(entity: str) -> bytes:
     return encode(entity)
 
