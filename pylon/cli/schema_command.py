@@ -59,7 +59,7 @@ def check(app: str) -> None:
 
 @command.command(
     "diff",
-    help="""Print the differences between two apps by name.
+    help="""Print the differences between two apps.
 
     OLD and NEW are manifest .json files, app.py files or folders. Exit code 0 also when they
     differ.
@@ -79,8 +79,7 @@ def diff(old: str | None, new: str | None) -> None:
     after = load(output, new, verb="DIFF").manifest
     changes = differences(before, after)
     for change in changes:
-        place = ".".join(filter(None, (change.entity, change.name)))
-        output.say(f"{change.kind} {place}")
+        output.say(change.to_text())
     if not changes:
         output.say("No differences.")
     output.record(

@@ -8,6 +8,15 @@ from typing import Any
 import pytest
 
 from pylon import codec
+from pylon.cli.schema_difference import differences
+from pylon.schema.model import (
+    EntitySpec,
+    FieldSpec,
+    Manifest,
+    PolicySpec,
+    RelationSpec,
+    SearchSpec,
+)
 from tests.cli.conftest import RunPylon
 from tests.cli.evolving import run_sql, write_app
 
@@ -38,9 +47,16 @@ def test_diff(pylon: RunPylon, tmp_path: Path) -> None:
     assert told["changes"] == [
         {"kind": "field_added", "entity": "Note", "name": "size"},
         {"kind": "field_removed", "entity": "Note", "name": "stars"},
-        {"kind": "field_changed", "entity": "Note", "name": "title"},
+        {
+            "kind": "field_changed",
+            "entity": "Note",
+            "name": "title",
+            "parts": {"optional": {"from": False, "to": True}},
+        },
     ]
     assert told["summary"] == {"total": 3, "added": 1, "removed": 1}
+    text = pylon("schema", "diff", "old", "new").stdout
+    assert "field_changed Note.title (optional: false -> true)" in text
     missing = pylon("schema", "diff", "old", "--json")
     assert (missing.returncode, json_of(missing)[0]["code"]) == (64, "DIFF_MISSING_ARGS")
 
@@ -151,3 +167,25 @@ def test_an_unknown_entry(pylon: RunPylon, tmp_path: Path) -> None:
     pylon("schema", "push")
     result = pylon("schema", "history", "--id", "1.2", "--json")
     assert (result.returncode, json_of(result)[0]["code"]) == (1, "HISTORY_ENTRY_NOT_FOUND")
+
+
+def test_every_part_that_changes_is_told() -> None:
+    def manifest(kind: str, **more: Any) -> Manifest:
+        entity = EntitySpec(
+            name="Note",
+            fields=(FieldSpec(name="a", type=kind, unique=kind == "int"),),
+            relations=(RelationSpec(name="r", target="Note", field="a", many=kind == "int"),),
+            search=SearchSpec(text=("a",)) if kind == "string" else None,
+            crdt=kind == "string",
+        )
+        rule = PolicySpec(name="p", entity="Note", allow=str(kind == "int").lower())
+        return Manifest(name="n", version="1", entities=(entity,), policies=(rule,), **more)
+
+    found = [each.to_text() for each in differences(manifest("string"), manifest("int"))]
+    assert found == [
+        'field_changed Note.a (type: "string" -> "int"; unique: false -> true)',
+        "relation_changed Note.r (many: false -> true)",
+        'search_changed Note.search (text: ["a"] -> [])',
+        "entity_changed Note (crdt: true -> false)",
+        'policy_changed p (allow: "false" -> "true")',
+    ]

@@ -145,7 +145,7 @@ class _Survey:
         value = backfill_value(field, "the time of the migration")
         if value is None:
             return Planned(step=step, rows=rows, refused=f"{_rows(rows)} would lack a value")
-        shown = ("true" if value else "false") if field.kind == "bool" else repr(value)
+        shown = _shown(field, value)
         if field.unique and rows > 1:
             return Planned(
                 step=step, rows=rows, refused=f"{_rows(rows)} would all have the value {shown}"
@@ -342,3 +342,10 @@ def _literal(value: str | int | float) -> str:
 
 def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _shown(field: FieldSpec, value: object) -> str:
+    """A value that rows are filled with, for people."""
+    if field.kind == "bool":
+        return "true" if value else "false"
+    return str(value) if isinstance(field.default, NowDefault) else repr(value)
