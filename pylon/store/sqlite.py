@@ -53,9 +53,7 @@ class SqliteStore:
         connection = apsw.Connection(
             str(self.path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX
         )
-        connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute(f"PRAGMA mmap_size = {limits.SQLITE_MMAP_BYTES}")
+        _set_up(connection)
         return connection
 
     @property
@@ -187,16 +185,24 @@ def _make_tables(connection: apsw.Connection, ddl: Iterable[str]) -> None:
     connection.execute("COMMIT")
 
 
+def _set_up(connection: apsw.Connection) -> None:
+    """What every connection has, whether it reads or writes."""
+    connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+    # A plan is kept whatever is bound to it. Otherwise SQLite, with its statistics of values
+    # compiled in, makes the plan of a range anew at each execution, which costs more than the read.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA mmap_size = {limits.SQLITE_MMAP_BYTES}")
+
+
 def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:
     connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+    _set_up(connection)
     for pragma in (
         "journal_mode = WAL",
         f"synchronous = {'OFF' if volatile else 'FULL'}",
-        "temp_store = MEMORY",
         "foreign_keys = ON",
         f"cache_size = -{limits.SQLITE_CACHE_KIBIBYTES}",
-        f"mmap_size = {limits.SQLITE_MMAP_BYTES}",
         f"wal_autocheckpoint = {limits.WAL_CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
