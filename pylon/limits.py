@@ -536,7 +536,7 @@ DOCUMENTS_PENDING_MAX: Final = 1_000
 """Pushed updates that may wait so in all."""
 
 ROW_ID_CHARACTERS_MAX: Final = 256
-"""Longest row id that a connection may wait for; those that the server makes have 40."""
+"""Longest row id that is imported or that a connection may wait for; the server's have 40."""
 
 SUBSCRIPTIONS_PER_SOCKET_MAX: Final = 1_000
 """Rows whose documents one connection may follow, those that it cannot see yet included."""

@@ -16,7 +16,6 @@ from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
-from pylon.ids import is_well_formed_row_id
 
 Mode: TypeAlias = Literal["skip", "upsert", "insert"]
 """What happens to a row whose id exists. Equal rows are passed over but in `insert`.
@@ -134,13 +133,10 @@ class Import:
             row.pop("__internal__", None)  # the reference's exports may carry it
         table.check_keys(row, trusted=True)
         row_id = row.get("id")
-        if row_id is not None and not is_well_formed_row_id(row_id):
-            raise PylonError(
-                400,
-                "INVALID_ID",
-                "The id must be 40 lower-case hex characters or a UUID of version 4 or 7.",
-                "Another id would be replaced, and relations to the row would break.",
-            )
+        is_text = isinstance(row_id, str) and 0 < len(row_id) <= limits.ROW_ID_CHARACTERS_MAX
+        if row_id is not None and not is_text:
+            most = limits.ROW_ID_CHARACTERS_MAX
+            raise PylonError(400, "INVALID_ID", f"The id must be a text of 1 to {most} characters.")
         return _Pending(number=number, entity=entity, row=row)
 
     async def _flush(self) -> None:
@@ -176,7 +172,8 @@ class Import:
         """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
         stored = None if each.id is None else await tx.get(each.entity, each.id)
         if stored is None:
-            await tx.insert(each.entity, dict(each.row))
+            # A database that somebody else made has ids of any form, and relations to them.
+            await tx.insert(each.entity, dict(each.row), row_id=each.id)
             return "inserted"
         assert each.id is not None
         if self._mode == "insert":

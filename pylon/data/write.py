@@ -66,10 +66,11 @@ class Transaction:
         rule = self._rows.policies.entity(entity).read
         return rule.allows(self._identity, row, None, self._lookup)
 
-    async def insert(self, entity: str, data: Any) -> RowData:
+    async def insert(self, entity: str, data: Any, *, row_id: str | None = None) -> RowData:
         """Insert a row and return it as stored.
 
         An `id` in the data is kept where it is well-formed (40 hex or UUID v4/v7), else replaced.
+        `row_id` is the id whatever its form: of a row that was stored before.
         """
         table = self._rows.table(entity)
         rule = self._rows.policies.entity(entity).insert
@@ -80,7 +81,7 @@ class Transaction:
         values = table.check_values(data)
         table.fill_defaults(values, self._identity, iso_seconds(self._rows.clock.now()))
         table.check_required(values, "INSERT_FAILED")
-        after: RowData = {"id": self._row_id(data)}
+        after: RowData = {"id": self._row_id(data) if row_id is None else row_id}
         for name in table.fields:
             after[name] = values.get(name)
         if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):

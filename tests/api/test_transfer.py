@@ -146,7 +146,7 @@ def test_bad_rows_do_not_spoil_good_ones(admin: httpx.Client) -> None:
         {"title": "clash", "rank": 7003},
         {"title": 7},
         {"rank": 1},
-        {"id": "mine", "title": "t"},
+        {"id": "", "title": "t"},
         {"nope": 1, "title": "t"},
         "text",
         [],
@@ -167,6 +167,16 @@ def test_bad_rows_do_not_spoil_good_ones(admin: httpx.Client) -> None:
         156: "INVALID_DATA",
         157: "INVALID_DATA",
     }
+
+
+def test_ids_of_any_form_are_kept(admin: httpx.Client) -> None:
+    rows: list[Row] = [{"id": f"user {n}/ü", "name": f"p{n}"} for n in range(2)]
+    assert do_import(admin, "Person", rows)["imported"] == 2
+    assert {row["id"] for row in rows} <= stored(admin, "Person").keys()
+    assert do_import(admin, "Person", rows)["skipped"] == 2
+    long: list[Row] = [{"id": "x" * 257, "name": "p"}, {"id": 5, "name": "p"}]
+    errors = do_import(admin, "Person", long)["errors"]
+    assert [error["code"] for error in errors] == ["INVALID_ID"] * 2
 
 
 def test_unknown_entities_and_internal_keys(admin: httpx.Client) -> None:
