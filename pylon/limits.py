@@ -486,8 +486,18 @@ SEARCH_BUILD_ROWS: Final = 5_000
 # --- Documents -------------------------------------------------------------------------------
 
 DOCUMENT_UPDATE_BYTES_MAX: Final = 524_288
-"""Largest update that a client may push. One that nests containers costs time with its square:
-about two seconds at this size at the very worst, microseconds for anything honest."""
+"""Largest update that a client may push."""
+
+DOCUMENT_UPDATE_BYTES_DIRECT: Final = 512
+"""Updates up to this size are imported as they are: a keystroke, or thirty marks."""
+
+DOCUMENT_MERGE_SECONDS_MAX: Final = 1.0
+"""Time for the import of one pushed update, which holds the loop; it is refused when it takes more.
+Honest ones take milliseconds; thousands of overlapping marks, or of moves, do not."""
+
+DOCUMENT_TAIL_SECONDS_MAX: Final = 0.1
+"""Time that the imports of the updates stored beside a snapshot have taken; then both become a new
+snapshot, so that a document is always loaded quickly."""
 
 DOCUMENT_UPDATE_BYTES_COMPRESSED: Final = 65_536
 """Largest pushed snapshot; snapshots unpack to some 130 times their size."""

@@ -30,6 +30,7 @@ from pylon.codec import decode_trusted
 from pylon.crdt.binding import decoding
 from pylon.crdt.fields import MergeKind, RowData
 from pylon.crdt.items import set_list
+from pylon.crdt.steps import Pending, TooCostly, import_update
 from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
 from pylon.crdt.values import refuse_deep, show
@@ -98,7 +99,7 @@ class Document:
             self._doc.import_(snapshot)
             mark = self._doc.oplog_frontiers
             if updates:
-                self._doc.import_batch(updates)
+                import_update(self._doc, updates, seconds_max=None)
         except BaseException as error:
             raise _stored_damaged(error) from error
         self._sent = self._doc.oplog_vv
@@ -169,8 +170,9 @@ class Document:
     def merge(self, update: bytes) -> RowData:
         """Import a client's update; the fields that it changed, in the row's form but unchecked.
 
-        400 `CRDT_DECODE_FAILED`, 409 `CRDT_DEPENDENCIES_MISSING`, 409 `CRDT_OUTDATED`, 400
-        `INVALID_COLUMN` where it writes what is no field of the document, 400 `INVALID_DATA`.
+        400 `CRDT_DECODE_FAILED`, 409 `CRDT_DEPENDENCIES_MISSING`, 409 `CRDT_OUTDATED`, 413
+        `CRDT_UPDATE_TOO_COSTLY`, 400 `INVALID_COLUMN` where it writes what is no field of the
+        document, 400 `INVALID_DATA`.
         """
         before = self.values
         self.values = decoding(update, lambda: self._import(update))
@@ -189,13 +191,20 @@ class Document:
                 raise PylonError(
                     400, "CRDT_DECODE_FAILED", "Send an export of updates, not of a snapshot."
                 )
-            status = self._doc.import_(update)
+            import_update(self._doc, [update], seconds_max=limits.DOCUMENT_MERGE_SECONDS_MAX)
         except PylonError:
             raise
+        except Pending:
+            raise MissingDependencies from None
+        except TooCostly:
+            raise PylonError(
+                413,
+                "CRDT_UPDATE_TOO_COSTLY",
+                "Merging this update takes too long.",
+                "Make the edit in smaller steps, with fewer marks or moves.",
+            ) from None
         except BaseException as error:
             raise _undecodable(error) from None
-        if status.pending is not None and not status.pending.is_empty:
-            raise MissingDependencies
         deep = self._deep()
         try:
             refuse_deep(deep)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pylon import limits
@@ -46,6 +47,7 @@ class OpenDocument:
         "snapshot_bytes",
         "tail_bytes",
         "tail_count",
+        "tail_seconds",
         "trimmed_bytes",
     )
 
@@ -62,6 +64,8 @@ class OpenDocument:
         self.snapshot_bytes = 0
         self.tail_bytes = 0
         self.tail_count = 0
+        self.tail_seconds = 0.0
+        """What the imports of the tail have taken, and will take again."""
         self.trimmed_bytes = 0
         """Size of the last snapshot without old history."""
         self.counted_bytes = 0
@@ -87,7 +91,10 @@ class OpenDocument:
     def merge(self, update: bytes) -> RowData:
         """Import a client's update; what it changed (see `Document.merge`)."""
         self.settled = False
-        return self._document.merge(update)
+        started = perf_counter()
+        merged = self._document.merge(update)
+        self.tail_seconds += perf_counter() - started
+        return merged
 
     def take_update(self) -> bytes | None:
         update = self._document.take_update()
@@ -121,6 +128,7 @@ class OpenDocument:
         self.mark = self._document.version
         self._snapshot = snapshot
         self.snapshot_bytes, self.tail_bytes, self.tail_count = len(snapshot), 0, 0
+        self.tail_seconds = 0.0
         return snapshot
 
 
@@ -212,6 +220,7 @@ class Documents:
         is_due = (
             opened.n == 1
             or opened.tail_count > limits.DOCUMENT_UPDATES_MAX
+            or opened.tail_seconds > limits.DOCUMENT_TAIL_SECONDS_MAX
             or opened.tail_bytes > max(limits.DOCUMENT_TAIL_BYTES_MAX, opened.snapshot_bytes)
         )
         if not is_due:

@@ -7,9 +7,10 @@ A difference keeps what others write at the same time, and keeps the history sma
 
 from __future__ import annotations
 
-from loro import ExportMode, LoroDoc, LoroText, VersionVector
+from loro import ExportMode, LoroDoc, LoroText
 
 from pylon import limits
+from pylon.crdt.steps import import_update
 
 
 def set_text(container: LoroText, value: str) -> None:
@@ -37,10 +38,10 @@ def merge_texts(base: str, one: str, other: str) -> str:
     mine = LoroDoc()
     set_text(mine.get_text("t"), base)
     mine.commit()
-    theirs = mine.fork()
+    theirs, known = mine.fork(), mine.oplog_vv
     set_text(mine.get_text("t"), one)
     mine.commit()
     set_text(theirs.get_text("t"), other)
     theirs.commit()
-    mine.import_(theirs.export(ExportMode.Updates(VersionVector())))
+    import_update(mine, [theirs.export(ExportMode.Updates(known))], seconds_max=None)
     return mine.get_text("t").to_string()
