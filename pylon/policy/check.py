@@ -76,9 +76,10 @@ def _problems_of_text(
     try:
         expr = parse(text)
     except PolicySyntaxError as error:
+        message = f"at character {error.offset + 1}: {error.message}"
         return [
             PolicyProblem(
-                code="POLICY_SYNTAX", message=error.message, hint=error.hint, offset=error.offset
+                code="POLICY_SYNTAX", message=message, hint=error.hint, offset=error.offset
             )
         ]
     return check(expr, entity=entity, slot=slot, entities=entities)

@@ -154,3 +154,4 @@ def test_a_manifest_reports_each_mistake_once_with_its_place() -> None:
         ("p5", "allow", "read", "POLICY_SYNTAX", 20),
         ("p7", "allow", "update", "POLICY_UNKNOWN_NAME", 0),
     ]
+    assert check_manifest(manifest)[2].message.startswith("at character 3: ")
