@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from tests.sync.engine import TOKEN, Browser, SyncEngine
 from tests.sync.networks import RealNetwork
 
 WAIT_SECONDS = 20.0
+KILLS = 40 if os.environ.get("PYLON_LONG") else 3
 DEV = {"PYLON_DEV_MODE": "1"}
 
 
@@ -32,13 +34,14 @@ class Person:
         if user is not None:
             self.browser.local[TOKEN] = server.token_of(user)
 
-    async def open(self) -> SyncEngine:
+    async def open(self, *, persist: bool = True) -> SyncEngine:
         tab = SyncEngine(
             self.network,
             self.browser,
             transport=self.transport,
+            persist=persist,
             sleep=lambda milliseconds: asyncio.sleep(min(milliseconds, 20) / 1_000),
-            random=Random(1),
+            random=Random(len(self.tabs)),
             now_ms=lambda: time.time() * 1_000,
         )
         self.tabs.append(tab)
@@ -194,6 +197,50 @@ async def test_killed_and_started_again(tmp_path: Path) -> None:
             await eventually(lambda: not any(i.startswith("_") for i in tab.table("Mine")))
             assert tab.queue == []
             assert tab.table("Mine") == await truth(server, ida.browser.local[TOKEN], "Mine")
+
+
+@pytest.mark.timeout(1_800)
+async def test_kills_under_load_leave_no_tab_behind(tmp_path: Path) -> None:
+    """Killed between a commit and its fan-out as often as not: every change is there once, and
+    every tab ends as the truth, however it had gone on in the meantime."""
+    with serving(BLACKBOX_APP, tmp_path / "app.db") as server:
+        async with person(server, "ida") as ida, person(server, "kim") as kim:
+            tabs = [
+                await each.open(persist=first) for each in (ida, kim) for first in (True, False)
+            ]
+            expected: list[str] = []
+            for _ in range(KILLS):
+                await write_until_killed(server, tabs, expected)
+                server.start()
+                await eventually(lambda: all(tab.connected for tab in tabs))
+                await all_is_there(server, tabs, expected)
+
+
+async def write_until_killed(server: Server, tabs: list[SyncEngine], expected: list[str]) -> None:
+    async def write(number: int, tab: SyncEngine) -> None:
+        while server.child is not None:
+            expected.append(f"{number} {len(expected)}")
+            row = {"text": expected[-1], "ownerId": ("ida", "kim")[number // 2], "public": True}
+            await tab.insert("Note", row)
+
+    enough = len(expected) + 60
+    writing = [asyncio.create_task(write(*each)) for each in enumerate(tabs)]
+    await eventually(lambda: len(expected) >= enough)
+    server.kill()
+    await asyncio.gather(*writing)
+
+
+async def all_is_there(server: Server, tabs: list[SyncEngine], expected: list[str]) -> None:
+    for tab in tabs:
+        await tab.push()
+        assert tab.queue == []
+    rows = await truth(server, ADMIN_TOKEN, "Note")
+    shown = {
+        row_id: {k: v for k, v in row.items() if k != "secret"} for row_id, row in rows.items()
+    }
+    assert sorted(row["text"] for row in rows.values()) == sorted(expected)
+    await eventually(lambda: all(tab.table("Note") == shown for tab in tabs))
+    assert all(tab.applied == sorted(set(tab.applied)) for tab in tabs), "ascending, none twice"
 
 
 async def test_a_pull_that_is_rate_limited_costs_nothing_for_good(tmp_path: Path) -> None:
