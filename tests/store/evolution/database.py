@@ -11,7 +11,7 @@ from pylon.crdt.documents import CRDT_DDL
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.evolution.engine import Wish, evolve, prepare
 from pylon.store.evolution.live import Live, introspect
-from pylon.store.evolution.model import Level, Outcome
+from pylon.store.evolution.model import Level, Outcome, SearchIndexes
 from pylon.store.naming import quote
 from pylon.store.sqlite import META_TABLE
 
@@ -38,8 +38,13 @@ def app(*entities: EntitySpec) -> Manifest:
     return Manifest(name="app", version="1", entities=entities)
 
 
-def fit(connection: apsw.Connection, manifest: Manifest, **wish: Any) -> Outcome:
-    return evolve(connection, manifest, Wish(**wish), now=NOW)
+def fit(
+    connection: apsw.Connection,
+    manifest: Manifest,
+    search: SearchIndexes | None = None,
+    **wish: Any,
+) -> Outcome:
+    return evolve(connection, manifest, Wish(**wish), now=NOW, search=search)
 
 
 def start_with(manifest: Manifest, **rows: list[dict[str, Any]]) -> apsw.Connection:

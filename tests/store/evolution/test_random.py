@@ -1,5 +1,5 @@
-"""Random manifests one after another over random rows: nothing is lost unasked, and the schema at
-the end is the one of a fresh database."""
+"""Random manifests one after another over random rows: nothing is lost unasked, the schema at the
+end is the one of a fresh database, and search finds what the rows hold."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pylon.schema.model import EntitySpec, FieldSpec, IndexSpec, Manifest
+from pylon.data.search_index import PREFIX, SqliteSearchIndexes, ids_table, text_table
+from pylon.schema.model import EntitySpec, FieldSpec, IndexSpec, Manifest, SearchSpec
 from pylon.store.evolution.convert import convert, kind_of
 from pylon.store.evolution.live import introspect
 from pylon.store.evolution.model import EvolutionError, Hints, Level
+from pylon.store.naming import quote
 from tests.store.evolution.database import (
     LEVELS,
     app,
     fit,
-    fresh_shape,
     insert,
     open_empty,
     rows_of,
@@ -27,9 +28,10 @@ from tests.store.evolution.database import (
 )
 
 LONG = bool(os.environ.get("PYLON_LONG"))
-"""`PYLON_LONG=1` asks for fifty times as many, and longer, histories."""
+"""`PYLON_LONG=1` asks for twenty times as many, and longer, histories."""
 
-NAMES = ("a", "b", "c", "A")
+NAMES = ("a", "b", "c", "A", "d")
+SEARCH = SqliteSearchIndexes()
 TYPES = ("string", "int", "float", "bool", "datetime", "richtext", "id(One)")
 DEFAULTS: dict[str, Any] = {"string": "x", "int": 7, "float": 0.5, "bool": True, "richtext": ""}
 
@@ -46,7 +48,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def fields(draw: st.DrawFn) -> tuple[FieldSpec, ...]:
-    names = draw(st.lists(st.sampled_from(NAMES), unique_by=str.lower, max_size=3))
+    names = draw(st.lists(st.sampled_from(NAMES), unique_by=str.lower, max_size=4))
     made = []
     for name in names:
         type_ = draw(st.sampled_from(TYPES))
@@ -73,7 +75,23 @@ def entities(draw: st.DrawFn, name: str) -> EntitySpec:
         some = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
         used: list[str] = draw(some)
         indexes = (IndexSpec(name="by", fields=tuple(used), unique=draw(st.booleans())),)
-    return EntitySpec(name=name, fields=own, indexes=indexes)
+    return EntitySpec(name=name, fields=own, indexes=indexes, search=draw(searches(own)))
+
+
+@st.composite
+def searches(draw: st.DrawFn, own: tuple[FieldSpec, ...]) -> SearchSpec | None:
+    """What is searched, by which fields counted and sorted; half of the entities are not."""
+    if draw(st.booleans()):
+        return None
+    shown = [each for each in own if not each.is_private]
+    texts = [each.name for each in shown if each.kind in ("string", "richtext")]
+
+    def some(names: list[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if draw(st.booleans()))
+
+    names = [each.name for each in shown]
+    found = SearchSpec(text=some(texts), facets=some(names), sortable=some(names))
+    return found if found.text or found.facets or found.sortable else None
 
 
 @st.composite
@@ -100,8 +118,9 @@ def hints_between(draw: st.DrawFn, old: Manifest, new: Manifest) -> Hints:
             continue
         lost = [f.name for f in was.fields if f.name not in each.fields_by_name]
         added = [f.name for f in each.fields if f.name not in was.fields_by_name]
-        if lost and added and lost[0].lower() not in {name.lower() for name in added}:
-            columns.append((each.name, lost[0], added[0]))
+        taken = {name.lower() for name in added}
+        for one, other in zip((name for name in lost if name.lower() not in taken), added):  # noqa: B905
+            columns.append((each.name, one, other))
     return Hints(entities=renamed, fields=tuple(columns))
 
 
@@ -117,6 +136,19 @@ def fill(draw: Any, connection: apsw.Connection, manifest: Manifest) -> None:
                 insert(connection, each.name, row)
             except apsw.ConstraintError:
                 continue
+        for word in draw(st.lists(st.sampled_from(("clear", "delete")), max_size=2)):
+            disturb(connection, each, word)
+
+
+def disturb(connection: apsw.Connection, entity: EntitySpec, word: str) -> None:
+    """Change or delete the first row, as far as it may be."""
+    first = f"WHERE id = (SELECT min(id) FROM {quote(entity.name)})"
+    cleared = [quote(each.name) for each in entity.fields if each.optional]
+    if word == "delete":
+        connection.execute(f"DELETE FROM {quote(entity.name)} {first}")
+    elif cleared:
+        listed = ", ".join(f"{name} = NULL" for name in cleared)
+        connection.execute(f"UPDATE {quote(entity.name)} SET {listed} {first}")
 
 
 def everything(connection: apsw.Connection) -> dict[str, list[dict[str, Any]]]:
@@ -162,7 +194,7 @@ def check_kept(
 
 @pytest.mark.timeout(3_600)
 @settings(
-    max_examples=10_000 if LONG else 200,
+    max_examples=4_000 if LONG else 200,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -180,19 +212,21 @@ def check_history(data: st.DataObject, *, length: int) -> None:
         hints = data.draw(hints_between(old, new), "hints")
         before, schema = everything(connection), shape(introspect(connection))
         try:
-            outcome = fit(connection, new, allow=allow, hints=hints)
+            outcome = fit(connection, new, SEARCH, allow=allow, hints=hints)
         except EvolutionError:
             assert everything(connection) == before, "a refused change changed something"
             assert shape(introspect(connection)) == schema
             return
         check_kept(before, everything(connection), old, new, hints, allow)
-        assert shape(introspect(connection)) == fresh_shape(new)
+        assert shape(introspect(connection)) == shape(introspect(fresh(new)))
         check_required(connection, new)
-        again = fit(connection, new)
+        assert searched_by(connection) == searched_by(fresh(new))
+        again = fit(connection, new, SEARCH)
         assert again.plan.steps == (), "a second run finds nothing to do"
         assert outcome.history_id is None or outcome.plan.steps
         old = new
         fill(data.draw, connection, new)
+        check_search(connection, new)
 
 
 def check_required(connection: apsw.Connection, manifest: Manifest) -> None:
@@ -203,3 +237,45 @@ def check_required(connection: apsw.Connection, manifest: Manifest) -> None:
                 value = row[spec.name]
                 if value is not None:
                     assert convert(value, spec.kind, kind_of(spec.type))[1]
+
+
+# --- search ----------------------------------------------------------------------------------
+
+
+def fresh(manifest: Manifest) -> apsw.Connection:
+    """A database that never had another manifest."""
+    connection = open_empty()
+    fit(connection, manifest, SEARCH)
+    return connection
+
+
+def searched_by(connection: apsw.Connection) -> set[tuple[str, str]]:
+    """What serves searches: names and texts, without the tables that FTS5 makes for itself."""
+    found = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE substr(name, 1, ?) = ? AND sql IS NOT NULL",
+        (len(PREFIX), PREFIX),
+    )
+    return {(str(name), str(sql)) for name, sql in found if "_pylon_search" in str(sql)}
+
+
+def check_search(connection: apsw.Connection, manifest: Manifest) -> None:
+    """The indexes hold what they would hold if they were built now."""
+    for each in manifest.entities:
+        if each.search is not None and each.search.text:
+            held = words_of(connection, each.name)
+            SEARCH.build(connection, each, lambda what, done, total: None)
+            assert held == words_of(connection, each.name)
+
+
+def words_of(connection: apsw.Connection, entity: str) -> set[tuple[Any, ...]]:
+    """Every word of an index with its row, column and place."""
+    connection.execute(
+        "CREATE VIRTUAL TABLE temp.words USING fts5vocab"
+        f"('main', {quote(text_table(entity))}, 'instance')"
+    )
+    found = connection.execute(
+        f"SELECT w.term, i.row_id, w.col, w.offset FROM temp.words w"
+        f" LEFT JOIN {quote(ids_table(entity))} i ON i.docid = w.doc"
+    ).fetchall()
+    connection.execute("DROP TABLE temp.words")
+    return set(found)
