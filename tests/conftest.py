@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,16 @@ import pytest
 from tests.server import ADMIN_TOKEN, Server, serving
 
 BLACKBOX_APP = Path(__file__).parent / "blackbox" / "app.py"
+
+LONG_SECONDS = 7_200
+"""What a test may take with `PYLON_LONG=1`; the bound of `pyproject.toml` is for the short run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the long versions their time."""
+    if os.environ.get("PYLON_LONG"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS), append=False)
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,6 @@ def schema(server: Server) -> BaseSchema:
         return schemathesis.openapi.from_dict(admin.get("/api/openapi.json").json())
 
 
-@pytest.mark.timeout(7_200)
 @pytest.mark.parametrize(("who", "mode"), PLAYED)
 def test_the_program_keeps_its_word(
     schema: BaseSchema, server: Server, who: str, mode: GenerationMode

@@ -270,7 +270,6 @@ STEPS = (
 )
 
 
-@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("transport", ["websocket", "sse", "poll"])
 async def test_every_tab_ends_as_the_truth(transport: Transport) -> None:
     for seed in range(SCHEDULES):

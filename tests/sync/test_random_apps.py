@@ -115,7 +115,6 @@ class RandomPlay(Play):
                 assert rule.allows(who, change.after)
 
 
-@pytest.mark.timeout(3_600)
 @settings(effort(WORLDS), phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(drawn=apps())
 def test_every_replica_ends_as_the_naive_view(drawn: tuple[Manifest, Random]) -> None:

@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 import apsw
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -192,7 +191,6 @@ def check_kept(
                     assert allow == "destructive", "a value was lost unasked"
 
 
-@pytest.mark.timeout(3_600)
 @settings(
     max_examples=4_000 if LONG else 200,
     deadline=None,
