@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,9 +12,10 @@ from pylon.identity import ADMIN, Identity
 from pylon.policy.check import check
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Remembering
-from pylon.policy.syntax import parse
+from pylon.policy.syntax import format_expr, parse
 from pylon.schema.model import CallableSpec, Manifest, PolicySpec
 from tests.policy.oracle import Oracle
+from tests.policy.test_syntax import attempt
 from tests.policy.worlds import (
     Draw,
     Table,
@@ -101,6 +105,52 @@ def test_only_the_named_fields_and_attributes_decide(world: World) -> None:
         for row in world.rows:
             asked = {name: value for name, value in row.items() if name in rule.fields}
             assert rule.allows(identity, asked) == rule.allows(identity, row)
+
+
+PIECES = (
+    *("auth.userId", "data.id", "data.nope", "input.a", "existing.id", "id", "in", "null", "true"),
+    *("3", "-1.5", '"x"', "'", "\\", "&&", "||", "!", "==", "!=", "<", "(", ")", "[", "]", ","),
+    *("exists(Other, ", "exists(", "auth.roles", 'auth.hasRole("a")', "\ud800", "\0", "é"),
+)
+_WORDS = re.compile(r"\w[\w.]*|\s+|\"[^\"]*\"|&&|\|\||[!=<>]=|.", re.DOTALL)
+
+
+@st.composite
+def mutants(draw: Draw) -> tuple[World, str]:
+    """A policy's text with some of its words changed, lost, doubled or moved."""
+    world = draw(worlds())
+    words = _WORDS.findall(format_expr(world.expr))
+    random = Random(draw(st.integers(0, 2**32)))
+    for _ in range(random.choice((1, 1, 2, 4))):
+        at = random.randrange(len(words) + 1)
+        piece = random.choice((*PIECES, *words))
+        words[at : at + random.randrange(3)] = [piece] * random.randrange(3)
+    return world, "".join(words)
+
+
+@effort(60)
+@given(mutants())
+def test_mutants_are_refused_or_mean_one_thing(mutant: tuple[World, str]) -> None:
+    world, text = mutant
+    tree, mistake = attempt(text)
+    assert mistake is None or 0 <= mistake.offset <= len(text)
+    table = table_of(world)
+    engine = engine_of(world.entity, text, others=(world.other,), probe=table.probe)
+    rule = engine.entity("Thing").read
+    for identity in world.identities:
+        allowed = {number for number, row in enumerate(world.rows) if rule.allows(identity, row)}
+        for gathers in (False, True):
+            assert table.numbers(rule.where(identity, gathers=gathers)) == allowed
+        if engine.problems:
+            assert not allowed, "what is not understood is open to nobody"
+        else:
+            assert tree is not None
+            meant = {
+                number
+                for number, row in enumerate(world.rows)
+                if Oracle(identity, row, {}, world.floats, world.others).holds(tree)
+            }
+            assert allowed == meant
 
 
 @st.composite
