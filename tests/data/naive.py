@@ -206,15 +206,20 @@ def _computed(
 
 
 class Around:
-    """A sum or mean, equal to numbers that differ from it by rounding only."""
+    """A sum or mean, equal to numbers that differ from it by rounding only. Where no float can hold
+    the sum, neither is a number: infinite, which is null in JSON."""
 
     __hash__ = None  # type: ignore[assignment]  # it equals many
 
     def __init__(self, values: list[float], count: int = 1) -> None:
-        self._value = float(sum(map(_exact, values)) / count)
+        total = sum(map(_exact, values))
+        self._is_held = math.isfinite(as_float(total))
+        self._value = as_float(total / count)
         self._slack = 1e-9 * sum(abs(float(value)) for value in values)
 
     def __eq__(self, other: object) -> bool:
+        if not self._is_held:
+            return other in (None, math.inf, -math.inf)
         return isinstance(other, int | float) and math.isclose(
             other, self._value, rel_tol=1e-9, abs_tol=self._slack
         )
