@@ -25,6 +25,7 @@ from bench.load import request_bytes
 from bench.processes import BenchError
 
 CURSOR = re.compile(rb'"last_seq":(\d+)\},"has_more":(true|false)\}$')
+EVENT = re.compile(rb'\{"seq":(\d+),')
 JOINING_AT_ONCE = 32
 NICENESS = 10
 
@@ -84,7 +85,10 @@ class Returner:
         http.close()
 
     def _hear(self, opcode: int, payload: bytes) -> None:
-        self.heard += payload.count(b'"seq":')
+        found = EVENT.match(payload)
+        if found is not None:
+            self.heard += 1
+            self.cursor = int(found[1])
 
 
 async def connect_all(returners: list[Returner], at_once: int) -> dict[str, float | int]:
