@@ -210,6 +210,10 @@ into the rate limit; `has_more` tells the client to go on."""
 PULL_BYTES_MAX: Final = 1_048_576
 """Bytes of row data in one pull page after which the page ends early."""
 
+PULL_PAGES_AT_ONCE: Final = 4
+"""Pages, of pulls and replays, that are made at once; the others wait for their turn. When all come
+back after a restart, other requests are answered between them, and few pages are in memory."""
+
 CHANGE_LOG_RETAIN_SECONDS: Final = 30 * 86_400
 """How long tombstones are kept (`PYLON_CHANGE_LOG_RETAIN`); older cursors get 410."""
 

@@ -77,6 +77,7 @@ class Puller:
             admin: {spec.name: _row_json(spec, private=admin) for spec in manifest.entities}
             for admin in (False, True)
         }
+        self._turns = asyncio.Semaphore(limits.PULL_PAGES_AT_ONCE)
         self._statements: dict[tuple[object, ...], str] = {}
 
     async def page(
@@ -88,6 +89,10 @@ class Puller:
         database, or from before deletes that were purged or `epoch`, unless it is on its way up
         from 0 (`began`, see `PullPage`).
         """
+        async with self._turns:
+            return await self._page(identity, since, epoch, began)
+
+    async def _page(self, identity: Identity, since: int, epoch: int, began: int) -> PullPage:
         await self._refuse_future(since)
         epoch = max(epoch, await epoch_of(self._store, identity))
         if since == 0:
@@ -98,7 +103,7 @@ class Puller:
         # Deletes may have been purged while it was read, or a membership have changed.
         now = await epoch_of(self._store, identity)
         if since == 0 and now > began:
-            return await self.page(identity, since, epoch=now)
+            return await self._page(identity, since, now, 0)
         self._refuse_past(since, max(epoch, now), began)
         if not page.has_more:
             # A position that carries no row (an epoch has taken one) is passed too.
