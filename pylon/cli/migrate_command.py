@@ -13,6 +13,7 @@ from pylon.cli.command import json_option
 from pylon.cli.options import ABOUT_APP, app_argument
 from pylon.cli.output import USAGE, Output, current
 from pylon.cli.schema_database import (
+    app_folder,
     blocked_hint,
     database,
     database_path,
@@ -89,13 +90,14 @@ def create(name: str | None, folder: Path | None) -> None:
     output.record({"created": path.name, "path": str(path), "number": number})
 
 
-@command.command("list", help="Print every migration and whether it has run.")
+@command.command("list", help=f"Print every migration and whether it has run.\n\n{ABOUT_APP}")
+@app_argument
 @db_option
 @folder_option
 @json_option
-def list_(db: str | None, folder: Path | None) -> None:
+def list_(app: str, db: str | None, folder: Path | None) -> None:
     output = current()
-    states = _states(output, db, folder)
+    states = _states(output, app, db, folder)
     for state in states:
         output.say(
             f"{state['filename']}  {state['status']}  {state.get('applied_at', '')}".rstrip()
@@ -105,28 +107,32 @@ def list_(db: str | None, folder: Path | None) -> None:
     output.record({"migrations": states})
 
 
-@command.command("status", help="Print how many migrations have run and how many have not.")
+@command.command(
+    "status", help=f"Print how many migrations have run and how many have not.\n\n{ABOUT_APP}"
+)
+@app_argument
 @db_option
 @folder_option
 @json_option
-def status(db: str | None, folder: Path | None) -> None:
+def status(app: str, db: str | None, folder: Path | None) -> None:
     output = current()
-    states = _states(output, db, folder)
+    states = _states(output, app, db, folder)
     applied = sum(state["status"] == "applied" for state in states)
     output.say(f"{applied} of {len(states)} migrations have run.")
     output.record({"total": len(states), "applied": applied, "pending": len(states) - applied})
 
 
-def _states(output: Output, db: str | None, folder: Path | None) -> list[dict[str, Any]]:
+def _states(output: Output, app: str, db: str | None, folder: Path | None) -> list[dict[str, Any]]:
     from pylon.store.evolution.history import applied_migrations
     from pylon.store.evolution.model import EvolutionError
     from pylon.store.evolution.sql_migrations import FOLDER, read_migrations
 
+    beside = app_folder(output, app)
     try:
-        migrations = read_migrations(_existing(folder) or Path(FOLDER))
+        migrations = read_migrations(_existing(folder) or beside / FOLDER)
     except EvolutionError as error:
         fail_evolution(output, error)
-    path = database_path(db, Path.cwd())
+    path = database_path(db, beside)
     ran: dict[int, dict[str, Any]] = {}
     if path.is_file():
         with database(output, path) as connection:

@@ -11,6 +11,7 @@ from pylon.cli.command import json_option
 from pylon.cli.options import ABOUT_APP, app_argument
 from pylon.cli.output import USAGE, Output, current
 from pylon.cli.schema_database import (
+    app_folder,
     blocked_hint,
     database,
     database_path,
@@ -259,14 +260,17 @@ def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish
     )
 
 
-@command.command("inspect", help="Print the tables, columns and indexes that a database has.")
+@command.command(
+    "inspect", help=f"Print the tables, columns and indexes that a database has.\n\n{ABOUT_APP}"
+)
+@app_argument
 @db_option
 @json_option
-def inspect(db: str | None) -> None:
+def inspect(app: str, db: str | None) -> None:
     from pylon.store.evolution.live import introspect
 
     output = current()
-    path = _existing(output, db, code="INSPECT_NO_TARGET")
+    path = _existing(output, app, db, code="INSPECT_NO_TARGET")
     with database(output, path) as connection:
         live = introspect(connection)
     for table in live.tables.values():
@@ -279,19 +283,23 @@ def inspect(db: str | None) -> None:
     output.record({"tables": [table.to_wire() for table in live.tables.values()]})
 
 
-@command.command("history", help="Print what was done to the schema of a database, newest first.")
+@command.command(
+    "history",
+    help=f"Print what was done to the schema of a database, newest first.\n\n{ABOUT_APP}",
+)
+@app_argument
 @db_option
 @click.option("--limit", metavar="N", help="At most this many entries.")
 @click.option("--id", "entry_id", metavar="ID", help="This entry, with its plan.")
 @json_option
-def history(db: str | None, limit: str | None, entry_id: str | None) -> None:
+def history(app: str, db: str | None, limit: str | None, entry_id: str | None) -> None:
     from pylon.store.evolution.history import read_history
 
     output = current()
     if limit is not None and not (limit.isascii() and limit.isdigit() and int(limit) > 0):
         hint = "Give a number above 0."
         output.fail("HISTORY_INVALID_LIMIT", f"--limit {limit}", hint, exit_code=USAGE)
-    path = _existing(output, db, code="HISTORY_NO_TARGET")
+    path = _existing(output, app, db, code="HISTORY_NO_TARGET")
     with database(output, path) as connection:
         entries = read_history(
             connection, limit=None if limit is None else int(limit), entry_id=entry_id
@@ -321,9 +329,9 @@ def _operation_text(operation: dict[str, Any]) -> str:
     return f"{operation.get('op')} {place}{note}"
 
 
-def _existing(output: Output, db: str | None, *, code: str) -> Path:
+def _existing(output: Output, app: str, db: str | None, *, code: str) -> Path:
     """The database file; a usage error where there is none."""
-    path = database_path(db, Path.cwd())
+    path = database_path(db, app_folder(output, app))
     if not path.is_file():
         hint = "Name it with --db PATH."
         output.fail(code, f"{path} is not there", hint, exit_code=USAGE)

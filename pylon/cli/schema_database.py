@@ -87,6 +87,14 @@ def load(output: Output, app: str, *, verb: str) -> LoadedApp:
         fail_to_load(output, problem)
 
 
+def app_folder(output: Output, app: str) -> Path:
+    """The folder of an app that need not load, or even be there any more."""
+    path = Path(app)
+    if not path.exists():
+        output.fail("APP_NOT_FOUND", f"{app} is not there", "APP is a folder or a file in it.")
+    return path if path.is_dir() else path.parent
+
+
 def database_path(db: str | None, folder: Path) -> Path:
     """The file that is meant."""
     given = db or process_environment().get("PYLON_DB_PATH")

@@ -117,3 +117,17 @@ def test_the_history_of_a_migration_names_it(pylon: RunPylon, tmp_path: Path, db
     told = pylon("schema", "history", "--id", entry["id"]).stdout
     assert "1 step\n" in told
     assert "run migrations/0001_one.sql" in told
+
+
+def test_an_app_elsewhere_has_its_own_migrations(pylon: RunPylon, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    (shop / "migrations").mkdir(parents=True)
+    write_app(shop, "title: str")
+    up(shop, "0001_one.sql", "SELECT 1")
+    assert pylon("migrate", "status", "shop").stdout == "0 of 1 migrations have run.\n"
+    assert pylon("migrate", "apply", "shop", "--yes").returncode == 0
+    assert "applied" in pylon("migrate", "list", "shop/app.py").stdout
+    assert pylon("schema", "inspect", "shop").stdout.startswith("Note\n")
+    assert "migrate" in pylon("schema", "history", "shop").stdout
+    for command in (("schema", "history"), ("migrate", "list")):
+        assert "APP_NOT_FOUND" in pylon(*command, "nowhere").stderr
