@@ -117,7 +117,7 @@ def list_(app: str, db: str | None, folder: Path | None) -> None:
 def status(app: str, db: str | None, folder: Path | None) -> None:
     output = current()
     states = _states(output, app, db, folder)
-    applied = sum(state["status"] == "applied" for state in states)
+    applied = sum(state["status"] != "pending" for state in states)
     output.say(f"{applied} of {len(states)} migrations have run.")
     output.record({"total": len(states), "applied": applied, "pending": len(states) - applied})
 
@@ -137,7 +137,10 @@ def _states(output: Output, app: str, db: str | None, folder: Path | None) -> li
     if path.is_file():
         with database(output, path) as connection:
             ran = applied_migrations(connection)
-    return [_state(each, ran.get(each.number)) for each in migrations]
+    states = [_state(each, ran.get(each.number)) for each in migrations]
+    files = {each.number for each in migrations}
+    states += [_gone(number, ran[number]) for number in ran.keys() - files]
+    return sorted(states, key=lambda state: state["number"])
 
 
 def _existing(folder: Path | None) -> Path | None:
@@ -145,6 +148,17 @@ def _existing(folder: Path | None) -> Path | None:
     if folder is not None and not folder.is_dir():
         raise click.UsageError(f"--dir {folder}: there is no such folder.")
     return folder
+
+
+def _gone(number: int, ran: dict[str, Any]) -> dict[str, Any]:
+    """A migration that has run and whose file is there no more."""
+    return {
+        "number": number,
+        "name": ran["name"],
+        "filename": f"{number:04}_{ran['name']}.sql",
+        "status": "missing",
+        "applied_at": ran["applied_at"],
+    }
 
 
 def _state(migration: SqlMigration, ran: dict[str, Any] | None) -> dict[str, Any]:

@@ -131,3 +131,22 @@ def test_an_app_elsewhere_has_its_own_migrations(pylon: RunPylon, tmp_path: Path
     assert "migrate" in pylon("schema", "history", "shop").stdout
     for command in (("schema", "history"), ("migrate", "list")):
         assert "APP_NOT_FOUND" in pylon(*command, "nowhere").stderr
+
+
+def test_what_ran_is_listed_when_its_file_changed_or_went(
+    pylon: RunPylon, tmp_path: Path, db: Path
+) -> None:
+    write_app(tmp_path, "title: str")
+    for name in ("0001_one.sql", "0002_two.sql"):
+        up(tmp_path, name, "SELECT 1")
+    pylon("migrate", "apply", "--yes")
+    (tmp_path / "migrations" / "0001_one.sql").unlink()
+    up(tmp_path, "0002_two.sql", "SELECT 2")
+    up(tmp_path, "0003_three.sql", "SELECT 3")
+    listed = json_of(pylon("migrate", "list", "--json"))["migrations"]
+    assert [(each["filename"], each["status"]) for each in listed] == [
+        ("0001_one.sql", "missing"),
+        ("0002_two.sql", "changed"),
+        ("0003_three.sql", "pending"),
+    ]
+    assert json_of(pylon("migrate", "status", "--json")) == {"total": 3, "applied": 2, "pending": 1}
