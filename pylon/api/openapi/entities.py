@@ -87,7 +87,8 @@ def _shown_value(spec: EntitySpec, field: FieldSpec) -> Schema:
 def _written_value(spec: EntitySpec, field: FieldSpec) -> Schema:
     about = _about(field)
     if _is_json(spec, field):
-        return {"type": ["array", "null"] if field.optional else "array", **about}
+        items = {"items": shape("TreeNode")} if merge_kind(field) == "tree" else {}
+        return {"type": ["array", "null"] if field.optional else "array", **items, **about}
     value: dict[str, Any] = {**VALUES[field.kind], **about}
     if field.is_private:
         value |= {"writeOnly": True, "description": SHOWN_LATER}

@@ -53,6 +53,16 @@ _KIND: Final[Schema] = {"type": "string", "enum": ["insert", "update", "delete"]
 
 SHAPES: Final[dict[str, Schema]] = {
     "Error": object_of(error=_ERROR),
+    "TreeNode": {
+        "type": "object",
+        "description": "A node with an `id` of the tree is kept; one without is new.",
+        "properties": {
+            "id": nullable(TEXT),
+            "meta": {"type": "object"},
+            "children": listed(shape("TreeNode")),
+        },
+        "additionalProperties": False,
+    },
     "Identity": object_of(
         {"is_guest": FLAG, "tenant_id": TEXT},
         user_id=nullable(TEXT),
