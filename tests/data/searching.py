@@ -128,7 +128,7 @@ async def searching(
         store=store,
         log=log,
         manifest=manifest,
-        policies=PolicyEngine(manifest, open_by_default=open_by_default),
+        policies=PolicyEngine(manifest, open_by_default=open_by_default, probe=store.probe),
         hooks=Hooks(),
         clock=clock,
     )

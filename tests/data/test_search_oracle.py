@@ -12,7 +12,7 @@ from pylon.codec import encode
 from pylon.data.search_text import WORD, fold
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.schema.model import Manifest
-from tests.data.searching import PRODUCT, Json, World, manifest_of, searching
+from tests.data.searching import NOTE, PRODUCT, Json, World, manifest_of, searching
 from tests.policy.worlds import effort
 
 Row = dict[str, Any]
@@ -23,11 +23,15 @@ RULES = (
     "data.ownerId == auth.userId || data.size == 1",
     "auth.userId != null && data.brand != 'Zed'",
     "data.stock == true || data.ownerId == auth.tenantId",
+    "exists(Note, rank == data.brand && text == auth.userId)",
+    "data.size == 1 || !exists(Note, text == auth.userId && rank != data.brand)",
 )
 
 WORLDS: dict[str, Manifest] = {
-    rule: manifest_of(PRODUCT, policies={"Product": rule}) for rule in RULES
+    rule: manifest_of(PRODUCT, NOTE, policies={"Product": rule}) for rule in RULES
 }
+
+NOTES = (("Acme", "ann"), ("red", "ann"), ("Zed", "bob"), (None, "bob"))
 
 CALLERS = (
     ADMIN,
@@ -46,8 +50,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "body": TEXTS,
     "brand": st.sampled_from(("Acme", "Zed", "red")),
     "stock": st.booleans(),
-    "size": st.integers(0, 2),
-    "price": st.sampled_from((0.5, 1.0, 2.0)),
+    "size": st.integers(0, 2) | st.sampled_from((-(2**63), 2**53 + 1, 2**63 - 1)),
+    "price": st.sampled_from((0.5, 1.0, 2.0, -0.0, 0.1, 5e-324, 1e300, 2.0**53)),
     "ownerId": st.sampled_from(("ann", "bob")),
     "cost": st.sampled_from(("red", "blue")),
 }
@@ -191,6 +195,8 @@ def test_searches_equal_the_naive_ones(
 ) -> None:
     async def run() -> None:
         async with searching(WORLDS[rule]) as world:
+            for brand, user in NOTES:
+                await world.add("Note", rank=brand, text=user)
             ids = [await world.add(**row) for row in rows]
             for kind, place, data in writes:
                 await write(world, ids, kind, place, data)
