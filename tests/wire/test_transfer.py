@@ -78,6 +78,37 @@ def test_any_bytes_end_in_rows_or_a_refusal(text: bytes, cuts: list[int]) -> Non
     assert refusal(LineSplitter(), pieces_of(text, cuts)) is None
 
 
+@st.composite
+def spoilt(draw: st.DrawFn) -> bytes:
+    """An export with some bytes lost or put in."""
+    text = bytearray(encode({"exported_at": "now", "entities": draw(EXPORTS), "n": draw(VALUES)}))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(text)))
+        signs = draw(st.text('"\\{}[],: \n1x\u00e9', max_size=2)).encode()
+        text[at : at + draw(st.integers(0, 3))] = signs
+    return bytes(text)
+
+
+def outcome(splitter: Splitter, pieces: Iterable[bytes]) -> list[object]:
+    """The rows that were read, and the code of what ended it."""
+    found: list[object] = []
+    try:
+        for part in (*(splitter.feed(piece) for piece in pieces), splitter.finish()):
+            for row in part:
+                code = None if row.error is None else row.error.code
+                found.append((row.number, row.entity, row.row, code))
+    except PylonError as error:
+        found.append(error.code)
+    return found
+
+
+@given(text=spoilt(), size=st.integers(1, 40))
+def test_pieces_make_no_difference_to_spoilt_text(text: bytes, size: int) -> None:
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    for kind in (ObjectSplitter, LineSplitter):
+        assert outcome(kind(), pieces) == outcome(kind(), [text])
+
+
 @given(entities=st.dictionaries(st.text(max_size=3), VALUES, max_size=3), cut=st.integers(0, 999))
 def test_half_an_object_is_refused(entities: dict[str, Any], cut: int) -> None:
     text = encode({"entities": entities})
