@@ -9,8 +9,10 @@ import click
 import pytest
 
 from pylon.cli.command import COMMANDS, pylon_command
+from tests.cli.conftest import RunPylon
 
 ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
 DOCUMENT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
@@ -20,9 +22,24 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     assert isinstance(pylon_command, click.Group)
     found = pylon_command.get_command(click.Context(pylon_command), name)
     assert found is not None
-    for parameter in found.params:
-        if isinstance(parameter, click.Option):
-            assert f"`{parameter.opts[-1]}" in DOCUMENT, parameter.opts
+    for command in (found, *(found.commands.values() if isinstance(found, click.Group) else ())):
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert any(f"`{option}" in DOCUMENT for option in parameter.opts), parameter.opts
+
+
+@pytest.mark.parametrize(
+    "page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_apps_in_the_documentation_are_in_order(
+    pylon: RunPylon, tmp_path: Path, page: Path
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    for code in blocks:
+        if "App(" in code and "@app.entity" in code:
+            (tmp_path / "app.py").write_text(code)
+            checked = pylon("schema", "check")
+            assert "SCHEMA_OK" in checked.stdout, checked.stdout + checked.stderr
 
 
 def test_every_code_of_the_command_is_documented() -> None:
