@@ -30,16 +30,19 @@ STALLED_RECEIVE_BYTES = 4096
 
 SENT_AT = re.compile(rb"sent (\d{19})")
 PING_HEAD = 0x89
+TEXT = 1
+FRAME_HEAD_BYTES_MAX = 10
 
 
 class Reader:
     """One socket: how many markers it has seen, and the last bytes of its last chunk."""
 
-    __slots__ = ("count", "samples", "sock", "stalls", "tail")
+    __slots__ = ("count", "left", "samples", "sock", "stalls", "tail")
 
     def __init__(self, sock: socket.socket, *, samples: bool, stalls: bool = False) -> None:
         self.sock = sock
         self.count = 0
+        self.left = 0
         self.tail = b""
         self.samples = samples
         self.stalls = stalls
@@ -51,6 +54,7 @@ class Counter:
     def __init__(self, marker: bytes) -> None:
         self.marker = marker
         self.total = 0
+        self.bytes = 0
         self.reads = 0
         self.closed = 0
         self.latencies_ns: list[int] = []
@@ -85,6 +89,7 @@ class Counter:
             reader.tail = (reader.tail + bytes(buffer[:size]))[-keep:]
         reader.count += found
         self.total += found
+        self.bytes += size
         self.reads += 1
         if size == 2 and buffer[0] == PING_HEAD:
             reader.sock.send(masked_frame(0xA, b""))
@@ -97,6 +102,31 @@ class Counter:
         """Count bytes that were read elsewhere (with the handshake, or by a test)."""
         self._buffer[: len(data)] = data
         self.take(reader, len(data))
+
+
+class FrameCounter(Counter):
+    """Counts text frames, which may be compressed, so that no marker can be looked for."""
+
+    def take(self, reader: Reader, size: int) -> None:
+        """Count the frames that begin in the first `size` bytes of the buffer for `reader`."""
+        data = reader.tail + bytes(self._buffer[:size]) if reader.tail else self._buffer
+        end = size + len(reader.tail)
+        place, found = reader.left, 0
+        while place + FRAME_HEAD_BYTES_MAX <= end or (place + 2 <= end and data[place + 1] < 126):
+            length = data[place + 1]
+            head = {126: 4, 127: 10}.get(length, 2)
+            if head > 2:
+                length = int.from_bytes(data[place + 2 : place + head], "big")
+            found += data[place] & 15 == TEXT
+            if data[place] == PING_HEAD:
+                reader.sock.send(masked_frame(0xA, b""))
+            place += head + length
+        reader.tail = bytes(data[place:end])
+        reader.left = max(0, place - end)
+        reader.count += found
+        self.total += found
+        self.bytes += size
+        self.reads += 1
 
 
 def open_all(arguments: argparse.Namespace, counter: Counter) -> list[Reader]:
@@ -117,6 +147,7 @@ def open_all(arguments: argparse.Namespace, counter: Counter) -> list[Reader]:
                 path=arguments.path,
                 token=token,
                 receive_bytes=STALLED_RECEIVE_BYTES if stalls else 0,
+                deflate=arguments.deflate,
             )
         sock.setblocking(False)
         reader = Reader(sock, samples=number % LATENCY_EVERY == 0, stalls=stalls)
@@ -142,6 +173,7 @@ def state(
     return {
         "at": time.monotonic(),
         "total": counter.total,
+        "bytes": counter.bytes,
         "reads": counter.reads,
         "open": len(readers) - counter.closed,
         "least": min(counts, default=0),
@@ -190,8 +222,11 @@ def main() -> None:
     parser.add_argument("--sse-topic", default="", help="read PocketBase's realtime instead")
     parser.add_argument("--marker", default='"seq":')
     parser.add_argument("--stall-every", type=int, default=0, help="0: nobody ever stops")
+    parser.add_argument("--frames", action="store_true", help="count frames, not markers")
+    parser.add_argument("--deflate", action="store_true", help="offer compression")
     arguments = parser.parse_args()
-    counter = Counter(arguments.marker.encode())
+    marker = arguments.marker.encode()
+    counter = FrameCounter(marker) if arguments.frames else Counter(marker)
     readers = open_all(arguments, counter)
     print(json.dumps(state(counter, readers)), flush=True)
     loop(counter, readers)

@@ -27,8 +27,9 @@ def source_address(number: int) -> str:
     return f"127.0.{1 + block // 250}.{1 + block % 250}"
 
 
-def upgrade_request(path: str, token: str) -> bytes:
-    """A WebSocket upgrade with the token in the subprotocol header, as browsers send it."""
+def upgrade_request(path: str, token: str, *, deflate: bool = False) -> bytes:
+    """A WebSocket upgrade with the token in the subprotocol header, as browsers send it; with the
+    offer of compression that Chromium makes, if asked."""
     lines = [
         f"GET {path} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -37,6 +38,8 @@ def upgrade_request(path: str, token: str) -> bytes:
         f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
         "Sec-WebSocket-Version: 13",
     ]
+    if deflate:
+        lines.append("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")
     if token:
         lines.append(f"Sec-WebSocket-Protocol: bearer.{quote(token, safe='')}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
@@ -56,11 +59,17 @@ def connect(port: int, number: int, *, receive_bytes: int = 0) -> socket.socket:
 
 
 def open_websocket(
-    port: int, number: int, *, path: str, token: str, receive_bytes: int = 0
+    port: int,
+    number: int,
+    *,
+    path: str,
+    token: str,
+    receive_bytes: int = 0,
+    deflate: bool = False,
 ) -> tuple[socket.socket, bytes]:
     """A reading WebSocket, and the bytes that came after the handshake."""
     connection = connect(port, number, receive_bytes=receive_bytes)
-    connection.sendall(upgrade_request(path, token))
+    connection.sendall(upgrade_request(path, token, deflate=deflate))
     head, rest = read_until(connection, b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 101"):
         raise BenchError(f"the server refused a WebSocket: {head[:400]!r}")

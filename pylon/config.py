@@ -66,6 +66,7 @@ class Config:
     sockets_per_address_max: int = limits.SOCKETS_PER_ADDRESS_MAX
     sockets_max: int = limits.SOCKETS_MAX
     socket_ping_seconds: int = int(limits.SOCKET_PING_SECONDS)
+    socket_deflate_level: int = limits.DEFLATE_LEVEL
     presence_sharing: PresenceSharing = "auto"
     drain_seconds: float = limits.DRAIN_SECONDS
     log_level: str = "info"
@@ -207,6 +208,13 @@ def _presence_sharing(text: str) -> PresenceSharing:
     if text.strip().lower() not in words:
         raise ValueError("must be auto, tenant, all or off")
     return words[text.strip().lower()]
+
+
+def _deflate_level(text: str) -> int:
+    level = _count(text)
+    if level > 9:
+        raise ValueError("must be 0 (off) to 9")
+    return level
 
 
 def _interval(text: str) -> int:
@@ -357,6 +365,14 @@ SETTINGS: tuple[Setting, ...] = (
         int(limits.SOCKET_PING_SECONDS),
         "Interval of pings on WebSockets; after two without any answer the socket is closed.",
         _interval,
+    ),
+    _setting(
+        "PYLON_WS_COMPRESSION",
+        "socket_deflate_level",
+        limits.DEFLATE_LEVEL,
+        "zlib level, 1 to 9, for WebSocket messages from"
+        f" {limits.DEFLATE_BYTES_MIN} bytes on, where the client takes them; 0 switches it off.",
+        _deflate_level,
     ),
     _setting(
         "PYLON_PRESENCE",

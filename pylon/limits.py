@@ -92,6 +92,27 @@ microseconds of the loop for nothing; a faster sender is read more slowly."""
 SOCKET_MINOR_FRAMES_BURST: Final = 2_000
 """The same at once after a quiet time: a large message comes in as many fragments."""
 
+DEFLATE_LEVEL: Final = 4
+"""zlib's level for messages of WebSockets: the one from which on more time saves little
+(docs/decisions/0006)."""
+
+DEFLATE_BYTES_MIN: Final = 512
+"""Shorter messages are sent as they are: they fit into one packet with or without."""
+
+DEFLATE_BYTES_MAX: Final = 1_048_576
+"""Longer ones too: compressing this much holds the loop for 10 ms."""
+
+DEFLATE_WINDOW_BITS: Final = 12
+"""zlib's window (4 KiB): costs a third of the usual one to set up, and saves as much within 1 %.
+A client that insists on a smaller one gets no compression."""
+
+DEFLATE_MEMORY_LEVEL: Final = 5
+"""zlib's `memLevel`, for the same reason."""
+
+DEFLATE_KEPT_BYTES_MAX: Final = 4_194_304
+"""Messages kept with their compressed frames, for the other audiences of the same turn and for
+readers that are replayed the same."""
+
 SOCKET_PONGS_MISSED_MAX: Final = 2
 """Pings in a row that may stay without any sign of life; then the peer counts as gone."""
 
@@ -228,6 +249,10 @@ pulls what it missed."""
 OUTBOX_TOTAL_BYTES_MAX: Final = 1_073_741_824
 """Bytes that may wait for all readers together; beyond it those that are furthest behind are closed
 as slow ones are. Equal bytes for many readers are kept once, so memory is usually far below."""
+
+FAN_OUT_BYTES: Final = 131_072
+"""A turn with more is sent in several writes to each reader, since the loop is held while one is
+joined: compressing this much takes about a millisecond."""
 
 OUTBOX_SECONDS_MAX: Final = 20.0
 """How long bytes may wait for one reader before it counts as gone."""

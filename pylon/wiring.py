@@ -286,6 +286,7 @@ class Wiring:
             csrf=self.csrf,
             messages=self.messages,
             places=self.places,
+            deflate_level=self.config.socket_deflate_level,
         )
 
     @cached_property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -29,9 +30,15 @@ class PylonServer:
     child: Child
 
     def __init__(
-        self, *, cores: AbstractSet[int], load_cores: AbstractSet[int], app: str = "app.py"
+        self,
+        *,
+        cores: AbstractSet[int],
+        load_cores: AbstractSet[int],
+        app: str = "app.py",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._app = app
+        self._settings = settings or {}
         self.port = free_port(span=PORTS)
         self.admin_token = f"bench_{secrets.token_hex(16)}"
         self.token = ""
@@ -65,6 +72,7 @@ class PylonServer:
                 "PYLON_HOST": "127.0.0.1",
                 "PYLON_CORS_ORIGIN": "http://localhost",
                 "PYTHONPATH": str(REPOSITORY),
+                **self._settings,
             },
         )
 

@@ -27,6 +27,7 @@ from pylon.sync.outlet import (
     LINES,
     SERVER_SENT_EVENTS,
     BinaryMessage,
+    DeflatedFrameEncoding,
     Encoding,
     Outlet,
 )
@@ -64,9 +65,8 @@ Admit = Callable[[Request], Awaitable[AnyResponse | None]]
 class FramesOutlet:
     """A WebSocket of our own server: the hub's bytes go to the transport as they are."""
 
-    encoding: Encoding = FRAMES
-
-    def __init__(self, frames: Any) -> None:
+    def __init__(self, frames: Any, encoding: Encoding) -> None:
+        self.encoding = encoding
         self.write: Callable[[bytes], None] = frames.write
         self.backlog: Callable[[], int] = frames.backlog
         self.close: Callable[[int, str], None] = frames.close
@@ -116,8 +116,10 @@ class LiveRoutes:
         csrf: CsrfCheck,
         messages: Messages,
         places: Places,
+        deflate_level: int,
     ) -> None:
         self._hub = hub
+        self._deflated = DeflatedFrameEncoding(deflate_level) if deflate_level else FRAMES
         self._pulls = pulls
         self._csrf = csrf
         self._messages = messages
@@ -182,7 +184,7 @@ class LiveRoutes:
         sender: asyncio.Task[None] | None = None
         outlet: Outlet
         if frames is not None:
-            outlet = FramesOutlet(frames)
+            outlet = FramesOutlet(frames, self._deflated if frames.deflates else FRAMES)
         else:
             outlet = queue = QueueOutlet(LINES)
             sender = asyncio.create_task(_send_lines(queue, send))

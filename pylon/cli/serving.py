@@ -35,6 +35,7 @@ def serve_app(
         bounds=Bounds(
             message_bytes_max=config.socket_message_bytes_max,
             ping_seconds=float(config.socket_ping_seconds),
+            deflate_level=config.socket_deflate_level,
         ),
         drain_seconds=config.drain_seconds,
         on_started=on_started,

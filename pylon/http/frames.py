@@ -13,6 +13,7 @@ _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _CLOSE: Final = 0x88
 _PING: Final = 0x89
+_DEFLATED_TEXT: Final = _TEXT | 0x40
 
 _SHORT_MAX: Final = 125
 _CONTROL_BYTES_MAX: Final = 125
@@ -30,7 +31,7 @@ def text_frame(payload: bytes) -> bytes:
     length = len(payload)
     if length <= _SHORT_MAX:
         return _TEXT_HEADS[length] + payload
-    if length <= 0xFFFF:
+    if length <= 0xFFFF:  # `_long_head`, written out: every event comes by here
         return _pack_medium(_TEXT, 126, length) + payload
     return _pack_long(_TEXT, 127, length) + payload
 
@@ -40,9 +41,21 @@ def binary_frame(payload: bytes) -> bytes:
     length = len(payload)
     if length <= _SHORT_MAX:
         return _BINARY_HEADS[length] + payload
+    return _long_head(_BINARY, length) + payload
+
+
+def deflated_text_frame(deflated: bytes) -> bytes:
+    """One text message that is compressed already (RFC 7692 section 6: it has the bit RSV1)."""
+    length = len(deflated)
+    if length <= _SHORT_MAX:
+        return bytes((_DEFLATED_TEXT, length)) + deflated
+    return _long_head(_DEFLATED_TEXT, length) + deflated
+
+
+def _long_head(first: int, length: int) -> bytes:
     if length <= 0xFFFF:
-        return _pack_medium(_BINARY, 126, length) + payload
-    return _pack_long(_BINARY, 127, length) + payload
+        return _pack_medium(first, 126, length)
+    return _pack_long(first, 127, length)
 
 
 def ping_frame(payload: bytes = b"") -> bytes:

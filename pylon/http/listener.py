@@ -33,6 +33,8 @@ class Bounds:
     message_bytes_max: int = limits.SOCKET_MESSAGE_BYTES_MAX
     ping_seconds: float = limits.SOCKET_PING_SECONDS
     close_seconds_max: float = limits.SOCKET_CLOSE_SECONDS_MAX
+    deflate_level: int = limits.DEFLATE_LEVEL
+    """For messages of WebSockets; 0: no client is offered compression."""
 
 
 DEFAULT_BOUNDS = Bounds()

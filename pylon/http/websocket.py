@@ -22,7 +22,9 @@ from urllib.parse import unquote
 
 import uvicorn
 from uvicorn.server import ServerState
+from websockets.datastructures import Headers
 from websockets.exceptions import ProtocolError
+from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
@@ -30,6 +32,7 @@ from websockets.server import ServerProtocol
 
 from pylon import limits
 from pylon.http.asgi import Message, Scope
+from pylon.http.deflate import OFFERS, compressed_text_frame
 from pylon.http.exchange import error_response, response_head
 from pylon.http.frames import binary_frame, clip_reason, ping_frame, text_frame
 from pylon.http.listener import MAIN_DOOR, ASGIApp, bounds_of, door_of, local_of, peer_of
@@ -44,7 +47,8 @@ FRAMES_EXTENSION: Final = "pylon.frames"
 
 _SLICE_BYTES: Final = 2_048
 """Input is parsed in pieces of this size, so that a full inbox or a spent allowance stops a flood
-of tiny frames: some 340 of the smallest, 2 ms of the loop."""
+of tiny frames: some 340 of the smallest, 2 ms of the loop. A compressed piece becomes 2 MiB of
+messages at the most."""
 
 _DENIAL_BYTES_MAX: Final = 1_048_576
 
@@ -75,6 +79,12 @@ class _Wire(ServerProtocol):
     def process_subprotocol(self, headers: Any) -> None:
         return None
 
+    def process_extensions(self, headers: Headers) -> tuple[str | None, list[Extension]]:
+        """Clients that have none to offer may say so with an empty list."""
+        if not any(value.strip() for value in headers.get_all("Sec-WebSocket-Extensions")):
+            return None, []
+        return super().process_extensions(headers)
+
 
 class RawFrames:
     """Raw framed writes on one WebSocket; usable once `websocket.accept` has been sent."""
@@ -88,6 +98,11 @@ class RawFrames:
     def closed(self) -> bool:
         """Whether the socket is closing or gone; writes go nowhere then."""
         return self._socket.state is not _State.OPEN
+
+    @property
+    def deflates(self) -> bool:
+        """Whether the client takes compressed messages (`pylon.http.deflate`)."""
+        return self._socket.deflates
 
     def write(self, frames: bytes) -> None:
         """Write whole frames (see `pylon.http.frames`) in one go; silently nothing once closed.
@@ -141,6 +156,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_upgrade_headers",
         "_wire",
         "_write_paused",
+        "deflates",
         "scope",
         "state",
         "transport",
@@ -167,10 +183,14 @@ class WebSocketConnection(asyncio.Protocol):
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.state = _State.CONNECTING
         self.scope: Scope | None = None
+        self.deflates = False
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
-        # A place for permessage-deflate: `extensions=` here, and `RawFrames` without it.
-        self._wire = _Wire(max_size=self._bounds.message_bytes_max, logger=_wire_log)
+        self._wire = _Wire(
+            extensions=OFFERS if self._bounds.deflate_level else None,
+            max_size=self._bounds.message_bytes_max,
+            logger=_wire_log,
+        )
         self._upgrade_headers: list[tuple[str, str]] = []
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -387,6 +407,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._deny(error_response(response.status_code, "BAD_REQUEST", text, *extra))
             return
         self._upgrade_headers = list(response.headers.raw_items())
+        self.deflates = bool(self._wire.extensions)
         self.scope = self._scope(request)
         self._inbox.append({"type": "websocket.connect"})
         self._task = self._loop.create_task(self._run())
@@ -480,6 +501,9 @@ class WebSocketConnection(asyncio.Protocol):
                 data = message.get("bytes")
                 if data is not None:
                     self.transport.write(binary_frame(data))
+                elif self.deflates:
+                    text = message["text"].encode()
+                    self.transport.write(compressed_text_frame(text, self._bounds.deflate_level))
                 else:
                     self.transport.write(text_frame(message["text"].encode()))
             elif kind == "websocket.close":

@@ -43,6 +43,9 @@ CLOSE_TRY_AGAIN = 1013
 SLICE_SECONDS = 0.003
 """How long one slice of a fan-out holds the loop before requests get their turn."""
 
+ALWAYS_JOINED = 32
+"""So few events go into one write, however large they are."""
+
 SWEEP_SECONDS = 5.0
 """How often readers are looked over for ones that stopped reading."""
 
@@ -396,18 +399,20 @@ class Hub:
         self, plans: Iterable[tuple[list[Outlet], list[Event]]]
     ) -> Iterator[tuple[Outlet, bytes, int]]:
         for outlets, events in plans:
-            made: dict[object, bytes] = {}
-            for outlet in outlets:
-                reader = self._readers.get(outlet)
-                if reader is None:
-                    continue
-                if outlet.backlog() > limits.OUTBOX_BYTES_MAX:
-                    self._close(reader, CLOSE_TRY_AGAIN, "reader too slow", "slow")
-                    continue
-                data = made.get(outlet.encoding)
-                if data is None:
-                    data = made[outlet.encoding] = outlet.encoding.join(events)
-                yield outlet, data, len(events)
+            for place, part in enumerate(_parts(events)):
+                made: dict[object, bytes] = {}
+                for outlet in outlets:
+                    reader = self._readers.get(outlet)
+                    if reader is None:
+                        continue
+                    # Asked once a turn: what this turn writes is no sign of a slow reader.
+                    if place == 0 and outlet.backlog() > limits.OUTBOX_BYTES_MAX:
+                        self._close(reader, CLOSE_TRY_AGAIN, "reader too slow", "slow")
+                        continue
+                    data = made.get(outlet.encoding)
+                    if data is None:
+                        data = made[outlet.encoding] = outlet.encoding.join(part)
+                    yield outlet, data, len(part)
 
     def _route(self, change: Change, shared: list[Event], own: dict[Group, list[Event]]) -> None:
         """Find out who is told what of one change."""
@@ -551,6 +556,21 @@ def _with_personal(
             ([outlet], _merge(events, apart[outlet])) for outlet in outlets if outlet in apart
         )
     return split
+
+
+def _parts(events: list[Event]) -> list[list[Event]]:
+    """The events, in several parts where they are so many bytes that joining them takes long."""
+    if len(events) <= ALWAYS_JOINED:
+        return [events]
+    parts: list[list[Event]] = [[]]
+    size = 0
+    for event in events:
+        if size > limits.FAN_OUT_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(event)
+        size += len(event[1])
+    return parts
 
 
 def _merge(shared: list[Event], own: list[Event]) -> list[Event]:

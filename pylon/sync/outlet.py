@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from pylon import limits
+from pylon.http.deflate import compressed_text_frame
 from pylon.http.frames import binary_frame, text_frame
 from pylon.wire.events import sse_event
 
@@ -59,6 +61,39 @@ class FrameEncoding:
 
     def binary(self, message: bytes) -> bytes:
         return binary_frame(message)
+
+
+class DeflatedFrameEncoding(FrameEncoding):
+    """The same, compressed where it is worth it, once for all who read a message.
+
+    Documents go as they are: their snapshots are compressed already, and most updates are short.
+    """
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._frames: dict[bytes, bytes] = {}
+        self._size = 0
+
+    def join(self, events: Sequence[Event]) -> bytes:
+        return b"".join([self._frame(payload) for _, payload in events])
+
+    def _frame(self, payload: bytes) -> bytes:
+        if len(payload) < limits.DEFLATE_BYTES_MIN:
+            return text_frame(payload)
+        frame = self._frames.get(payload)
+        if frame is None:
+            frame = compressed_text_frame(payload, self._level)
+            self._keep(payload, frame)
+        return frame
+
+    def _keep(self, payload: bytes, frame: bytes) -> None:
+        """Remember a frame; the oldest are forgotten first."""
+        frames = self._frames
+        frames[payload] = frame
+        self._size += len(payload) + len(frame)
+        while self._size > limits.DEFLATE_KEPT_BYTES_MAX:
+            oldest = next(iter(frames))
+            self._size -= len(oldest) + len(frames.pop(oldest))
 
 
 class SseEncoding:

@@ -433,6 +433,38 @@ async def test_many_readers_hear_many_writers_in_order_without_a_gap(server: Ser
         assert sorted(final.values()) == sorted([str(each - 1)] * writers + ["the end"])
 
 
+async def test_compressed_or_not_readers_hear_the_same(server: Server) -> None:
+    since = await position(server)
+    sizes = [1, 2_000, 600, 30, 511, 512, 70_000, 1_100_000, 300]
+    token = server.token_of("ann")
+    async with (
+        server.async_client(ADMIN_TOKEN) as client,
+        websocket(server, token, since=since) as plain,
+        websocket(server, token, since=since, compressed=True) as packed,
+        websocket(server, ADMIN_TOKEN, since=since, compressed=True) as admin,
+    ):
+        assert not plain.socket.protocol.extensions
+        assert packed.socket.protocol.extensions
+        for number, size in enumerate(sizes):
+            await mark(client, n=number, text="tägliches " * (size // 10))
+        last = len(sizes) - 1
+        heard = [
+            await until(each, lambda event: event["data"]["n"] == last)
+            for each in (plain, packed, admin)
+        ]
+        assert [event["data"]["n"] for event in heard[0]] == list(range(len(sizes)))
+        assert heard[0] == heard[1] == heard[2]
+    async with websocket(server, token, since=since, compressed=True) as late:
+        replayed = await until(late, lambda event: event["data"]["n"] == last)
+        assert [event["data"] for event in replayed] == [event["data"] for event in heard[0]]
+
+
+async def test_compression_can_be_switched_off(tmp_path: Path) -> None:
+    with serving(BLACKBOX_APP, tmp_path / "off.db", env={"PYLON_WS_COMPRESSION": "0"}) as server:
+        async with websocket(server, ADMIN_TOKEN, compressed=True) as stream:
+            assert not stream.socket.protocol.extensions
+
+
 # --- how it ends -----------------------------------------------------------------------------
 
 

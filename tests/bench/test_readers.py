@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.peers.raw_hub import text_frame
-from bench.readers import Counter, Reader
+from bench.readers import Counter, FrameCounter, Reader
 from bench.sockets import masked_frame, source_address, upgrade_request
+from pylon.http.frames import deflated_text_frame
 
 MARKER = b'"seq":'
 
@@ -57,3 +58,16 @@ def test_few_readers_share_an_address() -> None:
 def test_token_travels_escaped_in_the_subprotocol() -> None:
     assert b"Sec-WebSocket-Protocol: bearer.a%2Fb\r\n" in upgrade_request("/ws", "a/b")
     assert b"Protocol" not in upgrade_request("/ws", "")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([1, 125, 126, 3_000, 70_000]), max_size=12), st.integers(1, 9_000))
+def test_frames_are_counted_however_they_are_cut(lengths: list[int], size: int) -> None:
+    counter = FrameCounter(MARKER)
+    with socket.socket() as sock:
+        reader = Reader(sock, samples=False)
+        data = b"".join(deflated_text_frame(b"\x81" * length) for length in lengths)
+        for place in range(0, len(data), size):
+            counter.feed(reader, data[place : place + size])
+    assert counter.total == reader.count == len(lengths)
+    assert counter.bytes == len(data)

@@ -77,13 +77,22 @@ class EventSource:
 
 @asynccontextmanager
 async def websocket(
-    server: Server, token: str | None, *, since: int | None = None, own_door: bool = False
+    server: Server,
+    token: str | None,
+    *,
+    since: int | None = None,
+    own_door: bool = False,
+    compressed: bool = False,
 ) -> AsyncIterator[SocketStream]:
-    """A WebSocket with a bearer header."""
+    """A WebSocket with a bearer header; one that offers compression, as browsers do, if asked."""
     query = "" if since is None else f"?since={since}"
     url = server.ws_url(f"/ws{query}", own_door=own_door)
     async with connect(
-        url, additional_headers=bearer(token), proxy=None, max_size=None, compression=None
+        url,
+        additional_headers=bearer(token),
+        proxy=None,
+        max_size=None,
+        compression="deflate" if compressed else None,
     ) as socket:
         yield SocketStream(socket)
 

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from pylon import limits
+from pylon.data.write import Transaction
 from pylon.identity import ADMIN, Identity
 from tests.sync.replica import Replica
 from tests.sync.world import World, world
@@ -50,6 +51,13 @@ class Behind(Replica):
 
     def backlog(self) -> int:
         return self.size
+
+
+class Filling(Buffers):
+    """A reader that has had no time to take anything of this turn."""
+
+    def backlog(self) -> int:
+        return sum(map(len, self.buffers))
 
 
 async def insert(app: World, **note: object) -> None:
@@ -126,6 +134,25 @@ async def test_changes_of_one_turn_leave_in_one_write() -> None:
         await settle(app)
         assert len(reader.buffers) == 1
         assert reader.buffers[0].count(b'"seq"') == 10
+
+
+async def test_a_turn_of_many_bytes_leaves_in_several_writes() -> None:
+    async with world() as app:
+        reader, full = Buffers(ANN), Filling(ANN)
+        for each in (reader, full):
+            await app.hub.join(ANN, each, None)
+
+        async def unit(tx: Transaction) -> None:
+            for _ in range(480):
+                await tx.insert("Note", {"ownerId": "ann", "text": "x" * 10_000})
+
+        await app.rows.write(ADMIN, unit)
+        await settle(app)
+        assert len(reader.buffers) > 10
+        assert max(map(len, reader.buffers)) < 2 * limits.FAN_OUT_BYTES
+        assert b"".join(reader.buffers).count(b'"seq"') == 480
+        assert full.closed is None, "what one turn writes is no sign of a slow reader"
+        assert full.buffers == reader.buffers
 
 
 async def test_the_end_of_a_session_ends_its_streams_only() -> None:
