@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pylon import limits
@@ -21,7 +22,7 @@ from pylon.http.describe import COUNT, TEXT, Docs, Parameter
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
-from pylon.sync.hub import CLOSE_POLICY, CLOSE_TRY_AGAIN, Hub
+from pylon.sync.hub import CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, Hub
 from pylon.sync.outlet import (
     FRAMES,
     LINES,
@@ -60,6 +61,15 @@ EVENTS = Docs(
 )
 
 Admit = Callable[[Request], Awaitable[AnyResponse | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A stream that is about to start: where its client says it is, and what `Hub.ends` was before
+    its identity was looked up."""
+
+    asked: int | None
+    known_at: int
 
 
 class FramesOutlet:
@@ -141,7 +151,7 @@ class LiveRoutes:
             return
         known_at, door = self._hub.ends, door_of(scope)
         try:
-            subprotocol = self._take_token(request)
+            subprotocol, asked = self._take_token(request), _asked_position(request)
             refusal = await admit(request)
             if refusal is None:
                 self._places.take(request.client, door)
@@ -159,7 +169,7 @@ class LiveRoutes:
                     {"type": "websocket.close", "code": CLOSE_POLICY, "reason": UNAUTHORIZED}
                 )
                 return
-            await self._stream(request, scope, receive, send, known_at)
+            await self._stream(request, scope, receive, send, Opening(asked, known_at))
         finally:
             self._places.leave(request.client, door)
 
@@ -178,7 +188,7 @@ class LiveRoutes:
         return found[1] if found is not None else None
 
     async def _stream(
-        self, request: Request, scope: Scope, receive: Receive, send: Send, known_at: int
+        self, request: Request, scope: Scope, receive: Receive, send: Send, opening: Opening
     ) -> None:
         frames = (scope.get("extensions") or {}).get("pylon.frames")
         sender: asyncio.Task[None] | None = None
@@ -191,7 +201,7 @@ class LiveRoutes:
         start: StreamStart | None = None
         why = "failure"
         try:
-            start = await self._join(request, outlet, known_at)
+            start = await self._join(request, outlet, opening)
             conversation = self._messages.conversation(request.identity, outlet)
             while (message := await receive())["type"] != "websocket.disconnect":
                 await conversation.receive(message)
@@ -210,9 +220,10 @@ class LiveRoutes:
     async def events(self, request: Request) -> AnyResponse:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
         self._places.check(request.client)
-        return StreamResponse(200, self._event_stream(request, self._hub.ends))
+        opening = Opening(_asked_position(request), self._hub.ends)
+        return StreamResponse(200, self._event_stream(request, opening))
 
-    async def _event_stream(self, request: Request, known_at: int) -> AsyncIterator[bytes]:
+    async def _event_stream(self, request: Request, opening: Opening) -> AsyncIterator[bytes]:
         # Taken here, not by the handler: a stream that nobody draws from would never give it back.
         door = door_of(request.scope)
         try:
@@ -223,7 +234,8 @@ class LiveRoutes:
         joining: asyncio.Task[StreamStart | None] | None = None
         try:
             yield b": connected\n\n"
-            joining = asyncio.create_task(self._join(request, outlet, known_at))
+            joining = asyncio.create_task(self._join(request, outlet, opening))
+            joining.add_done_callback(lambda joined: _end_if_failed(joined, outlet))
             while True:
                 try:
                     # Not wait_for: that of Python 3.11 may lose the news that the client has gone.
@@ -243,16 +255,17 @@ class LiveRoutes:
                 (start,) = await asyncio.gather(joining, return_exceptions=True)
                 if isinstance(start, StreamStart):
                     self._pulls.lost(request.identity, request.client, start)
+                elif isinstance(start, Exception):
+                    raise start
 
     # --- both --------------------------------------------------------------------------------
 
-    async def _join(self, request: Request, outlet: Outlet, known_at: int) -> StreamStart | None:
+    async def _join(self, request: Request, outlet: Outlet, opening: Opening) -> StreamStart | None:
         """Start the stream where its client is, or end it so that the client pulls.
 
         Returns where it started if the server chose the place.
         """
-        identity, address = request.identity, request.client
-        asked = _asked_position(request)
+        identity, address, asked = request.identity, request.client, opening.asked
         try:
             # Browsers name the page's origin on every request to another port.
             is_page = b"origin" in request.headers or b"sec-fetch-site" in request.headers
@@ -262,7 +275,7 @@ class LiveRoutes:
             outlet.close(CLOSE_TRY_AGAIN, "resync required")
             return None
         joined = await self._hub.join(
-            identity, outlet, start.since, hears_all=start.hears_all, known_at=known_at
+            identity, outlet, start.since, hears_all=start.hears_all, known_at=opening.known_at
         )
         if asked is not None:
             return None
@@ -278,6 +291,12 @@ def _asked_position(request: Request) -> int | None:
         last = request.header(b"last-event-id")
         asked = int(last) if last is not None and last.isdecimal() and len(last) < 16 else None
     return asked
+
+
+def _end_if_failed(joining: asyncio.Task[StreamStart | None], outlet: Outlet) -> None:
+    """A stream that could not start must not stay open as if there were nothing to tell."""
+    if not joining.cancelled() and joining.exception() is not None:
+        outlet.close(CLOSE_INTERNAL, "internal error")
 
 
 async def _deny(scope: Scope, send: Send, status: int) -> None:

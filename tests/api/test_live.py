@@ -336,6 +336,16 @@ async def server_pull(server: Server, since: int) -> httpx.Response:
         return await client.get("/api/sync/pull", params={"since": since})
 
 
+async def test_a_stream_whose_query_cannot_be_read_is_refused(server: Server) -> None:
+    query = "&".join(f"a{number}=1" for number in range(300))
+    url = server.ws_url(f"/ws?{query}")
+    headers = bearer(server.token_of("ann"))
+    assert await refusal_of(connect(url, additional_headers=headers, proxy=None)) == 400
+    async with server.async_client() as client:
+        answer = await client.get(f"/events?{query}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_QUERY")
+
+
 async def test_the_official_clients_order_loses_nothing(server: Server) -> None:
     """It pulls, then connects without a word of its cursor; what is written between must come."""
     token = server.token_of("cleo")

@@ -238,3 +238,17 @@ async def test_nothing_said_leaves_a_tenant(monkeypatch: pytest.MonkeyPatch) -> 
             listed = await app.told(socket)
             senders = sorted({*heard[name]})
             assert [entry["from"] for entry in listed["clients"]] == senders
+
+
+async def test_an_event_stream_that_cannot_start_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not stay open as if there were nothing to tell."""
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("pylon.sync.pulls.Pulls.start", fail)
+    async with running(monkeypatch) as app:
+        with suppress(httpx.RemoteProtocolError):
+            answer = await app.client.get("/events")
+            assert answer.text == ": connected\n\n"
+        assert (await app.client.get("/api/sync/status")).json()["streams"]["open"] == 0
