@@ -2,7 +2,7 @@
 
 `python -m bench.editors` opens them, waits for everybody's snapshot and prints one line of JSON;
 then it obeys lines on stdin, each answered with one: `pace RATE SECONDS` (keystrokes at a fixed
-rate), `write N` (N keystrokes as fast as they are answered), `settle` (wait until all hold the same
+rate), `write N` (N keystrokes in bursts of all at once), `settle` (wait until all hold the same
 text).
 """
 
@@ -35,6 +35,7 @@ SAMPLE_EVERY = 10
 
 SETTLE_SECONDS_MAX = 60.0
 SETTLE_STEP_SECONDS = 0.1
+BURST_STEP_SECONDS = 0.001
 
 
 class Room:
@@ -42,6 +43,7 @@ class Room:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.typed = 0
         self.edits = 0
         self.pushed_bytes = 0
         self.frame_bytes = 0
@@ -82,6 +84,8 @@ class Editor:
     """One person: a document, a typist, a connection for pushes and a socket."""
 
     def __init__(self, room: Room, number: int, token: str) -> None:
+        self.heard = 0
+        """Updates that have come, one for each push of anybody."""
         self.ready = asyncio.get_running_loop().create_future()
         self._room = room
         self._token = token
@@ -119,6 +123,7 @@ class Editor:
         (update,) = self._made
         self._made = []
         room.edits += 1
+        room.typed += 1
         room.pushed_bytes += len(update)
         body = b'{"update":"%b"}' % update.hex().encode()
         headers = {"Authorization": f"Bearer {self._token}"}
@@ -160,6 +165,7 @@ class Editor:
             self._doc.import_(frame.payload)
             self.ready.set_result(None)
             return
+        self.heard += 1
         self._came.append(frame.payload)
         if self._samples:
             self._room.note_arrival(at, frame.payload)
@@ -182,17 +188,19 @@ async def pace(editors: list[Editor], rate: float, seconds: float) -> None:
             tasks.create_task(editors[number % len(editors)].type())
 
 
-async def write(editors: list[Editor], count: int) -> None:
-    """`count` keystrokes, each person's next one when the last is answered."""
-    left = iter(range(count))
+async def write(room: Room, editors: list[Editor], count: int) -> None:
+    """`count` keystrokes in bursts: everybody types at once, then all wait until all have all.
 
-    async def one(editor: Editor) -> None:
-        for _ in left:
-            await editor.type()
-
-    async with asyncio.TaskGroup() as tasks:
-        for editor in editors:
-            tasks.create_task(one(editor))
+    Without such moments, as they are in life, no edit would ever know of all before it, and the
+    library then compares each with the whole history.
+    """
+    for start in range(0, count, len(editors)):
+        async with asyncio.TaskGroup() as tasks:
+            for editor in editors[: count - start]:
+                tasks.create_task(editor.type())
+        async with asyncio.timeout(SETTLE_SECONDS_MAX):
+            while any(editor.heard < room.typed for editor in editors):  # noqa: ASYNC110
+                await asyncio.sleep(BURST_STEP_SECONDS)
 
 
 async def settle(room: Room, editors: list[Editor]) -> dict[str, float | int]:
@@ -217,7 +225,7 @@ async def obey(order: list[str], room: Room, editors: list[Editor]) -> dict[str,
     began, used = time.monotonic(), time.process_time()
     known: dict[str, Callable[[], Awaitable[object]]] = {
         "pace": lambda: pace(editors, float(order[1]), float(order[2])),
-        "write": lambda: write(editors, int(order[1])),
+        "write": lambda: write(room, editors, int(order[1])),
         "settle": lambda: settle(room, editors),
     }
     found = await known[order[0]]()

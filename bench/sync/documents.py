@@ -1,6 +1,6 @@
 """Fifty people in one text: what a keystroke costs on the wire, in time, and in storage.
 
-First at the pace of people, then as fast as the server answers, until the document has as many
+First at the pace of people, then in bursts of all fifty at once, until the document has as many
 edits as were asked for. At the end all must hold the same text, and the row too.
 """
 
@@ -45,7 +45,7 @@ def run(setting: Setting) -> list[Measure]:
     check(server, row, end)
     setting.fleet.stop(editors)
     server.halt()
-    return [*on_the_wire(paced), *as_fast_as_answered(setting, parts, stored, end)]
+    return [*on_the_wire(paced), *in_bursts(setting, parts, stored, end)]
 
 
 def on_the_wire(paced: list[dict[str, Any]]) -> list[Measure]:
@@ -77,7 +77,7 @@ def on_the_wire(paced: list[dict[str, Any]]) -> list[Measure]:
     ]
 
 
-def as_fast_as_answered(
+def in_bursts(
     setting: Setting, parts: list[dict[str, Any]], stored: list[int], end: dict[str, Any]
 ) -> list[Measure]:
     """Edits a second, and how the stored document grows."""
@@ -85,7 +85,7 @@ def as_fast_as_answered(
     quarters = {f"after part {number + 1} KiB": value / 1024 for number, value in enumerate(stored)}
     return [
         Measure(
-            name=f"{EDITORS} editors, each edit sent when the last is answered",
+            name=f"{EDITORS} editors, bursts of an edit from each",
             unit="edits/s",
             ours=tuple(map(rate, parts)),
             notes={
