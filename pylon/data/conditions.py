@@ -6,6 +6,7 @@ Equal shapes give equal text, and every value is bound. Made by `filters` from J
 
 from __future__ import annotations
 
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final, TypeAlias
 
 import msgspec
@@ -56,10 +57,11 @@ class Prefix(msgspec.Struct, frozen=True):
 
 
 class Contains(msgspec.Struct, frozen=True):
-    """Whether a text holds another, case and all."""
+    """Whether a text holds another, case and all; `is_folded`: A to Z in either case."""
 
     column: str
     text: str
+    is_folded: bool = False
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -95,6 +97,10 @@ EVERYTHING: Final = All(())
 NOTHING: Final = Either(())
 
 
+SMALL_LETTERS: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+"""What SQLite's lower() does."""
+
+
 # --- SQL -------------------------------------------------------------------------------------
 
 
@@ -119,6 +125,9 @@ def _sql(condition: Condition, table: str, params: list[Value]) -> str:
         case Like():
             params.append(condition.pattern)
             return f"t.{quote(condition.column)} LIKE ? ESCAPE '\\'"
+        case Contains(is_folded=True):
+            params.append(condition.text.translate(SMALL_LETTERS))
+            return f"instr(lower(t.{quote(condition.column)}), ?) > 0"
         case Contains():
             params.append(condition.text)
             return f"instr(t.{quote(condition.column)}, ?) > 0"

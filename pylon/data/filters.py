@@ -143,8 +143,8 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
     if not names:
         raise invalid(f"{columns.owner} has no text to search.")
     if not columns.is_indexed:
-        patterns = [f"%{_literal(piece)}%" for piece in pieces(text)]
-        return All(tuple(Either(tuple(Like(n, each) for n in names)) for each in patterns)), None
+        parts = [Either(tuple(_holds(n, piece) for n in names)) for piece in pieces(text)]
+        return All(tuple(parts)), None
     asked = read(text, columns.texts)
     if asked.is_nothing:
         return NOTHING, None
@@ -320,10 +320,17 @@ def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Conditi
 
 def _like(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     text = _text(name, kind, operator, value)
-    if len(text) > limits.QUERY_PATTERN_CHARACTERS_MAX:
-        most = limits.QUERY_PATTERN_CHARACTERS_MAX
-        raise invalid(f'{operator} of "{name}" takes at most {most} characters.')
-    return Like(name, f"%{_escaped(text)}%")
+    _refuse_too_long(name, operator, text)
+    signs = _signs(text)
+    if len(text) <= limits.QUERY_LIKE_CHARACTERS_MAX:
+        return Like(name, f"%{''.join(s if is_wild else _literal(s) for s, is_wild in signs)}%")
+    if any(is_wild for _, is_wild in signs):
+        most = limits.QUERY_LIKE_CHARACTERS_MAX
+        raise invalid(
+            f'{operator} of "{name}" takes at most {most} characters with % or _ among them.',
+            r"Write \% and \_ for the signs themselves.",
+        )
+    return _holds(name, "".join(sign for sign, _ in signs))
 
 
 def _starts_with(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
@@ -331,7 +338,22 @@ def _starts_with(name: str, kind: FieldKind, operator: str, value: object) -> Co
 
 
 def _contains(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
-    return Contains(name, _text(name, kind, operator, value))
+    text = _text(name, kind, operator, value)
+    _refuse_too_long(name, operator, text)
+    return Contains(name, text)
+
+
+def _refuse_too_long(name: str, operator: str, text: str) -> None:
+    most = limits.QUERY_PATTERN_CHARACTERS_MAX
+    if len(text) > most:
+        raise invalid(f'{operator} of "{name}" takes at most {most} characters.')
+
+
+def _holds(name: str, text: str) -> Condition:
+    """Whether a column has this text, A to Z in either case: the faster way for its length."""
+    if len(text) <= limits.QUERY_LIKE_CHARACTERS_MAX:
+        return Like(name, f"%{_literal(text)}%")
+    return Contains(name, text, is_folded=True)
 
 
 def _null(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
@@ -353,21 +375,11 @@ def _literal(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
-def _escaped(text: str) -> str:
-    """A pattern for LIKE in which a backslash means itself except before `%`, `_` and `\\`."""
-    parts = []
-    position = 0
-    while position < len(text):
-        sign = text[position]
-        if sign == "\\":
-            escaped = text[position + 1 : position + 2]
-            if escaped in ("%", "_", "\\"):
-                sign, position = f"\\{escaped}", position + 1
-            else:
-                sign = "\\\\"
-        parts.append(sign)
-        position += 1
-    return "".join(parts)
+def _signs(text: str) -> list[tuple[str, bool]]:
+    """Each sign and whether it stands for others. A backslash means itself except before `%`, `_`
+    and a backslash."""
+    found = re.findall(r"\\[%_\\]|.", text, re.DOTALL)
+    return [(part[-1], part in ("%", "_")) for part in found]
 
 
 Builder: TypeAlias = Callable[[str, FieldKind, str, object], Condition]

@@ -91,6 +91,8 @@ def test_a_mistake_is_named_with_what_was_likely_meant(body: object, code: str, 
         {"rank": {"$like": "1"}},
         {"title": {"$like": 1}},
         {"title": {"$like": "x" * (limits.QUERY_PATTERN_CHARACTERS_MAX + 1)}},
+        {"title": {"$contains": "x" * (limits.QUERY_PATTERN_CHARACTERS_MAX + 1)}},
+        {"title": {"$like": "x" * limits.QUERY_LIKE_CHARACTERS_MAX + "_"}},
         {"title": {"$startsWith": None}},
         {"title": {"$in": "a"}},
         {"title": {"$in": [1]}},
@@ -165,6 +167,8 @@ def test_a_long_list_is_one_bound_value() -> None:
         ({"title": {"$like": r"5\% \_ \\ \x %"}}, (
             "t.\"title\" LIKE ? ESCAPE '\\'", [r"%5\% \_ \\ \\x %%"])),
         ({"title": {"$like": "\\"}}, ("t.\"title\" LIKE ? ESCAPE '\\'", [r"%\\%"])),
+        ({"title": {"$like": r"É\%A" * 40}}, (
+            'instr(lower(t."title"), ?) > 0', ["É%a" * 40])),
         ({"title": {"$startsWith": "ab"}}, ('(t."title" >= ? AND t."title" < ?)', ["ab", "ac"])),
         ({"title": {"$startsWith": "a\ud7ff"}}, (
             '(t."title" >= ? AND t."title" < ?)', ["a\ud7ff", "a\ue000"])),

@@ -142,3 +142,13 @@ async def test_the_server_reads_inside_its_own_transaction() -> None:
             return [row["id"] for row in await Queries(door).find(ANN, "Task", {"rank": 77})]
 
         assert await rows.store.write(work) == ["t6"]
+
+
+async def test_long_texts_are_looked_for_as_short_ones_are() -> None:
+    tasks = [task(1, "ann", title=f"é{'Ab%' * 60}"), task(2, "ann", title="Ab%" * 20)]
+    async with app(tasks) as rows:
+        queries = Queries(ReadDoor(rows))
+        for times in (5, 50):
+            found = await queries.find(ANN, "Task", {"title": {"$like": r"aB\%" * times}})
+            assert [row["id"] for row in found] == (["t1", "t2"] if times == 5 else ["t1"])
+            assert await queries.find(ANN, "Task", {"title": {"$like": r"aB\_" * times}}) == []
