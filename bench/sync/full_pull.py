@@ -14,6 +14,8 @@ from bench.suites.base import Setting, say
 from bench.suites.live import fresh_server
 
 FLOOR = 0.5
+PEERS = {"rows": "SELECT and JSON in a loop", "events": "the same, of the log's events"}
+"""What a line makes `table_floor` read."""
 
 
 def run(setting: Setting) -> list[Measure]:
@@ -47,29 +49,48 @@ def run(setting: Setting) -> list[Measure]:
     before = memory_kibibytes(pid, key="RssAnon")
     forget_peak(pid)
     whole_before = memory_kibibytes(pid)
+    speeds = [compare(setting, client, loop, order) for order in PEERS]
+    peak = memory_kibibytes(pid, key="VmHWM")
+    after = memory_kibibytes(pid, key="RssAnon")
     for child in (client, loop):
-        read(setting, child)
+        setting.fleet.stop(child)
+    server.halt()
+    memory = Measure(
+        name="growth of memory over full pulls",
+        unit="MiB",
+        ours=((peak - whole_before) / 1024,),
+        notes={
+            "pulls": len(PEERS) * (setting.rounds + 1),
+            "resident before MiB": whole_before / 1024,
+            "peak MiB": peak / 1024,
+            "anonymous before MiB": before / 1024,
+            "anonymous after MiB": after / 1024,
+            "file MiB": server.database.stat().st_size / 2**20,
+        },
+    )
+    return [*speeds, memory]
+
+
+def compare(setting: Setting, client: Child, loop: Child, order: str) -> Measure:
+    """Whole pulls against the loop that makes this of the same rows, in turn."""
+    read(setting, client, order)
+    read(setting, loop, order)
 
     def after_round(number: int, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
         ratio = theirs["seconds"] / mine["seconds"]
         say(f"full pull round {number}: {rate(mine):.0f}, {rate(theirs):.0f} rows/s, {ratio:.2f}x")
 
     mine, theirs = alternate(
-        lambda: read(setting, client),
-        lambda: read(setting, loop),
+        lambda: read(setting, client, order),
+        lambda: read(setting, loop, order),
         rounds=setting.rounds,
         after_round=after_round,
     )
-    peak = memory_kibibytes(pid, key="VmHWM")
-    after = memory_kibibytes(pid, key="RssAnon")
-    for child in (client, loop):
-        setting.fleet.stop(child)
-    server.halt()
-    speed = Measure(
+    return Measure(
         name=f"full pull of {setting.rows} rows",
         unit="rows/s",
         ours=tuple(map(rate, mine)),
-        peer_name="SELECT and JSON in a loop",
+        peer_name=PEERS[order],
         peer=tuple(map(rate, theirs)),
         floor=FLOOR,
         notes={
@@ -78,24 +99,11 @@ def run(setting: Setting) -> list[Measure]:
             "peer bytes a row": theirs[0]["bytes"] / theirs[0]["rows"],
         },
     )
-    memory = Measure(
-        name=f"growth of memory over {setting.rounds + 1} full pulls",
-        unit="MiB",
-        ours=((peak - whole_before) / 1024,),
-        notes={
-            "resident before MiB": whole_before / 1024,
-            "peak MiB": peak / 1024,
-            "anonymous before MiB": before / 1024,
-            "anonymous after MiB": after / 1024,
-            "file MiB": server.database.stat().st_size / 2**20,
-        },
-    )
-    return [speed, memory]
 
 
-def read(setting: Setting, child: Child) -> dict[str, Any]:
+def read(setting: Setting, child: Child, order: str) -> dict[str, Any]:
     """One whole pass; it counts only if it has every row."""
-    found: dict[str, Any] = child.ask("all")
+    found: dict[str, Any] = child.ask(order)
     if found["rows"] != setting.rows:
         raise BenchError(f"{child.name} has {found['rows']} of {setting.rows} rows")
     return found
