@@ -456,9 +456,9 @@ QUERY_PATTERN_CHARACTERS_MAX: Final = 1_000
 """Longest text of `$like` and `$contains`: looking for it in a text takes up to the product of both
 lengths, and SQLite cannot be interrupted meanwhile."""
 
-QUERY_LIKE_CHARACTERS_MAX: Final = 100
-"""Longest pattern for LIKE, which is forty times slower at that than a plain look for a text: a
-second and a half where the text has 10 MiB and is made for it."""
+QUERY_LIKE_CHARACTERS_MAX: Final = 50
+"""Longest pattern for LIKE, which is forty times slower at that than a plain look for a text: less
+than a second where the text has 10 MiB and is made for it."""
 
 QUERY_ROWS_MAX: Final = 100_000
 """Rows of one query answer. A larger answer is refused, never cut, since a bare list cannot say

@@ -48,6 +48,8 @@ def command(file: str, entity: str | None, url: str, token: str | None) -> None:
                 size += len(piece)
                 bar.update(len(piece))
 
+    if not partial.parent.is_dir():
+        output.fail("EXPORT_FAILED", f"the folder {partial.parent} is not there", "Make it first.")
     try:
         if file == "-":
             copy(sys.stdout.buffer)

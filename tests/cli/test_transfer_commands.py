@@ -69,4 +69,6 @@ def test_what_goes_wrong(server: Server, pylon: RunPylon, tmp_path: Path) -> Non
         told = pylon(*arguments)
         assert told.returncode == 1, arguments
         assert f"error[{code}]" in told.stderr, told.stderr
+    nowhere = pylon("export", "no/x", "--url", server.url, "--token", ADMIN_TOKEN)
+    assert "the folder no is not there" in nowhere.stderr
     assert not list(tmp_path.glob("x*"))
