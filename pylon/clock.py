@@ -35,9 +35,10 @@ class ManualClock:
 
     def __init__(self, at: float = 1_767_225_600.0) -> None:
         self.at = at
+        self.offset = 0.0
 
     def now(self) -> float:
-        return self.at
+        return self.at + self.offset
 
     def monotonic(self) -> float:
         return self.at
@@ -45,6 +46,10 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Move time forward by `seconds`."""
         self.at += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock on or back, as an operator or a time server does."""
+        self.offset += seconds
 
 
 def iso_seconds(epoch_seconds: float) -> str:

@@ -16,6 +16,8 @@ def test_a_manual_clock_moves_when_told() -> None:
     before = clock.now(), clock.monotonic()
     clock.advance(1.5)
     assert (clock.now() - before[0], clock.monotonic() - before[1]) == (1.5, 1.5)
+    clock.jump(-10)
+    assert (clock.now() - before[0], clock.monotonic() - before[1]) == (-8.5, 1.5)
 
 
 def test_the_systems_clock_does_not_go_back() -> None:

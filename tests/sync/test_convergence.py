@@ -71,6 +71,7 @@ step = st.one_of(
     st.tuples(st.just("switch")),
     st.tuples(st.just("settle")),
     st.tuples(st.just("purge")),
+    st.tuples(st.just("jump"), st.sampled_from([-40 * 86_400, -3_600, 3_600, 40 * 86_400])),
 )
 
 
@@ -212,6 +213,11 @@ class Play:
         await self.settle()
         self.app.clock.advance(100)
         await self.app.log.purge(50)
+        await self.app.pulls._epochs.purge()
+
+    async def jump(self, seconds: int) -> None:
+        """The wall clock is set."""
+        self.app.clock.jump(seconds)
 
 
 @settings(
