@@ -529,6 +529,9 @@ DOCUMENT_MERGE_SECONDS_MAX: Final = 1.0
 """Time for the import of one pushed update, which holds the loop; it is refused when it takes more.
 Honest ones take milliseconds; thousands of overlapping marks, or of moves, do not."""
 
+DOCUMENT_MERGE_SECONDS_FREE: Final = 0.05
+"""A merge that takes longer is followed by four times as long without one of the same caller."""
+
 DOCUMENT_TAIL_SECONDS_MAX: Final = 0.1
 """Time that the imports of the updates stored beside a snapshot have taken; then both become a new
 snapshot, so that a document is always loaded quickly."""

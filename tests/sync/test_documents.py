@@ -14,7 +14,7 @@ from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
 from pylon.sync.outlet import LINES
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, read_document_frame
-from tests.crdt.people import ANN, Desk, desk
+from tests.crdt.people import ANN, BOB, Desk, desk
 
 
 async def kinds(outlet: QueueOutlet) -> list[int]:
@@ -86,3 +86,25 @@ async def test_what_never_comes_is_waited_for_in_bounds(monkeypatch: pytest.Monk
         assert len(refused) == 5
         assert merger.waiting == 0
         assert (await d.row(page))["body"] == ""
+
+
+async def test_who_makes_the_server_busy_waits_and_others_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DOCUMENT_MERGE_SECONDS_FREE", 0.0)
+    monkeypatch.setattr("pylon.sync.dependencies.REST_RATIO", 1e6)
+    async with desk() as d:
+        merger = Merger(d.rows)
+        page = await d.page(body="")
+        replica = await d.replica(page)
+        replica.text().insert(0, "1")
+        update = replica.take_update()
+        at_once = await asyncio.gather(
+            *(merger.merge(ANN, "Page", page, update) for _ in range(3)), return_exceptions=True
+        )
+        refused = [error for error in at_once if isinstance(error, PylonError)]
+        assert [(error.status, error.code) for error in refused] == [(429, "RATE_LIMITED")] * 2
+        assert (await merger.merge(BOB, "Page", page, update))["body"] == "1"
+        monkeypatch.setattr("pylon.sync.dependencies.REST_RATIO", 1.0)
+        await merger.merge(ADMIN, "Page", page, update)
+        assert (await merger.merge(ADMIN, "Page", page, update))["body"] == "1"
