@@ -30,7 +30,7 @@ from pylon.codec import decode_trusted
 from pylon.crdt.binding import decoding
 from pylon.crdt.fields import MergeKind, RowData
 from pylon.crdt.items import set_list
-from pylon.crdt.steps import Pending, TooCostly, import_update
+from pylon.crdt.steps import Importer, Pending, TooCostly
 from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
 from pylon.crdt.values import refuse_deep, show
@@ -74,6 +74,7 @@ class Document:
         self._peer = peer
         self._doc = LoroDoc()
         self._doc.peer_id = peer
+        self._importer = Importer(self._doc)
         self._row = self._doc.get_map(ROOT)
         self._sent = self._doc.oplog_vv
         self.values: RowData = {name: EMPTY[kind] for name, kind in fields.items()}
@@ -99,7 +100,7 @@ class Document:
             self._doc.import_(snapshot)
             mark = self._doc.oplog_frontiers
             if updates:
-                import_update(self._doc, updates, seconds_max=None)
+                Importer(self._doc).run(updates, seconds_max=None)
         except BaseException as error:
             raise _stored_damaged(error) from error
         self._sent = self._doc.oplog_vv
@@ -191,7 +192,7 @@ class Document:
                 raise PylonError(
                     400, "CRDT_DECODE_FAILED", "Send an export of updates, not of a snapshot."
                 )
-            import_update(self._doc, [update], seconds_max=limits.DOCUMENT_MERGE_SECONDS_MAX)
+            self._importer.run([update], seconds_max=limits.DOCUMENT_MERGE_SECONDS_MAX)
         except PylonError:
             raise
         except Pending:

@@ -48,27 +48,43 @@ class TooCostly(Exception):
     """The time for the import has run out; the document has a part of the update."""
 
 
-def import_update(doc: LoroDoc, updates: list[bytes], *, seconds_max: float | None) -> None:
-    """Import updates; raises `Pending`, `TooCostly`, or what the library raises.
+class Importer:
+    """The imports of one document. After any failure both must be thrown away."""
 
-    After any failure the document must be thrown away.
-    """
-    if sum(map(len, updates)) <= limits.DOCUMENT_UPDATE_BYTES_DIRECT:
-        _refuse_pending(doc.import_batch(updates) if len(updates) > 1 else doc.import_(updates[0]))
-        return
-    started = perf_counter()
-    known = doc.oplog_vv
-    scratch = LoroDoc()
-    scratch.import_(doc.export(ExportMode.Snapshot()))
-    scratch.detach()
-    _refuse_pending(scratch.import_batch(updates))
-    for part in _parts(scratch, known, doc):
-        if seconds_max is not None and perf_counter() - started > seconds_max:
-            raise TooCostly
-        spans = [IdSpan(peer, CounterSpan(start, end)) for peer, start, end in part.spans]
-        before = perf_counter()
-        doc.import_(scratch.export(ExportMode.UpdatesInRange(spans)))
-        part.took(perf_counter() - before)
+    def __init__(self, doc: LoroDoc) -> None:
+        self._doc = doc
+        self._scratch: LoroDoc | None = None
+
+    def run(self, updates: list[bytes], *, seconds_max: float | None) -> None:
+        """Import updates; raises `Pending`, `TooCostly`, or what the library raises."""
+        doc = self._doc
+        if sum(map(len, updates)) <= limits.DOCUMENT_UPDATE_BYTES_DIRECT:
+            _refuse_pending(
+                doc.import_batch(updates) if len(updates) > 1 else doc.import_(updates[0])
+            )
+            return
+        started = perf_counter()
+        known = doc.oplog_vv
+        scratch = self._scratch_with_all()
+        _refuse_pending(scratch.import_batch(updates))
+        for part in _parts(scratch, known, doc):
+            if seconds_max is not None and perf_counter() - started > seconds_max:
+                raise TooCostly
+            spans = [IdSpan(peer, CounterSpan(start, end)) for peer, start, end in part.spans]
+            before = perf_counter()
+            doc.import_(scratch.export(ExportMode.UpdatesInRange(spans)))
+            part.took(perf_counter() - before)
+
+    def _scratch_with_all(self) -> LoroDoc:
+        """The scratch document with all that the document has. It is kept, since one update that
+        is not small is often followed by others; then only what is new goes over."""
+        if self._scratch is None:
+            self._scratch = LoroDoc()
+            self._scratch.import_(self._doc.export(ExportMode.Snapshot()))
+            self._scratch.detach()
+        elif self._scratch.oplog_vv != self._doc.oplog_vv:
+            self._scratch.import_(self._doc.export(ExportMode.Updates(self._scratch.oplog_vv)))
+        return self._scratch
 
 
 class _Part:

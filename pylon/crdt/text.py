@@ -10,7 +10,7 @@ from __future__ import annotations
 from loro import ExportMode, LoroDoc, LoroText
 
 from pylon import limits
-from pylon.crdt.steps import import_update
+from pylon.crdt.steps import Importer
 
 
 def set_text(container: LoroText, value: str) -> None:
@@ -43,5 +43,5 @@ def merge_texts(base: str, one: str, other: str) -> str:
     mine.commit()
     set_text(theirs.get_text("t"), other)
     theirs.commit()
-    import_update(mine, [theirs.export(ExportMode.Updates(known))], seconds_max=None)
+    Importer(mine).run([theirs.export(ExportMode.Updates(known))], seconds_max=None)
     return mine.get_text("t").to_string()

@@ -20,7 +20,7 @@ from loro import (
 
 from pylon import limits
 from pylon.crdt import steps
-from pylon.crdt.steps import Pending, TooCostly, import_update
+from pylon.crdt.steps import Importer, Pending, TooCostly
 from pylon.errors import PylonError
 from tests.crdt.people import desk
 
@@ -106,8 +106,14 @@ def test_in_parts_as_in_one_go(marks: bool) -> None:
             mock.patch.multiple(steps, **small),
             mock.patch.object(limits, "DOCUMENT_UPDATE_BYTES_DIRECT", 0),
         ):
-            import_update(parts, updates, seconds_max=None)
-        assert parts.get_deep_value() == whole.get_deep_value(), seed
+            importer = Importer(parts)
+            importer.run(updates, seconds_max=None)
+            edit(parts, random, marks=marks)  # by the server itself, between two imports
+            people[2].import_(parts.export(ExportMode.Updates(people[2].oplog_vv)))
+            edit(people[2], random, marks=marks)
+            importer.run([people[2].export(ExportMode.Updates(known))], seconds_max=None)
+            whole.import_(parts.export(ExportMode.Updates(known)))
+        assert parts.get_deep_value() == whole.get_deep_value() == people[2].get_deep_value(), seed
         assert parts.oplog_vv == whole.oplog_vv
         assert parts.oplog_frontiers.encode() == whole.oplog_frontiers.encode()
         assert marked(parts) == marked(whole)
@@ -126,7 +132,7 @@ def test_a_long_text_is_taken_in_parts() -> None:
             super().took(seconds)
 
     with mock.patch.object(steps, "_Part", Counting):
-        import_update(doc, [other.export(ExportMode.Updates(doc.oplog_vv))], seconds_max=None)
+        Importer(doc).run([other.export(ExportMode.Updates(doc.oplog_vv))], seconds_max=None)
     assert doc.get_deep_value() == other.get_deep_value()
     assert max(sizes) <= steps.PART_MAX
 
@@ -139,7 +145,7 @@ def test_onto_a_document_without_its_old_history() -> None:
     other = copy(doc)
     inner(other, "text").insert(0, "long " * 1_000)
     other.commit()
-    import_update(doc, [other.export(ExportMode.Updates(doc.oplog_vv))], seconds_max=None)
+    Importer(doc).run([other.export(ExportMode.Updates(doc.oplog_vv))], seconds_max=None)
     assert doc.get_deep_value() == other.get_deep_value()
 
 
@@ -154,7 +160,7 @@ def test_what_builds_on_others_is_pending() -> None:
         text.insert(0, word)
         other.commit()
         with pytest.raises(Pending):
-            import_update(copy(doc), [other.export(ExportMode.Updates(known))], seconds_max=9)
+            Importer(copy(doc)).run([other.export(ExportMode.Updates(known))], seconds_max=9)
 
 
 def test_time_runs_out() -> None:
@@ -164,7 +170,7 @@ def test_time_runs_out() -> None:
     other.commit()
     update = other.export(ExportMode.Updates(VersionVector()))
     with pytest.raises(TooCostly):
-        import_update(doc, [update], seconds_max=0)
+        Importer(doc).run([update], seconds_max=0)
 
 
 async def test_an_update_that_takes_too_long_leaves_nothing(
