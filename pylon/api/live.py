@@ -275,7 +275,12 @@ class LiveRoutes:
             outlet.close(CLOSE_TRY_AGAIN, "resync required")
             return None
         joined = await self._hub.join(
-            identity, outlet, start.since, hears_all=start.hears_all, known_at=opening.known_at
+            identity,
+            outlet,
+            start.since,
+            hears_all=start.hears_all,
+            may_hold_more=start.may_hold_more,
+            known_at=opening.known_at,
         )
         if asked is not None:
             return None

@@ -64,3 +64,8 @@ async def epoch_of(store: Store, identity: Identity) -> int:
         return 0
     marks = (*subjects, *[EVERYBODY] * (4 - len(subjects)))
     return int((await store.read(SQL["newest"], marks))[0][0])
+
+
+async def any_raised(store: Store, since: int) -> bool:
+    """Whether a new epoch has begun for anybody after this position."""
+    return bool((await store.read(SQL["raised_after"], (since,)))[0][0])

@@ -12,3 +12,6 @@ ON CONFLICT (subject) DO UPDATE SET seq = excluded.seq;
 
 -- name: newest
 SELECT coalesce(max(seq), 0) FROM _pylon_epochs WHERE subject IN (?, ?, ?, ?);
+
+-- name: raised_after
+SELECT EXISTS (SELECT 1 FROM _pylon_epochs WHERE seq > ?);

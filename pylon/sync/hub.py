@@ -164,12 +164,14 @@ class Hub:
         since: int | None,
         *,
         hears_all: bool = True,
+        may_hold_more: bool = False,
         known_at: int | None = None,
     ) -> bool:
         """Open a stream: replay from `since` (None: from now), then live without a gap.
 
         False when it lies too far back to be replayed; the outlet is closed with 1013. A stream
         that does not `hears_all` is closed too as soon as anything happens that it may not show.
+        `may_hold_more` says that the client may be above `since`.
         `known_at` is what `ends` was before the identity was looked up: when the session's streams
         have been ended since then, this one is as well.
         """
@@ -188,7 +190,7 @@ class Hub:
             return True
         self._joining.add(reader)
         try:
-            reader.floor = await self._replay(reader, since)
+            reader.floor = await self._replay(reader, since, may_hold_more)
         except PylonError as error:
             if self._readers.get(outlet) is reader:
                 self._close(reader, CLOSE_TRY_AGAIN, "resync required", error.code.lower())
@@ -245,8 +247,12 @@ class Hub:
         self._remove(reader)
         reader.outlet.close(code, reason)
 
-    async def _replay(self, reader: Reader, since: int) -> int:
-        """Send what the reader missed; the position it has then."""
+    async def _replay(self, reader: Reader, since: int, may_hold_more: bool) -> int:
+        """Send what the reader missed; the position it has then.
+
+        A replay from 0 tells what became of every row there is, but nothing of rows that were
+        purged or went out of the reader's sight with an epoch.
+        """
         replayed = began = 0
         while True:
             page = await self._puller.page(reader.identity, since, began=began)
@@ -254,6 +260,8 @@ class Hub:
                 page.is_partial or await self._puller.has_own(since, page.last_seq)
             ):
                 raise PylonError(410, "TOO_FAR_BEHIND", "The stream cannot show everything.")
+            if may_hold_more and page.began:
+                raise PylonError(410, "TOO_FAR_BEHIND", "Only a pull can tell what has gone.")
             if page.events:
                 self._write_events(reader, page.events)
             since, began = page.last_seq, page.began

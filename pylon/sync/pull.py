@@ -12,7 +12,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from pylon import limits
-from pylon.changes.epochs import epoch_of
+from pylon.changes.epochs import any_raised, epoch_of
 from pylon.changes.log import ChangeLog, read_audiences
 from pylon.clock import iso_seconds
 from pylon.errors import PylonError
@@ -126,8 +126,11 @@ class Puller:
             raise resync_required(oldest)
 
     async def has_own(self, since: int, until: int) -> bool:
-        """Whether anybody has been told of a temporary row in `(since, until]`."""
-        return await self._temporary.any_events(since, until)
+        """Whether in `(since, until]` anybody has been told of a temporary row, or has come to see
+        other rows: what the events of a page do not show."""
+        return await self._temporary.any_events(since, until) or await any_raised(
+            self._store, since
+        )
 
     async def _with_own(self, page: PullPage, reader: bytes, since: int) -> PullPage:
         """The page with the deletes of temporary rows that fall into it; cut if they are many."""

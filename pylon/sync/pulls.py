@@ -21,10 +21,13 @@ from pylon.sync.temporary import caller_key
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStart:
     """Where a stream starts (None: now). `hears_all` False: the client behind it may see more than
-    the stream may show, so whatever it is not shown must make it pull (spec 03 section 6)."""
+    the stream may show, so whatever it is not shown must make it pull (spec 03 section 6).
+    `may_hold_more`: the client may be above `since`, and hold what a replay from 0 says nothing of.
+    """
 
     since: int | None
     hears_all: bool = True
+    may_hold_more: bool = False
 
 
 class Pulls:
@@ -111,7 +114,7 @@ class Pulls:
         if known is None:
             raise resync_required(0)
         await self._check(identity, known)
-        return StreamStart(since=known)
+        return StreamStart(since=known, may_hold_more=True)
 
     async def _public_start(self, page: bytes | None, asked: int | None) -> StreamStart:
         """A page's EventSource carries no token, so the stream may be that of a client which pulls

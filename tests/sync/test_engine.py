@@ -26,9 +26,10 @@ from tests.sync.engine import MAX_SAFE_INTEGER, TOKEN, Browser, Row, SyncEngine
 from tests.sync.networks import AsgiNetwork
 from tests.sync.world import NOTES
 
-SCHEDULES = 3_000 if os.environ.get("PYLON_LONG") else 20
+SCHEDULES = 2_000 if os.environ.get("PYLON_LONG") else 15
 USERS = ("ann", "bob")
-ENTITIES = ("Note", "Open")
+TEAMS = ("red", "blue")
+ENTITIES = ("Note", "Open", "Room", "Member")
 Transport = Literal["websocket", "sse", "poll"]
 
 
@@ -58,8 +59,14 @@ async def service(clock: ManualClock, **settings: Any) -> AsyncIterator[Service]
 class Play:
     """One schedule."""
 
-    def __init__(self, app: Service, clock: ManualClock, seed: int) -> None:
+    def __init__(
+        self, app: Service, clock: ManualClock, seed: int, *, has_members: bool = False
+    ) -> None:
+        """With members, what one sees changes without a change of the row, and the client starts
+        anew. What it had stored then stays there and comes back at a reload, of which the server
+        cannot know: such tabs store nothing."""
         self.app, self.clock, self.random = app, clock, Random(seed)
+        self.has_members = has_members
         self.trouble = 0.0
         self.transport: Transport = "websocket"
         self.browsers: list[Browser] = []
@@ -101,7 +108,7 @@ class Play:
             AsgiNetwork(self.app, self.fate, address=address),
             browser,
             transport=transport,
-            persist=persist,
+            persist=persist and not self.has_members,
             sleep=self.sleep,
             random=self.random,
             now_ms=lambda: self.clock.now() * 1_000,
@@ -119,16 +126,17 @@ class Play:
 
     # --- steps -------------------------------------------------------------------------------
 
-    async def run(self, transport: Transport, steps: int) -> None:
+    async def run(self, transport: Transport, count: int) -> None:
         self.transport = transport
         for user in USERS:
             browser = Browser()
             await self.sign_in(browser, user)
             self.browsers.append(browser)
             await self.open(browser, transport)
-        for _ in range(steps):
+        for _ in range(count):
             self.trouble = self.random.choice((0.0, 0.0, 0.3))
-            await getattr(self, self.random.choice(STEPS))(transport)
+            steps = (*STEPS, *MEMBER_STEPS) if self.has_members else STEPS
+            await getattr(self, self.random.choice(steps))(transport)
             for _ in range(self.random.randint(0, 6)):
                 await asyncio.sleep(0)
         self.trouble = 0.0
@@ -154,6 +162,28 @@ class Play:
     async def admin_insert_open(self, _: Transport) -> None:
         shown = self.random.random() < 0.7
         self.begin(self.call("POST", "/api/entities/Open", {"n": 1, "shown": shown}))
+
+    async def admin_room(self, _: Transport) -> None:
+        """A room of a team; who sees it depends on rows of `Member`."""
+        await self.admin_write("Room", {"teamId": self.random.choice(TEAMS), "n": 1})
+
+    async def admin_member(self, _: Transport) -> None:
+        """Somebody joins a team, changes or leaves it."""
+        user, team = self.random.choice((*USERS, None)), self.random.choice(TEAMS)
+        await self.admin_write(
+            "Member", {"teamId": team, "userId": user, "n": self.random.randint(1, 3)}
+        )
+
+    async def admin_write(self, entity: str, data: Row) -> None:
+        listed = (await self.call("GET", f"/api/entities/{entity}"))["data"]
+        kind = self.random.choice(("insert", "update", "delete"))
+        if kind == "insert" or not listed:
+            self.begin(self.call("POST", f"/api/entities/{entity}", data))
+            return
+        path = f"/api/entities/{entity}/{self.random.choice(listed)['id']}"
+        self.begin(
+            self.call("PATCH", path, data) if kind == "update" else self.call("DELETE", path)
+        )
 
     async def admin_update(self, _: Transport) -> None:
         listed = (await self.call("GET", "/api/entities/Note"))["data"]
@@ -269,13 +299,16 @@ STEPS = (
     "second_tab",
 )
 
+MEMBER_STEPS = ("admin_room", "admin_room", "admin_room", "admin_member", "admin_member")
 
+
+@pytest.mark.parametrize("has_members", [False, True], ids=["rows", "members"])
 @pytest.mark.parametrize("transport", ["websocket", "sse", "poll"])
-async def test_every_tab_ends_as_the_truth(transport: Transport) -> None:
+async def test_every_tab_ends_as_the_truth(transport: Transport, has_members: bool) -> None:
     for seed in range(SCHEDULES):
         clock = ManualClock()
         async with service(clock) as app:
-            play = Play(app, clock, seed)
+            play = Play(app, clock, seed, has_members=has_members)
             try:
                 await play.run(transport, 30)
             except BaseException:

@@ -9,7 +9,7 @@ import pytest
 
 from pylon import limits
 from pylon.data.write import Transaction
-from pylon.identity import ADMIN, Identity
+from pylon.identity import ADMIN, ANONYMOUS, Identity
 from tests.sync.replica import Replica
 from tests.sync.world import World, world
 
@@ -208,3 +208,35 @@ async def test_stopping_closes_every_stream_as_going_away() -> None:
             await app.hub.join(reader.identity, reader, None)
         app.hub.close_all()
         assert [reader.closed for reader in readers] == [1001, 1001]
+
+
+async def test_a_client_that_may_hold_more_is_not_started_from_0_past_an_epoch() -> None:
+    """A replay cannot tell it that a room went out of its sight with its membership."""
+    async with world() as app:
+        await app.rows.insert(ADMIN, "Room", {"teamId": "red"})
+        knowing, fresh = Replica(ANN), Replica(ANN)
+        assert await app.hub.join(ANN, knowing, 0, may_hold_more=True)
+        member = {"teamId": "red", "userId": "ann", "n": 3}
+        await app.rows.insert(ADMIN, "Member", member)
+        await settle(app)
+        assert knowing.closed == 1013
+        again = Replica(ANN)
+        assert not await app.hub.join(ANN, again, 0, may_hold_more=True)
+        assert again.closed == 1013
+        assert await app.hub.join(ANN, fresh, 0)
+        assert len(fresh.rows["Room"]) == 1
+
+
+async def test_a_page_of_somebody_unknown_is_not_replayed_past_anybodys_epoch() -> None:
+    """The public sees the member and no room; the one who is on the page sees a room more."""
+    async with world() as app:
+        await app.rows.insert(ADMIN, "Open", {"shown": True})
+        before = app.store.seq
+        member = {"teamId": "red", "userId": "ann", "n": 3}
+        await app.rows.insert(ADMIN, "Member", member)
+        page, program = Replica(ANONYMOUS), Replica(ANONYMOUS)
+        assert not await app.hub.join(ANONYMOUS, page, before, hears_all=False)
+        assert page.closed == 1013
+        assert not page.events
+        assert await app.hub.join(ANONYMOUS, program, before)
+        assert [event["entity"] for event in program.events] == ["Member"]
