@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 from tests.server import ADMIN_TOKEN, Server, serving
 
 BLACKBOX_APP = Path(__file__).parent / "blackbox" / "app.py"
+
+# No test asserts an elapsed time, those of Hypothesis neither.
+hypothesis.settings.register_profile("pylon", deadline=None)
+hypothesis.settings.load_profile("pylon")
 
 LONG_SECONDS = 7_200
 """What a test may take with `PYLON_LONG=1`; the bound of `pyproject.toml` is for the short run."""
