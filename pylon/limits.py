@@ -128,6 +128,10 @@ microseconds."""
 READ_BUDGET_SECONDS: Final = 0.003
 """How long a read may hold the event loop before it is moved to a reader thread."""
 
+ANSWER_BYTES_MAX: Final = 134_217_728
+"""Text and bytes in the rows of one read. Several may be held at a time, and each more than once
+while it becomes an answer."""
+
 READ_SECONDS_MAX: Final = 10.0
 """A read on a reader thread that takes longer is abandoned: 503 `QUERY_TIMEOUT`."""
 

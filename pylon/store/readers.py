@@ -44,6 +44,30 @@ SLICE_SECONDS = 0.001
 """How long rows are taken before the loop gets its turn."""
 
 
+class Answer:
+    """The rows of one read; 400 `ANSWER_TOO_LARGE` when they hold more than may be kept."""
+
+    __slots__ = ("_bytes", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._bytes = 0
+
+    def add(self, chunk: list[Row]) -> None:
+        """Take a few rows more."""
+        self.rows += chunk
+        self._bytes += sum(
+            [len(value) for row in chunk for value in row if isinstance(value, str | bytes)]
+        )
+        if self._bytes > limits.ANSWER_BYTES_MAX:
+            raise PylonError(
+                400,
+                "ANSWER_TOO_LARGE",
+                f"The answer has more than {limits.ANSWER_BYTES_MAX} bytes.",
+                "Ask for fewer rows at a time.",
+            )
+
+
 class TimedConnection:
     """A read connection whose statements are interrupted when their time is over."""
 
@@ -78,9 +102,14 @@ class TimedConnection:
 
     def fetch_briefly(self, sql: str, params: Sequence[Value]) -> list[Row]:
         """All rows within the budget of the loop, or `apsw.InterruptError`."""
+        began = perf_counter()
         self._extensions = BUDGET_EXTENSIONS
-        self._stop_at = perf_counter() + limits.READ_BUDGET_SECONDS
-        return self._connection.execute(sql, params).fetchall()
+        self._stop_at = began + limits.READ_BUDGET_SECONDS
+        rows = self._connection.execute(sql, params).fetchall()
+        if perf_counter() - began > limits.READ_BUDGET_SECONDS:
+            # SQLite asks every so many steps only: these may be few rows, but huge.
+            Answer().add(rows)
+        return rows
 
     def open(self, sql: str, params: Sequence[Value], seconds: float) -> apsw.Cursor:
         """Begin a read: its first row is made, within `seconds`, or `apsw.InterruptError`."""
@@ -90,9 +119,13 @@ class TimedConnection:
 
     def fetch(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
         """All rows, or `apsw.InterruptError` once `seconds` have passed."""
-        return self.open(sql, params, seconds).fetchall()
+        cursor = self.open(sql, params, seconds)
+        answer = Answer()
+        while chunk := list(islice(cursor, SLICE_ROWS)):
+            answer.add(chunk)
+        return answer.rows
 
-    def take(self, cursor: apsw.Cursor, rows: list[Row]) -> bool:
+    def take(self, cursor: apsw.Cursor, answer: Answer) -> bool:
         """Take rows for one slice; whether there may be more."""
         now = perf_counter()
         self._extensions = BUDGET_EXTENSIONS
@@ -100,7 +133,7 @@ class TimedConnection:
         until = now + SLICE_SECONDS
         while perf_counter() < until:
             chunk = list(islice(cursor, SLICE_ROWS))
-            rows += chunk
+            answer.add(chunk)
             if len(chunk) < SLICE_ROWS:
                 return False
         return True
@@ -193,12 +226,12 @@ class Readers:
     async def _long_on(
         self, connection: TimedConnection, sql: str, params: Sequence[Value]
     ) -> list[Row]:
-        rows: list[Row] = []
+        answer = Answer()
         cursor = await self._run(connection.open, sql, params)
         try:
-            while connection.take(cursor, rows):  # noqa: ASYNC110
+            while connection.take(cursor, answer):  # noqa: ASYNC110
                 await asyncio.sleep(0)
-            return rows
+            return answer.rows
         except apsw.InterruptError:
             cursor.close(True)
             return await self._run(connection.fetch, sql, params)

@@ -154,7 +154,13 @@ class Puller:
         ended_at, end = -1, b""
         count = SCAN_ROWS_FIRST
         while True:
-            found = await self._store.read(scan.sql, (*scan.params, cursor, count))
+            try:
+                found = await self._store.read(scan.sql, (*scan.params, cursor, count))
+            except PylonError as error:
+                if error.code != "ANSWER_TOO_LARGE" or count == 1:
+                    raise
+                count = max(1, count // 8)  # the rows that come next are huge
+                continue
             for row in found:
                 at, data = row[1], row[2]
                 if data is None:

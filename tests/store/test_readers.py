@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
 import pytest_asyncio
 
+from pylon import limits
+from pylon.errors import PylonError
 from pylon.store.readers import Readers
 
 
@@ -63,3 +66,14 @@ async def test_a_read_that_began_before_a_commit_is_not_for_who_comes_after(worl
     await world.one("a")
     await before
     assert world.ticks == 2
+
+
+async def test_an_answer_is_bounded_in_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_BYTES_MAX", 1_000)
+    rows = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+    sql = f"{rows} SELECT i, zeroblob(?) FROM n"
+    assert len(await world.readers.read(sql, (100, 10), heavy=True)) == 100
+    with pytest.raises(PylonError) as caught:
+        await world.readers.read(sql, (101, 10), heavy=True)
+    assert (caught.value.status, caught.value.code) == (400, "ANSWER_TOO_LARGE")
+    assert len(await world.readers.read(sql, (1, 1_000), heavy=True)) == 1
