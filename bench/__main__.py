@@ -27,7 +27,7 @@ SUITES = {
     "memory": "resident memory idle, for each idle socket, and after load, against PocketBase",
     "data": "lists, relation rules, aggregates, search and import at 100 k rows",
     "sync": "many readers, latency, stalled readers, full pulls, returns after a restart, editors",
-    "deflate": "processor time and bytes of an event on WebSockets, compressed against not",
+    "deflate": "processor time and bytes of events and large bodies, compressed against not",
     "growth": "get, list and pull at 10 k, 100 k and 1 M rows",
 }
 

@@ -68,6 +68,7 @@ class Config:
     socket_ping_seconds: int = int(limits.SOCKET_PING_SECONDS)
     socket_deflate_level: int = limits.DEFLATE_LEVEL
     presence_sharing: PresenceSharing = "auto"
+    gzip_level: int = limits.GZIP_LEVEL
     drain_seconds: float = limits.DRAIN_SECONDS
     log_level: str = "info"
     log_format: LogFormat = "compact"
@@ -210,7 +211,7 @@ def _presence_sharing(text: str) -> PresenceSharing:
     return words[text.strip().lower()]
 
 
-def _deflate_level(text: str) -> int:
+def _zlib_level(text: str) -> int:
     level = _count(text)
     if level > 9:
         raise ValueError("must be 0 (off) to 9")
@@ -372,7 +373,15 @@ SETTINGS: tuple[Setting, ...] = (
         limits.DEFLATE_LEVEL,
         "zlib level, 1 to 9, for WebSocket messages from"
         f" {limits.DEFLATE_BYTES_MIN} bytes on, where the client takes them; 0 switches it off.",
-        _deflate_level,
+        _zlib_level,
+    ),
+    _setting(
+        "PYLON_HTTP_COMPRESSION",
+        "gzip_level",
+        limits.GZIP_LEVEL,
+        f"zlib level, 1 to 9, for bodies from {limits.GZIP_BYTES_MIN} bytes on, where the client"
+        " takes gzip; 0 switches it off.",
+        _zlib_level,
     ),
     _setting(
         "PYLON_PRESENCE",

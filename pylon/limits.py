@@ -32,6 +32,16 @@ the process raises its soft file limit towards it at start."""
 QUERY_FIELDS_MAX: Final = 256
 """Fields of one query string; parsing more is work that no client needs."""
 
+GZIP_LEVEL: Final = 1
+"""zlib's level for large bodies. Rows shrink to a quarter; level 6 saves a sixth more of that for
+three to seven times the time (docs/decisions/0008)."""
+
+GZIP_BYTES_MIN: Final = 8_192
+"""Smaller bodies are sent as they are, among them a list of twenty rows, the most usual read."""
+
+GZIP_BYTES_ON_LOOP_MAX: Final = 65_536
+"""Larger ones are compressed on a thread; this much holds the loop for a third of a millisecond."""
+
 CORS_PREFLIGHT_SECONDS: Final = 600
 """How long a browser may remember a preflight; browsers cap it at 600 to 7200 themselves."""
 

@@ -49,6 +49,7 @@ from pylon.data.transfer import Transfer
 from pylon.hooks import Hooks
 from pylon.http.access_log import AccessLog
 from pylon.http.body_limit import BodyLimit
+from pylon.http.compression import Compression
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
@@ -237,6 +238,8 @@ class Wiring:
                 access_log=access_log if self.config.access_log else None,
             ),
             clock=self.clock,
+            # Answers about sessions hold secrets, and may repeat what they were asked.
+            compression=Compression(self.config.gzip_level, paths_apart=("/api/auth/",)),
             trusted_proxy_hops=self.config.trusted_proxy_hops,
         )
 

@@ -1,8 +1,10 @@
-"""What compressing WebSocket messages costs the server and saves on the wire.
+"""What compressing WebSocket messages and large bodies costs the server and saves on the wire.
 
 Two servers, one with `PYLON_WS_COMPRESSION` at a level and one at 0, get the same rows in turn. A
 round inserts rows one after another, waits until every reader has every event, and divides the
 server's processor time by the events. It is paced, so that readers keep up and nobody is closed.
+For bodies, one server is asked for pages of a pull and for lists, with `Accept-Encoding` and
+without.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ BYTES_PER_SECOND = 250_000_000
 """What all readers together are sent at the most."""
 
 SETTLE_SECONDS_MAX = 30.0
+PAGE_ROWS = 1000
+ROW_EVENT_BYTES = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class DeflateSample:
 
 def run(setting: Setting) -> list[Measure]:
     """Every size of event at every level, for one reader, a hundred, and as many as asked for."""
-    measures = []
+    measures = _bodies(setting)
     for readers in sorted({1, 100, setting.readers}):
         part = replace(setting, readers=readers)
         plain = _side(part, 0)
@@ -54,6 +58,46 @@ def run(setting: Setting) -> list[Measure]:
             close(part, deflated)
         close(part, plain)
     return measures
+
+
+def _bodies(setting: Setting) -> list[Measure]:
+    """A page of a pull of a thousand rows, and lists of a hundred and of twenty."""
+    server = PylonServer(cores=setting.cores.server, load_cores=setting.cores.load)
+    folder = setting.folder / "bodies"
+    folder.mkdir()
+    server.start(setting.fleet, folder)
+    _send(server.port, _requests(ROW_EVENT_BYTES, PAGE_ROWS, server.token))
+    measures = []
+    for name, count, path in (
+        ("pull of 1000 rows", 20, "/api/sync/pull?since=0"),
+        ("list of 100 rows", 200, "/api/entities/Post/cursor?limit=100"),
+        ("list of 20 rows", 500, "/api/entities/Post/cursor?limit=20"),
+    ):
+        plain, packed = (
+            [request_bytes("GET", path, headers={**_bearer(server.token), **more})] * count
+            for more in ({}, {"Accept-Encoding": "gzip"})
+        )
+        measures.append(_compare_bodies(setting, name, server, packed, plain))
+    setting.fleet.stop(server.child)
+    return measures
+
+
+def _compare_bodies(
+    setting: Setting, name: str, server: PylonServer, packed: list[bytes], plain: list[bytes]
+) -> Measure:
+    def one_round(requests: list[bytes]) -> DeflateSample:
+        used = thread_seconds(server.child.pid)
+        received = _send(server.port, requests)
+        used = thread_seconds(server.child.pid) - used
+        count = len(requests)
+        return DeflateSample(server_us=used / count * 1e6, wire_bytes=received / count)
+
+    for requests in (packed, plain):
+        one_round(requests)
+    mine, theirs = alternate(
+        lambda: one_round(packed), lambda: one_round(plain), rounds=setting.rounds
+    )
+    return _measure(f"gzip, {name}", mine, theirs)
 
 
 def _side(setting: Setting, level: int) -> Side:
@@ -94,6 +138,10 @@ def _compare(setting: Setting, deflated: Side, plain: Side, level: int, size: in
         rounds=setting.rounds,
         after_round=after_round,
     )
+    return _measure(name, mine, theirs)
+
+
+def _measure(name: str, mine: list[DeflateSample], theirs: list[DeflateSample]) -> Measure:
     wire = spread([sample.wire_bytes for sample in mine]).median
     plain_wire = spread([sample.wire_bytes for sample in theirs]).median
     return Measure(
@@ -119,7 +167,7 @@ def _round(setting: Setting, side: Side, size: int) -> DeflateSample:
     requests = _requests(size, count, side.write.decode())
     before = side.readers.ask("base")
     used = thread_seconds(side.server.pid)
-    _insert(side.port, requests, seconds_each=size * setting.readers / BYTES_PER_SECOND)
+    _send(side.port, requests, seconds_each=size * setting.readers / BYTES_PER_SECOND)
     after = _settled(side, count)
     used = thread_seconds(side.server.pid) - used
     received = after["bytes"] - before["bytes"]
@@ -135,7 +183,7 @@ def _requests(size: int, count: int, token: str) -> list[bytes]:
     for number in range(count):
         words = (_word(number * 4099 + place) for place in range(length // 7 + 2))
         body = json.dumps({"title": " ".join(words)[:length]}).encode()
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = _bearer(token)
         requests.append(request_bytes("POST", "/api/entities/Post", headers=headers, body=body))
     return requests
 
@@ -145,20 +193,29 @@ def _word(number: int) -> str:
     return word(int(WORDS ** (shuffled(number) / 2**32)))
 
 
-def _insert(port: int, requests: list[bytes], *, seconds_each: float) -> None:
-    """Send one after another over one connection, each when the one before it is answered."""
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _send(port: int, requests: list[bytes], *, seconds_each: float = 0.0) -> int:
+    """Send one after another over one connection, each when the one before it is answered; the
+    bytes of all bodies."""
     due = time.monotonic()
+    received = 0
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         for request in requests:
             connection.sendall(request)
             head, body = read_until(connection, b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 201"):
-                raise BenchError(f"an insert was refused: {head[:400]!r}")
-            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-            while len(body) < length:
-                body += connection.recv(65_536)
+            if not head.startswith(b"HTTP/1.1 20"):
+                raise BenchError(f"a request was refused: {head[:400]!r}")
+            left = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+            received += left
+            left -= len(body)
+            while left > 0:
+                left -= len(connection.recv(min(left, 65_536)))
             due = max(due + seconds_each, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
+    return received
 
 
 def _settled(side: Side, count: int) -> dict[str, float]:

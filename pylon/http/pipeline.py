@@ -8,6 +8,7 @@
     body limits                 refuse_large_bodies
     on_request of extras        handed in
     route                       router.Router
+    compression                 compression.Compression, for large bodies
     response headers            finish.Finish.headers
     metrics and access log      finish.Finish.observe
 
@@ -21,9 +22,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from pylon import limits
 from pylon.clock import Clock
 from pylon.errors import PylonError
 from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.compression import Compression
 from pylon.http.cors import PREFLIGHT
 from pylon.http.errors import ClientDisconnected
 from pylon.http.finish import Finish
@@ -56,8 +59,10 @@ class Pipeline:
         router: Router,
         finish: Finish,
         clock: Clock,
+        compression: Compression | None = None,
         trusted_proxy_hops: int = 0,
     ) -> None:
+        self._compression = compression
         self._stages = tuple(stages)
         self._router = router
         self._finish = finish
@@ -152,6 +157,12 @@ class Pipeline:
         )
 
     async def _send(self, request: Request, response: AnyResponse, send: Send) -> None:
+        if (
+            isinstance(response, Response)
+            and len(response.body) >= limits.GZIP_BYTES_MIN
+            and self._compression is not None
+        ):
+            response = await self._compression.applied(request, response)
         if isinstance(response, Response) and not response.headers:
             extensions = request.scope.get("extensions")
             respond = extensions.get("pylon.respond") if extensions else None

@@ -15,6 +15,7 @@ from pylon.clock import SystemClock
 from pylon.config import Config
 from pylon.errors import PylonError
 from pylon.http.access_log import AccessLog
+from pylon.http.compression import Compression
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
@@ -77,6 +78,17 @@ async def _refuse(_request: Request) -> Response:
     raise PylonError(429, "SLOW_DOWN", "slow down", retry_after_secs=7)
 
 
+async def _large(request: Request, path: str) -> Response:
+    """A body of the asked type and size; what it says repeats itself."""
+    size = request.query_int("size", default=None) or 100_000
+    return Response(
+        200,
+        (b'{"title":"to be or not to be"},' * (size // 20))[:size],
+        content_type=(request.query("type") or "application/json").encode(),
+        headers=[(b"etag", b'"1-2"')] if path == "page" else (),
+    )
+
+
 def _identify(request: Request) -> None:
     if request.bearer() == ADMIN_TOKEN:
         request.identity = ADMIN
@@ -129,6 +141,7 @@ def build(config: Config) -> Kernel:
                 access_log=access_log,
             ),
             clock=clock,
+            compression=Compression(config.gzip_level, paths_apart=("/api/large/apart",)),
             trusted_proxy_hops=config.trusted_proxy_hops,
         ),
         metrics=metrics,
@@ -168,6 +181,7 @@ def build(config: Config) -> Kernel:
     router.add("DELETE", "/api/things/{kind}/{id*}", _params)
     router.add("GET", "/api/who", _who)
     router.add("POST", "/api/who", _who)
+    router.add("GET", "/api/large/{path*}", _large)
     router.add("GET", "/api/boom", _boom)
     router.add("GET", "/api/refuse", _refuse)
     router.add("GET", "/api/stream", stream)
