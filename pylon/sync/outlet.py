@@ -78,8 +78,8 @@ class DeflatedFrameEncoding(FrameEncoding):
         return b"".join([self._frame(payload) for _, payload in events])
 
     def _frame(self, payload: bytes) -> bytes:
-        if len(payload) < limits.DEFLATE_BYTES_MIN:
-            return text_frame(payload)
+        if not limits.DEFLATE_BYTES_MIN <= len(payload) <= limits.DEFLATE_BYTES_MAX:
+            return text_frame(payload)  # without looking it up: hashing takes its time too
         frame = self._frames.get(payload)
         if frame is None:
             frame = compressed_text_frame(payload, self._level)
