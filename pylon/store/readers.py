@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from time import perf_counter, thread_time
 from typing import TypeVar
 
@@ -56,9 +56,12 @@ class Answer:
     def add(self, chunk: list[Row]) -> None:
         """Take a few rows more."""
         self.rows += chunk
-        self._bytes += sum(
-            [len(value) for row in chunk for value in row if isinstance(value, str | bytes)]
-        )
+        try:
+            self._bytes += sum(map(len, chain.from_iterable(chunk)))  # rows that are one text each
+        except TypeError:
+            self._bytes += sum(
+                [len(value) for row in chunk for value in row if isinstance(value, str | bytes)]
+            )
         if self._bytes > limits.ANSWER_BYTES_MAX:
             raise PylonError(
                 400,
