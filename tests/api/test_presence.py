@@ -57,7 +57,6 @@ async def peer(server: Server, token: str) -> AsyncIterator[Peer]:
         server.ws_url(own_door=True),
         additional_headers=bearer(token),
         proxy=None,
-        compression=None,
         max_size=None,
     ) as socket:
         met = Peer(socket)

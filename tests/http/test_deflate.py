@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     PerMessageDeflate,
 )
 from websockets.frames import Frame, Opcode
-from websockets.protocol import CLIENT, OPEN, Protocol
+from websockets.protocol import CLIENT, OPEN, SERVER, Protocol
 
 from pylon import limits
 from pylon.http.asgi import Receive, Scope, Send
-from pylon.http.deflate import compressed_text_frame
+from pylon.http.deflate import OFFERS, compressed_text_frame
 from pylon.http.frames import text_frame
 from pylon.http.listener import Bounds
 from pylon.http.websocket import RawFrames
@@ -304,6 +305,38 @@ async def test_a_message_of_exactly_the_bound_passes() -> None:
         assert inflate((await message(raw))[1]) == b"x" * 10_000
         await raw.send(deflated(Opcode.TEXT, deflate(b"x" * 10_001)))
         assert await close_code(raw) == 1009
+
+
+PARTS = st.sampled_from(
+    [
+        b"",
+        b"\0",
+        b"\xff" * 40,
+        deflate(LARGE),
+        deflate(LARGE)[:50],
+        deflate(b"Hello", zlib.Z_FINISH),
+        deflate(b"x" * 5_000),
+    ]
+)
+OPCODES = st.sampled_from([Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PING])
+
+
+@given(st.lists(st.tuples(OPCODES, PARTS | st.binary(max_size=60), st.booleans(), st.booleans())))
+def test_any_frames_end_as_the_protocol_says(
+    parts: list[tuple[Opcode, bytes, bool, bool]],
+) -> None:
+    """Never in a failure of the parser, which would be our mistake or websockets'."""
+    server = Protocol(SERVER, state=OPEN, max_size=4_000)
+    server.extensions = [OFFERS[0].process_request_params([], [])[1]]
+    for opcode, data, fin, is_deflated in parts:
+        if opcode is Opcode.PING:
+            data, fin = data[:125], True
+        server.receive_data((deflated if is_deflated else client_frame)(opcode, data, fin=fin))
+        assert isinstance(server.parser_exc, ProtocolError | PayloadTooBig | None)
+        if server.parser_exc is not None:
+            assert server.close_sent is not None
+            assert server.close_sent.code in (1002, 1009)
+            return
 
 
 async def test_many_bombs_take_little_memory() -> None:
