@@ -26,12 +26,14 @@ MARK: Final = '"content":{"type":"mark"'
 
 PART_FIRST: Final = 256
 PART_MAX: Final = 16_384
-PART_CONCURRENT: Final = 65_536
+PART_CONCURRENT: Final = 131_072
 """Operations (characters) of a part. For each part of an update that is concurrent to others the
-library walks through those again, so its parts are few."""
+library walks through those again, so its parts are few, whatever time they take."""
+
+MARKS_FEW: Final = 100
 
 PART_MARKED: Final = 64
-"""The same where there are marks: two operations each."""
+"""The same where there are more marks than that: two operations each."""
 
 QUICK_SECONDS: Final = 0.003
 SLOW_SECONDS: Final = 0.01
@@ -88,18 +90,20 @@ class Importer:
 
 
 class _Part:
-    """Some of the new operations, and room for the next ones."""
+    """Some of the new operations, and room for the next ones: between two sizes, as large as is
+    quick."""
 
-    def __init__(self, size: int, size_max: int) -> None:
-        self.size, self._size_max = size, size_max
+    def __init__(self, size: int, sizes: tuple[int, int]) -> None:
+        self.size, self._sizes = size, sizes
         self.spans: list[Span] = []
 
     def took(self, seconds: float) -> None:
         """Make the next part larger or smaller."""
+        smallest, largest = self._sizes
         if seconds < QUICK_SECONDS:
-            self.size = min(2 * self.size, self._size_max)
+            self.size = min(2 * self.size, largest)
         elif seconds > SLOW_SECONDS:
-            self.size = max(self.size // 2, PART_MARKED)
+            self.size = max(self.size // 2, smallest)
 
 
 def _parts(scratch: LoroDoc, known: VersionVector, doc: LoroDoc) -> Iterator[_Part]:
@@ -107,12 +111,12 @@ def _parts(scratch: LoroDoc, known: VersionVector, doc: LoroDoc) -> Iterator[_Pa
     spans = _new_spans(scratch, known)
     if not spans:
         return
-    if MARK in scratch.export_json_updates(known, scratch.oplog_vv):
-        part = _Part(PART_MARKED, PART_MARKED)
+    if scratch.export_json_updates(known, scratch.oplog_vv).count(MARK) > MARKS_FEW:
+        part = _Part(PART_MARKED, (PART_MARKED, PART_MARKED))
     elif _builds_on_all(scratch, spans[0], doc):
-        part = _Part(PART_FIRST, PART_MAX)
+        part = _Part(PART_FIRST, (PART_MARKED, PART_MAX))
     else:
-        part = _Part(PART_CONCURRENT, PART_CONCURRENT)
+        part = _Part(PART_CONCURRENT, (PART_CONCURRENT, PART_CONCURRENT))
     room = part.size
     for peer, first, end in spans:
         start = first

@@ -137,6 +137,22 @@ def test_a_long_text_is_taken_in_parts() -> None:
     assert max(sizes) <= steps.PART_MAX
 
 
+def test_what_is_concurrent_is_taken_in_few_parts() -> None:
+    doc = fresh()
+    other = copy(doc)
+    for each in (doc, other):
+        inner(each, "text").insert(0, "x" * 40_000)
+        each.commit()
+    counted = mock.Mock(wraps=steps._Part.took)
+    with (
+        mock.patch.object(steps, "PART_CONCURRENT", 10_000),
+        mock.patch.object(steps, "SLOW_SECONDS", 0.0),
+        mock.patch.object(steps._Part, "took", lambda *arguments: counted(*arguments)),
+    ):
+        Importer(doc).run([other.export(ExportMode.Updates(VersionVector()))], seconds_max=None)
+    assert counted.call_count == 4, "however long each of them takes"
+
+
 def test_onto_a_document_without_its_old_history() -> None:
     first = fresh()
     edit(first, Random(1), marks=True)
