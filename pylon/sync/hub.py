@@ -19,19 +19,18 @@ from time import perf_counter
 
 from pylon import limits
 from pylon.changes.epochs import EpochRaised, subjects_of
-from pylon.changes.model import Change, Kind, RowData
-from pylon.clock import iso_seconds
-from pylon.codec import encode
+from pylon.changes.model import Change
 from pylon.errors import PylonError
 from pylon.identity import ANONYMOUS, Identity
 from pylon.metrics import Histogram
 from pylon.sync.audience import Audiences, Group
 from pylon.sync.documents import DocumentHub
+from pylon.sync.events import EventJson, Made
 from pylon.sync.outlet import Event, Outlet
+from pylon.sync.plans import Plan, merge, parts, with_personal
 from pylon.sync.pull import Puller
 from pylon.sync.temporary import Forgotten, caller_key
 from pylon.sync.visibility import told_live
-from pylon.wire.events import event_json
 
 log = logging.getLogger("pylon.sync")
 
@@ -43,9 +42,6 @@ CLOSE_TRY_AGAIN = 1013
 SLICE_SECONDS = 0.003
 """How long one slice of a fan-out holds the loop before requests get their turn."""
 
-ALWAYS_JOINED = 32
-"""So few events go into one write, however large they are."""
-
 SWEEP_SECONDS = 5.0
 """How often readers are looked over for ones that stopped reading."""
 
@@ -54,8 +50,6 @@ LAG_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25,
 
 ENDED_MAX = 10_000
 """Ended sessions remembered for handshakes under way, which take seconds at most."""
-
-Encoded = dict[tuple[Kind, bool], bytes | None]
 
 
 class Reader:
@@ -101,7 +95,7 @@ class Hub:
     ) -> None:
         self._audiences = audiences
         self._puller = puller
-        self._private = private_fields
+        self._json = EventJson(private_fields)
         self._documents = documents
         self._readers: dict[Outlet, Reader] = {}
         self._joining: set[Reader] = set()
@@ -388,7 +382,7 @@ class Hub:
                 self._route(change, shared, own)
             elif isinstance(change, Forgotten):
                 self._route_forgotten(change, personal)
-        plans: list[tuple[list[Outlet], list[Event]]] = []
+        plans: list[Plan] = []
         alike: list[Outlet] = []
         for group in self._audiences:
             mine = own.get(group)
@@ -397,17 +391,16 @@ class Hub:
             elif mine is None:
                 alike.extend(group.outlets)
             else:
-                plans.append((list(group.outlets), _merge(shared, mine)))
+                plans.append((list(group.outlets), merge(shared, mine)))
         plans.append((alike, shared))
         if personal:
-            plans = _with_personal(plans, personal)
+            apart = {reader.outlet: events for reader, events in personal.items()}
+            plans = with_personal(plans, apart)
         return self._draw([plan for plan in plans if plan[1]])
 
-    def _draw(
-        self, plans: Iterable[tuple[list[Outlet], list[Event]]]
-    ) -> Iterator[tuple[Outlet, bytes, int]]:
+    def _draw(self, plans: Iterable[Plan]) -> Iterator[tuple[Outlet, bytes, int]]:
         for outlets, events in plans:
-            for place, part in enumerate(_parts(events)):
+            for place, part in enumerate(parts(events)):
                 made: dict[object, bytes] = {}
                 for outlet in outlets:
                     reader = self._readers.get(outlet)
@@ -427,21 +420,21 @@ class Hub:
         rule = self._audiences.rule(change.entity)
         if rule is None:
             return
-        encoded: Encoded = {}
+        made: Made = {}
         for reader in self._joining:
             kind = told_live(rule, reader.identity, change)
-            payload = self._encoded(change, kind, reader.identity.is_admin, encoded)
+            payload = self._json.of(change, kind, is_admin=reader.identity.is_admin, made=made)
             if payload is not None:
                 self._queue(reader, (change.seq, payload))
         if not rule.audience.attributes:
             # Everybody but administrators sees the same: decided once, one buffer for all.
             kind = told_live(rule, ANONYMOUS, change)
-            payload = self._encoded(change, kind, False, encoded)
+            payload = self._json.of(change, kind, is_admin=False, made=made)
             if payload is not None:
                 shared.append((change.seq, payload))
         for group in self._audiences.concerned(rule, change):
             kind = told_live(rule, group.identity, change, group.lookup)
-            payload = self._encoded(change, kind, group.identity.is_admin, encoded)
+            payload = self._json.of(change, kind, is_admin=group.identity.is_admin, made=made)
             if payload is not None:
                 own.setdefault(group, []).append((change.seq, payload))
 
@@ -476,18 +469,6 @@ class Hub:
             reader.queued.append(event)
         else:
             self._write_events(reader, [event])
-
-    def _encoded(
-        self, change: Change, kind: Kind | None, is_admin: bool, encoded: Encoded
-    ) -> bytes | None:
-        """The event as JSON, made once per kind and for those who may see private fields."""
-        if kind is None:
-            return None
-        hidden = frozenset() if is_admin else self._private[change.entity]
-        key = (kind, is_admin and bool(self._private[change.entity]))
-        if key not in encoded:
-            encoded[key] = _event(change, kind, hidden)
-        return encoded[key]
 
     # --- readers that stopped reading --------------------------------------------------------
 
@@ -530,57 +511,3 @@ class Hub:
             total -= size
             if total <= limits.OUTBOX_TOTAL_BYTES_MAX:
                 return
-
-
-def _event(change: Change, kind: Kind, hidden: frozenset[str]) -> bytes | None:
-    data: RowData | None = None
-    if kind == "insert":
-        data = change.after
-    elif kind == "update":
-        data = change.patch
-    if data is not None and hidden:
-        data = {name: value for name, value in data.items() if name not in hidden}
-        if not data:
-            return None
-    return event_json(
-        seq=change.seq,
-        entity=change.entity,
-        row_id=change.row_id,
-        kind=kind,
-        data=None if data is None else encode(data),
-        timestamp=iso_seconds(change.at),
-    )
-
-
-def _with_personal(
-    plans: list[tuple[list[Outlet], list[Event]]], personal: Mapping[Reader, list[Event]]
-) -> list[tuple[list[Outlet], list[Event]]]:
-    """Give readers with events of their own a plan of their own."""
-    apart = {reader.outlet: events for reader, events in personal.items()}
-    split: list[tuple[list[Outlet], list[Event]]] = []
-    for outlets, events in plans:
-        split.append(([outlet for outlet in outlets if outlet not in apart], events))
-        split.extend(
-            ([outlet], _merge(events, apart[outlet])) for outlet in outlets if outlet in apart
-        )
-    return split
-
-
-def _parts(events: list[Event]) -> list[list[Event]]:
-    """The events, in several parts where they are so many bytes that joining them takes long."""
-    if len(events) <= ALWAYS_JOINED:
-        return [events]
-    parts: list[list[Event]] = [[]]
-    size = 0
-    for event in events:
-        if size > limits.FAN_OUT_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(event)
-        size += len(event[1])
-    return parts
-
-
-def _merge(shared: list[Event], own: list[Event]) -> list[Event]:
-    """Both lists in order of position."""
-    return sorted([*shared, *own]) if shared else own
