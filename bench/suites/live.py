@@ -23,7 +23,9 @@ from bench.processes import BenchError, Child, cpu_seconds, read_json_line
 from bench.ratio import Measure, alternate, spread
 from bench.suites.base import Setting, say
 
-WRITERS = 8
+WRITERS = 32
+"""Connections that write, one request in flight on each. With 8, our server waited for them."""
+
 AUDIENCES_MAX = 1000
 SETTLE_SECONDS_MAX = 15.0
 SETTLE_STEP_SECONDS = 0.2
