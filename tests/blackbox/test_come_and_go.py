@@ -77,7 +77,7 @@ class Crowd:
             writer.write(masked(Opcode.TEXT, said.encode()))
         if token in self.tokens and number % 2:
             await reader.readexactly(2)  # the server has taken it in and says something
-        await leave(reader, writer, number)
+        await leave(writer, number, is_socket=True)
 
     async def events(self, number: int) -> None:
         own_door = 2 * (number % 3 == 0)
@@ -86,7 +86,7 @@ class Crowd:
         ask(writer, ("/events", "/events?since=0")[number % 2], headers)
         if number % 5:
             assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
-        await leave(reader, writer, number)
+        await leave(writer, number, is_socket=False)
 
     async def dial(
         self, number: int, port: int
@@ -113,11 +113,12 @@ def masked(opcode: Opcode, data: bytes) -> bytes:
     return Frame(opcode, data).serialize(mask=True)
 
 
-async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+async def leave(writer: asyncio.StreamWriter, number: int, *, is_socket: bool) -> None:
     """With a close frame, by closing the connection, or by resetting it."""
-    way = number % 3
+    way = number // 2 % 3
     if way == 0:
-        writer.write(masked(Opcode.CLOSE, struct.pack("!H", 1000)))
+        if is_socket:
+            writer.write(masked(Opcode.CLOSE, struct.pack("!H", 1000)))
         if number % 2:
             writer.write_eof()
     elif way == 1:
