@@ -262,7 +262,7 @@ pulls what it missed."""
 
 OUTBOX_TOTAL_BYTES_MAX: Final = 1_073_741_824
 """Bytes that may wait for all readers together; beyond it those that are furthest behind are closed
-as slow ones are. Equal bytes for many readers are kept once, so memory is usually far below."""
+as slow ones are. Readers of one audience wait for the same buffers, which count once."""
 
 FAN_OUT_BYTES: Final = 131_072
 """A turn with more is sent in several writes to each reader, since the loop is held while one is

@@ -1,7 +1,7 @@
 """PocketBase with the collections of the data suite, as its manual would write them.
 
-The relation rule is a back-relation (`org.members_via_org.user`), the aggregate a view collection,
-and what comes nearest to a search is `~`, which scans. Indexes are those of our app. Rows are
+The relation rule is a back-relation (`org.members_via_org.user`), the aggregates are views, and
+what comes nearest to a search is `~`, which scans. Indexes are those of our app. Rows are
 written straight into its tables, of the owners only the callers are real users.
 """
 
@@ -22,8 +22,10 @@ from bench.processes import BenchError
 SQL_ROWS = 20_000
 TOTALS = (
     "SELECT status AS id, COUNT(*) AS count, SUM(amount) AS total, AVG(amount) AS mean"
-    " FROM sales GROUP BY status"
+    " FROM sales WHERE amount >= {least} GROUP BY status"
 )
+TOTALS_VIEWS = 8
+"""Views take no parameters, so there is one for each least amount that is asked for."""
 
 
 class PocketBaseData(PocketBase):
@@ -78,8 +80,8 @@ class PocketBaseData(PocketBase):
             "indexed": [page("tasks", "sort=-rank")],
             "sorted": [page("tasks", "sort=-weight")],
             "relation": [page("tickets", "sort=-rank")],
-            "aggregate": [page("totals", "sort=id")],
-            "shared": [page("totals", "sort=id")],
+            "aggregate": [page(f"totals_{least}", "sort=id") for least in range(TOTALS_VIEWS)],
+            "shared": [page("totals_0", "sort=id")],
             "search": [
                 page("notes", "filter=" + quote(f'text ~ "{word}"', safe=""), with_total=True)
                 for word in words
@@ -109,8 +111,10 @@ class PocketBaseData(PocketBase):
         self._collect("tickets", [title, org, rank], member, ["tickets (org, rank)"])
         self._collect("sales", [status, amount], SIGNED_IN, [])
         self._collect("notes", [body], SIGNED_IN, [])
-        view = {"name": "totals", "type": "view", "viewQuery": TOTALS, "listRule": SIGNED_IN}
-        self._admin("POST", "/api/collections", view)
+        for least in range(TOTALS_VIEWS):
+            query = TOTALS.format(least=least)
+            view = {"name": f"totals_{least}", "type": "view", "viewQuery": query}
+            self._admin("POST", "/api/collections", {**view, "listRule": SIGNED_IN})
         for number_of_caller in range(worlds.CALLERS):
             self._sign_up(worlds.caller_id(number_of_caller))
 

@@ -23,8 +23,9 @@ from bench.processes import BenchError, Child, cpu_seconds, read_json_line
 from bench.ratio import Measure, alternate, spread
 from bench.suites.base import Setting, say
 
-WRITERS = 32
-"""Connections that write, one request in flight on each. With 8, our server waited for them."""
+WRITERS, WRITERS_OF_MANY = 32, 8
+"""Connections that write, one request in flight on each, for up to 1000 readers and for more. With
+8 to 1000 our server waited for them; with 32 to 10 000 the readers do not keep up."""
 
 AUDIENCES_MAX = 1000
 SETTLE_SECONDS_MAX = 15.0
@@ -221,12 +222,13 @@ def _round(setting: Setting, side: Side, seconds: float) -> LiveSample:
     """One run of the writers against one side."""
     plan = setting.folder / "live-plan.json"
     plan.write_text(json.dumps([side.write.decode("latin-1")]))
+    count = WRITERS if setting.readers <= 1000 else WRITERS_OF_MANY
     before = side.readers.ask("base")
     writers = setting.fleet.spawn(
         "writers",
         [
             *(sys.executable, "-m", "bench.generator", "--port", str(side.port)),
-            *("--plan", str(plan), "--connections", str(WRITERS), "--stamp", "--control"),
+            *("--plan", str(plan), "--connections", str(count), "--stamp", "--control"),
         ],
         cores=setting.cores.load,
         pipes=True,

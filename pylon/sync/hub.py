@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from time import perf_counter
@@ -502,12 +502,24 @@ class Hub:
             self._schedule_sweep()
 
     def _relieve(self, behind: list[tuple[int, Reader]]) -> None:
-        """Close those that are furthest behind when all of them together keep too much."""
-        total = sum(size for size, _ in behind)
-        if total <= limits.OUTBOX_TOTAL_BYTES_MAX:
-            return
-        for size, reader in sorted(behind, key=lambda each: -each[0]):
-            self._close(reader, CLOSE_TRY_AGAIN, "readers too slow", "slow")
-            total -= size
+        """Close those that are furthest behind when all of them together keep too much.
+
+        Readers of one group wait for the same buffers, so of each group the furthest counts.
+        """
+        behind.sort(key=lambda each: -each[0])
+        sizes: dict[object, deque[int]] = {}
+        for size, reader in behind:
+            sizes.setdefault(_sharing(reader), deque()).append(size)
+        total = sum(of_group[0] for of_group in sizes.values())
+        for size, reader in behind:
             if total <= limits.OUTBOX_TOTAL_BYTES_MAX:
                 return
+            of_group = sizes[_sharing(reader)]
+            of_group.popleft()
+            total -= size - (of_group[0] if of_group else 0)
+            self._close(reader, CLOSE_TRY_AGAIN, "readers too slow", "slow")
+
+
+def _sharing(reader: Reader) -> object:
+    """Equal for readers that are written the same bytes."""
+    return reader if reader.group is None else (reader.group, reader.outlet.encoding)

@@ -82,21 +82,43 @@ async def test_a_reader_that_takes_nothing_is_closed_and_others_are_served() -> 
         assert app.hub.closes == {"slow": 1}
 
 
+def one_of_many(number: int) -> Identity:
+    return Identity(user_id=f"user_{number}", session_id=number.to_bytes(32, "big"))
+
+
 async def test_of_readers_that_keep_too_much_together_the_furthest_behind_are_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "OUTBOX_TOTAL_BYTES_MAX", 1_000)
     monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
     async with world() as app:
-        readers = [Behind(ANN, size) for size in (0, 300, 600, 200, 500)]
+        readers = [Behind(one_of_many(size), size) for size in (0, 300, 600, 200, 500)]
         for reader in readers:
-            await app.hub.join(ANN, reader, None)
+            await app.hub.join(reader.identity, reader, None)
         async with asyncio.timeout(10):
             while app.hub.readers == len(readers):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         assert [reader.closed for reader in readers] == [None, None, 1013, None, None]
         assert app.hub.closes == {"slow": 1}
         assert app.hub.backlog_bytes == 1_000
+
+
+async def test_what_readers_of_one_audience_keep_counts_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_TOTAL_BYTES_MAX", 1_000)
+    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    async with world() as app:
+        alike = [Behind(ANN, size) for size in (900, 800, 100, 700)]
+        other = Behind(BOB, 250)
+        for reader in (*alike, other):
+            await app.hub.join(reader.identity, reader, None)
+        async with asyncio.timeout(10):
+            while app.hub.readers == 5:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        # 900 and 250 are too much, 700 and 250 are not.
+        assert [reader.closed for reader in alike] == [1013, 1013, None, None]
+        assert other.closed is None
 
 
 async def test_a_stream_that_fails_does_not_stop_the_others(
