@@ -78,6 +78,7 @@ class FramesOutlet:
     def __init__(self, frames: Any, encoding: Encoding) -> None:
         self.encoding = encoding
         self.write: Callable[[bytes], None] = frames.write
+        self.written: Callable[[], int] = frames.written
         self.backlog: Callable[[], int] = frames.backlog
         self.close: Callable[[int, str], None] = frames.close
 
@@ -90,13 +91,18 @@ class QueueOutlet:
         self.ended: tuple[int, str] | None = None
         self._chunks: list[bytes] = []
         self._size = 0
+        self._written = 0
         self._filled = asyncio.Event()
 
     def write(self, data: bytes) -> None:
         if self.ended is None:
             self._chunks.append(data)
             self._size += len(data)
+            self._written += len(data)
             self._filled.set()
+
+    def written(self) -> int:
+        return self._written
 
     def backlog(self) -> int:
         return self._size

@@ -111,7 +111,12 @@ class RawFrames:
         """
         socket = self._socket
         if socket.state is _State.OPEN:
+            socket.written += len(frames)
             socket.transport.write(frames)
+
+    def written(self) -> int:
+        """Bytes written in all; pings and the like are not counted."""
+        return self._socket.written
 
     def backlog(self) -> int:
         """Bytes written that the kernel has not taken yet."""
@@ -160,6 +165,7 @@ class WebSocketConnection(asyncio.Protocol):
         "scope",
         "state",
         "transport",
+        "written",
     )
 
     def __init__(
@@ -184,6 +190,7 @@ class WebSocketConnection(asyncio.Protocol):
         self.state = _State.CONNECTING
         self.scope: Scope | None = None
         self.deflates = False
+        self.written = 0
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._wire = _Wire(

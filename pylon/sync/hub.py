@@ -64,8 +64,8 @@ class Reader:
         "joining",
         "outlet",
         "queued",
-        "stalled_since",
         "subjects",
+        "waiting",
     )
 
     def __init__(self, identity: Identity, outlet: Outlet, hears_all: bool) -> None:
@@ -80,7 +80,19 @@ class Reader:
         self.floor = 0
         """Events up to this position have been replayed and are not sent again."""
         self.queued: list[Event] = []
-        self.stalled_since: float | None = None
+        self.waiting: list[tuple[float, int]] = []
+        """When how much had been written in all, as far as that has not been taken yet."""
+
+    def waits_since(self, now: float, backlog: int) -> float:
+        """Since when the oldest bytes that it has not taken wait, as far as anybody looked."""
+        if not backlog:
+            self.waiting = []
+            return now
+        written = self.outlet.written()
+        taken = written - backlog
+        self.waiting = [each for each in self.waiting if each[1] > taken]
+        self.waiting.append((now, written))
+        return self.waiting[0][0]
 
 
 class Hub:
@@ -484,11 +496,7 @@ class Hub:
         behind: list[tuple[int, Reader]] = []
         for reader in list(self._readers.values()):
             backlog = reader.outlet.backlog()
-            if backlog == 0:
-                reader.stalled_since = None
-            elif reader.stalled_since is None:
-                reader.stalled_since = now
-            elif now - reader.stalled_since > limits.OUTBOX_SECONDS_MAX:
+            if now - reader.waits_since(now, backlog) > limits.OUTBOX_SECONDS_MAX:
                 self._close(reader, CLOSE_TRY_AGAIN, "reader too slow", "slow")
                 continue
             queued = sum(len(payload) for _, payload in reader.queued)

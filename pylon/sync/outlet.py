@@ -34,6 +34,10 @@ class Outlet(Protocol):
         """Send what `encoding.join` made; silently nothing once closed."""
         ...
 
+    def written(self) -> int:
+        """Bytes written in all."""
+        ...
+
     def backlog(self) -> int:
         """Bytes that the reader has not taken yet."""
         ...

@@ -39,6 +39,9 @@ class Replica:
                 self.apply(event)
                 self.cursor = event["seq"]
 
+    def written(self) -> int:
+        return 0
+
     def backlog(self) -> int:
         return 0
 

@@ -47,6 +47,9 @@ class Stream:
 
     def write(self, data: bytes) -> None: ...
 
+    def written(self) -> int:
+        return 0
+
     def backlog(self) -> int:
         return 0
 

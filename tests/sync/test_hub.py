@@ -53,6 +53,16 @@ class Behind(Replica):
         return self.size
 
 
+class Busy(Behind):
+    """A reader that always has something to take, and takes it."""
+
+    taken = 0
+
+    def written(self) -> int:
+        self.taken += self.size
+        return self.taken
+
+
 class Filling(Buffers):
     """A reader that has had no time to take anything of this turn."""
 
@@ -101,6 +111,21 @@ async def test_of_readers_that_keep_too_much_together_the_furthest_behind_are_cl
         assert [reader.closed for reader in readers] == [None, None, 1013, None, None]
         assert app.hub.closes == {"slow": 1}
         assert app.hub.backlog_bytes == 1_000
+
+
+async def test_bytes_that_wait_too_long_end_a_stream_but_one_that_is_always_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    async with world() as app:
+        stuck, busy = Behind(ANN, 300), Busy(BOB, 300)
+        for reader in (busy, stuck):
+            await app.hub.join(reader.identity, reader, None)
+        async with asyncio.timeout(10):
+            while app.hub.readers == 2 or busy.taken < 20 * busy.size:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert (stuck.closed, busy.closed) == (1013, None)
 
 
 async def test_what_readers_of_one_audience_keep_counts_once(
