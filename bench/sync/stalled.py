@@ -23,6 +23,7 @@ FILL_CHARACTERS = 16_384
 FILL_WRITES_MAX = 500
 CLOSED_SECONDS_MAX = 120.0
 LOOK_SECONDS = 0.25
+SETTLED_SECONDS = 3.0
 
 
 def run(setting: Setting) -> list[Measure]:
@@ -46,7 +47,7 @@ def run(setting: Setting) -> list[Measure]:
         without.append(seen(setting, side, setting.seconds))
         readers.ask("stall")
         filled = fill(server, stalled)
-        readers.ask("mark")
+        settle(side)
         beside.append(seen(setting, side, setting.seconds, readers=setting.readers - stalled))
         if number < setting.rounds - 1:
             readers.ask("resume")
@@ -88,6 +89,17 @@ def fill(server: PylonServer, stalled: int) -> int:
             time.sleep(LOOK_SECONDS)
             return kept
     raise BenchError(f"{FILL_WRITES_MAX} big rows do not fill the sockets of the stalled readers")
+
+
+def settle(side: Side) -> None:
+    """Wait until those that read have taken the big rows as well, and forget how long that took.
+
+    A connection whose window was full may only go on after a second or two.
+    """
+    total = -1
+    while (now := side.readers.ask("mark")["total"]) != total:
+        total = now
+        time.sleep(SETTLED_SECONDS)
 
 
 def drain(server: PylonServer) -> None:
