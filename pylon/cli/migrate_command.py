@@ -28,7 +28,7 @@ from pylon.cli.schema_database import (
 )
 
 if TYPE_CHECKING:
-    from pylon.store.evolution.model import SqlMigration
+    from pylon.store.evolution.model import Outcome, Plan, SqlMigration
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -268,18 +268,7 @@ def _run(
                 search=SqliteSearchIndexes(),
             )
             if dry_run:
-                show_plan(output, planned)
-                output.say("Up to date." if planned.is_empty else "Nothing was changed (plan).")
-                wire = plan_wire(planned)
-                steps = wire["plan"]["operations"] if planned.steps else []
-                output.record(
-                    {
-                        "steps": steps,
-                        "has_destructive": wire["analysis"]["destructive"],
-                        "blocked": bool(blockers(planned, wish)),
-                        **wire,
-                    }
-                )
+                _tell_plan(output, planned, is_blocked=bool(blockers(planned, wish)))
                 return
             if planned.is_empty:
                 output.say("Up to date.")
@@ -304,6 +293,24 @@ def _run(
             hint = blocked_hint(error.plan, wish, path, app)
             error.hint = hint.replace("schema push", "migrate apply")
         fail_evolution(output, error, applied=0)
+    _tell_outcome(output, outcome)
+
+
+def _tell_plan(output: Output, planned: Plan, *, is_blocked: bool) -> None:
+    show_plan(output, planned)
+    output.say("Up to date." if planned.is_empty else "Nothing was changed (plan).")
+    wire = plan_wire(planned)
+    output.record(
+        {
+            "steps": wire["plan"]["operations"] if planned.steps else [],
+            "has_destructive": wire["analysis"]["destructive"],
+            "blocked": is_blocked,
+            **wire,
+        }
+    )
+
+
+def _tell_outcome(output: Output, outcome: Outcome) -> None:
     if outcome.backup:
         output.say(f"  The database as it was: {outcome.backup}")
     output.say("Applied.")
