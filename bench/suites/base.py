@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.load import Plan, play
 from bench.machine import Cores
 from bench.processes import Fleet
-from bench.ratio import Measure
+from bench.ratio import Measure, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,19 @@ class Setting:
 
 
 Suite = Callable[[Setting], list[Measure]]
+
+
+def play_plan(
+    setting: Setting, plan: Plan, seconds: float, *, connections: int | None = None
+) -> Sample:
+    """Play a plan from the load side, over as many connections as the setting has or as given."""
+    return play(
+        setting.fleet,
+        plan,
+        seconds=seconds,
+        cores=setting.cores.load,
+        connections=connections or setting.connections,
+    )
 
 
 def say(text: str) -> None:

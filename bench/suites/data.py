@@ -27,9 +27,9 @@ from bench.peers.floors import RawSql
 from bench.peers.pocketbase_data import PocketBaseData
 from bench.peers.pylon_server import PylonServer
 from bench.processes import BenchError, forget_peak, memory_kibibytes
-from bench.ratio import Measure, Sample, alternate
+from bench.ratio import Measure
 from bench.suites.base import Setting, say
-from bench.suites.rest import latency_notes
+from bench.suites.rest import latency_notes, rounds_of
 
 WORLD_ROWS = 100_000
 PLAN_WORDS = 64
@@ -171,25 +171,11 @@ def _bearer(token: str) -> dict[str, str]:
 def _compare(
     setting: Setting, name: str, mine: Plan, theirs: Plan, peer_name: str, floor: float
 ) -> Measure:
-    for plan in (mine, theirs):
-        check_plan(plan)
-    found = [rows_in(split_answer(send_raw(p.port, p.requests[0]))[2]) for p in (mine, theirs)]
+    found = [rows_in(split_answer(check_plan(plan))[2]) for plan in (mine, theirs)]
     if found[0] != found[1] or not found[0]:
         raise BenchError(f"{name}: {found[0]} rows, but {found[1]} from {peer_name}")
     connections = min(_connections(setting, plan) for plan in (mine, theirs))
-    for plan in (mine, theirs):
-        _play(setting, plan, setting.warm_seconds, connections)
-
-    def after_round(number: int, ours: Sample, peer: Sample) -> None:
-        ratio = ours.rate / peer.rate
-        say(f"{name} round {number}: {ours.rate:.0f}/s, {peer.rate:.0f}/s, {ratio:.2f}x")
-
-    ours, peer = alternate(
-        lambda: _play(setting, mine, setting.seconds, connections),
-        lambda: _play(setting, theirs, setting.seconds, connections),
-        rounds=setting.rounds,
-        after_round=after_round,
-    )
+    ours, peer = rounds_of(setting, mine, theirs, connections=connections)
     return Measure(
         name=name,
         unit="/s",
@@ -207,16 +193,6 @@ def _connections(setting: Setting, plan: Plan) -> int:
     send_raw(plan.port, plan.requests[0])
     seconds = time.monotonic() - began
     return max(1, min(setting.connections, int(setting.warm_seconds / 4 / seconds)))
-
-
-def _play(setting: Setting, plan: Plan, seconds: float, connections: int) -> Sample:
-    return play(
-        setting.fleet,
-        plan,
-        seconds=seconds,
-        cores=setting.cores.load,
-        connections=connections,
-    )
 
 
 def _beside_long_queries(setting: Setting, ours: Ours) -> Measure:

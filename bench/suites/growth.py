@@ -7,11 +7,11 @@ and takes a few minutes for a million rows.
 
 from __future__ import annotations
 
-from bench.load import Plan, check_plan, play
+from bench.load import Plan, check_plan
 from bench.peers.pylon_server import PylonServer
 from bench.processes import call
 from bench.ratio import Measure, Sample
-from bench.suites.base import Setting, say
+from bench.suites.base import Setting, play_plan, say
 from bench.suites.rest import latency_notes
 
 STEPS = 3
@@ -29,10 +29,10 @@ def run(setting: Setting) -> list[Measure]:
         samples: dict[int, list[Sample]] = {rows: [] for rows in sizes}
         for rows in sizes:
             check_plan(plans[rows][name])
-            _play(setting, plans[rows][name], setting.warm_seconds)
+            play_plan(setting, plans[rows][name], setting.warm_seconds)
         for _ in range(setting.rounds):
             for rows in sizes:
-                samples[rows].append(_play(setting, plans[rows][name], setting.seconds))
+                samples[rows].append(play_plan(setting, plans[rows][name], setting.seconds))
         say(f"{name}: " + ", ".join(f"{samples[rows][-1].rate:.0f}/s" for rows in sizes))
         measures += [_measure(name, rows, samples[rows], samples[sizes[0]]) for rows in sizes]
     return measures
@@ -76,16 +76,6 @@ def _is_known(server: PylonServer, seq: int) -> bool:
     status, page, _ = call(server.port, "GET", path, token=server.token)
     # A cursor from the future is answered 410.
     return status == 200 and bool(page["changes"])
-
-
-def _play(setting: Setting, plan: Plan, seconds: float) -> Sample:
-    return play(
-        setting.fleet,
-        plan,
-        seconds=seconds,
-        cores=setting.cores.load,
-        connections=setting.connections,
-    )
 
 
 def _measure(name: str, rows: int, samples: list[Sample], smallest: list[Sample]) -> Measure:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bench.load import Plan, check_plan, play, send_raw, split_answer
+from bench.load import Plan, check_plan, send_raw, split_answer
 from bench.peers.base import RowPeer
 from bench.peers.floors import AsgiFloor
 from bench.peers.pocketbase import PocketBase
 from bench.peers.pylon_server import PylonServer
 from bench.processes import BenchError
 from bench.ratio import Measure, Sample, alternate, spread
-from bench.suites.base import Setting, say
+from bench.suites.base import Setting, play_plan, say
 
 PROMISES = {"get": (1.3, 2.0), "list": (1.5, 3.0), "insert": (1.2, 2.0)}
 NAMES = {
@@ -45,7 +45,7 @@ def _plan(peer: RowPeer, kind: str) -> Plan:
 
 def _compare(setting: Setting, kind: str, mine: Plan, theirs: Plan | None) -> Measure:
     floor, aim = PROMISES[kind]
-    ours, peer = _rounds(setting, mine, theirs)
+    ours, peer = rounds_of(setting, mine, theirs)
     return Measure(
         name=NAMES[kind],
         unit="/s",
@@ -67,7 +67,7 @@ def _against_floor(setting: Setting, ours: PylonServer) -> Measure:
     status, _, body = split_answer(send_raw(floor.port, plan.requests[0]))
     if (status, body) != (200, split_answer(answer)[2]):
         raise BenchError("the empty app does not send the bytes of our server")
-    mine, theirs = _rounds(setting, plan, empty)
+    mine, theirs = rounds_of(setting, plan, empty)
     setting.fleet.stop(floor.child)
     return Measure(
         name="get one row, of an empty app",
@@ -81,34 +81,29 @@ def _against_floor(setting: Setting, ours: PylonServer) -> Measure:
     )
 
 
-def _rounds(setting: Setting, mine: Plan, theirs: Plan | None) -> tuple[list[Sample], list[Sample]]:
+def rounds_of(
+    setting: Setting, mine: Plan, theirs: Plan | None, *, connections: int | None = None
+) -> tuple[list[Sample], list[Sample]]:
     """Check and warm both plans, then alternate."""
     for plan in (mine, theirs):
         if plan is not None:
             check_plan(plan)
-            _play(setting, plan, setting.warm_seconds)
+            play_plan(setting, plan, setting.warm_seconds, connections=connections)
     if theirs is None:
-        return [_play(setting, mine, setting.seconds) for _ in range(setting.rounds)], []
+        return [
+            play_plan(setting, mine, setting.seconds, connections=connections)
+            for _ in range(setting.rounds)
+        ], []
 
     def after_round(number: int, ours: Sample, peer: Sample) -> None:
         ratio = ours.rate / peer.rate
         say(f"{mine.name} round {number}: {ours.rate:.0f}/s, {peer.rate:.0f}/s, {ratio:.2f}x")
 
     return alternate(
-        lambda: _play(setting, mine, setting.seconds),
-        lambda: _play(setting, theirs, setting.seconds),
+        lambda: play_plan(setting, mine, setting.seconds, connections=connections),
+        lambda: play_plan(setting, theirs, setting.seconds, connections=connections),
         rounds=setting.rounds,
         after_round=after_round,
-    )
-
-
-def _play(setting: Setting, plan: Plan, seconds: float) -> Sample:
-    return play(
-        setting.fleet,
-        plan,
-        seconds=seconds,
-        cores=setting.cores.load,
-        connections=setting.connections,
     )
 
 
