@@ -22,7 +22,6 @@ from pylon.changes.log import LOG_DDL
 from pylon.clock import Clock, SystemClock
 from pylon.config import Config
 from pylon.crdt.documents import CRDT_DDL
-from pylon.data.search_index import SqliteSearchIndexes
 from pylon.errors import ConfigError
 from pylon.hooks import Hooks
 from pylon.http.asgi import Receive, Scope, Send
@@ -33,9 +32,10 @@ from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic, has_errors
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
-from pylon.store.evolution.serving import FitSchema, log_progress
-from pylon.store.evolution.watch import SchemaWatch
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
+from pylon.store.sqlite.evolution.watch import SchemaWatch
+from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
+from pylon.store.sqlite.store import SqliteStore, open_store
 from pylon.sync.hub import Hub
 from pylon.sync.temporary import PUSH_DDL
 from pylon.tasks import Tasks

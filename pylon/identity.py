@@ -44,6 +44,14 @@ ANONYMOUS = Identity()
 ADMIN = Identity(user_id=ADMIN_USER_ID, is_admin=True, roles=("admin",))
 
 
+def caller_key(identity: Identity) -> bytes | None:
+    """What sockets, pulls and pushes of one client have in common: its session, which stays the
+    same when a guest becomes a user; without one the user. None for anonymous callers."""
+    if identity.session_id is not None:
+        return identity.session_id
+    return None if identity.user_id is None else identity.user_id.encode()
+
+
 def require_session(identity: Identity) -> Identity:
     """Pass anyone with an identity, guests included; else 401 `AUTH_REQUIRED`."""
     if identity.user_id is None:

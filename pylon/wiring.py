@@ -61,7 +61,7 @@ from pylon.metrics import Metrics
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Watch
 from pylon.schema.model import Manifest
-from pylon.store.sqlite import SqliteStore
+from pylon.store.sqlite.store import SqliteStore
 from pylon.sync.audience import Audiences
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub

@@ -13,17 +13,17 @@ PACKAGE = ROOT / "pylon"
 
 FLOORS = {
     7: ("Entry", {"cli", "__main__"}),
-    6: ("Assembly", {"app", "server", "wiring"}),
+    6: ("Assembly", {"app", "server", "wiring", "assembly"}),
     5: ("Surface", {"api", "studio"}),
     4: ("Extras", {"plugins"}),
     3: (
         "Features",
         {
             *("auth", "sync", "functions", "jobs", "workflows", "rooms", "shards"),
-            *("cache", "files", "email", "ai"),
+            *("cache", "files", "mail", "webhooks", "ai"),
         },
     ),
-    2: ("Rows", {"data"}),
+    2: ("Rows and sockets", {"data", "live"}),
     1: ("Storage", {"store", "changes", "crdt", "bus"}),
     0: ("Words", {"wire", "schema", "policy", "http"}),
 }
@@ -33,10 +33,12 @@ floor 0."""
 ARROWS = {
     ("server", "app"),
     ("app", "wiring"),
+    ("wiring", "assembly"),
     ("cli", "__main__"),
     ("__main__", "cli"),
     ("workflows", "jobs"),
-    ("auth", "email"),
+    ("auth", "mail"),
+    ("webhooks", "mail"),
     ("changes", "store"),
     ("crdt", "store"),
     ("policy", "schema"),
@@ -141,8 +143,8 @@ def test_every_folder_has_its_floor() -> None:
         ("api", "data", True),
         ("data", "api", False),
         ("sync", "auth", False),
-        ("auth", "email", True),
-        ("email", "auth", False),
+        ("auth", "mail", True),
+        ("mail", "auth", False),
         ("http", "errors", True),
         ("errors", "http", False),
         ("policy", "schema", True),

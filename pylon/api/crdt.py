@@ -12,9 +12,9 @@ from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 from pylon.identity import Identity, require_session
+from pylon.live.outlet import Outlet
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
-from pylon.sync.outlet import Outlet
 
 MERGED = b'{"ok":true}'
 

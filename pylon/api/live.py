@@ -22,8 +22,7 @@ from pylon.http.describe import COUNT, TEXT, Docs, Parameter
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
-from pylon.sync.hub import CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, Hub
-from pylon.sync.outlet import (
+from pylon.live.outlet import (
     FRAMES,
     LINES,
     SERVER_SENT_EVENTS,
@@ -32,6 +31,7 @@ from pylon.sync.outlet import (
     Encoding,
     Outlet,
 )
+from pylon.sync.hub import CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, Hub
 from pylon.sync.pulls import Pulls, StreamStart
 
 WEBSOCKET_PATHS = ("/", "/ws")

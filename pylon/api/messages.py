@@ -18,7 +18,7 @@ from pylon.codec import decode
 from pylon.errors import PylonError
 from pylon.http.asgi import Message
 from pylon.identity import Identity
-from pylon.sync.outlet import Outlet
+from pylon.live.outlet import Outlet
 
 log = logging.getLogger("pylon.api")
 

@@ -16,7 +16,7 @@ from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 from pylon.identity import Identity, require_session
-from pylon.sync.outlet import Outlet
+from pylon.live.outlet import Outlet
 from pylon.sync.presence import Presence
 
 PRESENCE_PATH = "/api/sync/presence"

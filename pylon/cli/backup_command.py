@@ -80,7 +80,7 @@ def _manifest(output: Output, app: str, path: Path) -> bytes | None:
 
     from pylon import codec
     from pylon.cli.loading import LoadError, find_entry, load_app
-    from pylon.store.evolution.history import read_history
+    from pylon.store.sqlite.evolution.history import read_history
 
     try:
         manifest = load_app(find_entry(app, verb="BACKUP")).manifest

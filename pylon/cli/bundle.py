@@ -55,7 +55,7 @@ def make_bundle(
 
     The database is copied before the files, so that a file that a row names is in the bundle.
     """
-    from pylon.store.file_copy import copy_database, sync_folder
+    from pylon.store.sqlite.file_copy import copy_database, sync_folder
 
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BundleError("BACKUP_DIR_EXISTS", f"{target} is not empty", "Choose another folder.")

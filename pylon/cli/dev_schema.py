@@ -33,11 +33,11 @@ def look(loaded: LoadedApp, config: Config) -> dict[str, Any] | None:
     import apsw
 
     from pylon.clock import SystemClock
-    from pylon.data.search_index import SqliteSearchIndexes
-    from pylon.store.evolution.engine import Wish, blockers, prepare, preview
     from pylon.store.evolution.model import EvolutionError, RemoveEntity, RemoveField
     from pylon.store.evolution.words import planned_text, push_command
-    from pylon.store.sqlite import META_TABLE
+    from pylon.store.sqlite.evolution.engine import Wish, blockers, prepare, preview
+    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
+    from pylon.store.sqlite.store import META_TABLE
 
     path = Path(config.db_path)
     if config.in_memory or not path.is_file():
@@ -86,10 +86,10 @@ def take(loaded: LoadedApp, config: Config, decision: Decision) -> None:
     """Take the steps that were agreed to. Raises `EvolutionError` or `apsw.Error`."""
     from pylon.app import SYSTEM_DDL
     from pylon.clock import SystemClock
-    from pylon.data.search_index import SqliteSearchIndexes
-    from pylon.store.evolution.engine import Wish, evolve, prepare
     from pylon.store.evolution.model import Hints
-    from pylon.store.sqlite import connect_for_commands
+    from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare
+    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
+    from pylon.store.sqlite.store import connect_for_commands
 
     path = Path(config.db_path)
     wish = Wish(

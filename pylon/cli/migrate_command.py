@@ -68,7 +68,7 @@ def folder_option(function: Any) -> Any:
 @json_option
 def create(name: str | None, folder: Path | None) -> None:
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.evolution.sql_migrations import FOLDER, TEMPLATE, next_file
+    from pylon.store.sqlite.evolution.sql_migrations import FOLDER, TEMPLATE, next_file
 
     output = current()
     folder = folder or Path(FOLDER)
@@ -123,9 +123,9 @@ def status(app: str, db: str | None, folder: Path | None) -> None:
 
 
 def _states(output: Output, app: str, db: str | None, folder: Path | None) -> list[dict[str, Any]]:
-    from pylon.store.evolution.history import applied_migrations
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.evolution.sql_migrations import FOLDER, read_migrations
+    from pylon.store.sqlite.evolution.history import applied_migrations
+    from pylon.store.sqlite.evolution.sql_migrations import FOLDER, read_migrations
 
     beside = app_folder(output, app)
     try:
@@ -238,11 +238,11 @@ def _run(
     yes: bool = False,
 ) -> None:
     from pylon.clock import SystemClock
-    from pylon.data.search_index import SqliteSearchIndexes
-    from pylon.store.evolution.engine import Wish, blockers, evolve, preview
-    from pylon.store.evolution.history import applied_migrations
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.evolution.sql_migrations import FOLDER, pending, read_migrations
+    from pylon.store.sqlite.evolution.engine import Wish, blockers, evolve, preview
+    from pylon.store.sqlite.evolution.history import applied_migrations
+    from pylon.store.sqlite.evolution.sql_migrations import FOLDER, pending, read_migrations
+    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 
     output = current()
     loaded = load(output, app, verb="MIGRATE")

@@ -104,7 +104,7 @@ def command(
 def _restore(bundle: Bundle, path: Path, uploads: Path) -> list[Path]:
     """Exchange database and files; what was there before, under its new names."""
     from pylon.cli.bundle import copy_uploads
-    from pylon.store.file_copy import sync_folder
+    from pylon.store.sqlite.file_copy import sync_folder
 
     path.parent.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -147,8 +147,8 @@ def _free_name(path: Path, stamp: str) -> Path:
 def _alone(path: Path) -> Iterator[None]:
     """Nobody serves the database, and nobody begins to."""
     from pylon.cli.bundle import BundleError
-    from pylon.store.file_copy import is_in_use
-    from pylon.store.lock import DatabaseLock
+    from pylon.store.sqlite.file_copy import is_in_use
+    from pylon.store.sqlite.lock import DatabaseLock
 
     in_use = BundleError(
         "RESTORE_IN_USE", f"{path} is in use by a server or another process", "Stop it first."
@@ -170,8 +170,8 @@ def _prove(staged: Path, replaced: Path) -> None:
     import apsw
 
     from pylon.cli.bundle import BundleError
-    from pylon.store.evolution.follow import restart_cursors
-    from pylon.store.file_copy import check_database, sync_file
+    from pylon.store.sqlite.evolution.follow import restart_cursors
+    from pylon.store.sqlite.file_copy import check_database, sync_file
 
     problems = check_database(staged)
     if problems:

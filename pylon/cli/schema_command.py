@@ -27,7 +27,7 @@ from pylon.cli.schema_database import (
 
 if TYPE_CHECKING:
     from pylon.schema.model import Manifest
-    from pylon.store.evolution.engine import Wish
+    from pylon.store.sqlite.evolution.engine import Wish
 
 
 @click.group(
@@ -139,7 +139,7 @@ def push(
     if from_app is not None and db is not None:
         hint = "Leave out --db or --from."
         output.fail("PUSH_AMBIGUOUS_MODE", "two things to compare with", hint, exit_code=USAGE)
-    from pylon.store.evolution.engine import Wish
+    from pylon.store.sqlite.evolution.engine import Wish
 
     loaded = load(output, app, verb="PUSH")
     wish = Wish(
@@ -163,9 +163,9 @@ def _push(
     from dataclasses import replace
 
     from pylon.clock import SystemClock
-    from pylon.data.search_index import SqliteSearchIndexes
-    from pylon.store.evolution.engine import as_wished, blockers, evolve, preview
     from pylon.store.evolution.model import EvolutionError
+    from pylon.store.sqlite.evolution.engine import as_wished, blockers, evolve, preview
+    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 
     told = _told(manifest, wish.baseline, path=path, dry_run=dry_run)
     if dry_run and not path.exists():
@@ -236,10 +236,10 @@ def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish
     import apsw
 
     from pylon.clock import SystemClock
-    from pylon.data.search_index import SqliteSearchIndexes
-    from pylon.store.evolution.engine import Wish, evolve, prepare, preview
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.sqlite import META_TABLE
+    from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare, preview
+    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
+    from pylon.store.sqlite.store import META_TABLE
 
     baseline = "empty" if before is None else "manifest"
     told = _told(manifest, baseline, path=None, dry_run=True)
@@ -267,7 +267,7 @@ def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish
 @db_option
 @json_option
 def inspect(app: str, db: str | None) -> None:
-    from pylon.store.evolution.live import introspect
+    from pylon.store.sqlite.evolution.introspect import introspect
 
     output = current()
     path = _existing(output, app, db, code="INSPECT_NO_TARGET")
@@ -293,7 +293,7 @@ def inspect(app: str, db: str | None) -> None:
 @click.option("--id", "entry_id", metavar="ID", help="This entry, with its plan.")
 @json_option
 def history(app: str, db: str | None, limit: str | None, entry_id: str | None) -> None:
-    from pylon.store.evolution.history import read_history
+    from pylon.store.sqlite.evolution.history import read_history
 
     output = current()
     if limit is not None and not (limit.isascii() and limit.isdigit() and int(limit) > 0):

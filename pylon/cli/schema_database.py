@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import apsw
 
     from pylon.cli.loading import LoadedApp
-    from pylon.store.evolution.engine import Wish
     from pylon.store.evolution.model import EvolutionError, Hints, Plan
+    from pylon.store.sqlite.evolution.engine import Wish
 
 DB_HELP = "The SQLite database file. [env PYLON_DB_PATH; default: .pylon/dev.db beside the app]"
 
@@ -109,9 +109,9 @@ def database(output: Output, path: Path) -> Iterator[apsw.Connection]:
 
     from pylon.app import SYSTEM_DDL
     from pylon.errors import ConfigError
-    from pylon.store.evolution.engine import prepare
-    from pylon.store.failures import translate_open
-    from pylon.store.sqlite import connect_for_commands
+    from pylon.store.sqlite.evolution.engine import prepare
+    from pylon.store.sqlite.failures import translate_open
+    from pylon.store.sqlite.store import connect_for_commands
 
     try:
         connection = connect_for_commands(path, ddl=SYSTEM_DDL)
@@ -213,8 +213,8 @@ def _exit_code(code: str) -> int:
 
 def blocked_hint(plan: Plan, wish: Wish, path: Path, app: str) -> str:
     """How to go on after `SCHEMA_BLOCKED`."""
-    from pylon.store.evolution.engine import blockers
     from pylon.store.evolution.words import push_command
+    from pylon.store.sqlite.evolution.engine import blockers
 
     command = push_command(
         plan, blockers(plan, wish), database=str(path), app=app, given=wish.hints

@@ -28,8 +28,7 @@ from pylon.data.query import Opened, ReadDoor, add_policy, order_clause, row_lim
 from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
-from pylon.store.base import Row, Value
-from pylon.store.failures import SumTooLarge
+from pylon.store.base import Row, SumTooLarge, Value
 from pylon.store.naming import quote
 
 BUCKETS: Final = {

@@ -12,9 +12,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from pylon.codec import encode
-from pylon.data.search_index import found_ids
 from pylon.store.base import Value
 from pylon.store.naming import quote
+from pylon.store.sqlite.search_indexes import found_ids
 
 # --- The AST ---------------------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ from pylon.data.filters import (
     parse,
 )
 from pylon.data.rows import Rows
-from pylon.data.search_index import found_rows, text_columns, text_fields
 from pylon.data.table import Table
 from pylon.data.write import not_found, policy_denied
 from pylon.identity import Identity
@@ -31,6 +30,7 @@ from pylon.policy.engine import EVERY_ROW, Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
 from pylon.store.naming import quote
+from pylon.store.sqlite.search_indexes import found_rows, text_columns, text_fields
 
 Fetch: TypeAlias = Callable[[str, Sequence[Value]], Awaitable[list[Row]]]
 

@@ -20,7 +20,6 @@ from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import Columns, invalid, parse_where, require_object
 from pylon.data.query import Opened, ReadDoor, add_policy, where_clause
 from pylon.data.search_highlight import excerpt
-from pylon.data.search_index import found_rows, text_columns
 from pylon.data.search_text import EVERYTHING, SearchText, Term, quoted, read
 from pylon.data.search_typos import neighbours, typos_in
 from pylon.errors import PylonError
@@ -28,6 +27,7 @@ from pylon.identity import Identity
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
 from pylon.store.naming import quote
+from pylon.store.sqlite.search_indexes import found_rows, text_columns
 
 HIGHLIGHT: Final = "_highlight"
 """The key of a hit's excerpts."""

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 from pylon import limits
 from pylon.data.query import Fetch
-from pylon.data.search_index import words_table
 from pylon.data.search_text import Term
 from pylon.store.base import Value
 from pylon.store.naming import quote
+from pylon.store.sqlite.search_indexes import words_table
 
 ONE_TYPO_FROM = 4
 """Length of a word from which one typo is forgiven; shorter ones have too many neighbours."""

@@ -20,8 +20,7 @@ from pylon.identity import Identity
 from pylon.ids import is_well_formed_row_id
 from pylon.policy.engine import Rule
 from pylon.policy.membership import Lookup
-from pylon.store.base import Tx
-from pylon.store.failures import ConstraintFailed
+from pylon.store.base import ConstraintFailed, Tx
 
 if TYPE_CHECKING:
     from pylon.data.rows import Rows

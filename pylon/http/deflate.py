@@ -4,7 +4,7 @@ Both sides start afresh with each message (`no_context_takeover`). So an idle so
 state, and a compressed frame is the same bytes for every reader: the live hub makes it once. The
 window is small, because one is set up for each message.
 
-Called by `pylon.http.websocket` and by `pylon.sync.outlet`. Figures: docs/decisions/0006.
+Called by `pylon.http.websocket` and by `pylon.live.outlet`. Figures: docs/decisions/0006.
 """
 
 from __future__ import annotations

@@ -18,6 +18,22 @@ Value: TypeAlias = str | int | float | bytes | bool | None
 Row: TypeAlias = tuple[Any, ...]
 
 
+class ConstraintFailed(Exception):
+    """A UNIQUE or NOT NULL rule refused a row; the rows above give it its code.
+
+    `kind` is "UNIQUE" or "NOT NULL", `columns` the failing columns as `Entity.column`.
+    """
+
+    def __init__(self, kind: str, columns: tuple[str, ...]) -> None:
+        super().__init__(f"{kind} constraint failed: {', '.join(columns)}")
+        self.kind = kind
+        self.columns = columns
+
+
+class SumTooLarge(Exception):
+    """A sum of whole numbers leaves 64 bits; whoever asked may ask for a double."""
+
+
 class Tx(Protocol):
     """One unit of work inside a write transaction.
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 
 from pylon.changes.model import Change
 from pylon.identity import Identity
+from pylon.live.outlet import Outlet
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Lookup
 from pylon.policy.names import IDENTITY_FIELDS
-from pylon.sync.outlet import Outlet
 
 AudienceKey = tuple[object, ...]
 

@@ -20,8 +20,7 @@ from pylon.changes.model import Change, RowData
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
-from pylon.identity import Identity
-from pylon.sync.temporary import caller_key
+from pylon.identity import Identity, caller_key
 
 Key = tuple[str, str]
 

@@ -20,8 +20,8 @@ from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
-from pylon.sync.outlet import Encoding, Outlet
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, document_frame
 
 log = logging.getLogger("pylon.sync")

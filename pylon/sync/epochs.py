@@ -15,10 +15,10 @@ from hashlib import sha256
 
 from pylon import limits
 from pylon.clock import Clock
-from pylon.identity import Identity
+from pylon.identity import Identity, caller_key
 from pylon.store.base import Row, Store, Tx
 from pylon.sync.audience import Audiences
-from pylon.sync.temporary import PURGED_AT_ONCE, SQL, caller_key
+from pylon.sync.temporary import PURGED_AT_ONCE, SQL
 
 CACHED_MAX = 50_000
 """Readers kept in memory; others are read when they ask."""

@@ -21,15 +21,15 @@ from pylon import limits
 from pylon.changes.epochs import EpochRaised, subjects_of
 from pylon.changes.model import Change
 from pylon.errors import PylonError
-from pylon.identity import ANONYMOUS, Identity
+from pylon.identity import ANONYMOUS, Identity, caller_key
+from pylon.live.outlet import Event, Outlet
 from pylon.metrics import Histogram
 from pylon.sync.audience import Audiences, Group
 from pylon.sync.documents import DocumentHub
 from pylon.sync.events import EventJson, Made
-from pylon.sync.outlet import Event, Outlet
 from pylon.sync.plans import Plan, merge, parts, with_personal
 from pylon.sync.pull import Puller
-from pylon.sync.temporary import Forgotten, caller_key
+from pylon.sync.temporary import Forgotten
 from pylon.sync.visibility import told_live
 
 log = logging.getLogger("pylon.sync")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pylon import limits
-from pylon.sync.outlet import Event, Outlet
+from pylon.live.outlet import Event, Outlet
 
 Plan = tuple[list[Outlet], list[Event]]
 """Streams, and the events that each of them is sent, in order of position."""

@@ -15,7 +15,7 @@ from time import perf_counter
 from pylon import limits
 from pylon.clock import Clock
 from pylon.identity import ADMIN_USER_ID, Identity
-from pylon.sync.outlet import Encoding, Outlet
+from pylon.live.outlet import Encoding, Outlet
 from pylon.sync.presence_state import Delivery, PresenceState, Sharing, space_of
 
 log = logging.getLogger("pylon.sync")

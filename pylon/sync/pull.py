@@ -16,12 +16,12 @@ from pylon.changes.epochs import any_raised, epoch_of
 from pylon.changes.log import ChangeLog, read_audiences
 from pylon.clock import iso_seconds
 from pylon.errors import PylonError
-from pylon.identity import Identity
+from pylon.identity import Identity, caller_key
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.base import Row, Store, Value
 from pylon.store.naming import quote
-from pylon.sync.temporary import Temporary, caller_key
+from pylon.sync.temporary import Temporary
 from pylon.sync.visibility import told_later
 from pylon.wire.events import event_end, event_json
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
 from pylon.errors import PylonError
-from pylon.identity import Identity
+from pylon.identity import Identity, caller_key
 from pylon.sync.epochs import Epochs
 from pylon.sync.positions import RECENT_SECONDS, Positions
 from pylon.sync.pull import Puller, PullPage, resync_required
-from pylon.sync.temporary import caller_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,10 @@ from pylon import limits
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
-from pylon.identity import Identity
+from pylon.identity import Identity, caller_key
 from pylon.ids import is_well_formed_row_id
 from pylon.store.base import Tx
-from pylon.sync.temporary import Temporary, caller_key, is_temporary
+from pylon.sync.temporary import Temporary, is_temporary
 
 KINDS = ("insert", "update", "delete")
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from pylon import limits
 from pylon.clock import Clock, iso_seconds
-from pylon.identity import Identity
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
 from pylon.wire.events import event_json
@@ -30,14 +29,6 @@ PURGED_AT_ONCE = 1_000
 def is_temporary(value: object) -> bool:
     """Whether it is a temporary id."""
     return isinstance(value, str) and value.startswith(TEMPORARY_PREFIX)
-
-
-def caller_key(identity: Identity) -> bytes | None:
-    """What sockets, pulls and pushes of one client have in common: its session, which stays the
-    same when a guest becomes a user; without one the user. None for anonymous callers."""
-    if identity.session_id is not None:
-        return identity.session_id
-    return None if identity.user_id is None else identity.user_id.encode()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from pylon.http.pipeline import Pipeline, refuse_large_bodies
 from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.sqlite.store import SqliteStore, open_store
 
 ADMIN_TOKEN = "correct-horse-battery"
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}

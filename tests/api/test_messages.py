@@ -14,7 +14,7 @@ from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.errors import PylonError
 from pylon.identity import Identity
-from pylon.sync.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, BinaryMessage, Outlet
+from pylon.live.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, BinaryMessage, Outlet
 
 ANN = Identity(user_id="ann")
 

@@ -8,7 +8,7 @@ import pytest
 
 from pylon.auth.sessions import AUTH_DDL, Sessions
 from pylon.clock import ManualClock
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.sqlite.store import SqliteStore, open_store
 
 
 @pytest.fixture

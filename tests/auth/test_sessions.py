@@ -16,7 +16,7 @@ from pylon.clock import ManualClock
 from pylon.errors import PylonError
 from pylon.ids import new_session_token, token_hash
 from pylon.store.base import CommitListener, Row, Snapshot, Store, Unit, Value
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.sqlite.store import SqliteStore, open_store
 
 
 async def test_a_new_session_is_found_at_once_and_from_the_table(

@@ -22,7 +22,7 @@ from pylon.identity import ADMIN, Identity
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Tx
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.sqlite.store import SqliteStore, open_store
 from pylon.store.tables import fresh_schema
 
 

@@ -14,7 +14,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.store.base import Tx
 from pylon.store.naming import quote
-from pylon.store.sqlite import open_store
+from pylon.store.sqlite.store import open_store
 
 TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 

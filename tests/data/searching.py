@@ -14,12 +14,12 @@ from pylon.clock import ManualClock
 from pylon.data.query import Queries, ReadDoor
 from pylon.data.rows import Rows
 from pylon.data.search import Found, Searches
-from pylon.data.search_index import SqliteSearchIndexes
 from pylon.hooks import Hooks
 from pylon.identity import ADMIN, Identity
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
-from pylon.store.sqlite import open_store
+from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
+from pylon.store.sqlite.store import open_store
 from pylon.store.tables import fresh_schema
 from tests.schema.samples import a_field, an_app, an_entity, parsed
 

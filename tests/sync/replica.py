@@ -8,7 +8,7 @@ from typing import Any
 from pylon.codec import decode
 from pylon.errors import PylonError
 from pylon.identity import Identity
-from pylon.sync.outlet import LINES, Encoding
+from pylon.live.outlet import LINES, Encoding
 from tests.sync.world import World
 
 Table = dict[str, dict[str, Any]]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pylon.changes.model import Change, RowData, Seq
 from pylon.codec import encode
 from pylon.identity import ADMIN, ANONYMOUS, Identity
+from pylon.live.outlet import LINES, Encoding
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
 from pylon.sync.audience import Audiences
-from pylon.sync.outlet import LINES, Encoding
 from pylon.sync.visibility import told_live
 
 READERS = (

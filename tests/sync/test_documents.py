@@ -10,9 +10,9 @@ from pylon import limits
 from pylon.api.live import QueueOutlet
 from pylon.errors import PylonError
 from pylon.identity import ADMIN
+from pylon.live.outlet import LINES
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
-from pylon.sync.outlet import LINES
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, read_document_frame
 from tests.crdt.people import ANN, BOB, Desk, desk
 

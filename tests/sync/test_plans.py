@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon import limits
-from pylon.sync.outlet import Event, Outlet
+from pylon.live.outlet import Event, Outlet
 from pylon.sync.plans import ALWAYS_JOINED, merge, parts, with_personal
 
 ANN, BOB = cast("list[Outlet]", [object(), object()])

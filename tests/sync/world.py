@@ -15,7 +15,7 @@ from pylon.hooks import Hooks
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.schema.parse import parse_manifest
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.sqlite.store import SqliteStore, open_store
 from pylon.store.tables import fresh_schema
 from pylon.sync.audience import Audiences
 from pylon.sync.epochs import Epochs

@@ -1,14 +1,10 @@
-"""Introspection: the tables, columns and indexes that a SQLite database really has."""
+"""The schema that a database really has, as values; the room of each database reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
-
-from pylon.store.base import Row
 from pylon.store.tables import IndexShape
 
 
@@ -60,45 +56,3 @@ class Live:
             if any(each.lower() == name.lower() for each in table.indexes):
                 return table.name
         return None
-
-
-def fetch(connection: apsw.Connection, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-    """The rows of a query; their values are of any type."""
-    return connection.execute(sql, params).fetchall()
-
-
-def introspect(connection: apsw.Connection) -> Live:
-    """Read the schema as it is now, inside the caller's transaction."""
-    names = fetch(
-        connection,
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
-        r" AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT LIKE '\_pylon%' ESCAPE '\'"
-        " ORDER BY name",
-    )
-    return Live(tables={name: _table(connection, name) for (name,) in names})
-
-
-def _table(connection: apsw.Connection, table: str) -> LiveTable:
-    columns = {
-        name: LiveColumn(
-            name=name, type=declared.upper(), is_required=bool(required), is_key=bool(key)
-        )
-        for name, declared, required, key in fetch(
-            connection, 'SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,)
-        )
-    }
-    indexes = {
-        name: IndexShape(name=name, fields=_index_columns(connection, name), unique=bool(unique))
-        for name, unique in fetch(
-            connection,
-            "SELECT name, \"unique\" FROM pragma_index_list(?) WHERE origin = 'c' ORDER BY name",
-            (table,),
-        )
-    }
-    return LiveTable(name=table, columns=columns, indexes=indexes)
-
-
-def _index_columns(connection: apsw.Connection, index: str) -> tuple[str, ...]:
-    """Column names in order; an expression is the empty name."""
-    sql = "SELECT name FROM pragma_index_info(?) ORDER BY seqno"
-    return tuple(name or "" for (name,) in fetch(connection, sql, (index,)))

@@ -10,9 +10,8 @@ import pytest
 
 from pylon import limits
 from pylon.errors import ConfigError, PylonError
-from pylon.store.base import Tx, Unit
-from pylon.store.failures import ConstraintFailed
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.base import ConstraintFailed, Tx, Unit
+from pylon.store.sqlite.store import SqliteStore, open_store
 
 TABLE = "CREATE TABLE IF NOT EXISTS t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
 SLOW = (

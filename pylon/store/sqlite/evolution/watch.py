@@ -13,8 +13,8 @@ import apsw
 
 from pylon.errors import PylonError
 from pylon.store.base import Row, Store
-from pylon.store.evolution.history import FINGERPRINT
-from pylon.store.evolution.live import fetch
+from pylon.store.sqlite.evolution.history import FINGERPRINT
+from pylon.store.sqlite.evolution.introspect import fetch
 
 log = logging.getLogger("pylon.schema")
 

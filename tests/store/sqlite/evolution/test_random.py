@@ -10,13 +10,13 @@ import apsw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pylon.data.search_index import PREFIX, SqliteSearchIndexes, ids_table, text_table
 from pylon.schema.model import EntitySpec, FieldSpec, IndexSpec, Manifest, SearchSpec
 from pylon.store.evolution.convert import convert, kind_of
-from pylon.store.evolution.live import introspect
 from pylon.store.evolution.model import EvolutionError, Hints, Level
 from pylon.store.naming import quote
-from tests.store.evolution.database import (
+from pylon.store.sqlite.evolution.introspect import introspect
+from pylon.store.sqlite.search_indexes import PREFIX, SqliteSearchIndexes, ids_table, text_table
+from tests.store.sqlite.evolution.database import (
     LEVELS,
     app,
     fit,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pylon.errors import ConfigError
-from pylon.store.lock import DatabaseLock
-from pylon.store.sqlite import open_store
+from pylon.store.sqlite.lock import DatabaseLock
+from pylon.store.sqlite.store import open_store
 
 
 def test_one_at_a_time_also_by_another_name(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pylon.store.evolution.convert import (
     kind_of,
     needs_rewrite,
 )
-from pylon.store.evolution.live import Live, fetch
+from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
@@ -39,6 +39,7 @@ from pylon.store.evolution.model import (
     Step,
 )
 from pylon.store.naming import quote
+from pylon.store.sqlite.evolution.introspect import fetch
 
 READ_AHEAD = 10_000
 """Rows looked at between two reports of progress."""

@@ -12,6 +12,7 @@ import re
 import apsw
 
 from pylon.errors import ConfigError, PylonError
+from pylon.store.base import ConstraintFailed, SumTooLarge
 
 log = logging.getLogger("pylon.store")
 
@@ -26,22 +27,6 @@ _WRITE_FAULTS = frozenset(
 """Faults of a disk that refuses to take more, rather than of one that lost what it had."""
 
 _CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
-
-
-class ConstraintFailed(Exception):
-    """A UNIQUE or NOT NULL rule refused a row; the rows above give it its code.
-
-    `kind` is "UNIQUE" or "NOT NULL", `columns` the failing columns as `Entity.column`.
-    """
-
-    def __init__(self, kind: str, columns: tuple[str, ...]) -> None:
-        super().__init__(f"{kind} constraint failed: {', '.join(columns)}")
-        self.kind = kind
-        self.columns = columns
-
-
-class SumTooLarge(Exception):
-    """A sum of whole numbers leaves 64 bits; whoever asked may ask for a double."""
 
 
 def translate(error: apsw.Error) -> Exception:

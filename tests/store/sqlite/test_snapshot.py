@@ -13,8 +13,8 @@ import pytest
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Tx
-from pylon.store.scan import SqliteSnapshot
-from pylon.store.sqlite import SqliteStore, open_store
+from pylon.store.sqlite.snapshot import SqliteSnapshot
+from pylon.store.sqlite.store import SqliteStore, open_store
 
 DDL = ("CREATE TABLE T (id INTEGER PRIMARY KEY, body TEXT)",)
 ALL = "SELECT id, body FROM T ORDER BY id"

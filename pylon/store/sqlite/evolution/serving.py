@@ -14,11 +14,11 @@ import apsw
 
 from pylon.errors import ConfigError
 from pylon.schema.model import Manifest
-from pylon.store.evolution.engine import Wish, blockers, evolve, prepare
-from pylon.store.evolution.history import read_fingerprint
 from pylon.store.evolution.model import EvolutionError, Plan, SearchIndexes
-from pylon.store.evolution.watch import SchemaWatch
 from pylon.store.evolution.words import planned_text, push_command
+from pylon.store.sqlite.evolution.engine import Wish, blockers, evolve, prepare
+from pylon.store.sqlite.evolution.history import read_fingerprint
+from pylon.store.sqlite.evolution.watch import SchemaWatch
 
 log = logging.getLogger("pylon.schema")
 

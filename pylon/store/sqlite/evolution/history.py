@@ -17,8 +17,8 @@ import msgspec
 from pylon.clock import iso_seconds
 from pylon.codec import decode_trusted, encode
 from pylon.schema.model import Manifest
-from pylon.store.evolution.live import fetch
 from pylon.store.evolution.model import Plan, Recorded, SqlMigration
+from pylon.store.sqlite.evolution.introspect import fetch
 
 HISTORY_DDL: Final = (
     "CREATE TABLE IF NOT EXISTS _pylon_schema_history ("

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pylon.store.sqlite import open_store
+from pylon.store.sqlite.store import open_store
 
 KILLED = """
 import os, signal
-from pylon.store.sqlite import open_store
+from pylon.store.sqlite.store import open_store
 store = open_store(None)
 print(store.path.parent, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,7 @@ import pytest
 
 from pylon import limits
 from pylon.http.frames import binary_frame, text_frame
-from pylon.sync.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, DeflatedFrameEncoding
+from pylon.live.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, DeflatedFrameEncoding
 
 EVENTS = [(1, b'{"seq":1}'), (2, b'{"seq":2}')]
 

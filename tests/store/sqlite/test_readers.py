@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.readers import Readers
+from pylon.store.sqlite.readers import Readers
 
 
 class World:

@@ -15,14 +15,14 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
-from pylon.store.evolution.history import FINGERPRINT
-from pylon.store.evolution.watch import SchemaWatch
-from pylon.store.failures import translate_open
-from pylon.store.lock import DatabaseLock
-from pylon.store.readers import Readers
-from pylon.store.scan import SqliteSnapshot
-from pylon.store.volatile import make_volatile_path, remove_volatile
-from pylon.store.writer import Writer
+from pylon.store.sqlite.evolution.history import FINGERPRINT
+from pylon.store.sqlite.evolution.watch import SchemaWatch
+from pylon.store.sqlite.failures import translate_open
+from pylon.store.sqlite.lock import DatabaseLock
+from pylon.store.sqlite.readers import Readers
+from pylon.store.sqlite.snapshot import SqliteSnapshot
+from pylon.store.sqlite.volatile import make_volatile_path, remove_volatile
+from pylon.store.sqlite.writer import Writer
 
 T = TypeVar("T")
 

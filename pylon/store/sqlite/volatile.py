@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pylon.store.lock import DatabaseLock
+from pylon.store.sqlite.lock import DatabaseLock
 
 PREFIX = "pylon-volatile-"
 DATABASE = "volatile.db"

@@ -9,11 +9,12 @@ import apsw
 from pylon.changes.log import LOG_DDL
 from pylon.crdt.documents import CRDT_DDL
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
-from pylon.store.evolution.engine import Wish, evolve, prepare
-from pylon.store.evolution.live import Live, introspect
+from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import Level, Outcome, SearchIndexes
 from pylon.store.naming import quote
-from pylon.store.sqlite import META_TABLE
+from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare
+from pylon.store.sqlite.evolution.introspect import introspect
+from pylon.store.sqlite.store import META_TABLE
 
 NOW = 1_767_225_600.0
 

@@ -17,10 +17,7 @@ import apsw
 import msgspec
 
 from pylon.schema.model import Manifest
-from pylon.store.evolution import history
-from pylon.store.evolution.apply import Apply
-from pylon.store.evolution.follow import forget_documents, reconcile_log, restart_cursors
-from pylon.store.evolution.live import Live, introspect
+from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import (
     NO_HINTS,
     CreateSearchIndex,
@@ -46,9 +43,13 @@ from pylon.store.evolution.model import (
 )
 from pylon.store.evolution.plan import diff
 from pylon.store.evolution.searched import disturbed_by, rewritten_by
-from pylon.store.evolution.sql_migrations import run_migration
-from pylon.store.evolution.survey import survey
-from pylon.store.file_copy import copy_database
+from pylon.store.sqlite.evolution import history
+from pylon.store.sqlite.evolution.apply import Apply
+from pylon.store.sqlite.evolution.follow import forget_documents, reconcile_log, restart_cursors
+from pylon.store.sqlite.evolution.introspect import introspect
+from pylon.store.sqlite.evolution.sql_migrations import run_migration
+from pylon.store.sqlite.evolution.survey import survey
+from pylon.store.sqlite.file_copy import copy_database
 from pylon.store.tables import wanted_indexes
 
 

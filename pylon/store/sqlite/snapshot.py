@@ -17,7 +17,7 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
-from pylon.store.failures import translate
+from pylon.store.sqlite.failures import translate
 
 T = TypeVar("T")
 

@@ -14,8 +14,6 @@ import apsw
 from pylon.clock import iso_seconds
 from pylon.schema.model import FieldSpec
 from pylon.store.evolution.convert import convert, kind_of, needs_rewrite
-from pylon.store.evolution.follow import forget_in_system_tables, rename_in_system_tables
-from pylon.store.evolution.live import fetch
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
@@ -31,8 +29,10 @@ from pylon.store.evolution.model import (
     RetypeField,
     Step,
 )
-from pylon.store.evolution.survey import backfill_value
 from pylon.store.naming import quote
+from pylon.store.sqlite.evolution.follow import forget_in_system_tables, rename_in_system_tables
+from pylon.store.sqlite.evolution.introspect import fetch
+from pylon.store.sqlite.evolution.survey import backfill_value
 from pylon.store.tables import IndexShape, column, column_type, create_index, create_table
 
 BATCH_ROWS = 5_000

@@ -24,7 +24,7 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
-from pylon.store.failures import translate
+from pylon.store.sqlite.failures import translate
 
 log = logging.getLogger("pylon.store")
 

@@ -22,8 +22,8 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
-from pylon.store.failures import translate
-from pylon.store.shared import Shared
+from pylon.store.sqlite.failures import translate
+from pylon.store.sqlite.shared import Shared
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pylon.store.shared import Shared
+from pylon.store.sqlite.shared import Shared
 
 
 class Maker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 CODES = re.compile(
     r'"((?:SCHEMA|RENAME|INDEX_NAME|PUSH|DIFF|INSPECT|HISTORY|MIGRATE|MIGRATION|BACKUP|RESTORE)'
     r'_[A-Z_]+)"'

@@ -9,12 +9,12 @@ import apsw
 import pytest
 
 from pylon.schema.model import EntitySpec, IndexSpec, NowDefault, SearchSpec
-from pylon.store.evolution.engine import Wish, evolve, preview
-from pylon.store.evolution.history import read_fingerprint, read_history
-from pylon.store.evolution.live import introspect
 from pylon.store.evolution.model import EvolutionError, Hints, Progress, SqlMigration, step_wire
 from pylon.store.evolution.words import planned_text
-from tests.store.evolution.database import (
+from pylon.store.sqlite.evolution.engine import Wish, evolve, preview
+from pylon.store.sqlite.evolution.history import read_fingerprint, read_history
+from pylon.store.sqlite.evolution.introspect import introspect
+from tests.store.sqlite.evolution.database import (
     NOW,
     app,
     entity,
@@ -310,7 +310,7 @@ def test_a_copy_is_made_before_something_is_lost(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pylon.store.evolution.apply.BATCH_ROWS", 10)
+    monkeypatch.setattr("pylon.store.sqlite.evolution.apply.BATCH_ROWS", 10)
     rows = [{"id": f"{i:03}", "name": "x", "n": i} for i in range(25)]
     db = start_with(ONE, Todo=rows)
     told: list[tuple[str, int, int]] = []

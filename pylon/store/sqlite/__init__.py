@@ -1,0 +1,1 @@
+"""SQLite: everything that knows this database stands here (design 4.1)."""

@@ -1,0 +1,1 @@
+"""Schema evolution on SQLite; what is pure of it is `store/evolution`."""
