@@ -1,28 +1,49 @@
-"""Background work that belongs to a running server: started, watched and stopped in one place.
+"""Background work that belongs to somebody: started, watched and stopped in one place.
 
-A task that fails is logged once and, when it is periodic, tried again at its next turn.
+A service has one `Tasks` for its life, and whatever starts work of its own has one too; nobody else
+makes a task. A task that fails is logged once and, when it is periodic, tried again at its next
+turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 log = logging.getLogger("pylon.tasks")
 
+T = TypeVar("T")
+
 
 class Tasks:
-    """The tasks of one server."""
+    """Tasks of one owner, which ends them with `stop`."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(
+        self, name: str, work: Coroutine[Any, Any, T], *, logs: bool = True
+    ) -> asyncio.Task[T]:
+        """Run `work` in a task. A failure is logged, unless `logs` is false because somebody awaits
+        the task and hears of it there."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended if logs else self._running.discard)
+        return task
 
     def every(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run `work` each `seconds`, the first time after one interval."""
-        task = asyncio.create_task(self._repeat(seconds, name, work), name=name)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self.start(name, self._repeat(seconds, name, work))
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background task %s failed", task.get_name(), exc_info=error)
 
     async def _repeat(
         self, seconds: float, name: str, work: Callable[[], Awaitable[object]]
@@ -36,6 +57,7 @@ class Tasks:
 
     async def stop(self) -> None:
         """Cancel everything and wait until it has ended."""
-        for task in self._running:
+        running = list(self._running)
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)

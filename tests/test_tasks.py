@@ -46,3 +46,21 @@ async def test_a_stop_waits_until_everything_has_ended() -> None:
     await tasks.stop()
     assert ended == [True]
     await tasks.stop()
+
+
+@pytest.mark.parametrize("logs", [True, False])
+async def test_work_done_once_is_logged_when_it_fails(
+    caplog: pytest.LogCaptureFixture, logs: bool
+) -> None:
+    tasks = Tasks()
+
+    async def work() -> None:
+        raise ValueError("of its own making")
+
+    with caplog.at_level(logging.ERROR, "pylon.tasks"):
+        task = tasks.start("fetch", work(), logs=logs)
+        assert len(tasks) == 1
+        with pytest.raises(ValueError, match="own making"):
+            await task
+    assert ("background task fetch failed" in caplog.text) == logs
+    assert len(tasks) == 0

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from pylon.api.openapi.shapes import VALUES
 from pylon.codec import encode
+from pylon.data.errors import policy_denied
 from pylon.data.fields import CHECKERS
-from pylon.data.write import policy_denied
 from pylon.errors import PylonError
 from pylon.http.describe import JSON, Docs, Hidden, constant, json, nullable, object_of
 from pylon.http.request import Request

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
+from pylon.data.door import ReadDoor
 from pylon.data.graph import Graphs
-from pylon.data.query import Queries, ReadDoor
+from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.http.describe import JSON, Docs, json, listed, object_of, shape
 from pylon.http.request import Request

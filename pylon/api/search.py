@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pylon.clock import Clock
-from pylon.data.query import ReadDoor
+from pylon.data.door import ReadDoor
 from pylon.data.rows import Rows
 from pylon.data.search import Searches
 from pylon.errors import PylonError

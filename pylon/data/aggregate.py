@@ -13,6 +13,7 @@ import msgspec
 
 from pylon import limits
 from pylon.data.conditions import compile_condition
+from pylon.data.door import Opened, ReadDoor
 from pylon.data.filters import (
     Columns,
     Order,
@@ -24,7 +25,7 @@ from pylon.data.filters import (
     refuse_unknown_keys,
     require_object,
 )
-from pylon.data.query import Opened, ReadDoor, add_policy, order_clause, row_limit, where_clause
+from pylon.data.query import add_policy, order_clause, row_limit, where_clause
 from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind

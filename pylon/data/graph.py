@@ -15,6 +15,7 @@ import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
+from pylon.data.door import Opened, ReadDoor
 from pylon.data.filters import (
     Filter,
     invalid,
@@ -26,8 +27,6 @@ from pylon.data.filters import (
     require_object,
 )
 from pylon.data.query import (
-    Opened,
-    ReadDoor,
     add_condition,
     add_policy,
     complete_order,

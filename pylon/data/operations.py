@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pylon.data.errors import not_found
 from pylon.data.rows import Rows
 from pylon.data.table import Table
-from pylon.data.write import Transaction, not_found
+from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.model import RelationSpec

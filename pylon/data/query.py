@@ -1,104 +1,32 @@
 """Filtered queries and lookups over one entity (spec 02 sections 3, 5.1 and 5.2).
 
-`ReadDoor` is how this module, `graph` and `aggregate` get at a table: the read policy as SQL, and
-the columns that this caller may name. Statements are made here, conditions in `conditions`.
+Statements are made here, conditions in `conditions`; tables are opened by `door`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
 from pylon.data.conditions import EVERYTHING, compile_condition
+from pylon.data.door import Opened, ReadDoor
+from pylon.data.errors import not_found
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import (
-    Columns,
     Filter,
     Order,
     invalid,
     parse,
 )
-from pylon.data.rows import Rows
-from pylon.data.table import Table
-from pylon.data.write import not_found, policy_denied
 from pylon.identity import Identity
-from pylon.policy.engine import EVERY_ROW, Where
+from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
-from pylon.store.base import Row, Value
+from pylon.store.base import Value
 from pylon.store.naming import quote
-from pylon.store.sqlite.search_indexes import found_rows, text_columns, text_fields
-
-Fetch: TypeAlias = Callable[[str, Sequence[Value]], Awaitable[list[Row]]]
-
-CONCAT_ARGUMENTS_MAX = 100
-"""Arguments of one `concat`; SQLite can be built with a bound of 127."""
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """A table as one caller may read it."""
-
-    table: Table
-    where: Where
-    columns: Columns
-    decode: Callable[[Row], RowData]
-    row_json: str
-    """A SQL expression that gives a row of alias `t` as JSON text."""
-
-
-class _View(msgspec.Struct, frozen=True):
-    """What callers who see the same fields share."""
-
-    columns: Columns
-    decode: Callable[[Row], RowData]
-    row_json: str
-
-
-class ReadDoor:
-    """Opens tables for callers.
-
-    `fetch` reads inside a transaction instead of from the latest commit. `trusted` is for the
-    server's own code: policies are not asked and private fields can be seen.
-    """
-
-    def __init__(self, rows: Rows, *, fetch: Fetch | None = None, trusted: bool = False) -> None:
-        self._rows = rows
-        self._trusted = trusted
-        self._views: dict[tuple[str, bool], _View] = {}
-        self.fetch: Fetch = fetch or rows.store.read
-
-    def open(self, identity: Identity, entity: str) -> Opened:
-        """The table, or 400 `ENTITY_NOT_FOUND`; `where.never` where the caller can see no row."""
-        table = self._rows.table(entity)
-        everything = self._trusted or identity.is_admin
-        view = self._views.get((entity, everything))
-        if view is None:
-            view = self._views[entity, everything] = _view(table, private=everything)
-        rule = self._rows.policies.entity(entity).read
-        where = EVERY_ROW if everything else rule.where(identity, gathers=True)
-        return Opened(table, where, view.columns, view.decode, view.row_json)
-
-    def open_readable(self, identity: Identity, entity: str) -> Opened:
-        """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""
-        opened = self.open(identity, entity)
-        if opened.where.never:
-            raise policy_denied()
-        return opened
-
-
-def _view(table: Table, *, private: bool) -> _View:
-    seen = [field for field in table.spec.fields if private or not field.is_private]
-    kinds: dict[str, FieldKind] = {"id": "string", **{field.name: field.kind for field in seen}}
-    indexed = text_columns(table.spec)
-    texts = indexed or {name: name for name in text_fields(table.spec)}
-    return _View(
-        columns=Columns(table.name, kinds, texts, is_indexed=bool(indexed)),
-        decode=table.decode if private else table.decode_public,
-        row_json=_row_json(kinds),
-    )
+from pylon.store.sqlite.search_indexes import found_rows
 
 
 class Queries:
@@ -286,25 +214,3 @@ def _value_of_text(kind: FieldKind, text: str) -> Value:
         case "bool":
             return {"1": True, "true": True, "0": False, "false": False}.get(text)
     return text
-
-
-def _row_json(kinds: Mapping[str, FieldKind]) -> str:
-    parts: list[str] = []
-    for number, (name, kind) in enumerate(kinds.items()):
-        parts.append(f"'{',' if number else '{'}\"{name}\":'")
-        parts.append(_value_json(f"t.{quote(name)}", kind))
-    return _concat([*parts, "'}'"])
-
-
-def _concat(parts: list[str]) -> str:
-    while len(parts) > 1:
-        size = CONCAT_ARGUMENTS_MAX
-        groups = [parts[start : start + size] for start in range(0, len(parts), size)]
-        parts = [f"concat({', '.join(group)})" for group in groups]
-    return parts[0]
-
-
-def _value_json(column: str, kind: FieldKind) -> str:
-    if kind == "bool":
-        return f"CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE 'null' END"
-    return f"json_quote({column})"

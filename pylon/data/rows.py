@@ -15,8 +15,9 @@ from pylon.changes.log import ChangeLog
 from pylon.changes.model import RowData
 from pylon.clock import Clock
 from pylon.crdt.documents import Documents
+from pylon.data.errors import not_found, policy_denied
 from pylon.data.table import Table
-from pylon.data.write import Transaction, not_found, policy_denied
+from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.hooks import Hooks
 from pylon.identity import Identity

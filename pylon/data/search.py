@@ -16,9 +16,10 @@ from pylon import limits
 from pylon.changes.model import RowData
 from pylon.codec import Raw, decode_trusted, encode
 from pylon.data.conditions import Condition, compile_condition
+from pylon.data.door import Opened, ReadDoor
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import Columns, invalid, parse_where, require_object
-from pylon.data.query import Opened, ReadDoor, add_policy, where_clause
+from pylon.data.query import add_policy, where_clause
 from pylon.data.search_highlight import excerpt
 from pylon.data.search_text import EVERYTHING, SearchText, Term, quoted, read
 from pylon.data.search_typos import neighbours, typos_in

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from pylon import limits
-from pylon.data.query import Fetch
+from pylon.data.door import Fetch
 from pylon.data.search_text import Term
 from pylon.store.base import Value
 from pylon.store.naming import quote

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pylon.changes.model import RowData
 from pylon.clock import iso_seconds
 from pylon.crdt.documents import Documents, OpenDocument
+from pylon.data.errors import not_found, policy_denied
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.identity import Identity
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
     from pylon.data.rows import Rows
 
 log = logging.getLogger("pylon.data")
-
-
-def policy_denied() -> PylonError:
-    """The answer to every denial; which rule it was goes to the log only."""
-    return PylonError(
-        403,
-        "POLICY_DENIED",
-        "Access denied by policy",
-        "Check your auth token or the policy rules in your schema",
-    )
 
 
 class Transaction:
@@ -247,8 +238,3 @@ class Transaction:
         if error.columns == (f"{table.name}.id",):
             return PylonError(409, "ID_TAKEN", f"A row of {table.name} with this id exists.")
         return PylonError(400, code, str(error), "Another row has this value already.")
-
-
-def not_found(entity: str) -> PylonError:
-    """There is no such row, or none that the caller may know of."""
-    return PylonError(404, "NOT_FOUND", f"No such row in {entity}.")

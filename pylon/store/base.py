@@ -66,6 +66,13 @@ class Tx(Protocol):
         """
         ...
 
+    def tell(self, fact: object) -> None:
+        """Hand a fact to the listeners of the store once this unit is committed.
+
+        In order with what is published, but without a position of its own.
+        """
+        ...
+
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """A part of the unit that is undone alone, published changes too, when its block raises.
 

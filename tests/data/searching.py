@@ -11,7 +11,8 @@ import apsw
 
 from pylon.changes.log import LOG_DDL, ChangeLog
 from pylon.clock import ManualClock
-from pylon.data.query import Queries, ReadDoor
+from pylon.data.door import ReadDoor
+from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.data.search import Found, Searches
 from pylon.hooks import Hooks

@@ -8,7 +8,7 @@ import pytest
 
 from pylon import limits
 from pylon.data.aggregate import Aggregates
-from pylon.data.query import ReadDoor
+from pylon.data.door import ReadDoor
 from pylon.data.rows import Rows
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity

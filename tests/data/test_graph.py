@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pylon import limits
+from pylon.data.door import ReadDoor
 from pylon.data.graph import Graphs
-from pylon.data.query import ReadDoor
 from pylon.data.rows import Rows
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity

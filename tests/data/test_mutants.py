@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from pylon.codec import decode, encode
 from pylon.data.aggregate import Aggregates
+from pylon.data.door import ReadDoor
 from pylon.data.graph import Graphs
-from pylon.data.query import Queries, ReadDoor
+from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.data.search import Searches
 from pylon.errors import PylonError

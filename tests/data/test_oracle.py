@@ -21,9 +21,10 @@ from hypothesis import Phase, given, settings
 
 from pylon.codec import decode
 from pylon.data.aggregate import Aggregates
+from pylon.data.door import ReadDoor
 from pylon.data.exports import Format
 from pylon.data.graph import Graphs
-from pylon.data.query import Queries, ReadDoor
+from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.data.transfer import Transfer
 from pylon.errors import PylonError

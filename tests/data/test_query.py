@@ -8,7 +8,8 @@ import pytest
 
 from pylon import limits
 from pylon.codec import decode
-from pylon.data.query import Queries, ReadDoor
+from pylon.data.door import ReadDoor
+from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity

@@ -64,6 +64,9 @@ class UnitTx:
         self.changes.append(change)
         self.next_seq += 1
 
+    def tell(self, fact: object) -> None:
+        self.changes.append(fact)
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         execute = self._connection.execute
@@ -215,7 +218,7 @@ class Writer:
     ) -> None:
         failure: apsw.Error | None = None
         try:
-            if tx.changes:
+            if tx.next_seq - 1 != self.seq:
                 self._connection.execute(SAVE_SEQ, (tx.next_seq - 1,))
             self._connection.execute("COMMIT")
         except apsw.Error as error:

@@ -53,6 +53,23 @@ async def test_units_of_one_turn_share_a_commit_and_are_numbered_in_order(
     assert store.seq == 20
 
 
+async def test_a_fact_rides_on_its_commit_and_takes_no_position(store: SqliteStore) -> None:
+    heard: list[object] = []
+    store.on_commit(heard.extend)
+
+    async def unit(tx: Tx) -> None:
+        tx.tell("before")
+        await put("a")(tx)
+        with pytest.raises(ValueError, match="undone"):
+            async with tx.savepoint():
+                tx.tell("with its savepoint")
+                raise ValueError("undone")
+        tx.tell("after")
+
+    await store.write(unit)
+    assert (heard, store.seq) == (["before", "a", "after"], 1)
+
+
 async def test_a_failed_unit_is_undone_alone_and_leaves_no_gap(store: SqliteStore) -> None:
     async def broken(tx: Tx) -> None:
         await tx.execute("INSERT INTO t VALUES ('broken', 0)")
