@@ -73,6 +73,7 @@ class Config:
     log_level: str = "info"
     log_format: LogFormat = "compact"
     access_log: bool = True
+    loopback: bool = False
     of_parts: Mapping[str, Any] = field(default_factory=dict)
     """What the environment says of settings that parts bring, by field; see `value`."""
 
@@ -430,6 +431,13 @@ SETTINGS: tuple[Setting, ...] = (
         _log_format,
     ),
     _setting("PYLON_ACCESS_LOG", "access_log", "1", "One line per request, but for probes.", _flag),
+    _setting(
+        "PYLON_LOOPBACK",
+        "loopback",
+        "0",
+        "Encode what would cross between processes though there is one; for tests of this program.",
+        _flag,
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
+from pylon.calls import Call
 from pylon.config import Setting
 from pylon.http.pipeline import Stage
 from pylon.http.router import Router
@@ -175,6 +176,9 @@ class Part(Generic[HouseT]):
     metrics: Callable[[HouseT, Metrics], None] = no_metrics
     ready: Callable[[HouseT], Mapping[str, bool]] = no_names
     """Checks of `/readyz`, by name."""
+    calls: Callable[[HouseT], Sequence[Call[Any, Any]]] = nothing
+    """What may be asked of the owner of the database, beside routes that write: those are calls by
+    themselves (`api/crossing.py`)."""
     context: Mapping[str, Callable[[HouseT], object]] = field(default_factory=dict)
     """Members of the `ctx` that server functions get, by name."""
     erases: Callable[[HouseT], Mapping[str, Erase]] = no_names

@@ -64,11 +64,16 @@ class House(KernelGroup):
                 part.hooks(self)
         for part in self.parts:
             await part.start(self)
+            self._answer(part)
             self._hear(part)
             self._talk(part)
             part.metrics(self, self.metrics)
         for part in self.parts:
             self._work(part)
+
+    def _answer(self, part: Part[Any]) -> None:
+        for call in part.calls(self):
+            self.call_table.add(call)
 
     def _hear(self, part: Part[Any]) -> None:
         for listener in part.listeners(self):

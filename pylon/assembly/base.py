@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pylon.api.messages import Messages
 from pylon.api.places import Places
+from pylon.calls import Calls, CallTable, DirectCalls, LoopbackCalls
 from pylon.clock import Clock
 from pylon.config import Config
 from pylon.hooks import Hooks
@@ -47,6 +48,16 @@ class Base:
         if found is None:
             found = self._made[make] = make(self)
         return found  # type: ignore[return-value]
+
+    @cached_property
+    def call_table(self) -> CallTable:
+        """What this process can be asked; filled by the parts when the service starts."""
+        return CallTable(lambda: self.store.seq)
+
+    @cached_property
+    def calls(self) -> Calls:
+        """The way to the owner of the database."""
+        return LoopbackCalls(self.call_table) if self.config.loopback else DirectCalls()
 
     @cached_property
     def csrf(self) -> CsrfCheck:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import pylon
+from pylon.api.crossing import cross
 from pylon.api.openapi.document import Subject
 from pylon.api.openapi.routes import OpenApiRoutes
 from pylon.api.pages import Pages
 from pylon.api.system import SystemRoutes
 from pylon.assembly.sync import SyncGroup
+from pylon.calls import DirectCalls
 from pylon.http.access_log import AccessLog
 from pylon.http.body_limit import BodyLimit
 from pylon.http.compression import Compression
@@ -58,6 +60,8 @@ class KernelGroup(SyncGroup):
         for part in self.parts:
             for routes in part.routes(self):
                 routes.register(router)
+        if not isinstance(self.calls, DirectCalls):
+            cross(router, self.calls, self.call_table.add)
         return router
 
     @cached_property

@@ -17,6 +17,7 @@ from pylon.assembly.storage import StorageGroup
 from pylon.crdt.documents import CRDT_DDL, Documents
 from pylon.data.bulk import Bulk
 from pylon.data.erase import Reset
+from pylon.data.imports import ImportUnits
 from pylon.data.rows import Rows
 from pylon.data.subjects import Subjects
 from pylon.data.transfer import Transfer
@@ -39,6 +40,10 @@ class RowsGroup(StorageGroup):
         )
 
     @cached_property
+    def import_units(self) -> ImportUnits:
+        return ImportUnits(self.rows)
+
+    @cached_property
     def subjects(self) -> Subjects:
         """Requests about all that is kept of a person, by every part."""
         return Subjects(
@@ -57,7 +62,7 @@ def _routes(house: RowsGroup) -> Sequence[Routes]:
         SearchRoutes(rows, house.clock),
         ActionRoutes(house.manifest, house.policies),
         BulkRoutes(Bulk(rows)),
-        TransferRoutes(Transfer(rows, house.manifest)),
+        TransferRoutes(Transfer(rows, house.manifest, house.import_units, house.calls)),
         SubjectRoutes(house.subjects, house.clock),
         ResetRoutes(
             [reset for part in house.parts for reset in part.resets(house)],
@@ -69,6 +74,7 @@ def _routes(house: RowsGroup) -> Sequence[Routes]:
 ROWS = Part[RowsGroup](
     name="rows",
     routes=_routes,
+    calls=lambda house: (house.import_units.call,),
     body_bytes={IMPORT_PATH: limits.IMPORT_BYTES_MAX},
     resets=lambda house: (Reset(house.rows, tuple(house.read_rules)),),
 )
