@@ -40,13 +40,12 @@ from pylon.store.base import Value
 class Columns(msgspec.Struct, frozen=True):
     """What a filter may name: the columns that the reader may see, with their kinds.
 
-    `texts` are the fields that `$search` looks into, with their columns in the full-text index;
-    `is_indexed`: there is one.
+    `texts` are the fields that `$search` looks into; `is_indexed`: there is a full-text index.
     """
 
     owner: str
     kinds: Mapping[str, FieldKind]
-    texts: Mapping[str, str] = {}
+    texts: tuple[str, ...] = ()
     is_indexed: bool = False
 
     def kind(self, name: str) -> FieldKind:
@@ -139,7 +138,7 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
     """
     if not isinstance(text, str):
         raise invalid("$search takes a text.")
-    names = tuple(columns.texts)
+    names = columns.texts
     if not names:
         raise invalid(f"{columns.owner} has no text to search.")
     if not columns.is_indexed:
@@ -149,7 +148,7 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
     if asked.is_nothing:
         return NOTHING, None
     held = tuple(Either(tuple(Contains(n, each) for n in names)) for each in asked.symbols)
-    return All(held), None if asked.match is None else Search(columns.owner, asked.match)
+    return All(held), None if asked.query is None else Search(columns.owner, asked.query)
 
 
 def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:

@@ -15,6 +15,8 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
+from pylon.store.meta import NEWEST_SEQ
+from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
 from pylon.store.sqlite.failures import translate_open
@@ -46,7 +48,7 @@ class SqliteStore:
         self._snapshots: set[SqliteSnapshot] = set()
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
-        stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
+        stored = connection.execute(NEWEST_SEQ).fetchall()
         self.writer = Writer(connection, seq=int(stored[0][0] or 0))
 
     def _connect_reader(self) -> apsw.Connection:
@@ -55,6 +57,10 @@ class SqliteStore:
         )
         _set_up(connection)
         return connection
+
+    @property
+    def dialect(self) -> SqliteDialect:
+        return SQLITE
 
     @property
     def seq(self) -> int:
