@@ -23,6 +23,7 @@ from pylon.store.sqlite.failures import translate_open
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.readers import Readers
 from pylon.store.sqlite.snapshot import SqliteSnapshot
+from pylon.store.sqlite.version import refuse_old_version
 from pylon.store.sqlite.volatile import make_volatile_path, remove_volatile
 from pylon.store.sqlite.writer import Writer
 
@@ -143,9 +144,10 @@ def open_store(
 
     `path` None means a volatile database: a file in a private temporary folder, without syncs,
     removed at close. `prepare` gets the write connection last, before anybody reads; what it
-    raises goes to the caller. Failures are `ConfigError` `STORE_OPEN_FAILED`: one line for the
-    operator.
+    raises goes to the caller. Failures are `ConfigError` `STORE_OPEN_FAILED` or `SQLITE_TOO_OLD`:
+    one line for the operator.
     """
+    refuse_old_version()
     volatile = path is None
     if path is None:
         path = make_volatile_path()
@@ -175,6 +177,7 @@ def open_store(
 def connect_for_commands(path: Path, *, ddl: Iterable[str]) -> apsw.Connection:
     """A plain connection to the database at `path`, made where it is missing, with its system
     tables; for commands that may run beside a server. Failures as in `open_store`."""
+    refuse_old_version()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect_writer(path, volatile=False)
