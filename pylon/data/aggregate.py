@@ -150,7 +150,7 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
     is_whole = kind != "float"
     return Column(
         f"sum_{name}",
-        f"sum({column})",
+        f"CAST(sum({column}) AS BIGINT)" if is_whole else f"sum({column})",
         "int" if is_whole else "float",
         overflow_sql=opened.dialect.float_sum(column) if is_whole else None,
     )

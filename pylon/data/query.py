@@ -175,11 +175,11 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
     bound = "1 = 1"
     if value is not None and not part.descending:
         params.append(value)
-        bound = f"{column} >= ?"
+        bound = f"{column} >= {mark(value)}"
     beyond = _beyond(part, value, params)
     params.append(value)
     ties = _after(rest, last, params)
-    return f"({bound} AND ({beyond} OR ({column} IS NOT DISTINCT FROM ? AND {ties})))"
+    return f"({bound} AND ({beyond} OR ({column} IS NOT DISTINCT FROM {mark(value)} AND {ties})))"
 
 
 def _beyond(part: Order, value: Value, params: list[Value]) -> str:
@@ -187,7 +187,15 @@ def _beyond(part: Order, value: Value, params: list[Value]) -> str:
     if value is None:
         return "1 = 0" if part.descending else f"{column} IS NOT NULL"
     params.append(value)
-    return f"({column} < ? OR {column} IS NULL)" if part.descending else f"{column} > ?"
+    if part.descending:
+        return f"({column} < {mark(value)} OR {column} IS NULL)"
+    return f"{column} > {mark(value)}"
+
+
+def mark(value: Value) -> str:
+    """Where a value is bound. A float says what it is: beside a column of whole numbers some
+    databases would take it for one."""
+    return "CAST(? AS DOUBLE PRECISION)" if isinstance(value, float) else "?"
 
 
 def too_many_rows(rows_max: int) -> Exception:

@@ -180,7 +180,11 @@ def _facet_value(kind: FieldKind, value: object) -> Any:
                     return _ABSENT
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return _ABSENT
-            return value if INT_MIN <= value <= INT_MAX else _ABSENT
+            if not INT_MIN <= value <= INT_MAX:
+                return _ABSENT
+            if kind == "int" and value != int(value):
+                return _ABSENT
+            return int(value) if kind == "int" else float(value)
     if isinstance(value, bool | int | float):
         return encode(value).decode()
     return value if isinstance(value, str) else _ABSENT

@@ -140,6 +140,9 @@ class _Renderer:
         value = self._value(right)
         if isinstance(column, Member) and isinstance(right, Column | Input):
             name, value = self._as_floats(column, name, right, value)
+        elif isinstance(right, Constant) and isinstance(right.value, float) and not column.is_float:
+            # Beside a column of whole numbers some databases would take it for one.
+            value = _as_double(value)
         if atom.test == "equal" and atom.negated and isinstance(right, Attribute | Constant):
             return f"{name} IS DISTINCT FROM {value}"
         sign = {"equal": "=", "differ": "<>"}.get(atom.test, atom.test)

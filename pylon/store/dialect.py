@@ -64,8 +64,9 @@ class Dialect(Protocol):
     def one_of(self, column: str, values: Sequence[Value], *, negated: bool) -> tuple[str, Value]:
         """Whether a column's value is one of a list (or, negated, none of it), and what to bind.
 
-        The list has at least one value, all of one kind and none of them NULL, and is bound as one
-        value, so that the text is the same for every length. NULL where the column is.
+        The list has at least one value, all texts, all bools or all numbers, none of them NULL. It
+        is bound as one value, so that the text is the same for every length. NULL where the column
+        is.
         """
         ...
 

@@ -165,7 +165,17 @@ def test_a_long_list_is_one_bound_value() -> None:
         ({"done": 1}, ('t."done" = ?', [True])),
         ({"score": 3}, ('t."score" = ?', [3.0])),
         ({"rank": 3.0}, ('t."rank" = ?', [3])),
-        ({"rank": {"$lt": 2**70}}, ('t."rank" < ?', [float("inf")])),
+        ({"rank": {"$lt": 2**70}}, ('t."rank" IS NOT NULL', [])),
+        ({"rank": {"$gte": 2**70}}, ("1 = 0", [])),
+        ({"rank": {"$gte": -(2**70)}}, ('t."rank" IS NOT NULL', [])),
+        ({"rank": {"$ne": 2.5}}, ('t."rank" IS NOT NULL', [])),
+        ({"rank": 2.5}, ("1 = 0", [])),
+        ({"rank": {"$in": [2.5, 3.0, 1e300]}}, (
+            't."rank" IN (SELECT value FROM json_each(?))', ["[3]"])),
+        ({"rank": {"$gt": -2.5}}, ('t."rank" > ?', [-3])),
+        ({"rank": {"$gte": 2.5}}, ('t."rank" >= ?', [3])),
+        ({"rank": {"$lt": 2.5}}, ('t."rank" < ?', [3])),
+        ({"rank": {"$lte": -2.5}}, ('t."rank" <= ?', [-3])),
         ({"title": {"$like": r"5\% \_ \\ \x %"}}, (
             "t.\"title\" LIKE ? ESCAPE '\\'", [r"%5\% \_ \\ \\x %%"])),
         ({"title": {"$like": "\\"}}, ("t.\"title\" LIKE ? ESCAPE '\\'", [r"%\\%"])),
