@@ -26,7 +26,7 @@ from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.syntax import PolicySyntaxError, parse
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.naming import quote
-from pylon.store.tables import create_table
+from pylon.store.sqlite.tables import create_table
 
 if TYPE_CHECKING:
     from pylon.cli.output import Output

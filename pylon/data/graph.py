@@ -203,8 +203,10 @@ def _statement(levels: list[Level]) -> tuple[str, list[Value]]:
         f"l{level.number}({', '.join(_names(level))}) AS MATERIALIZED ({_select(level, params)})"
         for level in levels
     ]
+    mixed = levels[0].opened.dialect.mixed
     branches = [
-        f"SELECT {', '.join([str(level.number), *_padded(level, width)])} FROM l{level.number}"
+        f"SELECT {', '.join([str(level.number), *map(mixed, _padded(level, width))])}"
+        f" FROM l{level.number}"
         for level in levels
     ]
     return f"WITH {', '.join(tables)} {' UNION ALL '.join(branches)}", params
@@ -244,7 +246,7 @@ def _select(level: Level, params: list[Value]) -> str:
         f" row_number() OVER (PARTITION BY {key} ORDER BY {order}) AS n FROM {source}"
     )
     columns = ", ".join(_names(level))
-    return f"SELECT {columns} FROM ({inner}) WHERE n > ? AND n <= ? ORDER BY n LIMIT ?"
+    return f"SELECT {columns} FROM ({inner}) q WHERE n > ? AND n <= ? ORDER BY n LIMIT ?"
 
 
 def _aliased(opened: Opened) -> Iterator[str]:

@@ -42,7 +42,7 @@ from pylon.policy.membership import (
 )
 from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
-from pylon.policy.sql import SQLITE, Dialect, render
+from pylon.policy.sql import render
 from pylon.policy.syntax import PolicySyntaxError, parse
 from pylon.schema.model import EntitySpec, Manifest, PolicySpec
 
@@ -79,11 +79,9 @@ class Rule:
         policies: tuple[tuple[str, Formula], ...],
         *,
         open_by_default: bool,
-        dialect: Dialect = SQLITE,
         lookup: Lookup = UNCONNECTED,
     ) -> None:
         self._policies = policies
-        self._dialect = dialect
         self._lookup = lookup
         self._formula = (
             all_of([formula for _, formula in policies]) if policies else Const(open_by_default)
@@ -168,16 +166,13 @@ class Rule:
 
     @cached_property
     def _predicate(self) -> Predicate:
-        return compile_predicate(self._formula, self._membership)
+        return compile_predicate(self._formula, Membership)
 
     @cached_property
     def _predicates(self) -> tuple[tuple[str, Predicate], ...]:
         return tuple(
-            (name, compile_predicate(formula, self._membership)) for name, formula in self._policies
+            (name, compile_predicate(formula, Membership)) for name, formula in self._policies
         )
-
-    def _membership(self, node: Exists) -> Membership:
-        return Membership(node, self._dialect)
 
     @cached_property
     def _shape(self) -> CallerShape:
@@ -199,7 +194,7 @@ class Rule:
         if rest == TRUE:
             return lambda identity: EVERY_ROW
         role_count = self._shape.role_count(shape)
-        fragment = render(rest, dialect=self._dialect, role_count=role_count, gathers=gathers)
+        fragment = render(rest, role_count=role_count, gathers=gathers)
         if rest == FALSE:
             nothing = Where(fragment.sql, never=True)
             return lambda identity: nothing
@@ -216,10 +211,9 @@ class ActionRule:
         policies: tuple[tuple[str, Formula], ...],
         *,
         open_by_default: bool,
-        dialect: Dialect = SQLITE,
         lookup: Lookup = UNCONNECTED,
     ) -> None:
-        self._rule = Rule(policies, open_by_default=open_by_default, dialect=dialect, lookup=lookup)
+        self._rule = Rule(policies, open_by_default=open_by_default, lookup=lookup)
 
     def allows(
         self,
@@ -264,14 +258,12 @@ class PolicyEngine:
         manifest: Manifest,
         *,
         open_by_default: bool,
-        dialect: Dialect = SQLITE,
         probe: Probe | None = None,
     ) -> None:
         self._manifest = manifest
         self._probe = probe
         self._lookup = UNCONNECTED if probe is None else Lookup(probe)
         self._open_by_default = open_by_default
-        self._dialect = dialect
         self.problems: tuple[PolicyProblem, ...] = tuple(check_manifest(manifest))
         undeclared: list[tuple[str, Slot]] = []
         self._entities = {
@@ -324,7 +316,6 @@ class PolicyEngine:
             rules[slot] = Rule(
                 tuple(formulas),
                 open_by_default=self._open_by_default,
-                dialect=self._dialect,
                 lookup=self._lookup,
             )
         return EntityPolicies(**rules)
@@ -336,7 +327,6 @@ class PolicyEngine:
         return ActionRule(
             tuple((policy.name, self._action_formula(policy)) for policy in policies),
             open_by_default=self._open_by_default,
-            dialect=self._dialect,
             lookup=self._lookup,
         )
 

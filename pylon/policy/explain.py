@@ -17,7 +17,6 @@ from pylon.policy.names import BadName, resolve
 from pylon.policy.nodes import And, Compare, Exists, Expr, In, ListOf, Not, Or, Path
 from pylon.policy.predicate import compile_predicate, compile_tuple, source_of_term
 from pylon.policy.slots import Slot
-from pylon.policy.sql import SQLITE
 from pylon.policy.syntax import format_expr
 from pylon.schema.model import EntitySpec
 
@@ -89,7 +88,7 @@ def _holds(expr: Expr, case: Case) -> bool:
     formula, problems = lower(expr, entity=case.entity, slot=case.slot, entities=case.entities)
     if problems:
         return False
-    predicate = compile_predicate(formula, lambda node: Membership(node, SQLITE))
+    predicate = compile_predicate(formula, Membership)
     return predicate(case.identity, case.data, case.existing, case.lookup)
 
 

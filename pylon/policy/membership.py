@@ -23,7 +23,7 @@ from pylon.policy.formula import (
     split_join,
 )
 from pylon.policy.predicate import Row, compile_tuple, source_of_term
-from pylon.policy.sql import Dialect, render_members
+from pylon.policy.sql import render_members
 
 Probe = Callable[[str, Sequence[AnyValue]], Sequence[Sequence[AnyValue]]]
 """Runs a short read at once and returns its rows (`Store.probe`, `Tx.probe`)."""
@@ -34,16 +34,15 @@ _Asked = tuple[str, Callable[..., tuple[AnyValue, ...]]]
 class Membership:
     """One `exists` of a rule."""
 
-    def __init__(self, node: Exists, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._single = _Query(node, (), 1, dialect)
+    def __init__(self, node: Exists) -> None:
+        self._single = _Query(node, (), 1)
         pairs = split_join(node.condition)
         self._set: _Query | None = None
         if pairs is not None:
             own, joined = pairs
             columns = tuple(member for member, _ in joined)
             limit = POLICY_MEMBERS_REMEMBERED_MAX + 1
-            self._set = _Query(Exists(node.entity, own), columns, limit, dialect)
+            self._set = _Query(Exists(node.entity, own), columns, limit)
             self._floats = tuple(m.is_float or c.is_float for m, c in joined)
             self._key = compile_tuple((source_of_term(c) for _, c in joined), "i, d, e")
 
@@ -80,13 +79,10 @@ class Membership:
 class _Query:
     """A query of an `exists`; its text depends on the caller's shape only."""
 
-    def __init__(
-        self, node: Exists, columns: tuple[Member, ...], limit: int, dialect: Dialect
-    ) -> None:
+    def __init__(self, node: Exists, columns: tuple[Member, ...], limit: int) -> None:
         self._node = node
         self._columns = columns
         self._limit = limit
-        self._dialect = dialect
         self._shape = CallerShape(node.condition)
         self._asked: dict[tuple[AnyValue, ...], _Asked | None] = {}
 
@@ -109,7 +105,6 @@ class _Query:
             Exists(self._node.entity, condition),
             columns=self._columns,
             limit=self._limit,
-            dialect=self._dialect,
             role_count=self._shape.role_count(shape),
         )
         return fragment.sql, compile_tuple(map(bound_source, fragment.terms), "i, d, e")

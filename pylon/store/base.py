@@ -1,21 +1,21 @@
 """The contract between the rows above and a database below.
 
-`SqliteStore` (`sqlite.py`) is the implementation that every app starts with; a Postgres one
-keeps the same promises. Nothing here knows an entity, a policy or HTTP.
+`sqlite/store.py` is the implementation that every app starts with, `testing/memory_store.py` the
+double for tests; `tests/store/contract.py` holds each of them to these promises. Nothing here knows
+an entity, a policy or HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
+
+from pylon.store.dialect import Dialect
+from pylon.store.values import Row as Row
+from pylon.store.values import Value as Value
 
 T = TypeVar("T")
-
-Value: TypeAlias = str | int | float | bytes | bool | None
-"""What a column holds. A bool is bound as 1 or 0 and read back as an int."""
-
-Row: TypeAlias = tuple[Any, ...]
 
 
 class ConstraintFailed(Exception):
@@ -118,6 +118,11 @@ class Store(Protocol):
     503 `QUERY_TIMEOUT` for a read that takes too long, 507 `STORAGE_FULL`, 500 `TX_COMMIT_FAILED`
     when a batch could not be committed (nothing of it was kept), 500 `QUERY_FAILED` else.
     """
+
+    @property
+    def dialect(self) -> Dialect:
+        """How this database spells what has no common spelling."""
+        ...
 
     async def read(
         self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False

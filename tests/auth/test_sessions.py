@@ -16,6 +16,7 @@ from pylon.clock import ManualClock
 from pylon.errors import PylonError
 from pylon.ids import new_session_token, token_hash
 from pylon.store.base import CommitListener, Row, Snapshot, Store, Unit, Value
+from pylon.store.dialect import Dialect
 from pylon.store.sqlite.store import SqliteStore, open_store
 
 
@@ -325,6 +326,10 @@ class Between:
 
     def on_commit(self, listener: CommitListener) -> None:
         self.inner.on_commit(listener)
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.inner.dialect
 
     @property
     def seq(self) -> int:

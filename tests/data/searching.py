@@ -21,7 +21,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import open_store
-from pylon.store.tables import fresh_schema
+from pylon.store.sqlite.tables import fresh_schema
 from tests.schema.samples import a_field, an_app, an_entity, parsed
 
 Json = dict[str, Any]

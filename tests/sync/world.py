@@ -16,7 +16,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.schema.parse import parse_manifest
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.tables import fresh_schema
+from pylon.store.sqlite.tables import fresh_schema
 from pylon.sync.audience import Audiences
 from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
