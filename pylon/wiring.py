@@ -102,7 +102,7 @@ class Wiring:
         """Connect the parts, in this order, and start what is done from time to time."""
         self._warn_of_undeclared()
         await self.changes.start(_read_rules(self.manifest, self.config))
-        self.hub.start(self.store.seq)
+        self.hub.start(self.store.seq, tasks)
         # Who hears of a commit, in order: live readers first.
         self.store.on_commit(self.hub.publish)
         self.store.on_commit(self.merger.publish)
@@ -130,7 +130,7 @@ class Wiring:
     @cached_property
     def policies(self) -> PolicyEngine:
         return PolicyEngine(
-            self.manifest, open_by_default=self.config.dev_mode, probe=self.store.probe
+            self.manifest, open_by_default=self.config.dev_mode, read=self.store.read
         )
 
     @cached_property

@@ -18,6 +18,7 @@ from pylon.clock import iso_seconds
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
 from pylon.policy.engine import PolicyEngine
+from pylon.policy.lookup import NOTHING, Ask, Lookup, gather
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.base import Row, Store, Value
 from pylon.store.naming import quote
@@ -77,6 +78,12 @@ class Puller:
             admin: {spec.name: _row_json(spec, private=admin) for spec in manifest.entities}
             for admin in (False, True)
         }
+        self._asking = {
+            spec.name: rule
+            for spec in manifest.entities
+            if (rule := policies.entity(spec.name).read).asked
+        }
+        """The read rules that look at other rows."""
         self._turns = asyncio.Semaphore(limits.PULL_PAGES_AT_ONCE)
         self._statements: dict[tuple[object, ...], str] = {}
 
@@ -161,6 +168,7 @@ class Puller:
                     raise
                 count = max(1, count // 8)  # the rows that come next are huge
                 continue
+            lookup = await self._gather(identity, found) if self._asking else NOTHING
             for row in found:
                 at, data = row[1], row[2]
                 if data is None:
@@ -168,7 +176,7 @@ class Puller:
                 if at != ended_at:
                     ended_at, end = at, event_end(iso_seconds(at))
                 if row[3] is not None:
-                    event = self._event(identity, since, row)
+                    event = self._event(identity, since, row, lookup)
                 else:
                     event = None if data is None else data + end
                 if event is not None:
@@ -187,7 +195,19 @@ class Puller:
             await asyncio.sleep(0)
         return PullPage(events=events, last_seq=cursor, has_more=has_more, is_partial=is_partial)
 
-    def _event(self, identity: Identity, since: int, row: Row) -> bytes | None:
+    async def _gather(self, identity: Identity, found: list[Row]) -> Lookup:
+        """What the read rules need to judge earlier audiences."""
+        lookup = self._policies.lookup()
+        asks = []
+        for _, _, _, audiences, entity, _, _ in found:
+            rule = None if audiences is None else self._asking.get(entity)
+            if rule is not None:
+                rows = [(values, None) for _, values in read_audiences(audiences)]
+                asks.append(Ask(lookup, rule, identity, rows))
+        await gather(asks)
+        return lookup
+
+    def _event(self, identity: Identity, since: int, row: Row, lookup: Lookup) -> bytes | None:
         """What a reader is told of a row with earlier audiences; None for nothing."""
         seq, at, data, audiences, entity, row_id, born = row
         kind = told_later(
@@ -197,6 +217,7 @@ class Puller:
             born=born,
             audiences=read_audiences(audiences),
             visible_now=data is not None,
+            lookup=lookup,
         )
         if kind is None:
             return None
