@@ -31,12 +31,12 @@ from pylon.policy.formula import (
     memberships,
 )
 from pylon.policy.lookup import NOTHING, UNCONNECTED, Fetch, Lookup, Remembering
-from pylon.policy.lower import PolicyProblem, lower
+from pylon.policy.lower import PolicyProblem
 from pylon.policy.membership import Membership, Watch, watch
 from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.sql import SQLITE, Dialect, render
-from pylon.policy.syntax import PolicySyntaxError, parse
+from pylon.policy.texts import texts_of
 from pylon.schema.model import EntitySpec, Manifest, PolicySpec
 
 NO_RULE: Final = "(no rule)"
@@ -363,9 +363,4 @@ class PolicyEngine:
 
     def _formula_of(self, text: str, entity: EntitySpec | None, slot: Slot) -> Formula:
         """The formula of a text, or "never" where anything is wrong with it."""
-        entities = self._manifest.entities_by_name
-        try:
-            formula, problems = lower(parse(text), entity=entity, slot=slot, entities=entities)
-        except PolicySyntaxError:
-            return FALSE
-        return FALSE if problems else formula
+        return texts_of(self._manifest).lowered(text, entity, slot)[0]
