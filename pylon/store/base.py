@@ -44,19 +44,18 @@ class Tx(Protocol):
     next_seq: int
     """The log position that the next published change will have."""
 
-    async def fetch(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        """The rows of a query that sees this transaction's own writes."""
+    async def fetch(
+        self, sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
+    ) -> list[Row]:
+        """The rows of a query that sees this transaction's own writes.
+
+        503 `QUERY_TIMEOUT` where it takes longer than `seconds`. Such a query only reads: ended in
+        the middle, a statement that writes would undo what others have done in the batch.
+        """
         ...
 
     async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         """Run a statement; the number of rows it changed."""
-        ...
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        """`fetch` for code that cannot wait: what a policy's `exists` asks.
-
-        A database behind a network answers it from what it fetched before it ran the unit.
-        """
         ...
 
     def publish(self, change: object) -> None:
@@ -125,18 +124,17 @@ class Store(Protocol):
         ...
 
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
         """The rows of a read-only query over the latest commit.
 
         `heavy` says that the query is known to be long, and sends it to a reader thread at once.
-        """
-        ...
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        """`read` for code that cannot wait: what a policy's `exists` asks, so short by nature.
-
-        503 `QUERY_TIMEOUT` beyond `limits.PROBE_SECONDS_MAX`: an index is missing.
+        `seconds` is how long it may take, `limits.READ_SECONDS_MAX` unless it is given.
         """
         ...
 

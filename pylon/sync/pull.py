@@ -8,6 +8,7 @@ state.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pylon import limits
@@ -18,6 +19,7 @@ from pylon.clock import iso_seconds
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
 from pylon.policy.engine import PolicyEngine
+from pylon.policy.lookup import NOTHING, Ask, Lookup, gather
 from pylon.schema.model import Manifest
 from pylon.store.base import Store
 from pylon.sync.temporary import Temporary
@@ -62,6 +64,12 @@ class Puller:
         self._log = log
         self._policies = policies
         self._scans = LogScan(store, manifest, policies)
+        self._asking = {
+            spec.name: rule
+            for spec in manifest.entities
+            if (rule := policies.entity(spec.name).read).asked
+        }
+        """The read rules that look at other rows."""
         self._turns = asyncio.Semaphore(limits.PULL_PAGES_AT_ONCE)
 
     async def page(
@@ -145,6 +153,7 @@ class Puller:
                     raise
                 count = max(1, count // 8)  # the rows that come next are huge
                 continue
+            lookup = await self._gather(identity, found) if self._asking else NOTHING
             for change in found:
                 seq, at, data, audiences, *_ = change
                 if data is None:
@@ -152,7 +161,7 @@ class Puller:
                 if at != ended_at:
                     ended_at, end = at, event_end(iso_seconds(at))
                 if audiences is not None:
-                    event = self._event(identity, since, change)
+                    event = self._event(identity, since, change, lookup)
                 else:
                     event = None if data is None else data + end
                 if event is not None:
@@ -171,7 +180,21 @@ class Puller:
             await asyncio.sleep(0)
         return PullPage(events=events, last_seq=cursor, has_more=has_more, is_partial=is_partial)
 
-    def _event(self, identity: Identity, since: int, change: Scanned) -> bytes | None:
+    async def _gather(self, identity: Identity, found: Sequence[Scanned]) -> Lookup:
+        """What the read rules need to judge earlier audiences."""
+        lookup = self._policies.lookup()
+        asks = []
+        for _, _, _, audiences, entity, _, _ in found:
+            rule = None if audiences is None or entity is None else self._asking.get(entity)
+            if rule is not None:
+                rows = [(values, None) for _, values in read_audiences(audiences)]
+                asks.append(Ask(lookup, rule, identity, rows))
+        await gather(asks)
+        return lookup
+
+    def _event(
+        self, identity: Identity, since: int, change: Scanned, lookup: Lookup
+    ) -> bytes | None:
         """What a reader is told of a row with earlier audiences; None for nothing."""
         seq, at, data, audiences, entity, row_id, born = change
         assert entity is not None
@@ -184,6 +207,7 @@ class Puller:
             born=born,
             audiences=read_audiences(audiences),
             visible_now=data is not None,
+            lookup=lookup,
         )
         if kind is None:
             return None

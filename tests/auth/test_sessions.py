@@ -311,9 +311,14 @@ class Between:
         self.refusal: PylonError | None = None
 
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
-        rows = await self.inner.read(sql, params, heavy=heavy)
+        rows = await self.inner.read(sql, params, heavy=heavy, seconds=seconds)
         if self.read_done is not None and not self.read_done.is_set():
             self.read_done.set()
             await self.read_may_return.wait()
@@ -337,9 +342,6 @@ class Between:
 
     async def snapshot(self) -> Snapshot:
         return await self.inner.snapshot()
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        return self.inner.probe(sql, params)
 
     async def close(self) -> None:
         await self.inner.close()

@@ -173,7 +173,7 @@ async def desk(manifest_json: dict[str, Any] = PAGES) -> AsyncIterator[Desk]:
             await tx.execute(statement)
 
     await store.write(fit)
-    policies = PolicyEngine(manifest, open_by_default=True)
+    policies = PolicyEngine(manifest, open_by_default=True, read=store.read)
     reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
     log = ChangeLog(store, clock, {name: tuple(rule.fields) for name, rule in reads.items()})
     await log.start("rules")

@@ -129,7 +129,7 @@ async def searching(
         store=store,
         log=log,
         manifest=manifest,
-        policies=PolicyEngine(manifest, open_by_default=open_by_default, probe=store.probe),
+        policies=PolicyEngine(manifest, open_by_default=open_by_default, read=store.read),
         hooks=Hooks(),
         clock=clock,
     )

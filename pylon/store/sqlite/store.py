@@ -73,10 +73,15 @@ class SqliteStore:
         return self._readers.waiting
 
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
         try:
-            return await self._readers.read(sql, params, heavy=heavy)
+            return await self._readers.read(sql, params, heavy=heavy, seconds=seconds)
         except PylonError as error:
             if error.code != "QUERY_FAILED":
                 raise
@@ -85,9 +90,6 @@ class SqliteStore:
             if left_behind is None:
                 raise
             raise left_behind from None
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        return self._readers.probe(sql, params)
 
     async def write(self, unit: Unit[T]) -> T:
         result: T = await self.writer.submit(unit)
