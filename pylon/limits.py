@@ -126,6 +126,10 @@ readers that are replayed the same."""
 SOCKET_PONGS_MISSED_MAX: Final = 2
 """Pings in a row that may stay without any sign of life; then the peer counts as gone."""
 
+WORKER_DRAIN_SECONDS: Final = 10.0
+"""How long workers may finish what they have when the service stops; what is left then is begun
+anew by whoever starts next, so it is no longer than people wait for a restart."""
+
 LIFESPAN_SECONDS_MAX: Final = 60.0
 """How long the app may take to shut down (checkpoint, close) once its requests are done."""
 

@@ -117,6 +117,16 @@ class SqliteStore:
             return None
         return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
 
+    @property
+    def schema_is_current(self) -> bool:
+        """Whether the tables are still those that this server was made for."""
+        return self.schema is None or self.schema.is_current
+
+    async def look_at_schema(self) -> None:
+        """Find out, for servers that do not write; for a timer."""
+        if self.schema is not None:
+            await self.schema.look(self)
+
     def on_commit(self, listener: CommitListener) -> None:
         self.writer.add_listener(listener)
 

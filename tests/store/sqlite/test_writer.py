@@ -57,13 +57,16 @@ async def test_a_fact_rides_on_its_commit_and_takes_no_position(store: SqliteSto
     heard: list[object] = []
     store.on_commit(heard.extend)
 
+    async def undone(tx: Tx) -> None:
+        async with tx.savepoint():
+            tx.tell("with its savepoint")
+            raise ValueError("undone")
+
     async def unit(tx: Tx) -> None:
         tx.tell("before")
         await put("a")(tx)
         with pytest.raises(ValueError, match="undone"):
-            async with tx.savepoint():
-                tx.tell("with its savepoint")
-                raise ValueError("undone")
+            await undone(tx)
         tx.tell("after")
 
     await store.write(unit)
