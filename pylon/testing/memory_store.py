@@ -54,27 +54,17 @@ class MemoryStore:
     # --- reads -------------------------------------------------------------------------------
 
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
-        return self._fetch(sql, params, limits.READ_SECONDS_MAX)
+        return _fetch(self._connection, sql, params, seconds or limits.READ_SECONDS_MAX)
 
     def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        return self._fetch(sql, params, limits.PROBE_SECONDS_MAX)
-
-    def _fetch(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
-        stop_at = perf_counter() + seconds
-        self._connection.set_progress_handler(
-            lambda: perf_counter() > stop_at, limits.READ_PROGRESS_STEPS
-        )
-        try:
-            return self._connection.execute(sql, params).fetchall()
-        except apsw.InterruptError as error:
-            message = f"The query took longer than {seconds:g} seconds."
-            raise PylonError(503, "QUERY_TIMEOUT", message) from error
-        except apsw.Error as error:
-            raise translate(error) from error
-        finally:
-            self._connection.set_progress_handler(None)
+        return _fetch(self._connection, sql, params, limits.PROBE_SECONDS_MAX)
 
     async def snapshot(self) -> MemorySnapshot:
         if len(self._snapshots) >= limits.SNAPSHOTS_MAX:
@@ -153,18 +143,17 @@ class _MemoryTx:
         self.next_seq = next_seq
         self.told: list[object] = []
 
-    async def fetch(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        return self.probe(sql, params)
+    async def fetch(
+        self, sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
+    ) -> list[Row]:
+        return _fetch(self._connection, sql, params, seconds)
 
     async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
-        self.probe(sql, params)
+        _fetch(self._connection, sql, params)
         return self._connection.changes()
 
     def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        try:
-            return self._connection.execute(sql, params).fetchall()
-        except apsw.Error as error:
-            raise translate(error) from error
+        return _fetch(self._connection, sql, params, limits.PROBE_SECONDS_MAX)
 
     def publish(self, change: object) -> None:
         self.told.append(change)
@@ -187,6 +176,26 @@ class _MemoryTx:
             raise
         finally:
             execute("RELEASE part")
+
+
+def _fetch(
+    connection: apsw.Connection, sql: str, params: Sequence[Value], seconds: float | None = None
+) -> list[Row]:
+    """The rows of a statement, or 503 `QUERY_TIMEOUT` once `seconds` have passed."""
+    if seconds is not None:
+        stop_at = perf_counter() + seconds
+        connection.set_progress_handler(
+            lambda: perf_counter() > stop_at, limits.READ_PROGRESS_STEPS
+        )
+    try:
+        return connection.execute(sql, params).fetchall()
+    except apsw.InterruptError as error:
+        message = f"The query took longer than {seconds:g} seconds."
+        raise PylonError(503, "QUERY_TIMEOUT", message) from error
+    except apsw.Error as error:
+        raise translate(error) from error
+    finally:
+        connection.set_progress_handler(None)
 
 
 def _run(tx: _MemoryTx, unit: Unit[T]) -> T:
