@@ -29,8 +29,10 @@ _Order: TypeAlias = tuple[
 class Committer:
     """Orders of one writer, carried out on one thread."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+    def __init__(self, cursor: apsw.Cursor) -> None:
+        self._connection = cursor.connection
+        # That of the units: what their last statement has left open would keep a commit back.
+        self._execute = cursor.execute
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="pylon-commit", daemon=True)
         self._thread.start()
@@ -59,7 +61,7 @@ class Committer:
     def _begin(self, _seq: int | None) -> apsw.Error | None:
         self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
             return error
         finally:
@@ -69,10 +71,10 @@ class Committer:
     def _commit(self, seq: int | None) -> apsw.Error | None:
         try:
             if seq is not None:
-                self._connection.execute(SAVE_SEQ, (seq,))
-            self._connection.execute("COMMIT")
+                self._execute(SAVE_SEQ, (seq,))
+            self._execute("COMMIT")
         except apsw.Error as error:
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                self._execute("ROLLBACK")
             return error
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
@@ -16,7 +17,8 @@ import apsw
 from pylon.errors import PylonError
 from pylon.store.base import Unit
 from pylon.store.sqlite.turns import Wish
-from pylon.store.sqlite.unit import CLOSED, PAUSE, UnitTx, WatchedTx
+from pylon.store.sqlite.unit import CLOSED, PAUSE, UnitTx
+from pylon.store.sqlite.watched import WatchedTx
 from pylon.store.watchdog import Overrun, Watch, Watchdog
 
 log = logging.getLogger("pylon.store")
@@ -35,13 +37,13 @@ class Driver:
 
     __slots__ = ("_dog", "_execute", "_mark", "_seq", "_watch", "_work", "is_sole", "tx")
 
-    def __init__(self, connection: apsw.Connection, tx: UnitTx, dog: Watchdog) -> None:
+    def __init__(self, cursor: apsw.Cursor, tx: UnitTx, dog: Watchdog) -> None:
         self.tx = tx
         """Of the open transaction."""
         self.is_sole = False
         """Whether it has one unit, which needs no savepoint: all is undone if it fails."""
         self._dog = dog
-        self._execute = connection.execute
+        self._execute = cursor.execute
         self._work: Work | None = None
         self._watch: Watch | None = None
         self._mark = self._seq = 0
@@ -75,7 +77,7 @@ class Driver:
             if watch is None:
                 waits_for = work.send(None)
             else:
-                waits_for = watched(watch, lambda: work.send(None))
+                waits_for = watched(watch, partial(work.send, None))
         except StopIteration as stop:
             if not self.is_sole:
                 self._execute("RELEASE unit")

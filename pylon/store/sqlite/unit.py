@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
@@ -18,7 +18,6 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
 from pylon.store.sqlite.failures import translate
-from pylon.store.watchdog import Overrun, Watch
 
 PAUSE: Final = object()
 """Yielded by a unit whose step is over."""
@@ -44,10 +43,14 @@ class UnitTx:
     two steps, so that a task which a unit left behind writes into nobody's transaction.
     """
 
-    __slots__ = ("_connection", "_reads", "bounds_writes", "changes", "next_seq", "step_until")
+    __slots__ = (
+        *("_connection", "_cursor", "_reads"),
+        *("bounds_writes", "changes", "next_seq", "step_until"),
+    )
 
-    def __init__(self, connection: apsw.Connection, next_seq: int) -> None:
-        self._connection = connection
+    def __init__(self, cursor: apsw.Cursor, next_seq: int) -> None:
+        self._connection = cursor.connection
+        self._cursor = cursor  # one for all statements: making one takes as long as a short one
         self._reads = ""
         self.next_seq = next_seq
         self.changes: list[object] = []
@@ -60,7 +63,7 @@ class UnitTx:
             await self.wait()
         self._reads = sql
         try:
-            rows = self._connection.execute(sql, params).fetchall()
+            rows = self._cursor.execute(sql, params).fetchall()
         except apsw.Error as error:
             raise self._failed(error) from error
         self._reads = ""
@@ -70,14 +73,14 @@ class UnitTx:
         if perf_counter() >= self.step_until:
             await self.wait()
         try:
-            self._connection.execute(sql, params)
+            self._cursor.execute(sql, params)
         except apsw.Error as error:
             raise self._failed(error) from error
         return self._connection.changes()
 
     def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         try:
-            return self._connection.execute(sql, params).fetchall()
+            return self._cursor.execute(sql, params).fetchall()
         except apsw.Error as error:
             raise self._failed(error) from error
 
@@ -121,7 +124,7 @@ class UnitTx:
         self.next_seq = seq
         if self._connection.in_transaction:
             for statement in statements:
-                self._connection.execute(statement)
+                self._cursor.execute(statement)
 
     def _failed(self, error: apsw.Error) -> Exception:
         self._reads = ""
@@ -152,7 +155,7 @@ class Part:
         if perf_counter() >= tx.step_until:
             await tx.wait()
         self._mark, self._seq = len(tx.changes), tx.next_seq
-        tx._connection.execute("SAVEPOINT part")
+        tx._cursor.execute("SAVEPOINT part")
 
     async def __aexit__(
         self,
@@ -162,89 +165,9 @@ class Part:
     ) -> None:
         tx = self._tx
         if error is None:
-            tx._connection.execute("RELEASE part")
+            tx._cursor.execute("RELEASE part")
         elif tx.step_until != CLOSED:
             tx.undo(self._mark, self._seq, "ROLLBACK TO part", "RELEASE part")
-
-
-class WatchedTx:
-    """The `Tx` of a unit whose own computing is bounded: statements do not count."""
-
-    __slots__ = ("_tx", "_watch")
-
-    def __init__(self, tx: UnitTx, watch: Watch) -> None:
-        self._tx = tx
-        self._watch = watch
-
-    @property
-    def next_seq(self) -> int:
-        return self._tx.next_seq
-
-    async def fetch(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        await self._next_step()
-        self._watch.suspend()
-        try:
-            return await self._tx.fetch(sql, params)
-        finally:
-            self._watch.resume()
-
-    async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
-        await self._next_step()
-        self._watch.suspend()
-        try:
-            return await self._tx.execute(sql, params)
-        finally:
-            self._watch.resume()
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        self._watch.suspend()
-        try:
-            return self._tx.probe(sql, params)
-        finally:
-            self._watch.resume()
-
-    def publish(self, change: object) -> None:
-        self._tx.publish(change)
-
-    def tell(self, fact: object) -> None:
-        self._tx.tell(fact)
-
-    def savepoint(self) -> WatchedPart:
-        return WatchedPart(self._tx.savepoint(), self, self._watch)
-
-    async def _next_step(self) -> None:
-        # Before the watch is suspended: who drives takes it up again with the next step.
-        if self._watch.is_over:
-            raise Overrun
-        if perf_counter() >= self._tx.step_until:
-            await self._tx.wait()
-
-
-class WatchedPart:
-    """A savepoint inside a watched unit."""
-
-    __slots__ = ("_part", "_tx", "_watch")
-
-    def __init__(self, part: Part, tx: WatchedTx, watch: Watch) -> None:
-        self._part = part
-        self._tx = tx
-        self._watch = watch
-
-    async def __aenter__(self) -> None:
-        await self._tx._next_step()
-        self._watch.suspend()
-        try:
-            await self._part.__aenter__()
-        finally:
-            self._watch.resume()
-
-    async def __aexit__(self, *raised: Any) -> None:
-        # A unit that was struck may leave, so that its part is undone.
-        self._watch.deadline = float("inf")
-        try:
-            await self._part.__aexit__(*raised)
-        finally:
-            self._watch.resume()
 
 
 def _only_reads(sql: str) -> bool:

@@ -47,17 +47,18 @@ class Writer:
         self.batches = 0
         self.units = 0
         self._connection = connection
+        self._cursor = connection.cursor()
         self._dog = watchdog
         self._listeners: list[CommitListener] = []
         self._turns = Turns()
-        self._committer = Committer(connection)
+        self._committer = Committer(self._cursor)
         self._tasks = Tasks()
         self._is_closed = False
         self._idle: asyncio.Event | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._held_timer: asyncio.TimerHandle | None = None
         # Of the open transaction:
-        self._driver = Driver(connection, UnitTx(connection, seq + 1), watchdog)
+        self._driver = Driver(self._cursor, UnitTx(self._cursor, seq + 1), watchdog)
         self._running: Queued | None = None
         self._done: Done = []
         self._spent = 0.0
@@ -163,7 +164,7 @@ class Writer:
     def _turn(self) -> None:
         """Open a transaction for what is queued."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._cursor.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
             self._turns.state = State.LOCKING
             self._committer.begin(self._loop, self._opened)
@@ -180,7 +181,7 @@ class Writer:
             self._refuse(refused)
             self._roll_back()
             return
-        tx = self._driver.tx = UnitTx(self._connection, self.seq + 1)
+        tx = self._driver.tx = UnitTx(self._cursor, self.seq + 1)
         self._done = []
         self._spent = 0.0
         held = self._turns.begin(self._loop.time)
@@ -286,7 +287,7 @@ class Writer:
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            self._cursor.execute("ROLLBACK")
         self._next()
 
     def _committed(self, failure: apsw.Error | None) -> None:

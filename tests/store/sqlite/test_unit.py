@@ -171,6 +171,24 @@ async def test_a_task_that_a_unit_left_behind_writes_into_nobodys_transaction(
     assert await ids(store) == ["mine", "mine too", "another"]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_rows_that_nobody_takes_keep_no_commit_back(store: SqliteStore, count: int) -> None:
+    """The statement of each unit is left open, also that of the last one."""
+
+    async def unit(tx: Tx, number: int) -> None:
+        await tx.execute("SELECT 1 UNION SELECT 2")
+        await tx.execute(
+            "INSERT INTO t VALUES (?, 0), (?, 1) RETURNING id", (f"{number} a", f"{number} b")
+        )
+
+    async def one(number: int) -> None:
+        await store.write(lambda tx: unit(tx, number))
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+    assert len(await ids(store)) == 2 * count
+    assert store.writer.batches == 1
+
+
 async def test_a_read_in_a_unit_is_ended_and_only_its_unit_undone(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
