@@ -173,6 +173,10 @@ WRITE_QUEUE_SECONDS_MAX: Final = 5.0
 WRITE_RETRY_SECONDS: Final = 1
 """What a write that was refused for lack of time is told to wait."""
 
+UNIT_SECONDS_MAX: Final = 10.0
+"""How long a unit may go on in steps, with all other writes waiting: 400 `FN_TIMEOUT`. Ours are
+bounded by what they write and take milliseconds; a loop in a function may not be."""
+
 UNIT_READ_SECONDS_MAX: Final = 1.0
 """Time for one read inside a unit, which holds the loop; with an index it takes microseconds."""
 

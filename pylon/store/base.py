@@ -153,7 +153,7 @@ class Store(Protocol):
         `alone` gives it a batch of its own, in which writing statements are ended as reads are; for
         statements that cannot be bounded beforehand. `compute_seconds` is for code of others: how
         long it may compute between two awaits of its `Tx`. Then it is ended wherever it stands and
-        undone alone: 400 `FN_TIMEOUT`.
+        undone alone: 400 `FN_TIMEOUT`. Any unit is that goes on for `limits.UNIT_SECONDS_MAX`.
         """
         ...
 

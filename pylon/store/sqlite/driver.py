@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import apsw
 
@@ -71,6 +71,12 @@ class Driver:
         assert work is not None
         return self._send(work)
 
+    def stop(self) -> NoReturn:
+        """End the paused unit, which has had its time."""
+        work, self._work = self._work, None
+        self._undo(work)
+        raise timed_out()
+
     def _send(self, work: Work) -> Any:
         watch = self._watch
         try:
@@ -96,10 +102,14 @@ class Driver:
 
     def _undo(self, work: Work | None) -> None:
         """Undo the unit, whose coroutine has ended or is ended here."""
+        tx = self.tx
         if work is not None:
+            # Its clean-up has no transaction: what it did after this would not be undone.
+            until, tx.step_until = tx.step_until, CLOSED
             abandon(work, self._watch)
+            tx.step_until = until
         undo = ("ROLLBACK",) if self.is_sole else ("ROLLBACK TO unit", "RELEASE unit")
-        self.tx.undo(self._mark, self._seq, *undo)
+        tx.undo(self._mark, self._seq, *undo)
 
 
 def begin_watched(
@@ -148,6 +158,6 @@ def timed_out() -> PylonError:
     return PylonError(
         400,
         "FN_TIMEOUT",
-        "The function computed for too long inside its transaction.",
+        "The function took too long inside its transaction.",
         "Move long work into an action, or do it in smaller parts.",
     )

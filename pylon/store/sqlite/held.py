@@ -68,11 +68,11 @@ class Held:
                     raise leaving from None
                 return stop.value
             except BaseException:
-                self._driven(partial(abandon, work, self._watch))
+                abandon(work, self._watch)
                 raise
             if leaving is not None:
                 # It was told to go and waits for something else.
-                self._driven(partial(abandon, work, self._watch))
+                abandon(work, self._watch)
                 raise leaving
             # A pause is over with the next turn of the loop, by itself.
             wait = None
@@ -83,7 +83,7 @@ class Held:
             try:
                 yield waits_for
             except GeneratorExit:
-                self._driven(partial(abandon, work, self._watch))
+                abandon(work, self._watch)
                 raise
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError):

@@ -60,6 +60,7 @@ class Writer:
         # Of the open transaction:
         self._driver = Driver(self._cursor, UnitTx(self._cursor, seq + 1), watchdog)
         self._running: Queued | None = None
+        self._running_until = 0.0
         self._done: Done = []
         self._spent = 0.0
         # No wait for a lock on the loop: the commit thread has a timeout while it waits for one.
@@ -203,13 +204,14 @@ class Writer:
         while now < step_until:
             try:
                 if queued is not None:
-                    result = driver.go_on()
+                    result = driver.go_on() if now < self._running_until else driver.stop()
                 elif batch and now < stop_at:
                     queued = batch.popleft()
                     unit, future, _, wish = queued
                     if future.done():  # its caller has gone
                         queued = None
                         continue
+                    self._running_until = now + limits.UNIT_SECONDS_MAX
                     result = driver.run(unit, wish)
                 else:
                     break

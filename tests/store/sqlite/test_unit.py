@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ async def test_a_unit_that_awaits_something_else_after_a_pause_is_undone(
         try:
             await asyncio.sleep(0)
         finally:
-            await insert(tx, "its clean-up may still use the transaction, or not")
+            await insert(tx, "its clean-up has no transaction any more")
 
     with pytest.raises(PylonError) as failure:
         await store.write(waits)
@@ -169,6 +170,37 @@ async def test_a_task_that_a_unit_left_behind_writes_into_nobodys_transaction(
             await task
         assert refused.value.code == "TX_CLOSED"
     assert await ids(store) == ["mine", "mine too", "another"]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_a_unit_that_goes_on_without_end_is_ended(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Alone in its transaction, and with others; its clean-up may not go on either."""
+    monkeypatch.setattr(limits, "UNIT_SECONDS_MAX", 0.02)
+
+    async def endless(tx: Tx) -> None:
+        await insert(tx, "endless")
+        try:
+            while True:
+                await tx.fetch("SELECT 1")
+        finally:
+            while True:
+                await tx.fetch("SELECT 1")
+
+    async def named(name: str, tx: Tx) -> None:
+        await insert(tx, name)
+
+    *others, failed = await asyncio.gather(
+        *(store.write(partial(named, f"r{number}")) for number in range(count)),
+        store.write(endless),
+        return_exceptions=True,
+    )
+    assert isinstance(failed, PylonError)
+    assert failed.code == "FN_TIMEOUT"
+    assert others == [None] * count
+    await store.write(lambda tx: insert(tx, "next"))
+    assert await ids(store) == [*(f"r{number}" for number in range(count)), "next"]
 
 
 @pytest.mark.parametrize("count", [1, 3])
