@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.data.rows import Rows
@@ -24,7 +24,7 @@ from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
-from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.temporary import SYNC_TABLES, Temporary
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -105,7 +105,9 @@ async def world(app: Manifest | dict[str, Any] = NOTES) -> AsyncIterator[World]:
         manifest, problems = parse_manifest(encode(app))
         assert manifest is not None, problems
     clock = ManualClock()
-    store = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
+    store = open_store(
+        None, tables={"changes": LOG_TABLES, "sync": SYNC_TABLES}, ddl=fresh_schema(manifest)
+    )
     policies = PolicyEngine(manifest, open_by_default=True, probe=store.probe)
     reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
     watched = {name: tuple(rule.fields) for name, rule in reads.items()}
