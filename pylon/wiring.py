@@ -20,7 +20,6 @@ from pylon.assembly.rows import DOCUMENTS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
 from pylon.part import Part, RunsIn, Worker
-from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon")
 
@@ -50,7 +49,6 @@ class House(KernelGroup):
     """
 
     duties: frozenset[RunsIn] = frozenset(("every process", "owner"))
-    _tasks: Tasks = field(default_factory=Tasks, repr=False)
     _workers: list[asyncio.Task[None]] = field(default_factory=list, repr=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
@@ -92,10 +90,10 @@ class House(KernelGroup):
     def _work(self, part: Part[Any]) -> None:
         for each in part.periodic(self):
             if each.runs_in in self.duties:
-                self._tasks.every(each.seconds, each.name, each.work)
+                self.tasks.every(each.seconds, each.name, each.work)
         for worker in part.workers(self):
             if worker.runs_in in self.duties:
-                task = self._tasks.start(worker.name, self._run(worker))
+                task = self.tasks.start(worker.name, self._run(worker))
                 self._workers.append(task)
 
     async def _run(self, worker: Worker) -> None:
@@ -130,7 +128,7 @@ class House(KernelGroup):
             _, late = await asyncio.wait(self._workers, timeout=limits.WORKER_DRAIN_SECONDS)
             for task in late:
                 log.warning("the worker %s did not end in time", task.get_name())
-        await self._tasks.stop()
+        await self.tasks.stop()
         for part in reversed(self.parts):
             await part.stop(self)
 

@@ -24,6 +24,7 @@ from pylon.metrics import Metrics
 from pylon.part import Part
 from pylon.schema.model import Manifest
 from pylon.store.base import ServedStore
+from pylon.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -39,6 +40,8 @@ class Base:
     store: ServedStore
     root: Path | None
     parts: tuple[Part[Any], ...]
+    tasks: Tasks = field(default_factory=Tasks, repr=False)
+    """What the service does beside requests; ended with it."""
     _made: dict[Callable[..., object], object] = field(default_factory=dict, repr=False)
 
     def once(self, make: Callable[..., T]) -> T:

@@ -30,7 +30,7 @@ class StorageGroup(IdentityGroup):
     @cached_property
     def policies(self) -> PolicyEngine:
         return PolicyEngine(
-            self.manifest, open_by_default=self.config.dev_mode, probe=self.store.probe
+            self.manifest, open_by_default=self.config.dev_mode, read=self.store.read
         )
 
     @cached_property

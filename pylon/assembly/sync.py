@@ -110,7 +110,7 @@ class SyncGroup(RowsGroup):
 
 async def _start(house: SyncGroup) -> None:
     hub = house.hub
-    hub.start(house.store.seq)
+    hub.start(house.store.seq, house.tasks)
     house.sessions.on_end(hub.close_session)
     house.sessions.on_change(lambda session: hub.close_session(session.session_id))
 

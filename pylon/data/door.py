@@ -14,14 +14,15 @@ import msgspec
 from pylon.changes.model import RowData
 from pylon.data.errors import policy_denied
 from pylon.data.filters import Columns
-from pylon.data.row_json import row_json
 from pylon.data.rows import Rows
 from pylon.data.table import Table
 from pylon.identity import Identity
 from pylon.policy.engine import EVERY_ROW, Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
-from pylon.store.sqlite.search_indexes import text_columns, text_fields
+from pylon.store.dialect import Dialect
+from pylon.store.row_json import row_json
+from pylon.store.search_fields import indexed_fields, text_fields
 
 Fetch: TypeAlias = Callable[[str, Sequence[Value]], Awaitable[list[Row]]]
 
@@ -35,6 +36,7 @@ class Opened(msgspec.Struct, frozen=True):
     decode: Callable[[Row], RowData]
     row_json: str
     """A SQL expression that gives a row of alias `t` as JSON text."""
+    dialect: Dialect
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -56,6 +58,7 @@ class ReadDoor:
         self._rows = rows
         self._trusted = trusted
         self._views: dict[tuple[str, bool], _View] = {}
+        self.dialect: Dialect = rows.store.dialect
         self.fetch: Fetch = fetch or rows.store.read
 
     def open(self, identity: Identity, entity: str) -> Opened:
@@ -64,10 +67,10 @@ class ReadDoor:
         everything = self._trusted or identity.is_admin
         view = self._views.get((entity, everything))
         if view is None:
-            view = self._views[entity, everything] = _view(table, private=everything)
+            view = self._views[entity, everything] = _view(table, self.dialect, private=everything)
         rule = self._rows.policies.entity(entity).read
         where = EVERY_ROW if everything else rule.where(identity, gathers=True)
-        return Opened(table, where, view.columns, view.decode, view.row_json)
+        return Opened(table, where, view.columns, view.decode, view.row_json, self.dialect)
 
     def open_readable(self, identity: Identity, entity: str) -> Opened:
         """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""
@@ -77,13 +80,13 @@ class ReadDoor:
         return opened
 
 
-def _view(table: Table, *, private: bool) -> _View:
+def _view(table: Table, dialect: Dialect, *, private: bool) -> _View:
     seen = [field for field in table.spec.fields if private or not field.is_private]
     kinds: dict[str, FieldKind] = {"id": "string", **{field.name: field.kind for field in seen}}
-    indexed = text_columns(table.spec)
-    texts = indexed or {name: name for name in text_fields(table.spec)}
+    indexed = indexed_fields(table.spec)
+    texts = indexed or text_fields(table.spec)
     return _View(
         columns=Columns(table.name, kinds, texts, is_indexed=bool(indexed)),
         decode=table.decode if private else table.decode_public,
-        row_json=row_json(kinds),
+        row_json=row_json(dialect, kinds),
     )

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from pylon.errors import ConfigError
@@ -21,6 +22,8 @@ Step: TypeAlias = tuple[str, ...]
 
 SystemTables: TypeAlias = Mapping[str, tuple[Step, ...]]
 """The steps of each part, by its name. The version of a part is how many it has."""
+
+NO_TABLES: Final[SystemTables] = MappingProxyType({})
 
 STORE: Final = "store"
 """The part that holds `_pylon_meta` and the schema's ledger; the first in every database."""

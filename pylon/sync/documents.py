@@ -22,6 +22,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
+from pylon.policy.lookup import NOTHING, Ask
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, document_frame
 
 log = logging.getLogger("pylon.sync")
@@ -40,15 +41,17 @@ Key = tuple[str, str]
 class Interest:
     """One reader's interest in one row."""
 
-    __slots__ = ("asking", "following", "identity", "key", "outlet")
+    __slots__ = ("asking", "following", "identity", "key", "outlet", "seq")
 
-    def __init__(self, key: Key, identity: Identity, outlet: Outlet) -> None:
+    def __init__(self, key: Key, identity: Identity, outlet: Outlet, seq: int) -> None:
         self.key = key
         self.identity = identity
         self.outlet = outlet
         self.following = False
         self.asking = False
         """Whether a snapshot is on its way."""
+        self.seq = seq
+        """What was committed up to here is the snapshot's business."""
 
 
 class DocumentHub:
@@ -59,6 +62,7 @@ class DocumentHub:
         self._by_row: dict[Key, dict[Outlet, Interest]] = {}
         self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lookup = NOTHING
         self.frames = 0
 
     def __len__(self) -> int:
@@ -74,7 +78,7 @@ class DocumentHub:
         if interest is None:
             if len(of_outlet) >= limits.SUBSCRIPTIONS_PER_SOCKET_MAX or not self._can_follow(key):
                 return
-            interest = of_outlet[key] = Interest(key, identity, outlet)
+            interest = of_outlet[key] = Interest(key, identity, outlet, self._rows.store.seq)
             self._by_row.setdefault(key, {})[outlet] = interest
         # A reader that asks for much takes it at its own pace; the hub closes one that stops.
         while outlet.backlog() > SNAPSHOT_BACKLOG_BYTES and self._is_current(interest):  # noqa: ASYNC110
@@ -131,6 +135,7 @@ class DocumentHub:
         """
 
         async def unit(tx: Transaction) -> tuple[bytes, bytes | None] | None:
+            interest.seq = self._rows.store.seq
             found = await tx.snapshot(*interest.key)
             interest.following = found is not None and self._is_current(interest)
             return found
@@ -167,6 +172,29 @@ class DocumentHub:
 
     # --- changes go out ----------------------------------------------------------------------
 
+    def asks(self, changes: Sequence[object]) -> list[Ask]:
+        """What is to be gathered before `writes` is asked for the same changes."""
+        self._lookup = self._rows.policies.lookup()
+        asks: list[Ask] = []
+        for change in changes if self._by_row else ():
+            if not isinstance(change, Change) or change.after is None:
+                continue
+            rule = self._rows.policies.entity(change.entity).read
+            if rule.asked and (interests := self._concerned(change)):
+                watched, rows = _watched_changed(rule, change), [(change.after, None)]
+                asks += [
+                    Ask(self._lookup, rule, interest.identity, rows)
+                    for interest in interests
+                    if watched or not interest.following
+                ]
+        return asks
+
+    def _concerned(self, change: Change) -> list[Interest]:
+        of_row = self._by_row.get((change.entity, change.row_id))
+        if not of_row:
+            return []
+        return [interest for interest in of_row.values() if interest.seq < change.seq]
+
     def writes(self, changes: Sequence[object]) -> Iterator[tuple[Outlet, bytes, int]]:
         """What followers are to be sent of a commit: stream, bytes, and 1 for the count.
 
@@ -176,9 +204,9 @@ class DocumentHub:
         for change in changes if self._by_row else ():
             if not isinstance(change, Change):
                 continue
-            of_row = self._by_row.get((change.entity, change.row_id))
-            if of_row:
-                self._route(change, list(of_row.values()), planned)
+            interests = self._concerned(change)
+            if interests:
+                self._route(change, interests, planned)
         return self._draw(planned)
 
     def _route(
@@ -194,7 +222,7 @@ class DocumentHub:
         for interest in interests:
             if watched or not interest.following:
                 is_visible = change.after is not None and rule.allows(
-                    interest.identity, change.after
+                    interest.identity, change.after, None, self._lookup
                 )
                 if not is_visible:
                     interest.following = False

