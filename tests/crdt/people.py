@@ -23,7 +23,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.sqlite.tables import fresh_schema
+from tests.store.sqlite.fresh import fresh_schema
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import open_store
-from pylon.store.sqlite.tables import fresh_schema
 from tests.schema.samples import a_field, an_app, an_entity, parsed
+from tests.store.sqlite.fresh import fresh_schema
 
 Json = dict[str, Any]
 

@@ -22,8 +22,8 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Store, Tx
 from pylon.store.sqlite.store import open_store
-from pylon.store.sqlite.tables import fresh_schema
 from tests.slow import SlowStore
+from tests.store.sqlite.fresh import fresh_schema
 
 ANN = Identity(user_id="ann")
 MEMBER = "exists(Member, teamId == data.teamId && userId == auth.userId)"

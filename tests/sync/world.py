@@ -17,7 +17,6 @@ from pylon.schema.model import Manifest
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Store
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.sqlite.tables import fresh_schema
 from pylon.sync.audience import Audiences
 from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
@@ -27,6 +26,7 @@ from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.temporary import SYNC_TABLES, Temporary
 from tests.slow import SlowStore
+from tests.store.sqlite.fresh import fresh_schema
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:

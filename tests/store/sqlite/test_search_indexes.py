@@ -20,9 +20,9 @@ from pylon.store.evolution.wish import Wish
 from pylon.store.sqlite.evolution.engine import evolve
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes, statements
 from pylon.store.sqlite.system_tables import fit_system_tables
-from pylon.store.sqlite.tables import fresh_schema
 from tests.data.searching import PRODUCT, Json, a_plain, column, manifest_of, searching
 from tests.schema.samples import an_entity
+from tests.store.sqlite.fresh import fresh_schema
 
 MANIFEST = manifest_of(PRODUCT)
 
