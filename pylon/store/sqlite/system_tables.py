@@ -8,7 +8,8 @@ Which those are is found by taking the same steps in an empty database in memory
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from contextlib import closing
+from typing import Final, NamedTuple
 
 import apsw
 
@@ -42,7 +43,8 @@ def fit_system_tables(connection: apsw.Connection, tables: SystemTables, databas
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _Fitting(connection, database).fit(with_store(tables))
+        with closing(apsw.Connection(":memory:")) as model:
+            _Fitting(connection, model, database).fit(with_store(tables))
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -69,10 +71,10 @@ def recorded_versions(connection: apsw.Connection) -> dict[str, int]:
 class _Fitting:
     """One database on its way, and the empty one in which the steps are taken for comparison."""
 
-    def __init__(self, connection: apsw.Connection, database: str) -> None:
+    def __init__(self, connection: apsw.Connection, model: apsw.Connection, database: str) -> None:
         self._connection = connection
+        self._model = model
         self._database = database
-        self._model = apsw.Connection(":memory:")
 
     def fit(self, tables: SystemTables) -> None:
         recorded = recorded_versions(self._connection)
@@ -91,14 +93,17 @@ class _Fitting:
                 self._connection.execute(_SAVE, (VERSION_PREFIX + part, len(steps)))
         if has_moved:
             self._connection.execute(_OUTDATE)
-        self._model.close()
 
     def _expect(self, part: str, steps: Sequence[Step]) -> None:
-        """The database has taken these steps; then it has what they make."""
+        """The database has taken these steps; then it has what they make. An index that somebody
+        dropped is made again."""
         before = _objects(self._model)
         for statement in _spelled(steps):
             self._model.execute(statement)
-        self._compare(part, _objects(self._model) - before)
+        expected = _objects(self._model)
+        self._compare(part, expected.keys() - before.keys())
+        for name in expected.keys() - before.keys() - _objects(self._connection).keys():
+            self._connection.execute(expected[name].sql)
 
     def _adopt(self, part: str, step: Step) -> int:
         """Take the first step as far as it was not taken; 1 where some of it was, else 0."""
@@ -107,8 +112,8 @@ class _Fitting:
         for statement in _spelled([step]):
             before = _objects(self._model)
             self._model.execute(statement)
-            made = _objects(self._model) - before
-            if made and made <= present:
+            made = _objects(self._model).keys() - before.keys()
+            if made and made <= present.keys():
                 version = 1
                 self._compare(part, made)
             else:
@@ -121,17 +126,17 @@ class _Fitting:
             self._connection.execute(statement)
 
     def _compare(self, part: str, names: Iterable[str]) -> None:
-        """Each of these tables has every column; indexes are there."""
+        """Each of these that is a table is there with every column."""
         lacking = []
-        present = _objects(self._connection)
-        for name in sorted(names):
-            columns = set(_columns(self._connection, name))
+        expected, present = _objects(self._model), _objects(self._connection)
+        for name in sorted(name for name in names if expected[name].is_table):
             if name not in present:
                 lacking.append(name)
-            else:
-                lacking += [
-                    f"{name}.{each}" for each in _columns(self._model, name) if each not in columns
-                ]
+                continue
+            columns = set(_columns(self._connection, name))
+            lacking += [
+                f"{name}.{each}" for each in _columns(self._model, name) if each not in columns
+            ]
         if lacking:
             raise incomplete(part, lacking, self._database)
 
@@ -140,10 +145,21 @@ def _spelled(steps: Iterable[Step]) -> Iterable[str]:
     return (WORDS.spell(statement) for step in steps for statement in step)
 
 
-def _objects(connection: apsw.Connection) -> set[str]:
-    """The names of all tables and indexes that a statement made."""
-    sql = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL"
-    return {name for (name,) in fetch(connection, sql)}
+class _Object(NamedTuple):
+    """A table or an index, and the statement that made it."""
+
+    is_table: bool
+    sql: str
+
+
+def _objects(connection: apsw.Connection) -> dict[str, _Object]:
+    """Every table and index that a statement made, by name."""
+    found = fetch(
+        connection,
+        "SELECT name, type = 'table', sql FROM sqlite_schema"
+        " WHERE type IN ('table', 'index') AND sql IS NOT NULL",
+    )
+    return {name: _Object(bool(is_table), sql) for name, is_table, sql in found}
 
 
 def _columns(connection: apsw.Connection, table: str) -> list[str]:

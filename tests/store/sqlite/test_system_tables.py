@@ -172,6 +172,13 @@ def test_a_table_that_was_lost_is_named(connection: apsw.Connection) -> None:
         fit_system_tables(connection, TWO, "app.db")
 
 
+def test_an_index_that_somebody_dropped_is_made_again(connection: apsw.Connection) -> None:
+    fit_system_tables(connection, TABLES, "app.db")
+    connection.execute("DROP INDEX _pylon_sessions_exp_idx")
+    fit_system_tables(connection, TABLES, "app.db")
+    assert dump(connection) == dump(fresh(TABLES))
+
+
 # --- newer databases, older servers -----------------------------------------------------------
 
 
