@@ -14,7 +14,7 @@ from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.assembly.storage import StorageGroup
-from pylon.crdt.documents import CRDT_DDL, Documents
+from pylon.crdt.documents import CRDT_TABLES, Documents
 from pylon.data.bulk import Bulk
 from pylon.data.erase import Reset
 from pylon.data.imports import ImportUnits
@@ -79,4 +79,4 @@ ROWS = Part[RowsGroup](
     resets=lambda house: (Reset(house.rows, tuple(house.read_rules)),),
 )
 
-DOCUMENTS = Part[RowsGroup](name="crdt", tables=(CRDT_DDL,))
+DOCUMENTS = Part[RowsGroup](name="crdt", tables=CRDT_TABLES)
