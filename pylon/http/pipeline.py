@@ -1,18 +1,14 @@
-"""The one way in: every HTTP request passes these stages, in this order, without side doors.
+"""The one way in: every HTTP request passes this, in this order, without side doors.
 
     request id and clock        Pipeline.request
-    health and metrics          probes.Probes
-    rate limit                  rate_limit.RateLimit
-    CSRF                        csrf.CsrfCheck
-    identity                    handed in by the composition root
-    body limits                 refuse_large_bodies
-    on_request of extras        handed in
+    stages                      those that the composition root lists, in its order
     route                       router.Router
     compression                 compression.Compression, for large bodies
     response headers            finish.Finish.headers
     metrics and access log      finish.Finish.observe
 
-The composition root lists the middle ones once. Errors are rendered here and nowhere else.
+A stage is any callable of the type `Stage`; those of this folder are `probes`, `rate_limit`, `csrf`
+and `body_limit`. Errors are rendered here and nowhere else.
 """
 
 from __future__ import annotations
@@ -41,12 +37,6 @@ _log = logging.getLogger("pylon.http")
 Stage: TypeAlias = Callable[[Request], AnyResponse | Awaitable[AnyResponse | None] | None]
 """Looks at a request and returns None to let it pass, a response to answer it, or an awaitable of
 either when it must wait. It refuses by raising `PylonError`."""
-
-
-def refuse_large_bodies(request: Request) -> None:
-    """The body-limit stage: 413 for a declared length that is too large (spec 01 section 3, 8).
-    What arrives is counted again while it is read."""
-    request.refuse_declared_length()
 
 
 class Pipeline:
