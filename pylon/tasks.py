@@ -18,10 +18,11 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """Tasks of one owner, which ends them with `stop`."""
+    """Tasks of one owner, which ends them with `stop`. Several may keep them in one set, `running`,
+    where somebody looks at all of them (a server's requests)."""
 
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
+    def __init__(self, running: set[asyncio.Task[Any]] | None = None) -> None:
+        self._running: set[asyncio.Task[Any]] = set() if running is None else running
 
     def __len__(self) -> int:
         return len(self._running)
