@@ -12,7 +12,7 @@ NEVER: Final = float("inf")
 """A time that does not come."""
 
 
-class Ending(enum.Enum):
+class Ending(enum.IntEnum):
     """How far a connection has come on its way out; only ever forward.
 
     NONE -> HALF -> CLOSE -> ABORT; any of them may be passed over

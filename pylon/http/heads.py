@@ -27,22 +27,19 @@ _KINDS: Final = {
     b"date": DATE,
     b"content-type": TYPE,
 }
-_names: dict[bytes, tuple[int, bytes]] = {}
+NAMES: Final[dict[bytes, tuple[int, bytes]]] = {}
+"""Of the header names learnt so far: their kind, and what stands before the value, with the line
+break. Looked up as `NAMES.get(name) or learnt(name)`, since there are several in each response."""
 
 
-def header_name(name: bytes) -> tuple[int, bytes]:
-    """The kind of a header, and what stands before its value, line break included."""
-    return _names.get(name) or _learn(name)
-
-
-def _learn(name: bytes) -> tuple[int, bytes]:
-    """Check a header name once; afterwards it is one look-up per response."""
+def learnt(name: bytes) -> tuple[int, bytes]:
+    """Check a header name that `NAMES` does not have yet."""
     if not _TOKEN.fullmatch(name):
         raise RuntimeError(f"invalid response header name {name!r}")
     lowered = name.lower()
     known = (_KINDS.get(lowered, PLAIN), b"\r\n" + lowered + b": ")
-    if len(_names) < _NAMES_KEPT_MAX:
-        _names[name] = known
+    if len(NAMES) < _NAMES_KEPT_MAX:
+        NAMES[name] = known
     return known
 
 
@@ -75,7 +72,7 @@ def response_head(status: int, headers: Iterable[Header]) -> bytes:
     """A checked response head as it goes on the wire; for answers that are not exchanges."""
     head = [status_line(status)]
     for name, value in headers:
-        head += (header_name(name)[1], value)
+        head += ((NAMES.get(name) or learnt(name))[1], value)
     return checked(head, len(head) // 2) + b"\r\n\r\n"
 
 

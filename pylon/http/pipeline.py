@@ -31,6 +31,7 @@ from pylon.http.response import AnyResponse, Response, StreamResponse, error_res
 from pylon.http.router import Router
 from pylon.ids import new_request_id
 from pylon.log import fields
+from pylon.tasks import Tasks
 
 _log = logging.getLogger("pylon.http")
 
@@ -178,13 +179,15 @@ class Pipeline:
 
     async def _send_stream(self, request: Request, response: StreamResponse, send: Send) -> None:
         """Send chunks as they come until the body ends or the client goes."""
-        sender = asyncio.ensure_future(_send_chunks(response, send))
-        # Only one may take what the client sends: the body, or here the news that it has gone.
-        watcher: asyncio.Future[object] = asyncio.ensure_future(
-            asyncio.Event().wait() if response.reads_body else _client_gone(request.receive)
-        )
+        tasks = Tasks()
+        sender = tasks.start("http stream", _send_chunks(response, send), logs=False)
+        waited: list[asyncio.Task[None]] = [sender]
+        if not response.reads_body:
+            # Only one may take what the client sends: the body, or here the news that it has gone.
+            gone = _client_gone(request.receive)
+            waited.append(tasks.start("http stream's client", gone, logs=False))
         try:
-            await asyncio.wait((sender, watcher), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if sender.done():
                 sender.result()
         except Exception:
@@ -195,9 +198,7 @@ class Pipeline:
                 extra=fields(request_id=request.id, path=request.path),
             )
         finally:
-            sender.cancel()
-            watcher.cancel()
-            await asyncio.wait((sender, watcher))
+            await tasks.stop()
 
 
 async def _send_chunks(response: StreamResponse, send: Send) -> None:

@@ -69,7 +69,7 @@ def http_scope(
         "raw_path": root_path.encode() + raw_path if root_path else raw_path,
         "query_string": query,
         "headers": headers,
-        "state": dict(facts.state),
+        "state": {**facts.state},
     }
     if facts.door != MAIN_DOOR:
         scope["pylon.door"] = facts.door
@@ -95,7 +95,7 @@ def websocket_scope(facts: Facts, target: str, headers: list[Header]) -> Scope:
         "query_string": query.encode("ascii"),
         "headers": headers,
         "subprotocols": [part for part in subprotocols if part],
-        "state": dict(facts.state),
+        "state": {**facts.state},
     }
     if facts.door != MAIN_DOOR:
         scope["pylon.door"] = facts.door

@@ -38,11 +38,12 @@ class Alarm:
             self._timer = self._loop.call_at(when, self._ring)
 
     def stop(self) -> None:
-        """Ring no more."""
+        """Ring no more, whatever is asked for, and let go of whom it would have called."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.at = NEVER
+        self.at = -NEVER
+        self._call = _nobody
 
     def _ring(self) -> None:
         # Loops round: their timers may fire a little early by their own clock.
@@ -50,6 +51,10 @@ class Alarm:
         self._timer = None
         self.at = NEVER
         self._call(now)
+
+
+def _nobody(now: float) -> None:
+    """Takes the place of who is called no more."""
 
 
 class Drain:

@@ -336,7 +336,6 @@ class WebSocketState:
         try:
             self.inbox.put({"type": "websocket.receive", "text": data.decode()})
         except UnicodeDecodeError:
-            self._say_goodbye(CLOSE_NOT_UTF8, "text must be UTF-8")
             self.close(CLOSE_NOT_UTF8, "text must be UTF-8", now)
 
     def _charge(self, minor: int, now: float) -> None:
@@ -373,13 +372,13 @@ class WebSocketState:
         self._message = None
         self._is_write_paused = False
         self._deadline = now + self._bounds.close_seconds_max
-        if self._wire.eof_sent and self.ending is Ending.NONE:
+        if self._wire.eof_sent and self.ending < Ending.HALF:
             self.ending = Ending.HALF
         self._go_on(now)
 
     def _end(self, now: float) -> None:
         """Close once what is written has gone out, or after a bounded time."""
         self.phase = Phase.ENDED
-        if self.ending is Ending.NONE or self.ending is Ending.HALF:
+        if self.ending < Ending.CLOSE:
             self.ending = Ending.CLOSE
             self._deadline = now + self._bounds.close_seconds_max

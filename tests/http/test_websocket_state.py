@@ -350,8 +350,11 @@ def test_who_is_left_unread_is_not_to_blame_for_silence() -> None:
     for _ in range(5 * limits.SOCKET_PONGS_MISSED_MAX):
         now += 25.0
         state.pass_time(now)
+    received(state, now)  # From now on what it says is read, and a ping has its time.
+    now += 25.0
+    state.pass_time(now)
     assert phase(state) is Phase.OPEN
-    state.pause_writing()  # Now it is: it does not take what we write.
+    state.pause_writing()  # Now it is to blame: it does not take what we write.
     for _ in range(2 * limits.SOCKET_PONGS_MISSED_MAX):
         now += 25.0
         state.pass_time(now)
