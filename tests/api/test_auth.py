@@ -17,10 +17,11 @@ from pylon.api.auth.sessions import AuthRoutes, guest_limiter
 from pylon.auth.sessions import AUTH_TABLES, Sessions
 from pylon.clock import ManualClock
 from pylon.config import Config
+from pylon.http.body_limit import BodyLimit
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
-from pylon.http.pipeline import Pipeline, refuse_large_bodies
+from pylon.http.pipeline import Pipeline
 from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
@@ -63,7 +64,7 @@ def build(store: SqliteStore, clock: ManualClock, *, is_dev: bool) -> Pipeline:
             lambda request: strict(request) if b"x-limited" in request.headers else None,
             CsrfCheck(("https://app.example",)),
             auth.identify,
-            refuse_large_bodies,
+            BodyLimit({}),
         ),
         router=router,
         finish=Finish(cors=Cors(("https://app.example",)), metrics=Metrics(), clock=clock),
