@@ -186,6 +186,9 @@ CURSOR_ROWS_DEFAULT: Final = 20
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
+READ_IDS_RECORDED_MAX: Final = 1_000
+"""Rows of one entity in a record of what was read; beyond that it says "any row"."""
+
 # --- Bulk --------------------------------------------------------------------------------------
 
 TRANSACT_OPERATIONS_MAX: Final = 1_000

@@ -1,24 +1,28 @@
 """How reads get at a table: the read policy as SQL, and the columns that this caller may name.
 
-`query`, `graph`, `aggregate` and `search` make their statements from what a `ReadDoor` opens and
-fetch through it, so one place knows who reads and from which moment.
+`rows`, `query`, `graph`, `aggregate`, `search` and `erase` make their statements from what a
+`ReadDoor` opens and fetch through it, so one place knows who reads what, and from which moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
 
+from pylon import limits
 from pylon.changes.model import RowData
-from pylon.data.errors import policy_denied
+from pylon.data.context import Context
+from pylon.data.errors import not_found, policy_denied
 from pylon.data.filters import Columns
+from pylon.data.reads import ReadRecord
 from pylon.data.row_json import row_json
-from pylon.data.rows import Rows
 from pylon.data.table import Table
 from pylon.identity import Identity
 from pylon.policy.engine import EVERY_ROW, Where
+from pylon.policy.formula import Exists
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
 from pylon.store.sqlite.search_indexes import text_columns, text_fields
@@ -37,6 +41,15 @@ class Opened(msgspec.Struct, frozen=True):
     """A SQL expression that gives a row of alias `t` as JSON text."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of a cursor list; `next_cursor` is the last id, None for an empty page."""
+
+    rows: list[RowData]
+    next_cursor: str | None
+    has_more: bool
+
+
 class _View(msgspec.Struct, frozen=True):
     """What callers who see the same fields share."""
 
@@ -49,32 +62,120 @@ class ReadDoor:
     """Opens tables for callers.
 
     `fetch` reads inside a transaction instead of from the latest commit. `trusted` is for the
-    server's own code: policies are not asked and private fields can be seen.
+    server's own code: policies are not asked and private fields can be seen. `record` is told what
+    is read.
     """
 
-    def __init__(self, rows: Rows, *, fetch: Fetch | None = None, trusted: bool = False) -> None:
-        self._rows = rows
+    def __init__(
+        self,
+        context: Context,
+        *,
+        fetch: Fetch | None = None,
+        trusted: bool = False,
+        record: ReadRecord | None = None,
+    ) -> None:
+        self._context = context
         self._trusted = trusted
+        self._record = record
         self._views: dict[tuple[str, bool], _View] = {}
-        self.fetch: Fetch = fetch or rows.store.read
+        self.fetch: Fetch = fetch or context.store.read
 
-    def open(self, identity: Identity, entity: str) -> Opened:
-        """The table, or 400 `ENTITY_NOT_FOUND`; `where.never` where the caller can see no row."""
-        table = self._rows.table(entity)
+    def open(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
+        """The table, or 400 `ENTITY_NOT_FOUND`; `where.never` where the caller can see no row.
+
+        `row_id` says that no row but this one will be asked for.
+        """
+        table = self._context.table(entity)
         everything = self._trusted or identity.is_admin
         view = self._views.get((entity, everything))
         if view is None:
             view = self._views[entity, everything] = _view(table, private=everything)
-        rule = self._rows.policies.entity(entity).read
+        rule = self._context.policies.entity(entity).read
+        if self._record is not None:
+            self._note(self._record, entity, row_id, () if everything else rule.memberships)
         where = EVERY_ROW if everything else rule.where(identity, gathers=True)
         return Opened(table, where, view.columns, view.decode, view.row_json)
 
-    def open_readable(self, identity: Identity, entity: str) -> Opened:
+    def open_readable(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
         """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""
-        opened = self.open(identity, entity)
+        opened = self.open(identity, entity, row_id)
         if opened.where.never:
             raise policy_denied()
         return opened
+
+    async def get(self, identity: Identity, entity: str, row_id: str) -> RowData:
+        """The row, or 404 `NOT_FOUND` where it is not there or hidden from the caller."""
+        opened = self.open_readable(identity, entity, row_id)
+        where, sql = opened.where, opened.table.select_one
+        if where.sql is not None:
+            sql = f"{sql} AND {where.sql}"
+        found = await self.fetch(sql, (row_id, *where.params))
+        if not found:
+            raise not_found(entity)
+        return opened.decode(found[0])
+
+    async def list(
+        self, identity: Identity, entity: str, *, limit: int | None, offset: int
+    ) -> list[RowData]:
+        """Rows by id, at most `limits.LIST_ROWS_MAX` of them."""
+        opened = self.open_readable(identity, entity)
+        table, where = opened.table, opened.where
+        count = limits.LIST_ROWS_MAX if limit is None else min(limit, limits.LIST_ROWS_MAX)
+        condition = "" if where.sql is None else f" WHERE {where.sql}"
+        found = await self.fetch(
+            f"SELECT {table.columns} FROM {table.source}{condition} ORDER BY t.id LIMIT ? OFFSET ?",
+            (*where.params, count, offset),
+        )
+        return [opened.decode(row) for row in found]
+
+    async def page(self, identity: Identity, entity: str, *, after: str, limit: int) -> Page:
+        """The rows whose id follows `after`; every page but the last is full."""
+        opened = self.open_readable(identity, entity)
+        table, where = opened.table, opened.where
+        condition = "" if where.sql is None else f" AND {where.sql}"
+        found = await self.fetch(
+            f"SELECT {table.columns} FROM {table.source}"
+            f" WHERE t.id > ?{condition} ORDER BY t.id LIMIT ?",
+            (after, *where.params, limit + 1),
+        )
+        has_more = len(found) > limit
+        rows = [opened.decode(row) for row in found[:limit]]
+        return Page(rows=rows, next_cursor=rows[-1]["id"] if rows else None, has_more=has_more)
+
+    async def row_ids(
+        self, identity: Identity, entity: str, condition: str = "TRUE", params: Sequence[Value] = ()
+    ) -> AsyncIterator[str]:
+        """Ids of rows in order, read page by page; those deleted meanwhile disturb nothing.
+
+        `condition` is SQL over the table aliased `t`, in parentheses where it says OR.
+        """
+        opened = self.open_readable(identity, entity)
+        if opened.where.sql is not None:
+            condition = f"{condition} AND {opened.where.sql}"
+        sql = (
+            f"SELECT t.id FROM {opened.table.source} WHERE t.id > ? AND {condition}"
+            " ORDER BY t.id LIMIT ?"
+        )
+        after = ""
+        while True:
+            values = (after, *params, *opened.where.params, limits.ERASE_UNIT_ROWS)
+            page = await self.fetch(sql, values)
+            for (row_id,) in page:
+                yield row_id
+            if len(page) < limits.ERASE_UNIT_ROWS:
+                return
+            after = page[-1][0]
+
+    @staticmethod
+    def _note(
+        record: ReadRecord, entity: str, row_id: str | None, memberships: Sequence[Exists]
+    ) -> None:
+        if row_id is None:
+            record.note_entity(entity)
+        else:
+            record.note_row(entity, row_id)
+        for each in memberships:  # whose rows decide too
+            record.note_entity(each.entity)
 
 
 def _view(table: Table, *, private: bool) -> _View:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pylon.changes.model import RowData
 from pylon.clock import iso_seconds
 from pylon.crdt.documents import Documents, OpenDocument
+from pylon.data.context import Context
 from pylon.data.errors import not_found, policy_denied
 from pylon.data.table import Table
 from pylon.errors import PylonError
@@ -22,9 +23,6 @@ from pylon.ids import is_well_formed_row_id
 from pylon.policy.engine import Rule
 from pylon.policy.membership import Lookup
 from pylon.store.base import ConstraintFailed, Tx
-
-if TYPE_CHECKING:
-    from pylon.data.rows import Rows
 
 log = logging.getLogger("pylon.data")
 
@@ -36,10 +34,12 @@ class Transaction:
     private fields may be written.
     """
 
-    __slots__ = ("_identity", "_lookup", "_rows", "_trusted", "_tx")
+    __slots__ = ("_context", "_identity", "_lookup", "_trusted", "_tx")
 
-    def __init__(self, rows: Rows, tx: Tx, identity: Identity, *, trusted: bool = False) -> None:
-        self._rows = rows
+    def __init__(
+        self, context: Context, tx: Tx, identity: Identity, *, trusted: bool = False
+    ) -> None:
+        self._context = context
         self._tx = tx
         self._lookup = Lookup(tx.probe)
         self._identity = identity
@@ -47,13 +47,13 @@ class Transaction:
 
     async def get(self, entity: str, row_id: str) -> RowData | None:
         """The stored row, all fields, whatever the read policy says; None when there is none."""
-        table = self._rows.table(entity)
+        table = self._context.table(entity)
         found = await self._tx.fetch(table.select_one, (row_id,))
         return table.decode(found[0]) if found else None
 
     def can_read(self, entity: str, row: RowData) -> bool:
         """Whether the caller may see this row, as the database stands in this transaction."""
-        rule = self._rows.policies.entity(entity).read
+        rule = self._context.policies.entity(entity).read
         return rule.allows(self._identity, row, None, self._lookup)
 
     async def insert(self, entity: str, data: Any, *, row_id: str | None = None) -> RowData:
@@ -62,14 +62,14 @@ class Transaction:
         An `id` in the data is kept where it is well-formed (40 hex or UUID v4/v7), else replaced.
         `row_id` is the id whatever its form: of a row that was stored before.
         """
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).insert
+        table = self._context.table(entity)
+        rule = self._context.policies.entity(entity).insert
         self._refuse_hopeless(rule)
         table.check_keys(data, trusted=self._trusted, is_insert=True)
-        for hook in self._rows.hooks.before_insert:
+        for hook in self._context.hooks.before_insert:
             await hook(self._identity, entity, data)
         values = table.check_values(data)
-        table.fill_defaults(values, self._identity, iso_seconds(self._rows.clock.now()))
+        table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
         table.check_required(values, "INSERT_FAILED")
         after: RowData = {"id": self._row_id(data) if row_id is None else row_id}
         for name in table.fields:
@@ -80,7 +80,7 @@ class Transaction:
             await self._tx.execute(table.insert, tuple(after.values()))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
-        await self._rows.log.append(
+        await self._context.log.append(
             self._tx, entity=entity, row_id=after["id"], kind="insert", before=None, after=after
         )
         return after
@@ -90,21 +90,21 @@ class Transaction:
 
         The update rule must hold for the stored row and for the resulting one.
         """
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).update
+        table = self._context.table(entity)
+        rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         table.check_keys(patch, trusted=self._trusted)
         before = await self._stored(table, row_id, rule)
         if not self._trusted:
             table.check_fixed(patch, before)
-        for hook in self._rows.hooks.before_update:
+        for hook in self._context.hooks.before_update:
             await hook(self._identity, entity, patch)
         values = table.check_values(patch)
         if not values:
             raise PylonError(404, "NOT_FOUND", "The body names no field to change.")
         document = None
-        if self._rows.documents is not None:
-            document = await self._rows.documents.find(self._tx, table.spec, before)
+        if self._context.documents is not None:
+            document = await self._context.documents.find(self._tx, table.spec, before)
         return await self._change(table, rule, before, values, document)
 
     async def merge(self, entity: str, row_id: str, update: bytes) -> RowData:
@@ -113,8 +113,8 @@ class Transaction:
         What it changes in the row is an update like any other. `Document.merge` lists the errors
         of the document itself; whatever is refused, nothing of it is kept.
         """
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).update
+        table = self._context.table(entity)
+        rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
         document = await self._documents().open(self._tx, table.spec, before)
@@ -122,7 +122,7 @@ class Transaction:
         if not self._trusted:
             table.check_fixed(patch, before)
         if patch:
-            for hook in self._rows.hooks.before_update:
+            for hook in self._context.hooks.before_update:
                 await hook(self._identity, entity, patch)
         values = table.check_values(patch)
         return await self._change(table, rule, before, values, document)
@@ -133,7 +133,7 @@ class Transaction:
         The second value is what the document gained by being brought in line with the row, for
         others who follow it; nearly always None.
         """
-        table = self._rows.table(entity)
+        table = self._context.table(entity)
         found = await self._tx.fetch(table.select_one, (row_id,))
         if not found:
             return None
@@ -146,16 +146,16 @@ class Transaction:
 
     async def delete(self, entity: str, row_id: str) -> None:
         """Delete a row; 404 `NOT_FOUND` without such a row."""
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).delete
+        table = self._context.table(entity)
+        rule = self._context.policies.entity(entity).delete
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
-        for hook in self._rows.hooks.before_delete:
+        for hook in self._context.hooks.before_delete:
             await hook(self._identity, entity, row_id)
         await self._tx.execute(table.delete, (row_id,))
-        if self._rows.documents is not None:
-            await self._rows.documents.forget(self._tx, table.spec, row_id)
-        await self._rows.log.append(
+        if self._context.documents is not None:
+            await self._context.documents.forget(self._tx, table.spec, row_id)
+        await self._context.log.append(
             self._tx, entity=entity, row_id=row_id, kind="delete", before=before, after=None
         )
 
@@ -186,7 +186,7 @@ class Transaction:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error
         elif document_update is None:
             return after  # a client sent what the document had already
-        await self._rows.log.append(
+        await self._context.log.append(
             self._tx,
             entity=table.name,
             row_id=after["id"],
@@ -199,15 +199,15 @@ class Transaction:
         return after
 
     def _documents(self) -> Documents:
-        if self._rows.documents is None:
+        if self._context.documents is None:
             raise PylonError(400, "NOT_SUPPORTED", "This server keeps no documents.")
-        return self._rows.documents
+        return self._context.documents
 
     def _row_id(self, data: Mapping[str, Any]) -> str:
         chosen = data.get("id")
         if isinstance(chosen, str) and is_well_formed_row_id(chosen):
             return chosen
-        return self._rows.ids.new()
+        return self._context.ids.new()
 
     def _refuse_hopeless(self, rule: Rule) -> None:
         """403 at once where no row whatever could pass, before anything is looked at."""
