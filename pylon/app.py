@@ -22,6 +22,7 @@ from pylon.changes.log import LOG_DDL
 from pylon.clock import Clock, SystemClock
 from pylon.config import Config
 from pylon.crdt.documents import CRDT_DDL
+from pylon.data.outbox import OUTBOX_DDL
 from pylon.errors import ConfigError
 from pylon.hooks import Hooks
 from pylon.http.asgi import Receive, Scope, Send
@@ -43,7 +44,7 @@ from pylon.wiring import Wiring
 
 log = logging.getLogger("pylon")
 
-SYSTEM_DDL = (*LOG_DDL, *AUTH_DDL, *PUSH_DDL, *CRDT_DDL)
+SYSTEM_DDL = (*LOG_DDL, *AUTH_DDL, *PUSH_DDL, *CRDT_DDL, *OUTBOX_DDL)
 """The server's own tables beside `_pylon_meta` and the schema's ledger."""
 
 

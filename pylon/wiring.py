@@ -7,11 +7,14 @@ the stages. What the parts do, they do themselves. Used by `app.Service`, once a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import msgspec
 
 import pylon
 from pylon import limits
@@ -42,6 +45,7 @@ from pylon.clock import Clock
 from pylon.config import Config
 from pylon.crdt.documents import Documents
 from pylon.data.bulk import Bulk
+from pylon.data.committed import CommitTeller
 from pylon.data.erase import Reset
 from pylon.data.rows import Rows
 from pylon.data.subjects import Subjects
@@ -100,12 +104,16 @@ class Wiring:
 
     async def connect(self, tasks: Tasks) -> None:
         """Connect the parts, in this order, and start what is done from time to time."""
+        self.hooks.refuse_unknown(
+            {spec.name: spec.fields_by_name.keys() for spec in self.manifest.entities}
+        )
         self._warn_of_undeclared()
         await self.changes.start(_read_rules(self.manifest, self.config))
         self.hub.start(self.store.seq)
         # Who hears of a commit, in order: live readers first.
         self.store.on_commit(self.hub.publish)
         self.store.on_commit(self.merger.publish)
+        self.store.on_commit(self.commit_teller.hear)
         if self.claims is not None:
             self.store.on_commit(self.claims.listener(self.sessions.forget_user))
         self.sessions.on_end(self.hub.close_session)
@@ -119,6 +127,9 @@ class Wiring:
         tasks.every(PURGE_SECONDS, "purge tombstones", lambda: self.changes.purge(retain))
         tasks.every(PURGE_SECONDS, "purge pushes", self.temporary.purge)
         tasks.every(PURGE_SECONDS, "purge readers", self.epochs.purge)
+        tasks.every(PURGE_SECONDS, "purge the outbox", self.commit_teller.purge)
+        # Ended with the service's tasks; a hook that is cut short is told again at the next start.
+        tasks.start("tell hooks of commits", self.commit_teller.run(asyncio.Event()))
 
     def _warn_of_undeclared(self) -> None:
         state = "open to everybody" if self.config.dev_mode else "closed to all but admins"
@@ -155,11 +166,23 @@ class Wiring:
             documents=Documents(self.clock),
         )
 
+    @cached_property
+    def commit_teller(self) -> CommitTeller:
+        return CommitTeller(self.rows)
+
     # --- sync --------------------------------------------------------------------------------
 
     @cached_property
+    def synced(self) -> Manifest:
+        """The entities that clients may hold copies of: not those on which read filters listen."""
+        filtered = self.hooks.filtered
+        kept = tuple(spec for spec in self.manifest.entities if spec.name not in filtered)
+        return msgspec.structs.replace(self.manifest, entities=kept)
+
+    @cached_property
     def audiences(self) -> Audiences:
-        return Audiences(self.policies, self.read_rules)
+        names = (spec.name for spec in self.synced.entities)
+        return Audiences(self.policies, {name: self.read_rules[name] for name in names})
 
     @cached_property
     def temporary(self) -> Temporary:
@@ -167,7 +190,7 @@ class Wiring:
 
     @cached_property
     def puller(self) -> Puller:
-        return Puller(self.store, self.changes, self.manifest, self.policies, self.temporary)
+        return Puller(self.store, self.changes, self.synced, self.policies, self.temporary)
 
     @cached_property
     def documents(self) -> DocumentHub:
@@ -229,6 +252,7 @@ class Wiring:
                 self.csrf,
                 self.auth.identify,
                 BodyLimit({IMPORT_PATH: limits.IMPORT_BYTES_MAX}),
+                *((self.hooks.request,) if self.hooks.on_request else ()),
             ),
             router=self.router,
             finish=Finish(
@@ -257,6 +281,14 @@ class Wiring:
             ("pylon_reads_waiting", "Reads on or before threads.", lambda: store.reads_waiting),
         ):
             made.register_gauge(name, text, read)
+        teller = self.commit_teller
+        for name, text, by_hook, is_counter in (
+            ("pylon_hook_commits_waiting", "To be told.", lambda: teller.waiting, False),
+            ("pylon_hook_commits_told_total", "Commits told.", lambda: teller.told, True),
+            ("pylon_hook_failures_total", "Calls that failed.", lambda: teller.failures, True),
+            ("pylon_hook_commits_dead_total", "Given up on.", lambda: teller.dead, True),
+        ):
+            made.register_by_label(name, text, "hook", by_hook, is_counter=is_counter)
         return made
 
     @cached_property
@@ -324,7 +356,8 @@ class Wiring:
         subjects = Subjects(rows, self.manifest, self.sessions)
         SubjectRoutes(subjects, self.clock).register(router)
         may_reset = self.config.dev_mode and self.config.in_memory
-        ResetRoutes([Reset(rows, tuple(self.read_rules))], is_allowed=may_reset).register(router)
+        reset, forget = Reset(rows, tuple(self.read_rules)), self.commit_teller.outbox.clear
+        ResetRoutes((forget, reset), is_allowed=may_reset).register(router)
 
     def _add_sync_routes(self, router: Router) -> None:
         push = Push(self.rows, self.temporary)

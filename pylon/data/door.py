@@ -19,7 +19,9 @@ from pylon.data.errors import not_found, policy_denied
 from pylon.data.filters import Columns
 from pylon.data.reads import ReadRecord
 from pylon.data.row_json import row_json
+from pylon.data.shown import Shown, filtered_fields
 from pylon.data.table import Table
+from pylon.hooks import ReadFilter
 from pylon.identity import Identity
 from pylon.policy.engine import EVERY_ROW, Where
 from pylon.policy.formula import Exists
@@ -37,8 +39,11 @@ class Opened(msgspec.Struct, frozen=True):
     where: Where
     columns: Columns
     decode: Callable[[Row], RowData]
+    """From a tuple of the table's columns to the row as this caller sees it."""
     row_json: str
     """A SQL expression that gives a row of alias `t` as JSON text."""
+    shown: Shown | None = None
+    """Where a read filter listens: `row_json` then has all fields, and this takes them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,7 @@ class ReadDoor:
         self._context = context
         self._trusted = trusted
         self._record = record
-        self._views: dict[tuple[str, bool], _View] = {}
+        self._views: dict[tuple[str, bool, tuple[ReadFilter, ...]], _View] = {}
         self.fetch: Fetch = fetch or context.store.read
 
     def open(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
@@ -87,13 +92,19 @@ class ReadDoor:
         """
         table = self._context.table(entity)
         everything = self._trusted or identity.is_admin
-        view = self._views.get((entity, everything))
+        filters = () if everything else self._context.hooks.of(entity).filters
+        view = self._views.get((entity, everything, filters))
         if view is None:
-            view = self._views[entity, everything] = _view(table, private=everything)
+            view = self._views[entity, everything, filters] = _view(table, everything, filters)
         rule = self._context.policies.entity(entity).read
         if self._record is not None:
             self._note(self._record, entity, row_id, () if everything else rule.memberships)
         where = EVERY_ROW if everything else rule.where(identity, gathers=True)
+        if filters:
+            shown, decode = Shown(table, filters, identity), view.decode
+            return Opened(
+                table, where, view.columns, lambda row: shown(decode(row)), view.row_json, shown
+            )
         return Opened(table, where, view.columns, view.decode, view.row_json)
 
     def open_readable(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
@@ -178,13 +189,22 @@ class ReadDoor:
             record.note_entity(each.entity)
 
 
-def _view(table: Table, *, private: bool) -> _View:
-    seen = [field for field in table.spec.fields if private or not field.is_private]
-    kinds: dict[str, FieldKind] = {"id": "string", **{field.name: field.kind for field in seen}}
+def _view(table: Table, everything: bool, filters: tuple[ReadFilter, ...]) -> _View:
+    """`everything`: private fields too. Fields that filters decide about can be asked by nowhere,
+    and the rows come with all fields, for the filters to look at."""
+    hidden = frozenset() if everything else table.private | filtered_fields(filters)
+    kinds: dict[str, FieldKind] = {"id": "string"}
+    kinds |= {field.name: field.kind for field in table.spec.fields}
+    asked_by = {name: kind for name, kind in kinds.items() if name not in hidden}
     indexed = text_columns(table.spec)
     texts = indexed or {name: name for name in text_fields(table.spec)}
+    is_indexed = bool(indexed)
+    if filters:
+        # The index has the hidden texts too; one that is short of them is looked through without.
+        whole, texts = texts, {name: each for name, each in texts.items() if name in asked_by}
+        is_indexed = is_indexed and len(texts) == len(whole)
     return _View(
-        columns=Columns(table.name, kinds, texts, is_indexed=bool(indexed)),
-        decode=table.decode if private else table.decode_public,
-        row_json=row_json(kinds),
+        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed),
+        decode=table.decode if everything or filters else table.decode_public,
+        row_json=row_json(kinds if filters else asked_by),
     )

@@ -11,12 +11,9 @@ from typing import TypeAlias
 
 from pylon import limits
 from pylon.data.rows import Rows
-from pylon.data.write import Transaction
+from pylon.data.write import RowName, Transaction
 from pylon.errors import PylonError
 from pylon.identity import ADMIN
-
-RowName: TypeAlias = tuple[str, str]
-"""Entity and id of a row."""
 
 Delete: TypeAlias = Callable[[Transaction, str, str], Awaitable[bool]]
 """Deletes the row of that entity and id; False when there was nothing to delete any more."""

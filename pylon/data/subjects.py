@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from pylon.clock import iso_seconds
-from pylon.data.erase import Erased, RowName, erase
+from pylon.data.erase import Erased, erase
 from pylon.data.exports import ExportText, Part, as_object
 from pylon.data.rows import Rows
-from pylon.data.write import Transaction
+from pylon.data.write import RowName, Transaction
 from pylon.identity import ADMIN
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Value
