@@ -4,8 +4,9 @@ A follower gets a snapshot, then every update in commit order, between the event
 those of the next. Only who may read the row follows it: asked on the full row at the start and at
 each change. A row that is not there or not visible is waited for, and followed when it appears.
 
-States of an interest: waiting -> (row visible: snapshot) following -> (row hidden or deleted)
-waiting. Not here: the documents themselves (`crdt/`), the order of writes (`hub.py`).
+States of an interest: waiting -> asking -> (row visible: snapshot) following -> (row hidden or
+deleted) waiting. An interest that asks keeps the changes that go by; those after the position of
+its snapshot follow it. Not here: the documents (`crdt/`), the order of writes (`hub.py`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Key = tuple[str, str]
 class Interest:
     """One reader's interest in one row."""
 
-    __slots__ = ("asking", "following", "identity", "key", "outlet")
+    __slots__ = ("asking", "following", "identity", "key", "outlet", "passed", "seq")
 
     def __init__(self, key: Key, identity: Identity, outlet: Outlet) -> None:
         self.key = key
@@ -49,6 +50,10 @@ class Interest:
         self.following = False
         self.asking = False
         """Whether a snapshot is on its way."""
+        self.passed: list[Change] = []
+        """The changes that went by while it asks, `limits.DOCUMENT_PASSED_MAX` and one at most."""
+        self.seq = 0
+        """The position of its snapshot: changes up to there are in it."""
 
 
 class DocumentHub:
@@ -124,20 +129,19 @@ class DocumentHub:
     # --- snapshots ---------------------------------------------------------------------------
 
     async def _ask(self, interest: Interest) -> None:
-        """Send the snapshot if the row can be seen now.
+        """Send the snapshot if the row can be seen now, then what has gone by since."""
 
-        The interest follows from within the unit that reads the document, so no update between
-        that unit and the snapshot's arrival is missed; one that comes twice does no harm.
-        """
-
-        async def unit(tx: Transaction) -> tuple[bytes, bytes | None] | None:
+        async def unit(tx: Transaction) -> tuple[int, tuple[bytes, bytes | None] | None]:
             found = await tx.snapshot(*interest.key)
-            interest.following = found is not None and self._is_current(interest)
-            return found
+            return tx.tx.next_seq - 1, found
 
         interest.asking = True
         try:
-            found = await self._rows.write(interest.identity, unit)
+            while True:
+                interest.passed.clear()
+                interest.seq, found = await self._rows.write(interest.identity, unit)
+                if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX:
+                    break
         except PylonError as error:
             log.info("no document of %s: %s", interest.key[0], error.code)
             self._remove(interest)
@@ -147,13 +151,21 @@ class DocumentHub:
             return
         finally:
             interest.asking = False
-        if found is None or not interest.following:
+            passed, interest.passed = interest.passed, []
+        if not self._is_current(interest):
             return
-        snapshot, gained = found
-        if gained is not None:
-            self._tell_others(interest, gained)
-        frame = document_frame(SNAPSHOT, *interest.key, snapshot)
-        self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+        if found is not None:
+            interest.following = True
+            snapshot, gained = found
+            if gained is not None:
+                self._tell_others(interest, gained)
+            frame = document_frame(SNAPSHOT, *interest.key, snapshot)
+            self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+        planned: list[tuple[Interest, bytes]] = []
+        for change in passed:
+            self._route(change, [interest], planned)
+        for outlet, data, _ in self._draw(planned):
+            outlet.write(data)
 
     def _tell_others(self, interest: Interest, update: bytes) -> None:
         frame = document_frame(UPDATE, *interest.key, update)
@@ -192,6 +204,12 @@ class DocumentHub:
         if update is not None:
             frame = document_frame(UPDATE, change.entity, change.row_id, update)
         for interest in interests:
+            if interest.asking:
+                if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX:
+                    interest.passed.append(change)
+                continue
+            if change.seq <= interest.seq:
+                continue
             if watched or not interest.following:
                 is_visible = change.after is not None and rule.allows(
                     interest.identity, change.after
@@ -210,8 +228,6 @@ class DocumentHub:
                 planned.append((interest, data))
 
     def _ask_later(self, interest: Interest) -> None:
-        if interest.asking:
-            return
         interest.asking = True
         task = asyncio.get_running_loop().create_task(self._ask(interest))
         self._tasks.add(task)
