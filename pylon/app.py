@@ -1,32 +1,25 @@
 """A manifest and settings in, an ASGI app out.
 
-`App` is what users declare with; `Service` serves a manifest: it opens the database, has `wiring`
-make and connect the parts, and hands each request to them.
+`App` is what users declare with; `Service` serves a manifest: it opens the database, builds the
+house of its parts (`wiring`), and hands each request to it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from pylon import limits
-from pylon.api.live import LiveRoutes
-from pylon.auth.sessions import AUTH_DDL
-from pylon.changes.log import LOG_DDL
 from pylon.clock import Clock, SystemClock
 from pylon.config import Config
-from pylon.crdt.documents import CRDT_DDL
-from pylon.data.outbox import OUTBOX_DDL
 from pylon.errors import ConfigError
 from pylon.hooks import Hooks
 from pylon.http.asgi import Receive, Scope, Send
-from pylon.http.pipeline import Pipeline
+from pylon.part import Part
 from pylon.policy.advice import advise
 from pylon.policy.check import check_manifest
 from pylon.schema.declare import Declarations
@@ -34,17 +27,11 @@ from pylon.schema.diagnostics import Diagnostic, has_errors
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
 from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
-from pylon.store.sqlite.evolution.watch import SchemaWatch
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.sync.hub import Hub
-from pylon.sync.temporary import PUSH_DDL
-from pylon.tasks import Tasks
-from pylon.wiring import Wiring
+from pylon.wiring import PARTS, House, table_steps
 
-log = logging.getLogger("pylon")
-
-SYSTEM_DDL = (*LOG_DDL, *AUTH_DDL, *PUSH_DDL, *CRDT_DDL, *OUTBOX_DDL)
+SYSTEM_DDL = tuple(sql for steps in table_steps(PARTS).values() for step in steps for sql in step)
 """The server's own tables beside `_pylon_meta` and the schema's ledger."""
 
 
@@ -69,10 +56,11 @@ def check(manifest: Manifest) -> list[Diagnostic]:
 
 
 class Service:
-    """The server of one manifest: an ASGI app that wires itself at `start`.
+    """The server of one manifest: an ASGI app that builds its house at `start`.
 
-    `root` is the app's folder; what lies in its `public/` is served at `/`. Started by the lifespan
-    protocol, by `start`, or by the first request where nobody does either (a mounted app).
+    `root` is the app's folder; what lies in its `public/` is served at `/`. `parts` are all that it
+    consists of. Started by the lifespan protocol, by `start`, or by the first request where nobody
+    does either (a mounted app).
     """
 
     def __init__(
@@ -83,19 +71,17 @@ class Service:
         root: Path | None = None,
         hooks: Hooks | None = None,
         clock: Clock | None = None,
+        parts: Sequence[Part[House]] = PARTS,
     ) -> None:
         self.manifest = manifest
         self.config = config
         self._root = root
         self._hooks = hooks or Hooks()
         self._clock: Clock = clock or SystemClock()
-        self._tasks = Tasks()
+        self._parts = tuple(parts)
         self._starting: asyncio.Lock | None = None
-        self._pipeline: Pipeline | None = None
-        self._live: LiveRoutes | None = None
-        self._hub: Hub | None = None
-        self._store: SqliteStore | None = None
-        self._schema: SchemaWatch | None = None
+        self.house: House | None = None
+        """The parts in use; None before the start and after the stop."""
 
     # --- ASGI --------------------------------------------------------------------------------
 
@@ -104,17 +90,14 @@ class Service:
         if kind == "lifespan":
             await self._lifespan(receive, send)
             return
-        if self._pipeline is None:
-            await self.start()
-        assert self._pipeline is not None
-        assert self._live is not None
+        house = self.house or await self._started()
         if kind == "http":
             if scope.get("pylon.door") == "sse":
                 scope = {**scope, "path": "/events"}
-            await self._pipeline(scope, receive, send)
+            await house.pipeline(scope, receive, send)
         elif kind == "websocket":
-            request = self._pipeline.request(scope, receive)
-            await self._live.websocket(request, scope, receive, send, self._pipeline.admit)
+            request = house.pipeline.request(scope, receive)
+            await house.live.websocket(request, scope, receive, send, house.pipeline.admit)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -138,27 +121,42 @@ class Service:
 
     async def start(self) -> None:
         """Open the database, fit it to the manifest, and connect all parts. Once."""
+        await self._started()
+
+    async def _started(self) -> House:
         if self._starting is None:
             self._starting = asyncio.Lock()
         async with self._starting:
-            if self._pipeline is None:
-                self._store = self._open_store()
-                await self._connect(self._store)
+            if self.house is None:
+                house = House(
+                    manifest=self.manifest,
+                    config=self.config,
+                    clock=self._clock,
+                    hooks=self._hooks,
+                    store=self._open_store(),
+                    root=self._root,
+                    parts=self._parts,
+                )
+                try:
+                    await house.connect()
+                except BaseException:
+                    await house.stop()
+                    await house.store.close()
+                    raise
+                self.house = house
+            return self.house
 
     def drain(self) -> None:
-        """End live streams because the server stops (`server.py` calls this first)."""
-        if self._hub is not None:
-            self._hub.close_all()
+        """Send clients away because the server stops (`server.py` calls this first)."""
+        if self.house is not None:
+            self.house.drain()
 
     async def stop(self) -> None:
-        """Stop background work, commit what is queued, checkpoint and close the database."""
-        self.drain()
-        await self._tasks.stop()
-        if self._store is not None:
-            await self._store.close()
-        self._store = self._pipeline = self._live = self._hub = None
-
-    # --- wiring ------------------------------------------------------------------------------
+        """End background work, commit what is queued, checkpoint and close the database."""
+        house, self.house = self.house, None
+        if house is not None:
+            await house.stop()
+            await house.store.close()
 
     def _open_store(self) -> SqliteStore:
         path = None if self.config.in_memory else Path(self.config.db_path)
@@ -176,35 +174,11 @@ class Service:
             fit(connection)
             indexes.ensure(connection, self.manifest, log_progress)
 
-        store = open_store(path, ddl=SYSTEM_DDL, prepare=prepare)
-        self._schema = fit.watch
+        ddl = [sql for steps in table_steps(self._parts).values() for step in steps for sql in step]
+        store = open_store(path, ddl=ddl, prepare=prepare)
         store.schema = fit.watch
         store.writer.guard = fit.watch.refuse
         return store
-
-    async def _look_at_schema(self) -> None:
-        if self._schema is not None and self._store is not None:
-            await self._schema.look(self._store)
-
-    async def _connect(self, store: SqliteStore) -> None:
-        wiring = Wiring(
-            manifest=self.manifest,
-            config=self.config,
-            clock=self._clock,
-            hooks=self._hooks,
-            store=store,
-            root=self._root,
-            readiness=self._readiness,
-        )
-        await wiring.connect(self._tasks)
-        self._live, self._hub, self._pipeline = wiring.live, wiring.hub, wiring.pipeline
-        self._tasks.every(limits.SCHEMA_LOOK_SECONDS, "look at the schema", self._look_at_schema)
-
-    def _readiness(self) -> dict[str, bool]:
-        return {
-            "database": self._store is not None,
-            "schema": self._schema is not None and self._schema.is_current,
-        }
 
 
 class App(Declarations):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -73,10 +73,19 @@ class Config:
     log_level: str = "info"
     log_format: LogFormat = "compact"
     access_log: bool = True
+    loopback: bool = False
+    of_parts: Mapping[str, Any] = field(default_factory=dict)
+    """What the environment says of settings that parts bring, by field; see `value`."""
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
-        """The settings of an environment (the process's by default).
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        more: Sequence[Setting] = (),
+        **overrides: Any,
+    ) -> Config:
+        """The settings of an environment (the process's by default); `more` are those of parts.
 
         `overrides` are fields by name that win over it (command-line options); one that is None
         counts as not given. Values that cannot be read raise `ConfigError` naming each variable.
@@ -85,11 +94,20 @@ class Config:
         given = {name: value for name, value in overrides.items() if value is not None}
         unknown = given.keys() - {each.name for each in fields(cls)}
         assert not unknown, f"no such setting: {sorted(unknown)}"
-        values, problems = _read(os.environ if environ is None else environ)
+        environ = os.environ if environ is None else environ
+        values, problems = _read(environ, SETTINGS)
+        values["of_parts"], wrong = _read(environ, more)
+        problems += wrong
         values.update(given)
         if problems:
             raise _refusal("CONFIG_INVALID", problems)
         return cls(**_with_mode_defaults(values))
+
+    def value(self, setting: Setting) -> Any:
+        """What a setting that a part brings says; its default is parsed like a given text."""
+        if setting.field in self.of_parts:
+            return self.of_parts[setting.field]
+        return setting.parse(setting.default)
 
     def validate(self) -> Config:
         """Itself when it is safe to serve with; else `ConfigError` with every reason and mend."""
@@ -413,15 +431,24 @@ SETTINGS: tuple[Setting, ...] = (
         _log_format,
     ),
     _setting("PYLON_ACCESS_LOG", "access_log", "1", "One line per request, but for probes.", _flag),
+    _setting(
+        "PYLON_LOOPBACK",
+        "loopback",
+        "0",
+        "Encode what would cross between processes though there is one; for tests of this program.",
+        _flag,
+    ),
 )
 
 
-def _read(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+def _read(
+    environ: Mapping[str, str], settings: Sequence[Setting]
+) -> tuple[dict[str, Any], list[Problem]]:
     """The fields that the environment sets, and what could not be read. Empty counts as unset,
     except for the admin token: there an empty value is a mistake worth stopping for."""
     values: dict[str, Any] = {}
     problems: list[Problem] = []
-    for setting in SETTINGS:
+    for setting in settings:
         text = environ.get(setting.variable)
         if text is None and setting.variable == "PYLON_LOG":
             text = environ.get("RUST_LOG")

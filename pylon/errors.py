@@ -31,6 +31,8 @@ class PylonError(Exception):
         self.message = message
         self.hint = hint
         self.extra = extra
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        """Response headers that go with it; see `http/errors.HttpError`."""
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON body of this error."""

@@ -126,14 +126,14 @@ readers that are replayed the same."""
 SOCKET_PONGS_MISSED_MAX: Final = 2
 """Pings in a row that may stay without any sign of life; then the peer counts as gone."""
 
+WORKER_DRAIN_SECONDS: Final = 10.0
+"""How long workers may finish what they have when the service stops; what is left then is begun
+anew by whoever starts next, so it is no longer than people wait for a restart."""
+
 LIFESPAN_SECONDS_MAX: Final = 60.0
 """How long the app may take to shut down (checkpoint, close) once its requests are done."""
 
 # --- Storage ---------------------------------------------------------------------------------
-
-PROBE_SECONDS_MAX: Final = 0.1
-"""Time for the read of a policy's `exists`, which holds the loop; with an index it takes
-microseconds."""
 
 READ_BUDGET_SECONDS: Final = 0.003
 """How long a read may hold the event loop before it is moved to a reader thread."""
@@ -487,6 +487,22 @@ POLICY_NESTING_MAX: Final = 64
 
 POLICY_MEMBERS_REMEMBERED_MAX: Final = 10_000
 """Keys that a live audience keeps of one `exists`; with more the database is asked for each row."""
+
+POLICY_LOOK_SECONDS_MAX: Final = 0.1
+"""Time for each look at other rows that an `exists` needs; with an index it takes microseconds."""
+
+POLICY_UNIT_LOOKS_MAX: Final = 10_000
+"""Looks for `exists` in all writes of one unit: more than the thousand operations of a transaction
+need when each of them asks for several."""
+
+POLICY_UNIT_SECONDS_MAX: Final = 0.5
+"""Time for all of them together, for which everybody else's writes wait."""
+
+POLICY_STATEMENT_LOOKS: Final = 50
+"""Looks that are asked in one statement; preparing it takes as long as asking."""
+
+POLICY_STATEMENT_VALUES_MAX: Final = 10_000
+"""Values bound in such a statement, well below SQLite's 32,766."""
 
 POLICY_SHAPES_CACHED_MAX: Final = 256
 """SQL texts kept per rule, one per pattern of auth-only conditions; when full it starts over."""

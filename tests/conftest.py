@@ -22,6 +22,19 @@ LONG_SECONDS = 7_200
 """What a test may take with `PYLON_LONG=1`; the bound of `pyproject.toml` is for the short run."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--loopback",
+        action="store_true",
+        help="servers of tests encode and decode every call and message on its way",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--loopback"):
+        os.environ["TEST_LOOPBACK"] = "1"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the long versions their time."""
     if os.environ.get("PYLON_LONG"):

@@ -41,9 +41,13 @@ def bearer(token: str | None) -> dict[str, str]:
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without its own settings, with those given."""
+    """This process's environment without its own settings, with those given.
+
+    With pytest's `--loopback` the server encodes what would cross between processes.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYLON_", "RUST_LOG"))}
-    return {**inherited, **env}
+    loopback = {"PYLON_LOOPBACK": "1"} if os.environ.get("TEST_LOOPBACK") else {}
+    return {**inherited, **loopback, **env}
 
 
 class Server:

@@ -42,6 +42,7 @@ ARROWS = {
     ("changes", "store"),
     ("crdt", "store"),
     ("policy", "schema"),
+    ("part", "http"),
 }
 """Who may import whom on the same floor."""
 

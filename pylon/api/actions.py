@@ -48,7 +48,7 @@ class ActionRoutes:
     async def check_action(self, request: Request, *, spec: CallableSpec) -> Response:
         given = await request.json()
         values = given if isinstance(given, dict) else {}
-        if not self._policies.action(spec.name).allows(request.identity, values):
+        if not await self._policies.action(spec.name).passes(request.identity, values):
             raise policy_denied()
         _check_input(spec, values)
         return raw_json(encode({"action": spec.name, "input": given, "executed": True}))

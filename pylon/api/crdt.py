@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pylon import limits
-from pylon.api.messages import Messages
+from pylon.api.messages import Handler
 from pylon.errors import PylonError
 from pylon.http.describe import JSON, Docs, Hidden, constant, json, object_of
 from pylon.http.request import Request
@@ -47,16 +47,17 @@ class CrdtRoutes:
         self._merger = merger
         self._documents = documents
 
-    def register(self, router: Router, messages: Messages) -> None:
-        """Add the route and the message types."""
+    def register(self, router: Router) -> None:
+        """Add the route."""
         path = "/api/crdt/{entity}/{id*}"
         router.add("POST", path, self.push_update, summary="Merge a Loro update", docs=PUSH)
         # Paths that name no row are answered by what is wrong with them, not by a plain 404.
         for short in ("/api/crdt", "/api/crdt/{entity}"):
             router.add("POST", short, self.refuse_path, summary="Not a row", docs=NO_ROW)
-        messages.on("crdt-subscribe", self.subscribe)
-        messages.on("crdt-unsubscribe", self.unsubscribe)
-        messages.on_leave(self._documents.leave)
+
+    def messages(self) -> dict[str, Handler]:
+        """What sockets may say of documents."""
+        return {"crdt-subscribe": self.subscribe, "crdt-unsubscribe": self.unsubscribe}
 
     async def push_update(self, request: Request, entity: str, row_id: str) -> Response:
         identity = require_session(request.identity)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from pylon import limits
-from pylon.api.messages import Messages
+from pylon.api.messages import Handler
 from pylon.codec import Raw, encode
 from pylon.errors import PylonError
 from pylon.http.describe import Docs, Parameter, json, listed, nullable, object_of
@@ -44,15 +44,18 @@ class PresenceRoutes:
     def __init__(self, presence: Presence) -> None:
         self._presence = presence
 
-    def register(self, router: Router, messages: Messages) -> None:
-        """Add the route and the message types."""
+    def register(self, router: Router) -> None:
+        """Add the route."""
         router.add("GET", PRESENCE_PATH, self.list_present, summary="Who is present", docs=PRESENCE)
-        messages.on("presence", self.presence)
-        messages.on("topic", self.topic)
-        messages.on("topic-subscribe", self.subscribe)
-        messages.on("topic-unsubscribe", self.unsubscribe)
-        messages.on_join(self._presence.join)
-        messages.on_leave(self._presence.leave)
+
+    def messages(self) -> dict[str, Handler]:
+        """What sockets may say of presence and topics."""
+        return {
+            "presence": self.presence,
+            "topic": self.topic,
+            "topic-subscribe": self.subscribe,
+            "topic-unsubscribe": self.unsubscribe,
+        }
 
     async def list_present(self, request: Request) -> Response:
         """`{"topic", "clients": [{"clientId", "from", "data"?}], "count"}`."""

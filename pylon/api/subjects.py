@@ -64,7 +64,7 @@ class SubjectRoutes:
                 {
                     "user_id": user_id,
                     "rows_deleted": done.rows_deleted,
-                    "sessions_revoked": done.sessions_revoked,
+                    "sessions_revoked": done.beside_rows.get("sessions", 0),
                     "errors": done.errors,
                     "purged_at": iso_seconds(self._clock.now()),
                 }

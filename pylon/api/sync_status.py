@@ -132,6 +132,11 @@ class SyncStatus:
         for name, text, read in (
             ("pylon_live_deliveries_total", "Events sent to readers.", lambda: hub.deliveries),
             (
+                "pylon_live_turns_waited_total",
+                "Turns that waited for exists().",
+                lambda: hub.turns_waited,
+            ),
+            (
                 "pylon_live_refused_total",
                 "Streams refused for want of room.",
                 lambda: places.refused,

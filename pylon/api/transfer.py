@@ -67,6 +67,7 @@ IMPORT = Docs(
     ),
     errors=("400 INVALID_QUERY", "400 MISSING_FIELD", "400 ENTITY_NOT_FOUND"),
     store="writes",
+    streams_body=True,
 )
 
 _LINE_TYPES = (NDJSON, b"application/ndjson", b"application/jsonl", b"application/x-jsonlines")

@@ -4,7 +4,7 @@ Only the latest change of each row is kept. Beside it stand the earlier *audienc
 the values of those fields that its read rule looks at, each with the position until which they
 held. That is enough to tell, later, who must forget the row, and to tell nobody else.
 
-Not here: who may see a change (`sync/visibility.py`), pulling pages (`sync/pull.py`).
+Not here: who may see a change (`sync/visibility.py`), reading it from a cursor (`scan.py`).
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ def test(
       pylon policy test 'exists(Ban, userId == auth.userId)' --rows '{"Ban": [{"userId": "bob"}]}'
     """
     from pylon.cli import policy_world
-    from pylon.policy.explain import Case, explain
-    from pylon.policy.membership import Lookup
+    from pylon.policy.explain import Case
+    from pylon.policy.lookup import Lookup
 
     output = current()
     data = policy_world.read_object(row, "--row")
@@ -116,7 +116,7 @@ def test(
         entities=entities,
     )
     _refuse_mistakes(output, expr, case)
-    part = explain(expr, case)
+    part = policy_world.explained(expr, case)
     allows = part.holds or case.identity.is_admin
     asked = "  (administrators are not asked)" if case.identity.is_admin else ""
     output.say(f"{'allow' if allows else 'deny'}{asked}")

@@ -5,6 +5,7 @@ Printing is `policy_command.py`; judging is `pylon.policy`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,18 @@ from pylon.codec import decode
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.identity import GUEST_PREFIX, Identity
-from pylon.policy.engine import PolicyEngine
+from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.explain import Case, Part, explain
-from pylon.policy.membership import Lookup, Probe
+from pylon.policy.lookup import Fetch, Lookup
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.syntax import PolicySyntaxError, parse
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.naming import quote
-from pylon.store.tables import create_table
+from pylon.store.sqlite.tables import create_table
 
 if TYPE_CHECKING:
     from pylon.cli.output import Output
+    from pylon.policy.nodes import Expr
 
 Row = dict[str, Any]
 
@@ -120,7 +122,7 @@ def _type_of(value: object) -> str:
     return "float" if isinstance(value, float) else "string"
 
 
-def database_of(entities: Mapping[str, EntitySpec], tables: Mapping[str, Sequence[Row]]) -> Probe:
+def database_of(entities: Mapping[str, EntitySpec], tables: Mapping[str, Sequence[Row]]) -> Fetch:
     """A database in memory that holds these rows."""
     connection = apsw.Connection(":memory:")
     for name, entity in entities.items():
@@ -134,7 +136,23 @@ def database_of(entities: Mapping[str, EntitySpec], tables: Mapping[str, Sequenc
             connection.execute(
                 f"INSERT INTO {quote(name)} ({columns}) VALUES ({marks})", tuple(values.values())
             )
-    return lambda sql, params: connection.execute(sql, params).fetchall()
+    return _fetch_of(connection)
+
+
+def _fetch_of(connection: apsw.Connection) -> Fetch:
+    """What policies ask through. Nobody waits for it, so `seconds` does not matter."""
+
+    async def fetch(
+        sql: str, params: Sequence[Any] = (), *, seconds: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        return connection.execute(sql, params).fetchall()
+
+    return fetch
+
+
+def explained(expr: Expr, case: Case) -> Part:
+    """The parts of an expression with their values."""
+    return asyncio.run(explain(expr, case))
 
 
 # --- from a database -------------------------------------------------------------------------
@@ -158,14 +176,15 @@ def verdicts(
         row = _row(connection, manifest.entities_by_name[entity], row_id)
         if row is None:
             output.fail("NOT_FOUND", f"There is no row {row_id} in {entity}.")
-
-        def probe(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-            return connection.execute(sql, params).fetchall()
-
+        fetch = _fetch_of(connection)
         identity = _identity(connection, manifest, user, tenant)
-        engine = PolicyEngine(manifest, open_by_default=False, probe=probe)
-        return [_verdict(engine, manifest, entity, slot, identity, row, Lookup(probe))
-                for slot in ENTITY_SLOTS]  # fmt: skip
+        engine = PolicyEngine(manifest, open_by_default=False, read=fetch)
+
+        async def judge() -> list[Verdict]:
+            return [await _verdict(engine, manifest, entity, slot, identity, row, Lookup(fetch))
+                    for slot in ENTITY_SLOTS]  # fmt: skip
+
+        return asyncio.run(judge())
     except apsw.Error as error:
         output.fail("DB_READ_FAILED", f"The database does not answer: {error}.")
 
@@ -193,7 +212,7 @@ def _identity(
     )
 
 
-def _verdict(
+async def _verdict(
     engine: PolicyEngine,
     manifest: Manifest,
     entity: str,
@@ -202,9 +221,10 @@ def _verdict(
     row: Row,
     lookup: Lookup,
 ) -> Verdict:
-    rule = getattr(engine.entity(entity), slot)
+    rule: Rule = getattr(engine.entity(entity), slot)
     existing = row if slot == "update" else None
-    allows: bool = rule.allows(identity, row, existing)
+    await lookup.gather(rule, identity, [(row, existing)])
+    denied_by = rule.denied_by(identity, row, existing, lookup)
     case = Case(
         entity=manifest.entities_by_name[entity],
         slot=slot,
@@ -220,13 +240,14 @@ def _verdict(
         if chosen is None:
             continue
         try:
-            spoke.append((f"{policy.name} ({chosen[0]})", explain(parse(chosen[1]), case)))
+            part = await explain(parse(chosen[1]), case)
         except PolicySyntaxError:  # such an app does not load
             continue
+        spoke.append((f"{policy.name} ({chosen[0]})", part))
     if not spoke:
         why = "no policy speaks about it: open in dev, closed in production"
-    elif allows:
+    elif denied_by is None:
         why = "every policy that speaks about it holds"
     else:
-        why = f"policy {rule.denied_by(identity, row, existing)} says no"
-    return Verdict(slot=slot, allows=allows, why=why, policies=tuple(spoke))
+        why = f"policy {denied_by} says no"
+    return Verdict(slot=slot, allows=denied_by is None, why=why, policies=tuple(spoke))

@@ -7,7 +7,7 @@ The rows counted are those that the caller may read and that `where` finds. `hav
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -30,16 +30,10 @@ from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, SumTooLarge, Value
+from pylon.store.dialect import Bucket, Dialect
 from pylon.store.naming import quote
 
-BUCKETS: Final = {
-    "hour": "%Y-%m-%d %H:00:00",
-    "day": "%Y-%m-%d",
-    "week": "%G-W%V",
-    "month": "%Y-%m",
-    "year": "%Y",
-}
-"""How each bucket is written; weeks are those of ISO 8601, beginning on Monday."""
+BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
 
 FUNCTIONS: Final = ("countDistinct", "sum", "avg", "min", "max")
 """Keys that take a list of fields, in the order of their columns."""
@@ -104,11 +98,11 @@ class Aggregates:
 
 def _columns(spec: Mapping[str, Any], opened: Opened) -> list[Column]:
     """Groups first, then what is computed, each name once."""
-    found = [_group(item, opened.columns) for item in _list(spec, "groupBy")]
+    found = [_group(item, opened) for item in _list(spec, "groupBy")]
     if "count" in spec:
         found.append(_count(spec["count"], opened.columns))
     for key in FUNCTIONS:
-        found += [_computed(key, name, opened.columns) for name in _list(spec, key)]
+        found += [_computed(key, name, opened) for name in _list(spec, key)]
     columns: dict[str, Column] = {}
     for column in found:
         if columns.setdefault(column.name, column) != column:
@@ -141,8 +135,8 @@ def _count(value: object, columns: Columns) -> Column:
     return Column(f"count_{name}", f"count(t.{quote(name)})", "int")
 
 
-def _computed(key: str, value: object, columns: Columns) -> Column:
-    name, kind = _field(value, columns, key)
+def _computed(key: str, value: object, opened: Opened) -> Column:
+    name, kind = _field(value, opened.columns, key)
     column = f"t.{quote(name)}"
     match key:
         case "countDistinct":
@@ -152,44 +146,31 @@ def _computed(key: str, value: object, columns: Columns) -> Column:
     if kind not in ("int", "float", "bool"):
         raise invalid(f'"{name}" is no number, so its {key} means nothing.')
     if key == "avg":
-        return Column(f"avg_{name}", f"avg({column})", "float")
+        return Column(f"avg_{name}", f"CAST(avg({column}) AS DOUBLE PRECISION)", "float")
     is_whole = kind != "float"
     return Column(
         f"sum_{name}",
-        f"sum({column})",
+        f"CAST(sum({column}) AS BIGINT)" if is_whole else f"sum({column})",
         "int" if is_whole else "float",
-        overflow_sql=f"iif(count({column}) > 0, total({column}), NULL)" if is_whole else None,
+        overflow_sql=opened.dialect.float_sum(column) if is_whole else None,
     )
 
 
-def _group(item: object, columns: Columns) -> Column:
+def _group(item: object, opened: Opened) -> Column:
     if not isinstance(item, dict):
-        name, kind = _field(item, columns, "groupBy")
+        name, kind = _field(item, opened.columns, "groupBy")
         return Column(name, f"t.{quote(name)}", kind, is_group=True)
     refuse_unknown_keys(item, ("field", "bucket"), "A group")
-    name, kind = _field(item.get("field"), columns, "The field of a group")
-    bucket = item.get("bucket", "day")
-    if not isinstance(bucket, str) or bucket not in BUCKETS:
-        hint = (did_you_mean(bucket, BUCKETS, "") or None) if isinstance(bucket, str) else None
+    name, kind = _field(item.get("field"), opened.columns, "The field of a group")
+    asked = item.get("bucket", "day")
+    bucket = next((each for each in BUCKETS if each == asked), None)
+    if bucket is None:
+        hint = (did_you_mean(asked, BUCKETS, "") or None) if isinstance(asked, str) else None
         raise invalid(f"A bucket is one of: {', '.join(BUCKETS)}.", hint)
     if kind not in ("datetime", "string"):
         raise invalid(f'"{name}" is no time and has no buckets.')
-    return Column(f"{name}_{bucket}", _bucket(f"t.{quote(name)}", bucket), "string", is_group=True)
-
-
-def _bucket(column: str, bucket: str) -> str:
-    """Of ISO text, or of epoch seconds as text; of anything else null.
-
-    What is no date at all is kept from `strftime`, to which `now` is the present and a number a
-    Julian day.
-    """
-    form = BUCKETS[bucket]
-    return (
-        f"CASE WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
-        f" THEN strftime('{form}', {column})"
-        f" WHEN {column} GLOB '[0-9]*' AND {column} NOT GLOB '*[^0-9Z]*'"
-        f" THEN strftime('{form}', CAST({column} AS INTEGER), 'unixepoch') END"
-    )
+    span = opened.dialect.bucket(f"t.{quote(name)}", bucket)
+    return Column(f"{name}_{bucket}", span, "string", is_group=True)
 
 
 def _tenant(identity: Identity, opened: Opened) -> str | None:
@@ -212,22 +193,26 @@ def _statement(
         params.append(tenant)
     table = opened.table
     where = parse_where(spec.get("where", {}), opened.columns)
-    found = compile_condition(where, table.name, params)
+    found = compile_condition(where, opened.dialect, params)
     if found is not None:
         conditions.append(found)
     groups = [column for column in columns if column.is_group]
     grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(groups)))}" if groups else ""
     listed = ", ".join(f"{column.sql} AS {quote(column.name)}" for column in columns)
     inner = f"SELECT {listed} FROM {table.source}{where_clause(conditions)}{grouped}"
-    return _shaped(inner, params, spec, columns)
+    return _shaped(inner, params, spec, columns, opened.dialect)
 
 
 def _shaped(
-    inner: str, params: list[Value], spec: Mapping[str, Any], columns: list[Column]
+    inner: str,
+    params: list[Value],
+    spec: Mapping[str, Any],
+    columns: list[Column],
+    dialect: Dialect,
 ) -> tuple[str, list[Value]]:
     """The groups filtered and in order; `t` is now the table of groups."""
     known = Columns("The answer", {column.name: column.kind for column in columns})
-    having = compile_condition(parse_condition(spec.get("having", {}), known), known.owner, params)
+    having = compile_condition(parse_condition(spec.get("having", {}), known), dialect, params)
     order = parse_order(spec["order"], known) if "order" in spec else ()
     named = {part.column for part in order}
     ties = [Order(c.name, False) for c in columns if c.is_group and c.name not in named]

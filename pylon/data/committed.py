@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pylon import limits
 from pylon.changes.model import Change
@@ -22,19 +22,12 @@ from pylon.data.outbox import Outbox, Waiting
 from pylon.data.rows import Rows
 from pylon.errors import PylonError
 from pylon.hooks import Commit, Committed, RowTx
+from pylon.part import Stopping
 from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon.hooks")
 
 T = TypeVar("T")
-
-
-class Stopping(Protocol):
-    """How the teller learns that the service stops (an `asyncio.Event` is one)."""
-
-    def is_set(self) -> bool: ...
-
-    async def wait(self) -> object: ...
 
 
 class CommitTeller:

@@ -11,10 +11,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from pylon.codec import encode
 from pylon.store.base import Value
+from pylon.store.dialect import Dialect
 from pylon.store.naming import quote
-from pylon.store.sqlite.search_indexes import found_ids
+from pylon.store.search_query import SearchQuery
 
 # --- The AST ---------------------------------------------------------------------------------
 
@@ -65,10 +65,10 @@ class Contains(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """Whether the full-text index of `entity` finds the row; `match` is in the syntax of FTS5."""
+    """Whether the full-text index of `entity` finds the row."""
 
     entity: str
-    match: str
+    query: SearchQuery
 
 
 class All(msgspec.Struct, frozen=True):
@@ -98,20 +98,20 @@ NOTHING: Final = Either(())
 
 
 SMALL_LETTERS: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
-"""What SQLite's lower() does."""
+"""A to Z as a to z, and no other letter."""
 
 
 # --- SQL -------------------------------------------------------------------------------------
 
 
-def compile_condition(condition: Condition, table: str, params: list[Value]) -> str | None:
+def compile_condition(condition: Condition, dialect: Dialect, params: list[Value]) -> str | None:
     """The SQL of a condition, its values appended to `params`; None where it always holds."""
     if condition == EVERYTHING:
         return None
-    return _sql(condition, table, params)
+    return _sql(condition, dialect, params)
 
 
-def _sql(condition: Condition, table: str, params: list[Value]) -> str:
+def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
     match condition:
         case Compare():
             params.append(condition.value)
@@ -119,37 +119,39 @@ def _sql(condition: Condition, table: str, params: list[Value]) -> str:
         case IsNull():
             return f"t.{quote(condition.column)} IS {'NOT ' if condition.negated else ''}NULL"
         case OneOf():
-            params.append(encode(condition.values).decode())
-            word = "NOT IN" if condition.negated else "IN"
-            return f"t.{quote(condition.column)} {word} (SELECT value FROM json_each(?))"
+            column = f"t.{quote(condition.column)}"
+            sql, value = dialect.one_of(column, condition.values, negated=condition.negated)
+            params.append(value)
+            return sql
         case Like():
             params.append(condition.pattern)
-            return f"t.{quote(condition.column)} LIKE ? ESCAPE '\\'"
+            return dialect.like(f"t.{quote(condition.column)}")
         case Contains(is_folded=True):
             params.append(condition.text.translate(SMALL_LETTERS))
-            return f"instr(lower(t.{quote(condition.column)}), ?) > 0"
+            return dialect.contains(f"t.{quote(condition.column)}", is_folded=True)
         case Contains():
             params.append(condition.text)
-            return f"instr(t.{quote(condition.column)}, ?) > 0"
+            return dialect.contains(f"t.{quote(condition.column)}")
         case Prefix():
             return _prefix_sql(condition, params)
         case Search():
-            params.append(condition.match)
-            return f"t.id IN ({found_ids(condition.entity)})"
+            params.append(dialect.search_value(condition.query))
+            found = dialect.search_source(condition.entity)
+            return f"t.id IN (SELECT {found.row_id} FROM {found.sql})"
         case Not():
-            return f"({_sql(condition.part, table, params)}) IS NOT TRUE"
+            return f"({_sql(condition.part, dialect, params)}) IS NOT TRUE"
         case All():
-            return _chain(condition.parts, " AND ", "1 = 1", table, params)
+            return _chain(condition.parts, " AND ", "1 = 1", dialect, params)
         case Either():
-            return _chain(condition.parts, " OR ", "1 = 0", table, params)
+            return _chain(condition.parts, " OR ", "1 = 0", dialect, params)
 
 
 def _chain(
-    parts: tuple[Condition, ...], joint: str, empty: str, table: str, params: list[Value]
+    parts: tuple[Condition, ...], joint: str, empty: str, dialect: Dialect, params: list[Value]
 ) -> str:
     if not parts:
         return empty
-    return f"({joint.join([_sql(part, table, params) for part in parts])})"
+    return f"({joint.join([_sql(part, dialect, params) for part in parts])})"
 
 
 def _prefix_sql(condition: Prefix, params: list[Value]) -> str:

@@ -18,7 +18,6 @@ from pylon.data.context import Context
 from pylon.data.errors import not_found, policy_denied
 from pylon.data.filters import Columns
 from pylon.data.reads import ReadRecord
-from pylon.data.row_json import row_json
 from pylon.data.shown import Shown, filtered_fields
 from pylon.data.table import Table
 from pylon.hooks import ReadFilter
@@ -27,7 +26,9 @@ from pylon.policy.engine import EVERY_ROW, Where
 from pylon.policy.formula import Exists
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
-from pylon.store.sqlite.search_indexes import text_columns, text_fields
+from pylon.store.dialect import Dialect
+from pylon.store.row_json import row_json
+from pylon.store.search_fields import indexed_fields, text_fields
 
 Fetch: TypeAlias = Callable[[str, Sequence[Value]], Awaitable[list[Row]]]
 
@@ -42,6 +43,7 @@ class Opened(msgspec.Struct, frozen=True):
     """From a tuple of the table's columns to the row as this caller sees it."""
     row_json: str
     """A SQL expression that gives a row of alias `t` as JSON text."""
+    dialect: Dialect
     shown: Shown | None = None
     """Where a read filter listens: `row_json` then has all fields, and this takes them apart."""
 
@@ -82,6 +84,7 @@ class ReadDoor:
         self._context = context
         self._trusted = trusted
         self._record = record
+        self.dialect: Dialect = context.store.dialect
         self._views: dict[tuple[str, bool, tuple[ReadFilter, ...]], _View] = {}
         self.fetch: Fetch = fetch or context.store.read
 
@@ -95,7 +98,9 @@ class ReadDoor:
         filters = () if everything else self._context.hooks.of(entity).filters
         view = self._views.get((entity, everything, filters))
         if view is None:
-            view = self._views[entity, everything, filters] = _view(table, everything, filters)
+            view = self._views[entity, everything, filters] = _view(
+                table, self.dialect, everything, filters
+            )
         rule = self._context.policies.entity(entity).read
         if self._record is not None:
             self._note(self._record, entity, row_id, () if everything else rule.memberships)
@@ -103,9 +108,15 @@ class ReadDoor:
         if filters:
             shown, decode = Shown(table, filters, identity), view.decode
             return Opened(
-                table, where, view.columns, lambda row: shown(decode(row)), view.row_json, shown
+                table,
+                where,
+                view.columns,
+                lambda row: shown(decode(row)),
+                view.row_json,
+                self.dialect,
+                shown,
             )
-        return Opened(table, where, view.columns, view.decode, view.row_json)
+        return Opened(table, where, view.columns, view.decode, view.row_json, self.dialect)
 
     def open_readable(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
         """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""
@@ -189,22 +200,24 @@ class ReadDoor:
             record.note_entity(each.entity)
 
 
-def _view(table: Table, everything: bool, filters: tuple[ReadFilter, ...]) -> _View:
+def _view(
+    table: Table, dialect: Dialect, everything: bool, filters: tuple[ReadFilter, ...]
+) -> _View:
     """`everything`: private fields too. Fields that filters decide about can be asked by nowhere,
     and the rows come with all fields, for the filters to look at."""
     hidden = frozenset() if everything else table.private | filtered_fields(filters)
     kinds: dict[str, FieldKind] = {"id": "string"}
     kinds |= {field.name: field.kind for field in table.spec.fields}
     asked_by = {name: kind for name, kind in kinds.items() if name not in hidden}
-    indexed = text_columns(table.spec)
-    texts = indexed or {name: name for name in text_fields(table.spec)}
+    indexed = indexed_fields(table.spec)
+    texts = indexed or text_fields(table.spec)
     is_indexed = bool(indexed)
     if filters:
         # The index has the hidden texts too; one that is short of them is looked through without.
-        whole, texts = texts, {name: each for name, each in texts.items() if name in asked_by}
+        whole, texts = texts, tuple(name for name in texts if name in asked_by)
         is_indexed = is_indexed and len(texts) == len(whole)
     return _View(
         columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed),
         decode=table.decode if everything or filters else table.decode_public,
-        row_json=row_json(kinds if filters else asked_by),
+        row_json=row_json(dialect, kinds if filters else asked_by),
     )

@@ -21,10 +21,11 @@ Delete: TypeAlias = Callable[[Transaction, str, str], Awaitable[bool]]
 
 @dataclass(slots=True, kw_only=True)
 class Erased:
-    """What an erasure did. `errors` names rows that stayed, `limits.ERASE_ERRORS_MAX` at most."""
+    """What an erasure did. `errors` names rows that stayed, `limits.ERASE_ERRORS_MAX` at most;
+    `beside_rows` counts what else is gone, by what it is."""
 
     rows_deleted: int = 0
-    sessions_revoked: int = 0
+    beside_rows: dict[str, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
 

@@ -40,13 +40,12 @@ from pylon.store.base import Value
 class Columns(msgspec.Struct, frozen=True):
     """What a filter may name: the columns that the reader may see, with their kinds.
 
-    `texts` are the fields that `$search` looks into, with their columns in the full-text index;
-    `is_indexed`: there is one.
+    `texts` are the fields that `$search` looks into; `is_indexed`: there is a full-text index.
     """
 
     owner: str
     kinds: Mapping[str, FieldKind]
-    texts: Mapping[str, str] = {}
+    texts: tuple[str, ...] = ()
     is_indexed: bool = False
 
     def kind(self, name: str) -> FieldKind:
@@ -139,7 +138,7 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
     """
     if not isinstance(text, str):
         raise invalid("$search takes a text.")
-    names = tuple(columns.texts)
+    names = columns.texts
     if not names:
         raise invalid(f"{columns.owner} has no text to search.")
     if not columns.is_indexed:
@@ -149,7 +148,7 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
     if asked.is_nothing:
         return NOTHING, None
     held = tuple(Either(tuple(Contains(n, each) for n in names)) for each in asked.symbols)
-    return All(held), None if asked.match is None else Search(columns.owner, asked.match)
+    return All(held), None if asked.query is None else Search(columns.owner, asked.query)
 
 
 def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
@@ -281,7 +280,7 @@ class _Parser:
 def _equal(name: str, kind: FieldKind, value: object) -> Condition:
     if value is None:
         return IsNull(name, negated=False)
-    return Compare(name, "=", check_value(kind, value, f'"{name}"'))
+    return _compared(name, kind, "=", check_value(kind, value, f'"{name}"'))
 
 
 def _eq(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
@@ -291,13 +290,28 @@ def _eq(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
 def _ne(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     if value is None:
         return IsNull(name, negated=True)
-    return Compare(name, "<>", check_value(kind, value, f'{operator} of "{name}"'))
+    return _compared(name, kind, "<>", check_value(kind, value, f'{operator} of "{name}"'))
 
 
 def _ordered(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     if kind == "bool":
         raise invalid(f'"{name}" is true or false and has no order, so {operator} means nothing.')
-    return Compare(name, ORDER_SIGNS[operator], check_value(kind, value, f'{operator} of "{name}"'))
+    checked = check_value(kind, value, f'{operator} of "{name}"')
+    return _compared(name, kind, ORDER_SIGNS[operator], checked)
+
+
+def _compared(name: str, kind: FieldKind, sign: str, value: Value) -> Condition:
+    """`column sign value`. Whole numbers are compared with whole numbers only: a fraction lies
+    between two of them, an infinity beyond all."""
+    if kind != "int" or not isinstance(value, float):
+        return Compare(name, sign, value)
+    if sign == "=":
+        return NOTHING
+    if sign == "<>" or value == (math.inf if sign in ("<", "<=") else -math.inf):
+        return IsNull(name, negated=True)
+    if math.isinf(value):
+        return NOTHING
+    return Compare(name, sign, math.floor(value) if sign in (">", "<=") else math.ceil(value))
 
 
 def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
@@ -307,8 +321,12 @@ def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Conditi
     if len(value) > limits.QUERY_VALUES_MAX:
         raise invalid(f"{place} takes at most {limits.QUERY_VALUES_MAX} values.")
     checked = [check_value(kind, item, place) for item in value if item is not None]
-    # No stored number is infinite, and JSON has none.
-    values = tuple(item for item in dict.fromkeys(checked) if item not in _INFINITE)
+    # No stored number is infinite, and no whole one has a fraction.
+    values = tuple(
+        item
+        for item in dict.fromkeys(checked)
+        if not isinstance(item, float) or (kind == "float" and math.isfinite(item))
+    )
     if operator == "$nin":
         if values:
             return OneOf(name, values, negated=True)
@@ -405,14 +423,12 @@ OPERATORS: Final[Mapping[str, Builder]] = {
 
 # --- Values ----------------------------------------------------------------------------------
 
-_INFINITE: Final = (math.inf, -math.inf)
-
 
 def check_value(kind: FieldKind, value: object, place: str) -> Value:
     """The value as the database compares it; a wrong type is 400 `INVALID_QUERY`.
 
     Whole numbers beside a float column become floats, as an index lookup would make them, and
-    numbers beyond 64 bits become infinities, which compare with every stored value as they would.
+    numbers beyond 64 bits become infinities. Beside an int column a float is one that no row has.
     """
     if kind == "bool":
         if value is True or value is False:

@@ -1,17 +1,20 @@
 """Import: rows with their ids, written some hundreds to a unit, each counted and none lost.
 
 A unit that a row refuses is undone and its rows are written one by one, so a bad row costs its
-neighbours nothing. Called by `api/transfer.py`; reading the text is `wire/transfer.py`.
+neighbours nothing. Reading and counting happen where the text arrives, units are written where the
+database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is `wire/transfer.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+import msgspec
+
 from pylon import limits
+from pylon.calls import Call, Calls, Refused
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
@@ -75,8 +78,9 @@ class Report:
         return self.by_entity.setdefault(name, Counts())
 
 
-@dataclass(slots=True, kw_only=True)
-class _Pending:
+class ImportRow(msgspec.Struct, frozen=True, array_like=True):
+    """A row that is to be written, with its place in the text."""
+
     number: int
     entity: str
     row: dict[str, Any]
@@ -87,6 +91,79 @@ class _Pending:
         return row_id if isinstance(row_id, str) else None
 
 
+class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
+    """Rows that are written together, in a transaction where that can be."""
+
+    mode: Mode
+    rows: list[ImportRow]
+
+
+Outcome: TypeAlias = Done | Refused
+"""What became of a row."""
+
+
+class ImportUnits:
+    """Writes the units of imports; a call, since it belongs where the database is."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.call: Call[ImportUnit, list[Outcome]] = Call(
+            name="rows.import",
+            takes=ImportUnit,
+            gives=list[Outcome],
+            run=self.write,
+            is_json=True,
+        )
+
+    async def write(self, identity: Identity, unit: ImportUnit) -> list[Outcome]:
+        """What became of each row, in order. Failures of the server (5xx) are raised."""
+        try:
+            return await self._rows.write(identity, lambda tx: self._all(tx, unit))
+        except PylonError as error:
+            if error.status >= 500:
+                raise
+            alone = [self._alone(identity, unit.mode, each) for each in unit.rows]
+            return list(await asyncio.gather(*alone))
+
+    async def _all(self, tx: Transaction, unit: ImportUnit) -> list[Outcome]:
+        return [await self._one(tx, unit.mode, each) for each in unit.rows]
+
+    async def _alone(self, identity: Identity, mode: Mode, each: ImportRow) -> Outcome:
+        try:
+            return await self._rows.write(identity, lambda tx: self._one(tx, mode, each))
+        except PylonError as error:
+            if error.status >= 500:
+                raise
+            return Refused.of(error)
+
+    async def _one(self, tx: Transaction, mode: Mode, each: ImportRow) -> Outcome:
+        """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
+        stored = None if each.id is None else await tx.get(each.entity, each.id)
+        if stored is None:
+            # A database that somebody else made has ids of any form, and relations to them.
+            await tx.insert(each.entity, each.row, row_id=each.id)
+            return "inserted"
+        assert each.id is not None
+        if mode == "insert":
+            taken = f"A row of {each.entity} with this id exists."
+            return Refused.of(PylonError(409, "ID_TAKEN", taken))
+        values = self._rows.table(each.entity).check_values(each.row)
+        differing = {name: value for name, value in values.items() if stored[name] != value}
+        if not differing:
+            return "skipped"
+        if mode == "skip":
+            return Refused.of(
+                PylonError(
+                    409,
+                    "IMPORT_CONFLICT",
+                    f"A row with this id exists and differs in: {', '.join(differing)}.",
+                    "Import with mode=upsert to overwrite it.",
+                )
+            )
+        await tx.update(each.entity, each.id, differing)
+        return "updated"
+
+
 class Import:
     """One import by one caller, who must be an administrator.
 
@@ -94,12 +171,22 @@ class Import:
     either; what was written until then stays and stands in `report`.
     """
 
-    def __init__(self, rows: Rows, identity: Identity, *, mode: Mode = "skip") -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        identity: Identity,
+        *,
+        units: ImportUnits,
+        calls: Calls,
+        mode: Mode = "skip",
+    ) -> None:
         self.report = Report()
         self._rows = rows
         self._identity = identity
-        self._mode = mode
-        self._pending: list[_Pending] = []
+        self._units = units
+        self._calls = calls
+        self._mode: Mode = mode
+        self._pending: list[ImportRow] = []
         self._size = 0
 
     async def add(self, number: int, entity: str, row: Any, *, size: int = 0) -> None:
@@ -126,7 +213,7 @@ class Import:
 
     # --- parts -------------------------------------------------------------------------------
 
-    def _checked(self, number: int, entity: str, row: Any) -> _Pending:
+    def _checked(self, number: int, entity: str, row: Any) -> ImportRow:
         """Refuse before the transaction what can be known to fail."""
         table = self._rows.table(entity)
         if isinstance(row, dict):
@@ -137,60 +224,20 @@ class Import:
         if row_id is not None and not is_text:
             most = limits.ROW_ID_CHARACTERS_MAX
             raise PylonError(400, "INVALID_ID", f"The id must be a text of 1 to {most} characters.")
-        return _Pending(number=number, entity=entity, row=row)
+        return ImportRow(number=number, entity=entity, row=row)
 
     async def _flush(self) -> None:
         pending, self._pending, self._size = self._pending, [], 0
         if not pending:
             return
-        outcomes: Sequence[Done | PylonError]
-        try:
-            outcomes = await self._rows.write(self._identity, lambda tx: self._all(tx, pending))
-        except PylonError as error:
-            if error.status >= 500:
-                raise
-            outcomes = await asyncio.gather(*[self._alone(each) for each in pending])
+        unit = ImportUnit(self._mode, pending)
+        outcomes = await self._calls.ask(self._units.call, self._identity, unit)
         for each, outcome in zip(pending, outcomes, strict=True):
-            if isinstance(outcome, PylonError):
-                self._count_failure(each.number, each.entity, each.row, outcome)
+            if isinstance(outcome, Refused):
+                self._count_failure(each.number, each.entity, each.row, outcome.to_error())
             else:
                 counts = self.report.counts(each.entity)
                 setattr(counts, outcome, getattr(counts, outcome) + 1)
-
-    async def _all(self, tx: Transaction, pending: list[_Pending]) -> list[Done | PylonError]:
-        return [await self._write(tx, each) for each in pending]
-
-    async def _alone(self, each: _Pending) -> Done | PylonError:
-        try:
-            return await self._rows.write(self._identity, lambda tx: self._write(tx, each))
-        except PylonError as error:
-            if error.status >= 500:
-                raise
-            return error
-
-    async def _write(self, tx: Transaction, each: _Pending) -> Done | PylonError:
-        """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
-        stored = None if each.id is None else await tx.get(each.entity, each.id)
-        if stored is None:
-            # A database that somebody else made has ids of any form, and relations to them.
-            await tx.insert(each.entity, each.row, row_id=each.id)
-            return "inserted"
-        assert each.id is not None
-        if self._mode == "insert":
-            return PylonError(409, "ID_TAKEN", f"A row of {each.entity} with this id exists.")
-        values = self._rows.table(each.entity).check_values(each.row)
-        differing = {name: value for name, value in values.items() if stored[name] != value}
-        if not differing:
-            return "skipped"
-        if self._mode == "skip":
-            return PylonError(
-                409,
-                "IMPORT_CONFLICT",
-                f"A row with this id exists and differs in: {', '.join(differing)}.",
-                "Import with mode=upsert to overwrite it.",
-            )
-        await tx.update(each.entity, each.id, differing)
-        return "updated"
 
     def _count_failure(self, number: int, entity: str, row: Any, error: PylonError) -> None:
         self.report.failed += 1

@@ -126,7 +126,7 @@ async def _need_visible(
 ) -> None:
     """404 for a row that is not there or that the caller may not see: nobody can tell which."""
     row = await tx.get(entity, row_id)
-    if row is None or not tx.can_read(entity, row):
+    if row is None or not await tx.can_read(entity, row):
         raise not_found(entity)
 
 

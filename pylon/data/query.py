@@ -27,7 +27,6 @@ from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
 from pylon.store.naming import quote
-from pylon.store.sqlite.search_indexes import found_rows
 
 
 class Queries:
@@ -55,9 +54,8 @@ class Queries:
         if opened.shown is not None:
             return encode(await self.find(identity, entity, body))
         sql, params = self._select(opened, f"{opened.row_json} AS j", body)
-        ((count, text),) = await self._door.fetch(
-            f"SELECT count(*), CAST(group_concat(j, ',') AS BLOB) FROM ({sql})", params
-        )
+        rows = opened.dialect.as_bytes("string_agg(j, ',')")
+        ((count, text),) = await self._door.fetch(f"SELECT count(*), {rows} FROM ({sql}) q", params)
         if count > limits.QUERY_ROWS_MAX:
             raise too_many_rows(limits.QUERY_ROWS_MAX)
         return b"[%b]" % (text or b"")
@@ -100,9 +98,9 @@ def select(
     order = complete_order(query.order)
     ordered, source = order_clause(order), opened.table.source
     if query.search is not None and not query.order:
-        source = f"{found_rows(query.search.entity)} CROSS JOIN {source} ON t.id = i.row_id"
-        params.append(query.search.match)
-        ordered = "f.rank, t.id"
+        found = opened.dialect.search_source(query.search.entity, source)
+        params.append(opened.dialect.search_value(query.search.query))
+        source, ordered = found.sql, f"{found.rank}, t.id"
         query = msgspec.structs.replace(query, search=None)
     add_policy(opened.where, conditions, params)
     add_condition(query, opened, conditions, params)
@@ -127,7 +125,7 @@ def add_condition(
 ) -> None:
     """Put the filter's condition and search, if it has them."""
     for condition in (query.condition, query.search or EVERYTHING):
-        sql = compile_condition(condition, opened.table.name, params)
+        sql = compile_condition(condition, opened.dialect, params)
         if sql is not None:
             conditions.append(sql)
 
@@ -156,9 +154,14 @@ def complete_order(order: Sequence[Order]) -> tuple[Order, ...]:
 
 
 def order_clause(order: Sequence[Order]) -> str:
-    return ", ".join(
-        f"t.{quote(part.column)}{' DESC' if part.descending else ''}" for part in order
-    )
+    """Nulls come first, or last when descending; an id is never null."""
+    return ", ".join(f"t.{quote(part.column)}{_direction(part)}" for part in order)
+
+
+def _direction(part: Order) -> str:
+    if part.column == "id":
+        return " DESC" if part.descending else ""
+    return " DESC NULLS LAST" if part.descending else " NULLS FIRST"
 
 
 def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value]) -> str:
@@ -175,11 +178,11 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
     bound = "1 = 1"
     if value is not None and not part.descending:
         params.append(value)
-        bound = f"{column} >= ?"
+        bound = f"{column} >= {mark(value)}"
     beyond = _beyond(part, value, params)
     params.append(value)
     ties = _after(rest, last, params)
-    return f"({bound} AND ({beyond} OR ({column} IS ? AND {ties})))"
+    return f"({bound} AND ({beyond} OR ({column} IS NOT DISTINCT FROM {mark(value)} AND {ties})))"
 
 
 def _beyond(part: Order, value: Value, params: list[Value]) -> str:
@@ -187,7 +190,15 @@ def _beyond(part: Order, value: Value, params: list[Value]) -> str:
     if value is None:
         return "1 = 0" if part.descending else f"{column} IS NOT NULL"
     params.append(value)
-    return f"({column} < ? OR {column} IS NULL)" if part.descending else f"{column} > ?"
+    if part.descending:
+        return f"({column} < {mark(value)} OR {column} IS NULL)"
+    return f"{column} > {mark(value)}"
+
+
+def mark(value: Value) -> str:
+    """Where a value is bound. A float says what it is: beside a column of whole numbers some
+    databases would take it for one."""
+    return "CAST(? AS DOUBLE PRECISION)" if isinstance(value, float) else "?"
 
 
 def too_many_rows(rows_max: int) -> Exception:

@@ -2,7 +2,7 @@
 
 One statement answers a search, so the parts of an answer agree. The read policy is in it: hits,
 totals and counts are of the rows that the caller may read. How the typed text is understood is in
-`search_text`, the index in `search_index`. Called by `api/search` and by functions.
+`search_text`, the index in the `Dialect` of the store. Called by `api/search` and by functions.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import Columns, invalid, parse_where, require_object
 from pylon.data.query import add_policy, where_clause
 from pylon.data.search_highlight import excerpt
-from pylon.data.search_text import EVERYTHING, SearchText, Term, quoted, read
+from pylon.data.search_text import EVERYTHING, SearchText, Term, read
 from pylon.data.search_typos import neighbours, typos_in
 from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
 from pylon.store.naming import quote
-from pylon.store.sqlite.search_indexes import found_rows, text_columns
+from pylon.store.search_fields import indexed_fields
+from pylon.store.search_query import Phrase, Piece, SearchQuery, Within, every, some
 
 HIGHLIGHT: Final = "_highlight"
 """The key of a hit's excerpts."""
@@ -61,12 +62,9 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class _Names(msgspec.Struct, frozen=True):
-    """What a caller may name; text fields with their columns in the index.
+    """What a caller may name; `is_narrow`: the index has more fields than the text fields."""
 
-    `is_narrow`: the index has more columns than those.
-    """
-
-    text: dict[str, str]
+    text: tuple[str, ...]
     is_narrow: bool
     facets: dict[str, FieldKind]
     sortable: frozenset[str]
@@ -81,11 +79,13 @@ def _names(opened: Opened) -> _Names:
             f"{spec.name} is not searchable.",
             "Give it a search block with text, facets or sortable.",
         )
-    columns = text_columns(spec)
-    text = {name: columns[name] for name in spec.search.text if name in columns and name in kinds}
+    indexed = indexed_fields(spec)
+    text = tuple(
+        name for name in dict.fromkeys(spec.search.text) if name in indexed and name in kinds
+    )
     return _Names(
         text=text,
-        is_narrow=len(text) < len(columns),
+        is_narrow=len(text) < len(indexed),
         facets={name: kinds[name] for name in spec.search.facets if name in kinds},
         sortable=frozenset(name for name in spec.search.sortable if name in kinds),
     )
@@ -159,7 +159,7 @@ def _sort(value: object, names: _Names) -> tuple[str, bool] | None:
 
 def _highlight(given: Mapping[str, Any], names: _Names) -> tuple[str, ...]:
     if given.get("highlight") is True:
-        return tuple(names.text)
+        return names.text
     if given.get("highlight") is False:
         return ()
     return tuple(name for name in _texts(given, "highlight") if name in names.text)
@@ -182,7 +182,11 @@ def _facet_value(kind: FieldKind, value: object) -> Any:
                     return _ABSENT
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return _ABSENT
-            return value if INT_MIN <= value <= INT_MAX else _ABSENT
+            if not INT_MIN <= value <= INT_MAX:
+                return _ABSENT
+            if kind == "int" and value != int(value):
+                return _ABSENT
+            return int(value) if kind == "int" else float(value)
     if isinstance(value, bool | int | float):
         return encode(value).decode()
     return value if isinstance(value, str) else _ABSENT
@@ -200,12 +204,13 @@ class _Statement:
 
     def __init__(self, opened: Opened, names: _Names, ask: Ask, text: SearchText) -> None:
         self._opened = opened
+        self._dialect = opened.dialect
         self._names = names
         self._ask = ask
         self._text = text
         self._params: list[Value] = []
         self._flags = ask.filters if ask.excludes_own else ()
-        self._ranks = text.match is not None and ask.sort is None
+        self._ranks = text.query is not None and ask.sort is None
 
     def make(self) -> tuple[str, list[Value]]:
         """The statement and its values."""
@@ -221,17 +226,20 @@ class _Statement:
         for number, (name, value) in enumerate(self._flags):
             selected.append(f"(t.{quote(name)} = ?) IS TRUE AS p{number}")
             self._params.append(value)
-        match = narrowed(self._text.match, self._names)
-        if match is not None:
-            self._params.append(match)
+        query = narrowed(self._text.query, self._names)
+        if query is not None:
+            self._params.append(self._dialect.search_value(query))
         conditions = self._conditions()
-        if match is None and not conditions and not self._flags:
+        if query is None and not conditions and not self._flags:
             return ""
-        needs_row = bool(selected or conditions)
-        source = joined(self._opened, match) if needs_row else found_rows(self._opened.table.name)
-        selected.append("t.id AS id" if needs_row else "i.row_id AS id")
-        if self._ranks:
-            selected.append("f.rank AS k")
+        table, source, row_id = self._opened.table, self._opened.table.source, "t.id"
+        if query is not None:
+            needs_row = bool(selected or conditions)
+            found = self._dialect.search_source(table.name, source if needs_row else None)
+            source, row_id = found.sql, "t.id" if needs_row else found.row_id
+            if self._ranks:
+                selected.append(f"{found.rank} AS k")
+        selected.append(f"{row_id} AS id")
         return (
             f"WITH m AS MATERIALIZED (SELECT {', '.join(selected)} FROM {source}"
             f"{where_clause(conditions)}) "
@@ -248,13 +256,13 @@ class _Statement:
         for name, value in () if self._flags else self._ask.filters:
             conditions.append(f"t.{quote(name)} = ?")
             self._params.append(value)
-        where = compile_condition(self._ask.where, self._opened.table.name, self._params)
+        where = compile_condition(self._ask.where, self._dialect, self._params)
         if where is not None:
             conditions.append(where)
         if self._ask.is_hopeless or self._text.is_nothing:
             conditions.append("1 = 0")
         for symbol in self._text.symbols:
-            held = [f"instr(t.{quote(name)}, ?) > 0" for name in self._names.text]
+            held = [self._dialect.contains(f"t.{quote(name)}") for name in self._names.text]
             conditions.append(f"({' OR '.join(held)})")
             self._params += [symbol] * len(held)
         return conditions
@@ -264,28 +272,32 @@ class _Statement:
         return [f"m.p{i}" for i, (name, _) in enumerate(self._flags) if name != besides]
 
     def _total(self) -> str:
-        return f"SELECT -1, NULL, count(*) FROM {self._from}{where_clause(self._passing())}"
+        nothing = self._dialect.mixed("NULL", "string")
+        return f"SELECT -1, {nothing}, count(*) FROM {self._from}{where_clause(self._passing())}"
 
     def _facets(self) -> Iterator[str]:
         for number, name in enumerate(self._ask.facets):
             value = f"{self._column}{quote(name)}"
             conditions = [f"{value} IS NOT NULL", *self._passing(besides=name)]
             self._params.append(self._ask.facet_values_max)
+            mixed = self._dialect.mixed("v", self._names.facets[name])
             yield (
-                f"SELECT * FROM (SELECT {number}, {value}, count(*) FROM {self._from}"
-                f"{where_clause(conditions)} GROUP BY {value} ORDER BY 3 DESC, 2 LIMIT ?)"
+                f"SELECT {number}, {mixed}, n FROM ("
+                f"SELECT {value} AS v, count(*) AS n FROM {self._from}{where_clause(conditions)}"
+                f" GROUP BY {value} ORDER BY 2 DESC, 1 LIMIT ?) q"
             )
 
     def _hits(self) -> str:
         self._params += (self._ask.limit, self._ask.offset)
         order = self._order()
-        row_json, table = self._opened.row_json, self._opened.table
+        row_json, table = self._dialect.mixed(self._opened.row_json, "string"), self._opened.table
         page = f"{where_clause(self._passing())} ORDER BY {order} LIMIT ? OFFSET ?"
         if self._column == "t.":
-            return f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM {table.source}{page})"
+            return f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM {table.source}{page}) q"
+        # LEFT, though every row is there, is an order to the planner: the page first.
         return (
             f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM (SELECT * FROM m{page}) m"
-            f" CROSS JOIN {table.source} ON t.id = m.id ORDER BY {order})"
+            f" LEFT JOIN {table.source} ON t.id = m.id ORDER BY {order}) q"
         )
 
     def _order(self) -> str:
@@ -295,22 +307,13 @@ class _Statement:
             return f"{self._column}id"
         name, descends = self._ask.sort
         word = " DESC" if descends else ""
-        return f"{self._column}{quote(name)}{word}, {self._column}id{word}"
+        nulls = " NULLS LAST" if descends else " NULLS FIRST"
+        return f"{self._column}{quote(name)}{word}{nulls}, {self._column}id{word}"
 
 
-def narrowed(match: str | None, names: _Names) -> str | None:
-    """The text for the index so that it looks into the searched columns only."""
-    if match is None or not names.is_narrow:
-        return match
-    return f"{{{' '.join(map(quoted, names.text.values()))}}} : ({match})"
-
-
-def joined(opened: Opened, match: str | None) -> str:
-    """The table as `t`, behind the index as `f` where there is a text to bind for it."""
-    table = opened.table
-    if match is None:
-        return table.source
-    return f"{found_rows(table.name)} CROSS JOIN {table.source} ON t.id = i.row_id"
+def narrowed(query: SearchQuery | None, names: _Names) -> SearchQuery | None:
+    """What is asked of the index, of the searched fields only."""
+    return query if query is None or not names.is_narrow else Within(names.text, query)
 
 
 # --- Answers ---------------------------------------------------------------------------------
@@ -400,7 +403,7 @@ class Searches:
         Whether a word finds something is asked of the rows that the caller may read: what others
         have must not be told from what the caller is corrected to.
         """
-        words: list[str] = []
+        words: list[SearchQuery] = []
         terms: list[Term] = []
         looked_up = 0
         is_corrected = False
@@ -409,22 +412,24 @@ class Searches:
             may = word.term is not None and typos_in(word.term.text) > 0
             if word.term is not None and may and looked_up < limits.SEARCH_TYPO_WORDS_MAX:
                 looked_up += 1
-                if not await self._finds(opened, narrowed(word.match, names)):
-                    near = await neighbours(self._door.fetch, opened.table.name, word.term)
+                if not await self._finds(opened, narrowed(word.phrase, names)):
+                    near = await neighbours(self._door, opened.table.name, word.term)
             is_corrected = is_corrected or bool(near)
-            alternatives = [word.match, *map(quoted, near)]
-            words.append(f"({' OR '.join(alternatives)})")
+            words.append(some((word.phrase, *[Phrase((Piece(each),)) for each in near])))
             terms += [Term(each) for each in near]
         if not is_corrected:
             return None
         return SearchText(
-            match=" AND ".join(words), symbols=text.symbols, terms=(*text.terms, *terms)
+            query=every(tuple(words)), symbols=text.symbols, terms=(*text.terms, *terms)
         )
 
-    async def _finds(self, opened: Opened, match: str | None) -> bool:
-        params: list[Value] = [] if match is None else [match]
+    async def _finds(self, opened: Opened, query: SearchQuery | None) -> bool:
+        params: list[Value] = []
         conditions: list[str] = []
-        source = joined(opened, match)
+        source = opened.table.source
+        if query is not None:
+            params.append(opened.dialect.search_value(query))
+            source = opened.dialect.search_source(opened.table.name, source).sql
         add_policy(opened.where, conditions, params)
         sql = f"SELECT 1 FROM {source}{where_clause(conditions)} LIMIT 1"
         return bool(await self._door.fetch(sql, params))

@@ -1,21 +1,32 @@
-"""What people type into a search box, read: plain words, or the query syntax of FTS5.
+"""What people type into a search box, read: plain words, or a query with operators.
 
-`read` never fails on syntax: what does not parse as FTS5 is taken as plain words. What comes out is
-text made here, every word quoted, which SQLite accepts whatever was typed. Knows no entity beyond
-the names of its searched fields; called by `search` and `filters`.
+`read` never fails on syntax: what is no query is taken as plain words. What comes out is a tree
+that any index can be asked. Knows no entity beyond the names of its searched fields; called by
+`search` and `filters`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
 
 from pylon import limits
 from pylon.errors import PylonError
+from pylon.store.search_query import (
+    Near,
+    Phrase,
+    Piece,
+    SearchQuery,
+    Within,
+    Words,
+    but,
+    every,
+    some,
+)
 
 # --- Words -----------------------------------------------------------------------------------
 
@@ -47,13 +58,13 @@ class Term(msgspec.Struct, frozen=True):
 class SearchText(msgspec.Struct, frozen=True):
     """A text that was read.
 
-    `match` is for the index (None: the index is not asked), `symbols` are pieces without a word in
+    `query` is for the index (None: the index is not asked), `symbols` are pieces without a word in
     them, such as emoji, that the row's text must hold. `terms` are the words to show. `words` are
-    the plain words, each as the index is asked for it; none when the text used query syntax.
+    the plain words, each as the index is asked for it; none when the text was a query.
     `is_nothing`: it says something, but nothing that could be found.
     """
 
-    match: str | None = None
+    query: SearchQuery | None = None
     symbols: tuple[str, ...] = ()
     terms: tuple[Term, ...] = ()
     words: tuple[Word, ...] = ()
@@ -61,9 +72,9 @@ class SearchText(msgspec.Struct, frozen=True):
 
 
 class Word(msgspec.Struct, frozen=True):
-    """One plain word: its piece of the `match`, and what it is when it is one word to the index."""
+    """One plain word: its part of the `query`, and what it is when it is one word to the index."""
 
-    match: str
+    phrase: Phrase
     term: Term | None
 
 
@@ -76,21 +87,19 @@ def check_length(text: str) -> None:
         raise _invalid(f"A search has at most {limits.SEARCH_CHARACTERS_MAX} characters.")
 
 
-def read(text: str, columns: Mapping[str, str]) -> SearchText:
-    """Read a text for an index over these fields, each given with its column in the index.
-
-    Blank finds everything.
+def read(text: str, fields: Collection[str]) -> SearchText:
+    """Read a text for an index over these fields. Blank finds everything.
 
     400 `INVALID_QUERY` for more than `limits.SEARCH_CHARACTERS_MAX` or `SEARCH_WORDS_MAX`.
     """
     check_length(text)
-    # SQLite takes a text to end at its first NUL.
+    # To databases a text ends at its first NUL, or cannot have one.
     text = text.replace("\0", " ")
-    if not text.strip() or not columns:
+    if not text.strip() or not fields:
         return EVERYTHING
     if _SYNTAX.search(text):
         try:
-            return _Parser(text, columns).read()
+            return _Parser(text, fields).read()
         except _NotSyntax:
             pass
     return _plain(text)
@@ -121,22 +130,17 @@ def _plain(text: str) -> SearchText:
             is_prefix = is_open and position == len(typed) - 1
             terms += [Term(word) for word in inner[:-1]]
             terms.append(Term(inner[-1], is_prefix))
-            match = quoted(piece) + (" *" if is_prefix else "")
-            words.append(Word(match, terms[-1] if len(inner) == 1 else None))
+            phrase = Phrase((Piece(piece, is_prefix),))
+            words.append(Word(phrase, terms[-1] if len(inner) == 1 else None))
         elif any(unicodedata.category(sign) == "So" for sign in piece):
             symbols.append(piece)
     return SearchText(
-        match=" ".join([word.match for word in words]) or None,
+        query=Words(tuple(word.phrase for word in words)) if words else None,
         symbols=tuple(symbols),
         terms=tuple(terms),
         words=tuple(words),
         is_nothing=not words and not symbols,
     )
-
-
-def quoted(text: str) -> str:
-    """A phrase in the syntax of FTS5."""
-    return '"' + text.replace('"', '""') + '"'
 
 
 def _check_count(count: int) -> None:
@@ -148,13 +152,13 @@ def _invalid(message: str) -> PylonError:
     return PylonError(400, "INVALID_QUERY", message)
 
 
-# --- The syntax of FTS5 ----------------------------------------------------------------------
+# --- The syntax of queries -------------------------------------------------------------------
 #
 # or     := and (OR and)*        and := not (AND not)*        not := run (NOT run)*
 # run    := (group | near)+      group := [columns ":"] "(" or ")"
 # near   := [columns ":"] (["^"] phrase | NEAR "(" phrase+ ["," number] ")")
 # phrase := string ["*"] ("+" string ["*"])*
-# columns := ["-"] (name | "{" name+ "}")
+# columns := ["-"] (name | "{" name+ "}"), the searched fields
 
 _SYNTAX: Final = re.compile(r'["*():{}^+]|\b(?:AND|OR|NOT)\b')
 """What tells query syntax from plain words, if it parses."""
@@ -197,25 +201,22 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 class _Parser:
-    """Reads one query and writes it again in full.
+    """Reads one query."""
 
-    More is taken than FTS5 takes: a group may stand beside words without an AND.
-    """
-
-    def __init__(self, text: str, columns: Mapping[str, str]) -> None:
+    def __init__(self, text: str, fields: Collection[str]) -> None:
         self._tokens = list(_tokens(text))
         self._position = 0
-        self._columns = {name.lower(): column for name, column in columns.items()}
+        self._fields = {name.lower(): name for name in fields}
         self._terms: list[Term] = []
         self._strings = 0
         self._depth = 0
         self._is_negated = False
 
     def read(self) -> SearchText:
-        match = self._either()
+        query = self._either()
         if self._next.kind != "end":
             raise _NotSyntax
-        return SearchText(match=match, terms=tuple(self._terms))
+        return SearchText(query=query, terms=tuple(self._terms))
 
     @property
     def _next(self) -> _Token:
@@ -243,7 +244,7 @@ class _Parser:
         if not self._skip(kind):
             raise _NotSyntax
 
-    def _either(self) -> str:
+    def _either(self) -> SearchQuery:
         self._depth += 1
         if self._depth > limits.SEARCH_WORDS_MAX:
             raise _NotSyntax
@@ -251,65 +252,65 @@ class _Parser:
         while self._skip_word("OR"):
             parts.append(self._all())
         self._depth -= 1
-        return _joined(parts, " OR ")
+        return some(tuple(parts))
 
-    def _all(self) -> str:
+    def _all(self) -> SearchQuery:
         parts = [self._but()]
         while self._skip_word("AND"):
             parts.append(self._but())
-        return _joined(parts, " AND ")
+        return every(tuple(parts))
 
-    def _but(self) -> str:
+    def _but(self) -> SearchQuery:
         parts = [self._run()]
         while self._skip_word("NOT"):
             was, self._is_negated = self._is_negated, True
             parts.append(self._run())
             self._is_negated = was
-        return _joined(parts, " NOT ")
+        return but(tuple(parts))
 
-    def _run(self) -> str:
+    def _run(self) -> SearchQuery:
         parts = [self._member()]
         while self._begins_member():
             parts.append(self._member())
-        return _joined(parts, " AND ")
+        return every(tuple(parts))
 
     def _begins_member(self) -> bool:
         if self._next.kind == "word":
             return self._next.text not in ("AND", "OR", "NOT")
         return self._next.kind in ("string", "^", "{", "-", "(")
 
-    def _member(self) -> str:
-        columns = self._column_filter()
+    def _member(self) -> SearchQuery:
+        place = self._field_filter()
         if self._skip("("):
             inner = self._either()
             self._expect(")")
-            return f"{columns}({inner})"
-        if self._next == _Token("word", "NEAR") and self._after(1).kind == "(":
-            return columns + self._near()
-        start = "^ " if self._skip("^") else ""
-        return f"{columns}{start}{self._phrase()}"
+        elif self._next == _Token("word", "NEAR") and self._after(1).kind == "(":
+            inner = self._near()
+        else:
+            inner = self._phrase(is_first=self._skip("^"))
+        return inner if place is None else Within(place[0], inner, is_outside=place[1])
 
-    def _near(self) -> str:
+    def _near(self) -> Near:
         self._position += 2
         phrases = [self._phrase()]
         while self._next.kind in ("string", "word"):
             phrases.append(self._phrase())
-        distance = ""
+        distance = None
         if self._skip(","):
             number = self._take()
             if number.kind != "word" or not re.fullmatch("[0-9]{1,6}", number.text):
                 raise _NotSyntax
-            distance = f", {number.text}"
+            distance = int(number.text)
         self._expect(")")
-        return f"NEAR({' '.join(phrases)}{distance})"
+        return Near(tuple(phrases), distance)
 
-    def _phrase(self) -> str:
-        parts = [self._string()]
+    def _phrase(self, *, is_first: bool = False) -> Phrase:
+        pieces = [self._piece()]
         while self._skip("+"):
-            parts.append(self._string())
-        return " + ".join(parts)
+            pieces.append(self._piece())
+        return Phrase(tuple(pieces), is_first)
 
-    def _string(self) -> str:
+    def _piece(self) -> Piece:
         token = self._take()
         is_operator = token.kind == "word" and token.text in ("AND", "OR", "NOT")
         if token.kind not in ("string", "word") or is_operator:
@@ -323,41 +324,35 @@ class _Parser:
         if not self._is_negated:
             self._terms += [Term(word) for word in inner[:-1]]
             self._terms.append(Term(inner[-1], is_prefix))
-        return quoted(token.text) + (" *" if is_prefix else "")
+        return Piece(token.text, is_prefix)
 
     def _after(self, count: int) -> _Token:
         position = self._position + count
         return self._tokens[position] if position < len(self._tokens) else _END
 
-    def _column_filter(self) -> str:
-        """`columns :` written in full, or nothing where none stands here."""
-        sign = "- " if self._next.kind == "-" else ""
-        offset = 1 if sign else 0
+    def _field_filter(self) -> tuple[tuple[str, ...], bool] | None:
+        """The fields of `columns :` and whether the others are meant; None where none stands."""
+        is_outside = self._next.kind == "-"
+        offset = 1 if is_outside else 0
         if self._after(offset).kind == "{":
             self._position += offset + 1
             names = []
             while not self._skip("}"):
-                names.append(self._column(self._take()))
+                names.append(self._field(self._take()))
             self._expect(":")
         elif self._after(offset).kind in ("word", "string") and self._after(offset + 1).kind == ":":
-            names = [self._column(self._after(offset))]
+            names = [self._field(self._after(offset))]
             self._position += offset + 2
-        elif sign:
+        elif is_outside:
             raise _NotSyntax
         else:
-            return ""
+            return None
         if not names:
             raise _NotSyntax
-        return f"{sign}{{{' '.join(map(quoted, names))}}} : "
+        return tuple(names), is_outside
 
-    def _column(self, token: _Token) -> str:
-        name = self._columns.get(token.text.lower())
+    def _field(self, token: _Token) -> str:
+        name = self._fields.get(token.text.lower())
         if name is None or token.kind not in ("word", "string"):
             raise _NotSyntax
         return name
-
-
-def _joined(parts: list[str], joint: str) -> str:
-    if len(parts) == 1:
-        return parts[0]
-    return joint.join([f"({part})" for part in parts])

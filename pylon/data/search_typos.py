@@ -9,11 +9,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from pylon import limits
-from pylon.data.door import Fetch
+from pylon.data.door import ReadDoor
 from pylon.data.search_text import Term
 from pylon.store.base import Value
-from pylon.store.naming import quote
-from pylon.store.sqlite.search_indexes import words_table
+from pylon.store.dialect import Dialect
 
 ONE_TYPO_FROM = 4
 """Length of a word from which one typo is forgiven; shorter ones have too many neighbours."""
@@ -29,14 +28,14 @@ def typos_in(word: str) -> int:
     return 1 if len(word) < TWO_TYPOS_FROM else 2
 
 
-async def neighbours(fetch: Fetch, entity: str, term: Term) -> list[str]:
+async def neighbours(door: ReadDoor, entity: str, term: Term) -> list[str]:
     """The words near `term`, the nearest first, `limits.SEARCH_TYPO_NEIGHBOURS_MAX` at most."""
     typos = typos_in(term.text)
     if not typos:
         return []
-    sql, params = _candidates(entity, term, typos)
+    sql, params = _candidates(door.dialect, entity, term, typos)
     found = []
-    for (word,) in await fetch(sql, params):
+    for (word,) in await door.fetch(sql, params):
         apart = distance(term.text, word, typos)
         if term.is_prefix and len(word) > len(term.text):
             apart = min(apart, distance(term.text, word[: len(term.text)], typos))
@@ -45,7 +44,7 @@ async def neighbours(fetch: Fetch, entity: str, term: Term) -> list[str]:
     return [word for _, word in sorted(found)[: limits.SEARCH_TYPO_NEIGHBOURS_MAX]]
 
 
-def _candidates(entity: str, term: Term, typos: int) -> tuple[str, list[Value]]:
+def _candidates(dialect: Dialect, entity: str, term: Term, typos: int) -> tuple[str, list[Value]]:
     """Of a word cut into one part more than its typos can touch, some part is without any.
 
     A typo touches one part, or two where neighbours on both sides of a cut are changed over.
@@ -54,10 +53,10 @@ def _candidates(entity: str, term: Term, typos: int) -> tuple[str, list[Value]]:
     count = 2 * typos + 1
     cuts = [size * part // count for part in range(count + 1)]
     parts = [word[start:end] for start, end in pairwise(cuts)]
-    intact = " OR ".join(["instr(term, ?) > 0"] * len(parts))
+    intact = " OR ".join([dialect.contains("term")] * len(parts))
     longest = "" if term.is_prefix else " AND length(term) <= ?"
     sql = (
-        f"SELECT term FROM {quote(words_table(entity))} WHERE term >= ? AND term < ?"
+        f"SELECT term FROM {dialect.search_words(entity)} WHERE term >= ? AND term < ?"
         f" AND length(term) >= ?{longest} AND ({intact}) LIMIT ?"
     )
     params: list[Value] = [word[0], word[0] + "\U0010ffff", size - typos]

@@ -7,8 +7,8 @@ Called by `api/subjects.py`, which has checked that the caller is an administrat
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final, Protocol, TypeAlias
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from pylon.clock import iso_seconds
 from pylon.data.erase import Erased, erase
@@ -16,6 +16,7 @@ from pylon.data.exports import ExportText, Part, as_object
 from pylon.data.rows import Rows
 from pylon.data.write import RowName, Transaction
 from pylon.identity import ADMIN
+from pylon.part import Erase, ExportRows
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Value
 from pylon.store.naming import quote
@@ -38,20 +39,24 @@ OWNER_FIELDS: Final = (
 """Names that mean a person whatever the type of the field (spec 02 section 6.6)."""
 
 
-class SessionEnder(Protocol):
-    """The part of the sessions that a purge needs; handed in by `wiring.py`."""
-
-    async def revoke_all(self, user_id: str) -> int:
-        """End every session of a user; how many there were."""
-        ...
-
-
 class Subjects:
-    """Data-subject requests of one app."""
+    """Data-subject requests of one app.
 
-    def __init__(self, rows: Rows, manifest: Manifest, sessions: SessionEnder) -> None:
+    `erases` and `exports` are what the parts of the service keep of a person beside rows: each name
+    with a function of the person's id (`part.Erase`, `part.ExportRows`).
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        manifest: Manifest,
+        *,
+        erases: Mapping[str, Erase],
+        exports: Mapping[str, ExportRows],
+    ) -> None:
         self._rows = rows
-        self._sessions = sessions
+        self._erases = erases
+        self._exports = exports
         self._fields = {spec.name: person_fields(spec) for spec in manifest.entities}
         if USER in self._fields:
             # The person's own row first; rows of User that name them belong to other people.
@@ -75,19 +80,27 @@ class Subjects:
                         decode=table.decode_public,
                     )
                 )
-        head = {"user_id": user_id, "exported_at": iso_seconds(self._rows.clock.now())}
+        head: dict[str, object] = {
+            "user_id": user_id,
+            "exported_at": iso_seconds(self._rows.clock.now()),
+        }
+        for name, rows_of in self._exports.items():
+            head[name] = await rows_of(user_id)
         snapshot = await self._rows.store.snapshot()
         chunks = as_object(snapshot, parts, head=head, keep_empty=False, with_counts=False)
         return ExportText(snapshot, chunks)
 
     async def purge(self, user_id: str) -> Erased:
-        """End the person's sessions and delete every row that belongs to them, with events.
+        """Remove what the parts keep of the person (sessions first of all), then delete every row
+        that belongs to them, with events.
 
         In one transaction where there are at most `limits.ERASE_UNIT_ROWS`. When something refuses
         a row (a hook), the others go and the row is named in `errors`. Their own row goes last, so
         that a purge which was cut short can be seen and made again.
         """
-        revoked = await self._sessions.revoke_all(user_id)
+        done = Erased()
+        for name, erase_all in self._erases.items():
+            done.beside_rows[name] = await erase_all(user_id)
         fields = {name: names for name, names in self._fields.items() if names}
         if USER in fields:
             fields[USER] = fields.pop(USER)  # to the end
@@ -102,7 +115,7 @@ class Subjects:
         found = self._found(
             (name, _holds(names), (user_id,) * len(names)) for name, names in fields.items()
         )
-        return await erase(self._rows, found, delete, Erased(sessions_revoked=revoked))
+        return await erase(self._rows, found, delete, done)
 
     async def _found(self, queries: Iterable[tuple[str, str, Params]]) -> AsyncIterator[RowName]:
         for entity, condition, params in queries:

@@ -1,7 +1,7 @@
 """One entity as the data core uses it: its columns, its statements, its values in and out.
 
 Compiled once from the manifest. Not here: policies (`rows.py`), the steps of a write
-(`write.py`), DDL (`store/tables.py`).
+(`write.py`), DDL (each store's own).
 """
 
 from __future__ import annotations

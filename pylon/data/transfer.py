@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+from pylon.calls import Calls
 from pylon.clock import iso_seconds
 from pylon.data.exports import ExportText, Format, Part, as_lines, as_object
-from pylon.data.imports import Import, Mode
+from pylon.data.imports import Import, ImportUnits, Mode
 from pylon.data.rows import Rows
 from pylon.identity import Identity
 from pylon.schema.model import Manifest
@@ -18,8 +19,10 @@ from pylon.schema.model import Manifest
 class Transfer:
     """The whole content of an app, out and in."""
 
-    def __init__(self, rows: Rows, manifest: Manifest) -> None:
+    def __init__(self, rows: Rows, manifest: Manifest, units: ImportUnits, calls: Calls) -> None:
         self._rows = rows
+        self._units = units
+        self._calls = calls
         self._names = tuple(spec.name for spec in manifest.entities)
 
     async def export(self, entity: str | None = None, *, form: Format = "json") -> ExportText:
@@ -39,7 +42,7 @@ class Transfer:
 
     def start_import(self, identity: Identity, *, mode: Mode = "skip") -> Import:
         """An import that takes rows one by one."""
-        return Import(self._rows, identity, mode=mode)
+        return Import(self._rows, identity, units=self._units, calls=self._calls, mode=mode)
 
     def _part(self, entity: str) -> Part:
         table = self._rows.table(entity)

@@ -27,7 +27,7 @@ from pylon.hooks import Committed, WriteHook
 from pylon.identity import Identity
 from pylon.ids import is_well_formed_row_id
 from pylon.policy.engine import Rule
-from pylon.policy.membership import Lookup
+from pylon.policy.lookup import Lookup
 from pylon.store.base import ConstraintFailed, Tx, Value
 
 log = logging.getLogger("pylon.data")
@@ -62,7 +62,7 @@ class Transaction:
     ) -> None:
         self._context = context
         self._tx = tx
-        self._lookup = Lookup(tx.probe)
+        self._lookup = Lookup(tx.fetch, is_of_unit=True)
         self._identity = identity
         self._trusted = trusted or identity.is_admin
         self._depth = depth
@@ -92,9 +92,11 @@ class Transaction:
         found = await self._tx.fetch(table.select_one, (row_id,))
         return table.decode(found[0]) if found else None
 
-    def can_read(self, entity: str, row: RowData) -> bool:
+    async def can_read(self, entity: str, row: RowData) -> bool:
         """Whether the caller may see this row, as the database stands in this transaction."""
         rule = self._context.policies.entity(entity).read
+        if rule.asked:
+            await self._lookup.gather(rule, self._identity, [(row, None)])
         return rule.allows(self._identity, row, None, self._lookup)
 
     def insert(self, entity: str, data: Any, *, row_id: str | None = None) -> Work[RowData]:
@@ -119,6 +121,8 @@ class Transaction:
         after: RowData = {"id": self._row_id(data) if row_id is None else row_id}
         for name in table.fields:
             after[name] = values.get(name)
+        if rule.asked and not self._trusted:
+            await self._lookup.gather(rule, self._identity, [(after, None)])
         if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):
             raise self._denied(rule, after, None)
         try:
@@ -194,7 +198,7 @@ class Transaction:
         if not found:
             return None
         row = table.decode(found[0])
-        if not self.can_read(entity, row):
+        if not await self.can_read(entity, row):
             return None
         documents = self._shared_documents(entity)
         document = await documents.open(self._tx, table.spec, row)
@@ -235,6 +239,8 @@ class Transaction:
         """The later steps of an update: policy on the result, row and document, change."""
         after = {**before, **values}
         table.check_required(after, "UPDATE_FAILED")
+        if rule.asked and not self._trusted:
+            await self._lookup.gather(rule, self._identity, [(after, before)])
         if not (self._trusted or rule.allows(self._identity, after, before, self._lookup)):
             raise self._denied(rule, after, before)
         document_update = None
@@ -363,11 +369,12 @@ class Transaction:
         if not found:
             raise not_found(table.name)
         row = table.decode(found[0])
+        if rule.asked and not self._trusted:
+            await self._lookup.gather(rule, self._identity, [(row, row)])
         if self._trusted or rule.allows(self._identity, row, row, self._lookup):
             return row
-        if self.can_read(table.name, row):
-            raise self._denied(rule, row, row)
-        raise not_found(table.name)
+        denied = self._denied(rule, row, row)
+        raise denied if await self.can_read(table.name, row) else not_found(table.name)
 
     def _denied(self, rule: Rule, data: RowData, existing: RowData | None) -> PylonError:
         name = rule.denied_by(self._identity, data, existing, self._lookup)

@@ -11,7 +11,6 @@ from typing import Any
 from pylon import codec
 from pylon.errors import PylonError
 from pylon.http.asgi import Header
-from pylon.http.errors import HttpError
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream"
@@ -86,8 +85,7 @@ def error_response(error: PylonError) -> Response:
     An error that says `retry_after_secs` in its body says `Retry-After` in the headers too.
     """
     response = Response(error.status, codec.encode(error.to_wire()))
-    if isinstance(error, HttpError):
-        response.headers.extend(error.headers)
+    response.headers.extend(error.headers)
     retry_after = error.extra.get("retry_after_secs")
     if retry_after is not None:
         response.headers.append((b"retry-after", b"%d" % retry_after))

@@ -124,6 +124,13 @@ class Router:
             )
         )
 
+    def replace(self, route: Route, handler: Handler) -> None:
+        """Have another handler answer a route of this table; `routes` still names the first."""
+        segments = route.pattern[1:].split("/")
+        handlers = self._handlers_of(segments, tuple(_kind(segment) for segment in segments))
+        assert handlers.get(route.method) is route.handler, f"{route.pattern} is not as it was"
+        handlers[route.method] = handler
+
     def routes(self) -> tuple[Route, ...]:
         """Every route in the order of `add`."""
         return tuple(self._routes)

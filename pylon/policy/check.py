@@ -11,7 +11,7 @@ from dataclasses import replace
 from pylon.policy.lower import NO_ENTITIES, PolicyProblem, lower
 from pylon.policy.nodes import Expr
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
-from pylon.policy.syntax import PolicySyntaxError, parse
+from pylon.policy.texts import texts_of
 from pylon.schema.model import EntitySpec, Manifest, PolicySpec
 
 __all__ = ["PolicyProblem", "check", "check_manifest"]
@@ -34,18 +34,15 @@ def check_manifest(manifest: Manifest) -> list[PolicyProblem]:
 
     Targets that do not exist are the manifest validation's business and passed over here.
     """
-    return [
-        problem
-        for policy in manifest.policies
-        for problem in _problems_of(policy, manifest.entities_by_name)
-    ]
+    return [problem for policy in manifest.policies for problem in _problems_of(policy, manifest)]
 
 
-def _problems_of(policy: PolicySpec, entities: dict[str, EntitySpec]) -> list[PolicyProblem]:
+def _problems_of(policy: PolicySpec, manifest: Manifest) -> list[PolicyProblem]:
+    entities, texts = manifest.entities_by_name, texts_of(manifest)
     found: dict[tuple[str, str, int], PolicyProblem] = {}
     for slot, key, text in _uses(policy):
         entity = None if slot == "action" else entities.get(policy.entity or "")
-        for problem in _problems_of_text(text, entity, slot, entities):
+        for problem in texts.lowered(text, entity, slot)[1]:
             if slot != "action" and entity is None and problem.code != "POLICY_SYNTAX":
                 continue
             located = replace(problem, policy=policy.name, slot=slot, key=key)
@@ -68,18 +65,3 @@ def _uses(policy: PolicySpec) -> Iterator[tuple[Slot, str, str]]:
             # Overridden in every slot, but a mistake in it is still a mistake. An update rule
             # may name the most, so nothing right is reported.
             yield "update", key, text
-
-
-def _problems_of_text(
-    text: str, entity: EntitySpec | None, slot: Slot, entities: Mapping[str, EntitySpec]
-) -> list[PolicyProblem]:
-    try:
-        expr = parse(text)
-    except PolicySyntaxError as error:
-        message = f"at character {error.offset + 1}: {error.message}"
-        return [
-            PolicyProblem(
-                code="POLICY_SYNTAX", message=message, hint=error.hint, offset=error.offset
-            )
-        ]
-    return check(expr, entity=entity, slot=slot, entities=entities)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any as AnyValue
 from typing import Final
 
@@ -30,20 +30,13 @@ from pylon.policy.formula import (
     atoms,
     memberships,
 )
-from pylon.policy.lower import PolicyProblem, lower
-from pylon.policy.membership import (
-    UNCONNECTED,
-    Lookup,
-    Membership,
-    Probe,
-    Remembering,
-    Watch,
-    watch,
-)
+from pylon.policy.lookup import NOTHING, UNCONNECTED, Fetch, Lookup, Remembering
+from pylon.policy.lower import PolicyProblem
+from pylon.policy.membership import Membership, Watch, watch
 from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
-from pylon.policy.sql import SQLITE, Dialect, render
-from pylon.policy.syntax import PolicySyntaxError, parse
+from pylon.policy.sql import render
+from pylon.policy.texts import texts_of
 from pylon.schema.model import EntitySpec, Manifest, PolicySpec
 
 NO_RULE: Final = "(no rule)"
@@ -71,7 +64,8 @@ EVERY_ROW: Final = Where(None)
 class Rule:
     """All policies of one entity for one operation; every one of them must hold.
 
-    Without any, `open_by_default` decides.
+    Without any, `open_by_default` decides. `membership` makes, or has already, what an `exists`
+    asks: rules that look for the same share it.
     """
 
     def __init__(
@@ -79,12 +73,10 @@ class Rule:
         policies: tuple[tuple[str, Formula], ...],
         *,
         open_by_default: bool,
-        dialect: Dialect = SQLITE,
-        lookup: Lookup = UNCONNECTED,
+        membership: Callable[[Exists], Membership] = Membership,
     ) -> None:
         self._policies = policies
-        self._dialect = dialect
-        self._lookup = lookup
+        self._membership = membership
         self._formula = (
             all_of([formula for _, formula in policies]) if policies else Const(open_by_default)
         )
@@ -95,17 +87,17 @@ class Rule:
         identity: Identity,
         data: Mapping[str, object] | None,
         existing: Mapping[str, object] | None = None,
-        lookup: Lookup | None = None,
+        lookup: Lookup = NOTHING,
     ) -> bool:
         """Whether `identity` passes for the row `data`; without a row every field is null.
 
         `existing` is the stored row of an update, whose rule must pass twice: for the stored row
         (`allows(who, stored, stored)`) and for the result (`allows(who, merged, stored)`).
-        Values are those of the schema: a bool field holds a bool. `lookup` answers `exists`; by
-        default it asks the latest commit, in a transaction it must be that of the transaction.
+        Values are those of the schema: a bool field holds a bool. `lookup` answers `exists`: where
+        the rule has `asked`, `lookup.gather` must have been awaited for these rows.
         """
         return identity.is_admin or self._predicate(
-            identity, data or _NO_ROW, existing or _NO_ROW, lookup or self._lookup
+            identity, data or _NO_ROW, existing or _NO_ROW, lookup
         )
 
     def denied_by(
@@ -113,15 +105,13 @@ class Rule:
         identity: Identity,
         data: Mapping[str, object] | None,
         existing: Mapping[str, object] | None = None,
-        lookup: Lookup | None = None,
+        lookup: Lookup = NOTHING,
     ) -> str | None:
         """The name of the first policy that says no, for logs and tools; None when none does."""
         if self.allows(identity, data, existing, lookup):
             return None
         for name, predicate in self._predicates:
-            if not predicate(
-                identity, data or _NO_ROW, existing or _NO_ROW, lookup or self._lookup
-            ):
+            if not predicate(identity, data or _NO_ROW, existing or _NO_ROW, lookup):
                 return name
         return NO_RULE
 
@@ -161,6 +151,12 @@ class Rule:
         """Every `exists` of the rule: other rows that decide."""
         return tuple(dict.fromkeys(memberships(self._formula)))
 
+    @cached_property
+    def asked(self) -> tuple[Membership, ...]:
+        """What is to be gathered before the rule is asked; empty for most rules."""
+        nodes = [node for _, formula in self._policies for node in memberships(formula)]
+        return tuple(map(self._membership, dict.fromkeys(nodes)))
+
     @property
     def constant(self) -> bool | None:
         """True: everybody passes for every row. False: only administrators. None: it depends."""
@@ -175,9 +171,6 @@ class Rule:
         return tuple(
             (name, compile_predicate(formula, self._membership)) for name, formula in self._policies
         )
-
-    def _membership(self, node: Exists) -> Membership:
-        return Membership(node, self._dialect)
 
     @cached_property
     def _shape(self) -> CallerShape:
@@ -199,7 +192,7 @@ class Rule:
         if rest == TRUE:
             return lambda identity: EVERY_ROW
         role_count = self._shape.role_count(shape)
-        fragment = render(rest, dialect=self._dialect, role_count=role_count, gathers=gathers)
+        fragment = render(rest, role_count=role_count, gathers=gathers)
         if rest == FALSE:
             nothing = Where(fragment.sql, never=True)
             return lambda identity: nothing
@@ -216,25 +209,38 @@ class ActionRule:
         policies: tuple[tuple[str, Formula], ...],
         *,
         open_by_default: bool,
-        dialect: Dialect = SQLITE,
-        lookup: Lookup = UNCONNECTED,
+        membership: Callable[[Exists], Membership] = Membership,
+        read: Fetch = UNCONNECTED,
     ) -> None:
-        self._rule = Rule(policies, open_by_default=open_by_default, dialect=dialect, lookup=lookup)
+        self._rule = Rule(policies, open_by_default=open_by_default, membership=membership)
+        self._read = read
+
+    async def passes(
+        self,
+        identity: Identity,
+        input: Mapping[str, object] | None,  # noqa: A002
+    ) -> bool:
+        """Whether `identity` may call the action with this input, as of the latest commit."""
+        lookup = NOTHING
+        if self._rule.asked:
+            lookup = Lookup(self._read)
+            await lookup.gather(self._rule, identity, [(input, None)])
+        return self._rule.allows(identity, input, lookup=lookup)
 
     def allows(
         self,
         identity: Identity,
         input: Mapping[str, object] | None,  # noqa: A002
-        lookup: Lookup | None = None,
+        lookup: Lookup = NOTHING,
     ) -> bool:
-        """Whether `identity` may call the action with this input."""
+        """The same with what has been gathered."""
         return self._rule.allows(identity, input, lookup=lookup)
 
     def denied_by(
         self,
         identity: Identity,
         input: Mapping[str, object] | None,  # noqa: A002
-        lookup: Lookup | None = None,
+        lookup: Lookup = NOTHING,
     ) -> str | None:
         """The name of the first policy that says no, or None."""
         return self._rule.denied_by(identity, input, lookup=lookup)
@@ -256,7 +262,7 @@ class PolicyEngine:
     `open_by_default` (dev) leaves open what no policy mentions; in production it is closed to all
     but administrators. `undeclared` lists these places as (entity or action, slot), for a warning.
     `problems` are the mistakes found; a policy with one denies everybody but administrators.
-    `probe` runs the short reads that `exists` needs, over the latest commit.
+    `read` runs the short reads that `exists` needs, over the latest commit (`Store.read`).
     """
 
     def __init__(
@@ -264,14 +270,12 @@ class PolicyEngine:
         manifest: Manifest,
         *,
         open_by_default: bool,
-        dialect: Dialect = SQLITE,
-        probe: Probe | None = None,
+        read: Fetch = UNCONNECTED,
     ) -> None:
         self._manifest = manifest
-        self._probe = probe
-        self._lookup = UNCONNECTED if probe is None else Lookup(probe)
+        self._read = read
+        self._membership = cache(Membership)
         self._open_by_default = open_by_default
-        self._dialect = dialect
         self.problems: tuple[PolicyProblem, ...] = tuple(check_manifest(manifest))
         undeclared: list[tuple[str, Slot]] = []
         self._entities = {
@@ -304,9 +308,13 @@ class PolicyEngine:
                 found.setdefault(node.entity, {})[watch(node)] = None
         return {entity: tuple(watches) for entity, watches in found.items()}
 
-    def remembering(self) -> Lookup:
-        """A lookup for one audience, to be kept until a row that concerns it changes."""
-        return UNCONNECTED if self._probe is None else Remembering(self._probe)
+    def lookup(self) -> Lookup:
+        """A lookup over the latest commit, for the rows of one moment."""
+        return Lookup(self._read)
+
+    def remembering(self) -> Remembering:
+        """The same for one audience, to be kept until a row that concerns it changes."""
+        return Remembering(self._read)
 
     def _entity_policies(
         self, entity: EntitySpec, undeclared: list[tuple[str, Slot]]
@@ -324,8 +332,7 @@ class PolicyEngine:
             rules[slot] = Rule(
                 tuple(formulas),
                 open_by_default=self._open_by_default,
-                dialect=self._dialect,
-                lookup=self._lookup,
+                membership=self._membership,
             )
         return EntityPolicies(**rules)
 
@@ -336,8 +343,8 @@ class PolicyEngine:
         return ActionRule(
             tuple((policy.name, self._action_formula(policy)) for policy in policies),
             open_by_default=self._open_by_default,
-            dialect=self._dialect,
-            lookup=self._lookup,
+            membership=self._membership,
+            read=self._read,
         )
 
     def _action_formula(self, policy: PolicySpec) -> Formula:
@@ -347,9 +354,4 @@ class PolicyEngine:
 
     def _formula_of(self, text: str, entity: EntitySpec | None, slot: Slot) -> Formula:
         """The formula of a text, or "never" where anything is wrong with it."""
-        entities = self._manifest.entities_by_name
-        try:
-            formula, problems = lower(parse(text), entity=entity, slot=slot, entities=entities)
-        except PolicySyntaxError:
-            return FALSE
-        return FALSE if problems else formula
+        return texts_of(self._manifest).lowered(text, entity, slot)[0]

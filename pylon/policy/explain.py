@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from pylon.codec import encode
 from pylon.identity import Identity
+from pylon.policy.formula import Formula, memberships
+from pylon.policy.lookup import Lookup
 from pylon.policy.lower import lower
-from pylon.policy.membership import Lookup, Membership
+from pylon.policy.membership import Membership
 from pylon.policy.names import BadName, resolve
 from pylon.policy.nodes import And, Compare, Exists, Expr, In, ListOf, Not, Or, Path
-from pylon.policy.predicate import compile_predicate, compile_tuple, source_of_term
+from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple, source_of_term
 from pylon.policy.slots import Slot
-from pylon.policy.sql import SQLITE
 from pylon.policy.syntax import format_expr
 from pylon.schema.model import EntitySpec
 
@@ -67,7 +68,7 @@ class Case:
     entities: Mapping[str, EntitySpec]
 
 
-def explain(expr: Expr, case: Case) -> Part:
+async def explain(expr: Expr, case: Case) -> Part:
     """The parts of an expression without a mistake in it, each judged by itself."""
     inner: tuple[Expr, ...] = ()
     match expr:
@@ -79,18 +80,37 @@ def explain(expr: Expr, case: Case) -> Part:
             pass
     return Part(
         text=format_expr(expr),
-        holds=_holds(expr, case),
+        holds=await _holds(expr, case),
         values={} if inner else _values(expr, case),
-        parts=tuple(explain(operand, case) for operand in inner),
+        parts=tuple([await explain(operand, case) for operand in inner]),
     )
 
 
-def _holds(expr: Expr, case: Case) -> bool:
+async def _holds(expr: Expr, case: Case) -> bool:
     formula, problems = lower(expr, entity=case.entity, slot=case.slot, entities=case.entities)
     if problems:
         return False
-    predicate = compile_predicate(formula, lambda node: Membership(node, SQLITE))
-    return predicate(case.identity, case.data, case.existing, case.lookup)
+    judge = _judge(formula)
+    await case.lookup.gather(judge, case.identity, [(case.data, case.existing)])
+    return judge.predicate(case.identity, case.data, case.existing, case.lookup)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """A part of a rule, for `gather`; it judges administrators too."""
+
+    predicate: Predicate
+    asked: tuple[Membership, ...]
+
+    def denied_by(
+        self, identity: Identity, data: Row | None, existing: Row | None, lookup: Lookup
+    ) -> str | None:
+        return None if self.predicate(identity, data or {}, existing or {}, lookup) else ""
+
+
+def _judge(formula: Formula) -> _Judge:
+    asked = {node: Membership(node) for node in memberships(formula)}
+    return _Judge(compile_predicate(formula, asked.__getitem__), tuple(asked.values()))
 
 
 def _values(expr: Expr, case: Case) -> dict[str, object]:

@@ -1,8 +1,7 @@
-"""Asking the database for `exists`: is there a row of another entity that fulfils a condition?
+"""What an `exists` asks: is there a row of another entity that fulfils a condition?
 
-`Membership` is one `exists` made ready to be asked for a caller and a row. Who asks hands in a
-`Lookup`: plain for one question, `Remembering` where one caller is asked for many rows (the hub).
-`Watch` says whom a changed row of the other entity concerns.
+`Membership` is one `exists` made ready to be asked for a caller and a row; who asks, and when, is
+`lookup.py`. `Watch` says whom a changed row of the other entity concerns.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any as AnyValue
-from typing import Final
 
 from pylon.identity import Identity
 from pylon.limits import POLICY_MEMBERS_REMEMBERED_MAX, POLICY_SHAPES_CACHED_MAX
@@ -23,10 +21,10 @@ from pylon.policy.formula import (
     split_join,
 )
 from pylon.policy.predicate import Row, compile_tuple, source_of_term
-from pylon.policy.sql import Dialect, render_members
+from pylon.policy.sql import render_members
 
-Probe = Callable[[str, Sequence[AnyValue]], Sequence[Sequence[AnyValue]]]
-"""Runs a short read at once and returns its rows (`Store.probe`, `Tx.probe`)."""
+Look = tuple[str, tuple[AnyValue, ...]]
+"""A query and what is bound in it. Equal looks have equal answers, whoever asks."""
 
 _Asked = tuple[str, Callable[..., tuple[AnyValue, ...]]]
 
@@ -34,30 +32,31 @@ _Asked = tuple[str, Callable[..., tuple[AnyValue, ...]]]
 class Membership:
     """One `exists` of a rule."""
 
-    def __init__(self, node: Exists, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._single = _Query(node, (), 1, dialect)
+    def __init__(self, node: Exists) -> None:
+        self._single = _Query(node, (), 1)
         pairs = split_join(node.condition)
         self._set: _Query | None = None
         if pairs is not None:
             own, joined = pairs
             columns = tuple(member for member, _ in joined)
             limit = POLICY_MEMBERS_REMEMBERED_MAX + 1
-            self._set = _Query(Exists(node.entity, own), columns, limit, dialect)
+            self._set = _Query(Exists(node.entity, own), columns, limit)
             self._floats = tuple(m.is_float or c.is_float for m, c in joined)
             self._key = compile_tuple((source_of_term(c) for _, c in joined), "i, d, e")
 
-    def holds(self, identity: Identity, data: Row, existing: Row, probe: Probe) -> bool:
-        """Whether there is such a row, asked now."""
-        return bool(self._single.rows(identity, data, existing, probe))
+    def look(self, identity: Identity, data: Row, existing: Row) -> Look | None:
+        """A query with one row where there is such a row, else none; None: there can be none."""
+        return self._single.look(identity, data, existing)
 
-    def members(self, identity: Identity, probe: Probe) -> frozenset[AnyValue] | None:
-        """All keys for which this caller has a row; None where they cannot be told beforehand, or
+    def members_query(self, identity: Identity) -> Look | None:
+        """A query for all keys for which this caller has a row; None: there can be none, or they
+        cannot be told beforehand."""
+        return None if self._set is None else self._set.look(identity, {}, {})
+
+    def members(self, rows: Sequence[Sequence[AnyValue]]) -> frozenset[AnyValue] | None:
+        """The keys in the answer to `members_query`; None where they cannot be told beforehand, or
         are too many to keep."""
-        if self._set is None:
-            return None
-        rows = self._set.rows(identity, {}, {}, probe)
-        if len(rows) > POLICY_MEMBERS_REMEMBERED_MAX:
+        if self._set is None or len(rows) > POLICY_MEMBERS_REMEMBERED_MAX:
             return None
         if not self._floats:
             return frozenset(((),) if rows else ())
@@ -80,26 +79,21 @@ class Membership:
 class _Query:
     """A query of an `exists`; its text depends on the caller's shape only."""
 
-    def __init__(
-        self, node: Exists, columns: tuple[Member, ...], limit: int, dialect: Dialect
-    ) -> None:
+    def __init__(self, node: Exists, columns: tuple[Member, ...], limit: int) -> None:
         self._node = node
         self._columns = columns
         self._limit = limit
-        self._dialect = dialect
         self._shape = CallerShape(node.condition)
         self._asked: dict[tuple[AnyValue, ...], _Asked | None] = {}
 
-    def rows(
-        self, identity: Identity, data: Row, existing: Row, probe: Probe
-    ) -> Sequence[Sequence[AnyValue]]:
+    def look(self, identity: Identity, data: Row, existing: Row) -> Look | None:
         shape = self._shape.of(identity)
         if shape not in self._asked:
             if len(self._asked) >= POLICY_SHAPES_CACHED_MAX:
                 self._asked.clear()
             self._asked[shape] = self._compile(shape)
         asked = self._asked[shape]
-        return () if asked is None else probe(asked[0], asked[1](identity, data, existing))
+        return None if asked is None else (asked[0], asked[1](identity, data, existing))
 
     def _compile(self, shape: tuple[AnyValue, ...]) -> _Asked | None:
         condition = self._shape.settle(self._node.condition, shape)
@@ -109,49 +103,9 @@ class _Query:
             Exists(self._node.entity, condition),
             columns=self._columns,
             limit=self._limit,
-            dialect=self._dialect,
             role_count=self._shape.role_count(shape),
         )
         return fragment.sql, compile_tuple(map(bound_source, fragment.terms), "i, d, e")
-
-
-class Lookup:
-    """Answers by asking the database each time."""
-
-    __slots__ = ("_probe",)
-
-    def __init__(self, probe: Probe) -> None:
-        self._probe = probe
-
-    def holds(self, asked: Membership, identity: Identity, data: Row, existing: Row) -> bool:
-        """Called by the predicates."""
-        return asked.holds(identity, data, existing, self._probe)
-
-
-class Remembering(Lookup):
-    """Answers for one caller (or for callers of one audience key) from the keys that it has,
-    fetched once. Whoever keeps it drops it when a row that concerns the caller changes."""
-
-    __slots__ = ("_members",)
-
-    def __init__(self, probe: Probe) -> None:
-        super().__init__(probe)
-        self._members: dict[Membership, frozenset[AnyValue] | None] = {}
-
-    def holds(self, asked: Membership, identity: Identity, data: Row, existing: Row) -> bool:
-        if asked not in self._members:
-            self._members[asked] = asked.members(identity, self._probe)
-        members = self._members[asked]
-        if members is None:
-            return asked.holds(identity, data, existing, self._probe)
-        return asked.key(identity, data, existing) in members
-
-
-def _unconnected(_sql: str, _params: Sequence[AnyValue]) -> Sequence[Sequence[AnyValue]]:
-    raise RuntimeError("an exists() needs a database: give the engine a probe")
-
-
-UNCONNECTED: Final = Lookup(_unconnected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from pylon.policy.names import IDENTITY_FIELDS
 Row = Mapping[str, object]
 _NOTHING: Final[Mapping[str, object]] = {}
 Predicate = Callable[[Identity, Row, Row, AnyValue], bool]
-"""(caller, row or action input, stored row, `membership.Lookup`) to the verdict."""
+"""(caller, row or action input, stored row, `lookup.Lookup`) to the verdict."""
 
 
 def compile_predicate(

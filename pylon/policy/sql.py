@@ -2,14 +2,15 @@
 
 Every fragment is true exactly where the formula is, and false or NULL elsewhere, so it may stand
 in a WHERE and under AND and OR, but not under NOT. The row is aliased `t`, the rows of an `exists`
-`x`. What differs between databases is behind `Dialect`; SQLite's is here.
+`x`. The text is SQL that every store takes: booleans are stored as the integers 1 and 0, values are
+bound by `?` in textual order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from pylon.policy.audience import selectors_of
 from pylon.policy.formula import (
@@ -35,73 +36,6 @@ _CHAIN_MAX: Final = 8
 chain is long, and SQLite refuses a depth of 1000."""
 
 
-class Dialect(Protocol):
-    """What databases spell differently."""
-
-    def name(self, name: str) -> str:
-        """A table or column, quoted."""
-
-    def placeholder(self, number: int) -> str:
-        """The bound value `number`, counted from 1."""
-
-    def constant(self, value: bool) -> str:
-        """A condition that always or never holds."""
-
-    def boolean(self, value: bool) -> str:
-        """A stored boolean."""
-
-    def is_not(self, column: str, value: str) -> str:
-        """True where the column is NULL or another value than the given one, never NULL itself."""
-
-    def is_not_true(self, condition: str) -> str:
-        """True where the condition is false or NULL."""
-
-    def agree(self, left: str, right: str, *, negated: bool) -> str:
-        """Whether two conditions are both true or both not."""
-
-    def truth(self, column: str, kind: Kind, *, negated: bool) -> str:
-        """Whether a value counts as true: not NULL, not zero, not empty."""
-
-    def as_float(self, value: str) -> str:
-        """A number as the nearest double."""
-
-
-class SqliteDialect:
-    """Booleans are the integers 0 and 1; values are bound by `?` in textual order."""
-
-    def name(self, name: str) -> str:
-        quoted = name.replace('"', '""')
-        return f'"{quoted}"'
-
-    def placeholder(self, number: int) -> str:
-        return "?"
-
-    def constant(self, value: bool) -> str:
-        return "1 = 1" if value else "1 = 0"
-
-    def boolean(self, value: bool) -> str:
-        return "1" if value else "0"
-
-    def is_not(self, column: str, value: str) -> str:
-        return f"{column} IS NOT {value}"
-
-    def is_not_true(self, condition: str) -> str:
-        return f"({condition}) IS NOT 1"
-
-    def agree(self, left: str, right: str, *, negated: bool) -> str:
-        return f"(coalesce({left}, 0) {'<>' if negated else '='} coalesce({right}, 0))"
-
-    def truth(self, column: str, kind: Kind, *, negated: bool) -> str:
-        nothing = "''" if kind == "string" else "0"
-        return f"coalesce({column}, {nothing}) {'=' if negated else '<>'} {nothing}"
-
-    def as_float(self, value: str) -> str:
-        return f"CAST({value} AS REAL)"
-
-
-SQLITE: Final = SqliteDialect()
-
-
 Bound = Term | Atom
 """A value to bind; a condition binds its truth."""
 
@@ -114,28 +48,26 @@ class Fragment:
     terms: tuple[Bound, ...]
 
 
-def render(
-    formula: Formula, *, dialect: Dialect, role_count: int, gathers: bool = False
-) -> Fragment:
+def render(formula: Formula, *, role_count: int, gathers: bool = False) -> Fragment:
     """The fragment of a formula whose conditions on the caller alone are already settled.
 
     `role_count` is how many values the attribute `roles` will bind; at least 1 where it occurs.
     With `gathers` the caller's own rows of an `exists` are collected once and looked up in, so
     that an index of the table can start from them: for statements that look through many rows.
     """
-    renderer = _Renderer(dialect, role_count, binds_row=False, gathers=gathers)
+    renderer = _Renderer(role_count, binds_row=False, gathers=gathers)
     return Fragment(sql=renderer.formula(formula), terms=tuple(renderer.terms))
 
 
 def render_members(
-    node: Exists, *, columns: Sequence[Member], limit: int, dialect: Dialect, role_count: int
+    node: Exists, *, columns: Sequence[Member], limit: int, role_count: int
 ) -> Fragment:
     """A query for the rows that fulfil the condition of an `exists`, where the row around it is
     bound and not a table. Without `columns` each gives a 1."""
-    renderer = _Renderer(dialect, role_count, binds_row=True)
+    renderer = _Renderer(role_count, binds_row=True)
     wanted = ", ".join(renderer.column(column) for column in columns)
     return Fragment(
-        sql=f"SELECT {f'DISTINCT {wanted}' if columns else '1'} FROM {dialect.name(node.entity)} x"
+        sql=f"SELECT {f'DISTINCT {wanted}' if columns else '1'} FROM {_name(node.entity)} x"
         f" WHERE {renderer.formula(node.condition)} LIMIT {limit}",
         terms=tuple(renderer.terms),
     )
@@ -144,20 +76,16 @@ def render_members(
 class _Renderer:
     """`binds_row` says that there is no table `t`: what the caller and the row decide is bound."""
 
-    def __init__(
-        self, dialect: Dialect, role_count: int, *, binds_row: bool, gathers: bool = False
-    ) -> None:
-        self._dialect = dialect
+    def __init__(self, role_count: int, *, binds_row: bool, gathers: bool = False) -> None:
         self._role_count = role_count
         self._binds_row = binds_row
         self._gathers = gathers
-        self._bound = 0
         self.terms: list[Bound] = []
 
     def formula(self, formula: Formula) -> str:
         match formula:
             case Const():
-                return self._dialect.constant(formula.value)
+                return "1 = 1" if formula.value else "1 = 0"
             case Atom():
                 return self._atom(formula)
             case All():
@@ -166,12 +94,13 @@ class _Renderer:
                 return self._chain(formula.operands, " OR ")
             case Same():
                 left, right = self.formula(formula.left), self.formula(formula.right)
-                return self._dialect.agree(left, right, negated=formula.negated)
+                sign = "<>" if formula.negated else "="
+                return f"((({left}) IS TRUE) {sign} (({right}) IS TRUE))"
             case Exists():
                 return self._exists(formula)
 
     def _exists(self, node: Exists) -> str:
-        source = f"FROM {self._dialect.name(node.entity)} x WHERE"
+        source = f"FROM {_name(node.entity)} x WHERE"
         gathered = _gathered(node) if self._gathers and not node.negated else None
         if gathered is not None:
             own, joined = gathered
@@ -182,7 +111,7 @@ class _Renderer:
         return f"{sign}EXISTS (SELECT 1 {source} {self.formula(node.condition)})"
 
     def column(self, term: Column | Member) -> str:
-        return f"{'x' if isinstance(term, Member) else 't'}.{self._dialect.name(term.name)}"
+        return f"{'x' if isinstance(term, Member) else 't'}.{_name(term.name)}"
 
     def _chain(self, operands: Sequence[Formula], joint: str) -> str:
         if len(operands) == 1:
@@ -197,22 +126,25 @@ class _Renderer:
         column = atom.terms[0]
         if self._binds_row and not isinstance(column, Member):
             self.terms.append(atom)
-            return f"{self._placeholder()} = 1"
+            return "? = 1"
         assert isinstance(column, Column | Member), "what the caller alone decides is settled"
         name = self.column(column)
         match atom.test:
             case "null":
                 return f"{name} IS {'NOT ' if atom.negated else ''}NULL"
             case "truthy":
-                return self._dialect.truth(name, column.kind, negated=atom.negated)
+                return _truth(name, column.kind, negated=atom.negated)
             case "in_roles":
                 return self._signed(f"{name} IN ({self._roles()})", negated=atom.negated)
         right = atom.terms[1]
         value = self._value(right)
         if isinstance(column, Member) and isinstance(right, Column | Input):
             name, value = self._as_floats(column, name, right, value)
+        elif isinstance(right, Constant) and isinstance(right.value, float) and not column.is_float:
+            # Beside a column of whole numbers some databases would take it for one.
+            value = _as_double(value)
         if atom.test == "equal" and atom.negated and isinstance(right, Attribute | Constant):
-            return self._dialect.is_not(name, value)
+            return f"{name} IS DISTINCT FROM {value}"
         sign = {"equal": "=", "differ": "<>"}.get(atom.test, atom.test)
         return self._signed(f"{name} {sign} {value}", negated=atom.negated)
 
@@ -221,29 +153,41 @@ class _Renderer:
     ) -> tuple[str, str]:
         """A whole number beside a float becomes one, as an index lookup would make it."""
         if column.is_float and not (isinstance(right, Column) and right.is_float):
-            return name, self._dialect.as_float(value) if column.kind == "number" else value
+            return name, _as_double(value) if column.kind == "number" else value
         if isinstance(right, Column) and right.is_float and not column.is_float:
-            return self._dialect.as_float(name), value
+            return _as_double(name), value
         return name, value
 
     def _signed(self, condition: str, *, negated: bool) -> str:
-        return self._dialect.is_not_true(condition) if negated else condition
+        return f"({condition}) IS NOT TRUE" if negated else condition
 
     def _value(self, term: Term) -> str:
         if isinstance(term, Member) or (isinstance(term, Column) and not self._binds_row):
             return self.column(term)
         if isinstance(term, Constant) and isinstance(term.value, bool):
-            return self._dialect.boolean(term.value)
+            return "1" if term.value else "0"
         self.terms.append(term)
-        return self._placeholder()
+        return "?"
 
     def _roles(self) -> str:
         self.terms.append(Attribute("roles", "roles"))
-        return ", ".join(self._placeholder() for _ in range(self._role_count))
+        return ", ".join("?" * self._role_count)
 
-    def _placeholder(self) -> str:
-        self._bound += 1
-        return self._dialect.placeholder(self._bound)
+
+def _name(name: str) -> str:
+    """A table or column, quoted."""
+    quoted = name.replace('"', '""')
+    return f'"{quoted}"'
+
+
+def _truth(column: str, kind: Kind, *, negated: bool) -> str:
+    """Whether a value counts as true: not NULL, not zero, not empty."""
+    nothing = "''" if kind == "string" else "0"
+    return f"coalesce({column}, {nothing}) {'=' if negated else '<>'} {nothing}"
+
+
+def _as_double(value: str) -> str:
+    return f"CAST({value} AS DOUBLE PRECISION)"
 
 
 def _gathered(node: Exists) -> tuple[Formula, list[tuple[Member, Column]]] | None:

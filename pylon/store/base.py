@@ -1,21 +1,21 @@
 """The contract between the rows above and a database below.
 
-`SqliteStore` (`sqlite.py`) is the implementation that every app starts with; a Postgres one
-keeps the same promises. Nothing here knows an entity, a policy or HTTP.
+`sqlite/store.py` is the implementation that every app starts with, `testing/memory_store.py` the
+double for tests; `tests/store/contract.py` holds each of them to these promises. Nothing here knows
+an entity, a policy or HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
+
+from pylon.store.dialect import Dialect
+from pylon.store.values import Row as Row
+from pylon.store.values import Value as Value
 
 T = TypeVar("T")
-
-Value: TypeAlias = str | int | float | bytes | bool | None
-"""What a column holds. A bool is bound as 1 or 0 and read back as an int."""
-
-Row: TypeAlias = tuple[Any, ...]
 
 
 class ConstraintFailed(Exception):
@@ -44,19 +44,18 @@ class Tx(Protocol):
     next_seq: int
     """The log position that the next published change will have."""
 
-    async def fetch(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        """The rows of a query that sees this transaction's own writes."""
+    async def fetch(
+        self, sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
+    ) -> list[Row]:
+        """The rows of a query that sees this transaction's own writes.
+
+        503 `QUERY_TIMEOUT` where it takes longer than `seconds`. Such a query only reads: ended in
+        the middle, a statement that writes would undo what others have done in the batch.
+        """
         ...
 
     async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         """Run a statement; the number of rows it changed."""
-        ...
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        """`fetch` for code that cannot wait: what a policy's `exists` asks.
-
-        A database behind a network answers it from what it fetched before it ran the unit.
-        """
         ...
 
     def publish(self, change: object) -> None:
@@ -116,27 +115,37 @@ class Store(Protocol):
 
     Failures arrive as `PylonError`: 503 `OVERLOADED` when a bounded queue is full,
     503 `QUERY_TIMEOUT` for a read that takes too long, 507 `STORAGE_FULL`, 500 `TX_COMMIT_FAILED`
-    when a batch could not be committed (nothing of it was kept), 500 `QUERY_FAILED` else.
+    when a batch could not be committed (nothing of it was kept), 400 `ANSWER_TOO_LARGE` for a read
+    of more than `limits.ANSWER_BYTES_MAX`, 500 `QUERY_FAILED` else. `ConstraintFailed` and
+    `SumTooLarge` are for whoever made the statement.
     """
 
+    @property
+    def dialect(self) -> Dialect:
+        """How this database spells what has no common spelling."""
+        ...
+
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
         """The rows of a read-only query over the latest commit.
 
         `heavy` says that the query is known to be long, and sends it to a reader thread at once.
-        """
-        ...
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        """`read` for code that cannot wait: what a policy's `exists` asks, so short by nature.
-
-        503 `QUERY_TIMEOUT` beyond `limits.PROBE_SECONDS_MAX`: an index is missing.
+        `seconds` is how long it may take, `limits.READ_SECONDS_MAX` unless it is given.
         """
         ...
 
     async def write(self, unit: Unit[T]) -> T:
-        """Run `unit` in the next batch and return its result after the commit is durable."""
+        """Run `unit` in the next batch and return its result after the commit is durable.
+
+        The listeners have heard of it by then. A unit whose caller has gone before its turn is not
+        run; 503 `SHUTTING_DOWN` once the store is closing.
+        """
         ...
 
     async def snapshot(self) -> Snapshot:

@@ -13,7 +13,7 @@ from pylon.changes.model import Change
 from pylon.identity import Identity
 from pylon.live.outlet import Outlet
 from pylon.policy.engine import PolicyEngine, Rule
-from pylon.policy.membership import Lookup
+from pylon.policy.lookup import NOTHING, Lookup
 from pylon.policy.names import IDENTITY_FIELDS
 
 AudienceKey = tuple[object, ...]
@@ -39,6 +39,10 @@ class Audiences:
     def __init__(self, policies: PolicyEngine, entities: Iterable[str]) -> None:
         self._policies = policies
         self._rules: dict[str, Rule] = {name: policies.entity(name).read for name in entities}
+        self.asking = tuple(rule for rule in self._rules.values() if rule.asked)
+        """The read rules that look at other rows."""
+        self.public = policies.remembering()
+        """What concerns those whom no rule tells apart; see `forget_public`."""
         audiences = [rule.audience for rule in self._rules.values()]
         self._deciding = [each for each in audiences if each.attributes]
         selecting = {s.attribute for each in audiences for s in each.selectors or ()}
@@ -62,12 +66,22 @@ class Audiences:
             return ("admin",)
         return ("reader", *(audience.key(identity) for audience in self._deciding))
 
-    def join(self, identity: Identity, outlet: Outlet) -> Group:
-        """Add a reader to its group."""
+    def lookup(self, identity: Identity) -> Lookup:
+        """What a reader's group remembers, or is to remember once there is one."""
+        if not self.asking:
+            return NOTHING
+        group = self._groups.get(self.key(identity))
+        return self._policies.remembering() if group is None else group.lookup
+
+    def forget_public(self) -> None:
+        """Some `exists` may have come to hold, or not, for everybody."""
+        self.public = self._policies.remembering()
+
+    def join(self, identity: Identity, outlet: Outlet, lookup: Lookup) -> Group:
+        """Add a reader to its group; `lookup` is what `Audiences.lookup` gave for it."""
         key = self.key(identity)
         group = self._groups.get(key)
         if group is None:
-            lookup = self._policies.remembering()
             group = self._groups[key] = Group(key, identity, lookup)
             for name, index in self._by_value.items():
                 index.setdefault(_attribute(identity, name), set()).add(group)

@@ -6,7 +6,8 @@ each change. A row that is not there or not visible is waited for, and followed 
 
 States of an interest: waiting -> asking -> (row visible: snapshot) following -> (row hidden or
 deleted) waiting. An interest that asks keeps the changes that go by; those after the position of
-its snapshot follow it. Not here: the documents (`crdt/`), the order of writes (`hub.py`).
+its snapshot follow it, and one that may have shown or hidden the row makes it ask again. Not here:
+the documents themselves (`crdt/`), the order of writes (`hub.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
+from pylon.policy.lookup import NOTHING, Ask
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, document_frame
 
 log = logging.getLogger("pylon.sync")
@@ -43,7 +45,7 @@ class Interest:
 
     __slots__ = ("asking", "following", "identity", "key", "outlet", "passed", "seq")
 
-    def __init__(self, key: Key, identity: Identity, outlet: Outlet) -> None:
+    def __init__(self, key: Key, identity: Identity, outlet: Outlet, seq: int) -> None:
         self.key = key
         self.identity = identity
         self.outlet = outlet
@@ -52,8 +54,8 @@ class Interest:
         """Whether a snapshot is on its way."""
         self.passed: list[Change] = []
         """The changes that went by while it asks, `limits.DOCUMENT_PASSED_MAX` and one at most."""
-        self.seq = 0
-        """The position of its snapshot: changes up to there are in it."""
+        self.seq = seq
+        """What was committed up to here is the snapshot's business."""
 
 
 class DocumentHub:
@@ -64,6 +66,7 @@ class DocumentHub:
         self._by_row: dict[Key, dict[Outlet, Interest]] = {}
         self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lookup = NOTHING
         self.frames = 0
 
     def __len__(self) -> int:
@@ -79,7 +82,7 @@ class DocumentHub:
         if interest is None:
             if len(of_outlet) >= limits.SUBSCRIPTIONS_PER_SOCKET_MAX or not self._can_follow(key):
                 return
-            interest = of_outlet[key] = Interest(key, identity, outlet)
+            interest = of_outlet[key] = Interest(key, identity, outlet, self._rows.store.seq)
             self._by_row.setdefault(key, {})[outlet] = interest
         # A reader that asks for much takes it at its own pace; the hub closes one that stops.
         while outlet.backlog() > SNAPSHOT_BACKLOG_BYTES and self._is_current(interest):  # noqa: ASYNC110
@@ -140,7 +143,10 @@ class DocumentHub:
             while True:
                 interest.passed.clear()
                 interest.seq, found = await self._rows.write(interest.identity, unit)
-                if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX:
+                passed = [change for change in interest.passed if change.seq > interest.seq]
+                if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX and not any(
+                    self._may_decide(change) for change in passed
+                ):
                     break
         except PylonError as error:
             log.info("no document of %s: %s", interest.key[0], error.code)
@@ -151,21 +157,25 @@ class DocumentHub:
             return
         finally:
             interest.asking = False
-            passed, interest.passed = interest.passed, []
-        if not self._is_current(interest):
+            interest.passed = []
+        interest.following = found is not None and self._is_current(interest)
+        if found is None or not interest.following:
             return
-        if found is not None:
-            interest.following = True
-            snapshot, gained = found
-            if gained is not None:
-                self._tell_others(interest, gained)
-            frame = document_frame(SNAPSHOT, *interest.key, snapshot)
+        snapshot, gained = found
+        if gained is not None:
+            self._tell_others(interest, gained)
+        frames = [document_frame(SNAPSHOT, *interest.key, snapshot)]
+        frames += [
+            document_frame(UPDATE, *interest.key, change.document_update)
+            for change in passed
+            if change.document_update is not None
+        ]
+        for frame in frames:
             self._write(interest.outlet, interest.outlet.encoding.binary(frame))
-        planned: list[tuple[Interest, bytes]] = []
-        for change in passed:
-            self._route(change, [interest], planned)
-        for outlet, data, _ in self._draw(planned):
-            outlet.write(data)
+
+    def _may_decide(self, change: Change) -> bool:
+        """Whether a change that went by may have shown or hidden its row: then ask again."""
+        return _watched_changed(self._rows.policies.entity(change.entity).read, change)
 
     def _tell_others(self, interest: Interest, update: bytes) -> None:
         frame = document_frame(UPDATE, *interest.key, update)
@@ -179,6 +189,29 @@ class DocumentHub:
 
     # --- changes go out ----------------------------------------------------------------------
 
+    def asks(self, changes: Sequence[object]) -> list[Ask]:
+        """What is to be gathered before `writes` is asked for the same changes."""
+        self._lookup = self._rows.policies.lookup()
+        asks: list[Ask] = []
+        for change in changes if self._by_row else ():
+            if not isinstance(change, Change) or change.after is None:
+                continue
+            rule = self._rows.policies.entity(change.entity).read
+            if rule.asked and (interests := self._concerned(change)):
+                watched, rows = _watched_changed(rule, change), [(change.after, None)]
+                asks += [
+                    Ask(self._lookup, rule, interest.identity, rows)
+                    for interest in interests
+                    if watched or not interest.following
+                ]
+        return asks
+
+    def _concerned(self, change: Change) -> list[Interest]:
+        of_row = self._by_row.get((change.entity, change.row_id))
+        if not of_row:
+            return []
+        return [interest for interest in of_row.values() if interest.seq < change.seq]
+
     def writes(self, changes: Sequence[object]) -> Iterator[tuple[Outlet, bytes, int]]:
         """What followers are to be sent of a commit: stream, bytes, and 1 for the count.
 
@@ -188,9 +221,9 @@ class DocumentHub:
         for change in changes if self._by_row else ():
             if not isinstance(change, Change):
                 continue
-            of_row = self._by_row.get((change.entity, change.row_id))
-            if of_row:
-                self._route(change, list(of_row.values()), planned)
+            interests = [each for each in self._concerned(change) if not _keeps(each, change)]
+            if interests:
+                self._route(change, interests, planned)
         return self._draw(planned)
 
     def _route(
@@ -204,15 +237,9 @@ class DocumentHub:
         if update is not None:
             frame = document_frame(UPDATE, change.entity, change.row_id, update)
         for interest in interests:
-            if interest.asking:
-                if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX:
-                    interest.passed.append(change)
-                continue
-            if change.seq <= interest.seq:
-                continue
             if watched or not interest.following:
                 is_visible = change.after is not None and rule.allows(
-                    interest.identity, change.after
+                    interest.identity, change.after, None, self._lookup
                 )
                 if not is_visible:
                     interest.following = False
@@ -244,6 +271,13 @@ class DocumentHub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _keeps(interest: Interest, change: Change) -> bool:
+    """Keep a change for an interest whose snapshot is on its way; False for any other interest."""
+    if interest.asking and len(interest.passed) <= limits.DOCUMENT_PASSED_MAX:
+        interest.passed.append(change)
+    return interest.asking
 
 
 def _watched_changed(rule: Rule, change: Change) -> bool:

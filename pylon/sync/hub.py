@@ -24,13 +24,15 @@ from pylon.errors import PylonError
 from pylon.identity import ANONYMOUS, Identity, caller_key
 from pylon.live.outlet import Event, Outlet
 from pylon.metrics import Histogram
+from pylon.policy.lookup import Ask, Lookup, gather
 from pylon.sync.audience import Audiences, Group
 from pylon.sync.documents import DocumentHub
 from pylon.sync.events import EventJson, Made
 from pylon.sync.plans import Plan, merge, parts, with_personal
 from pylon.sync.pull import Puller
 from pylon.sync.temporary import Forgotten
-from pylon.sync.visibility import told_live
+from pylon.sync.visibility import looked_at, told_live
+from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon.sync")
 
@@ -62,14 +64,17 @@ class Reader:
         "hears_all",
         "identity",
         "joining",
+        "lookup",
         "outlet",
         "queued",
         "subjects",
         "waiting",
     )
 
-    def __init__(self, identity: Identity, outlet: Outlet, hears_all: bool) -> None:
+    def __init__(self, identity: Identity, outlet: Outlet, lookup: Lookup, hears_all: bool) -> None:
         self.identity = identity
+        self.lookup = lookup
+        """What it belongs to; becomes its group's when it is the first there."""
         self.hears_all = hears_all
         """False: the client may see more than this stream shows; see `Hub.join`."""
         self.caller = caller_key(identity)
@@ -118,11 +123,16 @@ class Hub:
         self._pending: list[Change | Forgotten | EpochRaised] = []
         self._flushing = False
         self._flushed_seq = 0
+        self._gathering_seq = 0
+        """The last position of the turn for which something is being gathered; 0: none is."""
+        self._tasks = Tasks()
         self._free_at = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
         self._pending_since = 0.0
         self.lag = Histogram(LAG_BUCKETS_SECONDS)
         """Seconds from a commit to the last write of its fan-out; the oldest commit of each."""
+        self.turns_waited = 0
+        """Turns before which the database was asked what readers belong to."""
         self.deliveries = 0
         self.closes: dict[str, int] = {}
         """Streams that have ended, by reason; `docs/operating-sync.md` lists the reasons."""
@@ -152,9 +162,11 @@ class Hub:
         """Distinct audiences among them."""
         return len(self._audiences)
 
-    def start(self, seq: int) -> None:
-        """Begin at the position of the newest commit."""
+    def start(self, seq: int, tasks: Tasks | None = None) -> None:
+        """Begin at the position of the newest commit; `tasks` are whoever's stops the hub."""
         self._flushed_seq = seq
+        if tasks is not None:
+            self._tasks = tasks
 
     # --- readers come and go -----------------------------------------------------------------
 
@@ -181,7 +193,10 @@ class Hub:
         `known_at` is what `ends` was before the identity was looked up: when the session's streams
         have been ended since then, this one is as well.
         """
-        reader = self._readers[outlet] = Reader(identity, outlet, hears_all)
+        lookup = self._audiences.lookup(identity)
+        reader = self._readers[outlet] = Reader(identity, outlet, lookup, hears_all)
+        # A turn that is under way began without this reader, and was committed before it came.
+        reader.floor = self._gathering_seq
         if reader.caller is not None:
             self._by_caller.setdefault(reader.caller, set()).add(reader)
             if known_at is not None and self._ended.get(reader.caller, 0) > known_at:
@@ -191,19 +206,25 @@ class Hub:
             self._partial.add(reader)
         if self._sweeper is None:
             self._schedule_sweep()
-        if since is None:
-            self._go_live(reader)
-            return True
         self._joining.add(reader)
+        if since is None:
+            self._finish_joining(reader)
         try:
-            reader.floor = await self._replay(reader, since, may_hold_more)
+            await self._remember(reader)
+            if since is not None:
+                reader.floor = await self._replay(reader, since, may_hold_more)
         except PylonError as error:
             if self._readers.get(outlet) is reader:
                 self._close(reader, CLOSE_TRY_AGAIN, "resync required", error.code.lower())
             return False
-        if self._readers.get(outlet) is reader:
+        if since is not None and self._readers.get(outlet) is reader:
             self._finish_joining(reader)
         return True
+
+    async def _remember(self, reader: Reader) -> None:
+        """Fetch what the reader belongs to, so that no turn has to wait for it."""
+        if self._audiences.asking and not reader.identity.is_admin:
+            await reader.lookup.remember(self._audiences.asking, reader.identity)
 
     def leave(self, outlet: Outlet, why: str) -> None:
         """The stream has ended, if the hub has not ended it before."""
@@ -290,7 +311,8 @@ class Hub:
     def _go_live(self, reader: Reader) -> None:
         self._joining.discard(reader)
         reader.joining = False
-        reader.group = self._audiences.join(reader.identity, reader.outlet)
+        reader.group = self._audiences.join(reader.identity, reader.outlet, reader.lookup)
+        reader.lookup = reader.group.lookup
 
     # --- changes go out ----------------------------------------------------------------------
 
@@ -315,12 +337,66 @@ class Hub:
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """Begin a turn. The next one begins when all of this one has been written."""
         started = perf_counter()
         changes, self._pending = self._pending, []
         since = self._pending_since
-        writes: Iterator[tuple[Outlet, bytes, int]] = iter(())
         if self._readers:
             self._end_epochs({each.subject for each in changes if isinstance(each, EpochRaised)})
+        asks = self._asks(changes) if self._audiences.asking and self._readers else []
+        if asks:
+            self._gathering_seq = changes[-1].seq
+            self.turns_waited += 1
+            self._tasks.start("gather for a turn", self._gather(asks, changes, since))
+        else:
+            self._fan_out(changes, since, started)
+
+    def _asks(self, changes: Sequence[Change | Forgotten | EpochRaised]) -> list[Ask]:
+        """What is to be gathered before these changes are routed: memberships that are not kept,
+        because they are too many, cannot be told beforehand or are just being fetched."""
+        asks: list[Ask] = []
+        for change in changes:
+            rule = self._audiences.rule(change.entity) if isinstance(change, Change) else None
+            if not isinstance(change, Change) or rule is None or not rule.asked:
+                continue
+            judged: list[tuple[Identity, Lookup]] = [(ANONYMOUS, self._audiences.public)]
+            joining = [reader for reader in self._joining if change.seq > reader.floor]
+            judged += [(reader.identity, reader.lookup) for reader in joining]
+            concerned = self._audiences.concerned(rule, change)
+            judged += [(group.identity, group.lookup) for group in concerned]
+            rows = looked_at(change)
+            asks += [
+                Ask(lookup, rule, identity, rows)
+                for identity, lookup in judged
+                if not (identity.is_admin or lookup.is_ready(rule))
+            ]
+        return asks if self._documents is None else [*asks, *self._documents.asks(changes)]
+
+    async def _gather(
+        self,
+        asks: list[Ask],
+        changes: list[Change | Forgotten | EpochRaised],
+        since: float,
+    ) -> None:
+        """Go on with a turn when what it needs has been fetched. Meanwhile readers may leave, and
+        those that come wait for its end; without an answer all streams are closed."""
+        is_gathered = False
+        try:
+            await self._audiences.public.remember(self._audiences.asking, ANONYMOUS)
+            await gather(asks)
+            is_gathered = True
+        finally:
+            if not is_gathered:
+                self._close_failed()
+            self._gathering_seq = 0
+            self._fan_out(changes, since, perf_counter())
+
+    def _fan_out(
+        self, changes: list[Change | Forgotten | EpochRaised], since: float, started: float
+    ) -> None:
+        """Decide who is told what, and begin to write it."""
+        writes: Iterator[tuple[Outlet, bytes, int]] = iter(())
+        if self._readers:
             try:
                 writes = self._writes(changes)
                 if self._documents is not None:
@@ -328,18 +404,22 @@ class Hub:
             except Exception:
                 # Who does not hear of a change must not go on as if there had been none.
                 log.exception("a fan-out failed; all streams are closed")
-                for reader in list(self._readers.values()):
-                    self._close(reader, CLOSE_INTERNAL, "internal error", "failure")
+                self._close_failed()
         self._flushed_seq = changes[-1].seq
         for reader in [r for r in self._joining if not r.joining]:
             if self._flushed_seq >= reader.floor:
                 self._go_live(reader)
         self._send(writes, since, perf_counter() - started)
 
+    def _close_failed(self) -> None:
+        for reader in list(self._readers.values()):
+            self._close(reader, CLOSE_INTERNAL, "internal error", "failure")
+
     def _end_epochs(self, subjects: set[str]) -> None:
         """Close the streams of those for whom rows appeared or vanished without a change of their
         own. Before anything of the same turn is decided, since their groups remember what was."""
         if subjects:
+            self._audiences.forget_public()
             for reader in list(self._readers.values()):
                 if not subjects.isdisjoint(reader.subjects):
                     self._close(reader, CLOSE_TRY_AGAIN, "pull required", "epoch")
@@ -434,13 +514,15 @@ class Hub:
             return
         made: Made = {}
         for reader in self._joining:
-            kind = told_live(rule, reader.identity, change)
+            if change.seq <= reader.floor:
+                continue  # replayed already
+            kind = told_live(rule, reader.identity, change, reader.lookup)
             payload = self._json.of(change, kind, is_admin=reader.identity.is_admin, made=made)
             if payload is not None:
                 self._queue(reader, (change.seq, payload))
         if not rule.audience.attributes:
             # Everybody but administrators sees the same: decided once, one buffer for all.
-            kind = told_live(rule, ANONYMOUS, change)
+            kind = told_live(rule, ANONYMOUS, change, self._audiences.public)
             payload = self._json.of(change, kind, is_admin=False, made=made)
             if payload is not None:
                 shared.append((change.seq, payload))
@@ -458,7 +540,7 @@ class Hub:
         if rule is None:
             return False
         # A row that the public must forget may still be there for others.
-        kind = told_live(rule, ANONYMOUS, change)
+        kind = told_live(rule, ANONYMOUS, change, self._audiences.public)
         return kind is None or (kind == "delete" and change.after is not None)
 
     def _route_forgotten(self, forgotten: Forgotten, personal: dict[Reader, list[Event]]) -> None:

@@ -1,26 +1,27 @@
 """Pulling the change log from a cursor: pages of what a reader must hear (spec 03 section 3.1).
 
-One statement scans the log from the cursor and joins each change to its row as it is now, as far
-as the reader may see it; events come out of the database as JSON, all but their ends. Only where a
-row's earlier audiences decide what the reader is told is the event made here. `since=0` is the
-full state.
+`changes/scan.py` scans the log and gives events as JSON, all but their ends. Only where a row's
+earlier audiences decide what the reader is told is the event made here. `since=0` is the full
+state.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pylon import limits
 from pylon.changes.epochs import any_raised, epoch_of
 from pylon.changes.log import ChangeLog, read_audiences
+from pylon.changes.scan import LogScan, Scanned, newest_seq
 from pylon.clock import iso_seconds
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
 from pylon.policy.engine import PolicyEngine
-from pylon.schema.model import EntitySpec, FieldSpec, Manifest
-from pylon.store.base import Row, Store, Value
-from pylon.store.naming import quote
+from pylon.policy.lookup import NOTHING, Ask, Lookup, gather
+from pylon.schema.model import Manifest
+from pylon.store.base import Store
 from pylon.sync.temporary import Temporary
 from pylon.sync.visibility import told_later
 from pylon.wire.events import event_end, event_json
@@ -31,11 +32,6 @@ scans follow the size of the rows seen so far."""
 
 SCAN_ROWS_MAX = 250
 """Changes in any scan: about a millisecond of the loop, after which others get their turn."""
-
-CONCAT_TERMS_MAX = 50
-"""Terms joined in one parenthesis, far below SQLite's bound on the depth of an expression."""
-
-STORED_SEQ = "SELECT value FROM _pylon_meta WHERE key = 'seq'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +46,6 @@ class PullPage:
     began: int = 0
     """From where on the log was whole when the pull that led here started at 0; to be handed to
     the next `page`. 0 for a pull that started elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    sql: str
-    params: tuple[Value, ...]
 
 
 class Puller:
@@ -73,12 +63,14 @@ class Puller:
         self._temporary = temporary
         self._log = log
         self._policies = policies
-        self._rows_as_json = {
-            admin: {spec.name: _row_json(spec, private=admin) for spec in manifest.entities}
-            for admin in (False, True)
+        self._scans = LogScan(store, manifest, policies)
+        self._asking = {
+            spec.name: rule
+            for spec in manifest.entities
+            if (rule := policies.entity(spec.name).read).asked
         }
+        """The read rules that look at other rows."""
         self._turns = asyncio.Semaphore(limits.PULL_PAGES_AT_ONCE)
-        self._statements: dict[tuple[object, ...], str] = {}
 
     async def page(
         self, identity: Identity, since: int, *, epoch: int = 0, began: int = 0
@@ -116,7 +108,7 @@ class Puller:
     async def _refuse_future(self, since: int) -> None:
         if since > self._store.seq:
             # A pull may have seen a commit that the loop has not been told of yet.
-            stored = int((await self._store.read(STORED_SEQ))[0][0])
+            stored = await newest_seq(self._store)
             if since > stored:
                 raise resync_required(stored + 1)
 
@@ -148,31 +140,32 @@ class Puller:
 
     async def _log_page(self, identity: Identity, since: int) -> PullPage:
         """The part of the page that comes from the log; it ends at the last change looked at."""
-        scan = self._scan(identity, since)
+        scan = self._scans.since(identity, since)
         events: list[tuple[int, bytes]] = []
         cursor, scanned, size, is_partial = since, 0, 0, False
         ended_at, end = -1, b""
         count = SCAN_ROWS_FIRST
         while True:
             try:
-                found = await self._store.read(scan.sql, (*scan.params, cursor, count))
+                found = await scan.after(cursor, count)
             except PylonError as error:
                 if error.code != "ANSWER_TOO_LARGE" or count == 1:
                     raise
                 count = max(1, count // 8)  # the rows that come next are huge
                 continue
-            for row in found:
-                at, data = row[1], row[2]
+            lookup = await self._gather(identity, found) if self._asking else NOTHING
+            for change in found:
+                seq, at, data, audiences, *_ = change
                 if data is None:
                     is_partial = True
                 if at != ended_at:
                     ended_at, end = at, event_end(iso_seconds(at))
-                if row[3] is not None:
-                    event = self._event(identity, since, row)
+                if audiences is not None:
+                    event = self._event(identity, since, change, lookup)
                 else:
                     event = None if data is None else data + end
                 if event is not None:
-                    events.append((row[0], event))
+                    events.append((seq, event))
                     size += len(event)
             if found:
                 cursor = found[-1][0]
@@ -187,9 +180,26 @@ class Puller:
             await asyncio.sleep(0)
         return PullPage(events=events, last_seq=cursor, has_more=has_more, is_partial=is_partial)
 
-    def _event(self, identity: Identity, since: int, row: Row) -> bytes | None:
+    async def _gather(self, identity: Identity, found: Sequence[Scanned]) -> Lookup:
+        """What the read rules need to judge earlier audiences."""
+        lookup = self._policies.lookup()
+        asks = []
+        for _, _, _, audiences, entity, _, _ in found:
+            rule = None if audiences is None or entity is None else self._asking.get(entity)
+            if rule is not None:
+                rows = [(values, None) for _, values in read_audiences(audiences)]
+                asks.append(Ask(lookup, rule, identity, rows))
+        await gather(asks)
+        return lookup
+
+    def _event(
+        self, identity: Identity, since: int, change: Scanned, lookup: Lookup
+    ) -> bytes | None:
         """What a reader is told of a row with earlier audiences; None for nothing."""
-        seq, at, data, audiences, entity, row_id, born = row
+        seq, at, data, audiences, entity, row_id, born = change
+        assert entity is not None
+        assert row_id is not None
+        assert born is not None
         kind = told_later(
             self._policies.entity(entity).read,
             identity,
@@ -197,6 +207,7 @@ class Puller:
             born=born,
             audiences=read_audiences(audiences),
             visible_now=data is not None,
+            lookup=lookup,
         )
         if kind is None:
             return None
@@ -208,43 +219,6 @@ class Puller:
             data=None if kind == "delete" else data,
             timestamp=iso_seconds(at),
         )
-
-    def _scan(self, identity: Identity, since: int) -> _Scan:
-        """The statement for this reader; equal for all readers whose filters are alike."""
-        wheres = {
-            name: self._policies.entity(name).read.where(identity)
-            for name in self._rows_as_json[False]
-        }
-        shape = (identity.is_admin, *((where.never, where.sql) for where in wheres.values()))
-        sql = self._statements.get(shape)
-        if sql is None:
-            rows = self._rows_as_json[identity.is_admin]
-            branches = "".join(
-                f" WHEN '{name}' THEN (SELECT CAST({_event_begin(name)} || {rows[name]} AS BLOB)"
-                f" FROM {quote(name)} t WHERE t.id = c.row_id"
-                f"{'' if where.sql is None else f' AND {where.sql}'})"
-                for name, where in wheres.items()
-                if not where.never
-            )
-            data = f"CASE c.entity{branches} END" if branches else "NULL"
-            change = ", ".join(
-                f"CASE WHEN c.audiences IS NOT NULL THEN c.{column} END"
-                for column in ("entity", "row_id", "born")
-            )
-            names = ", ".join(f"'{name}'" for name in wheres)
-            sql = self._statements[shape] = (
-                f"SELECT c.seq, c.at, {data}, c.audiences, {change}"
-                # The plus keeps SQLite on the log's own order instead of the index by entity.
-                f" FROM _pylon_changes c WHERE +c.entity IN ({names})"
-                " AND c.seq > ? ORDER BY c.seq LIMIT ?"
-            )
-        params = tuple(
-            value
-            for where in wheres.values()
-            if not where.never
-            for value in (since, *where.params)
-        )
-        return _Scan(sql, params)
 
 
 def _next_count(scanned: int, size: int) -> int:
@@ -264,37 +238,3 @@ def resync_required(oldest_seq: int) -> PylonError:
         "Start again from since=0.",
         oldest_seq=oldest_seq,
     )
-
-
-def _event_begin(entity: str) -> str:
-    """A SQL expression that gives an event (see `event_json`) up to its data, as text.
-
-    For a row that is visible and always was; nothing where earlier audiences decide. Made in SQL,
-    where it costs a tenth of what it costs here. Takes one parameter, the cursor of the pull.
-    """
-    return (
-        "CASE WHEN c.audiences IS NOT NULL THEN '' ELSE"
-        f""" '{{"seq":' || c.seq || ',"entity":"{entity}","row_id":' || json_quote(c.row_id) ||"""
-        """ CASE WHEN c.born > ? THEN ',"kind":"insert","data":'"""
-        """ ELSE ',"kind":"update","data":' END END"""
-    )
-
-
-def _row_json(spec: EntitySpec, *, private: bool) -> str:
-    """A SQL expression that gives a row as a JSON text, without private fields unless asked."""
-    terms = ["'{\"id\":' || json_quote(t.id)"]
-    for field in spec.fields:
-        if private or not field.is_private:
-            terms.append(f"',\"{field.name}\":' || {_value_json(field)}")
-    groups = [
-        "(" + " || ".join(terms[start : start + CONCAT_TERMS_MAX]) + ")"
-        for start in range(0, len(terms), CONCAT_TERMS_MAX)
-    ]
-    return " || ".join([*groups, "'}'"])
-
-
-def _value_json(field: FieldSpec) -> str:
-    column = f"t.{quote(field.name)}"
-    if field.kind == "bool":
-        return f"CASE {column} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE 'null' END"
-    return f"json_quote({column})"

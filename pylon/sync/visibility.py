@@ -7,21 +7,22 @@ who never could, nothing (design 4.3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pylon.changes.model import Change, Kind, RowData
 from pylon.identity import Identity
 from pylon.policy.engine import Rule
-from pylon.policy.membership import Lookup
+from pylon.policy.lookup import NOTHING, Lookup
 
 
 def told_live(
-    rule: Rule, identity: Identity, change: Change, lookup: Lookup | None = None
+    rule: Rule, identity: Identity, change: Change, lookup: Lookup = NOTHING
 ) -> Kind | None:
     """The kind of event that this reader gets for a live change; None for no event.
 
-    Whether an `exists` held before or after does not matter: whoever a change of those rows
-    concerns starts anew (`changes/epochs.py`).
+    `lookup` has gathered what the rule needs for the rows that are `looked_at`. Whether an `exists`
+    held before or after does not matter: whoever a change of those rows concerns starts anew
+    (`changes/epochs.py`).
     """
     before, after = change.before, change.after
     seen_before = before is not None and rule.allows(identity, before, None, lookup)
@@ -29,6 +30,11 @@ def told_live(
     if seen_after:
         return "update" if seen_before else "insert"
     return "delete" if seen_before else None
+
+
+def looked_at(change: Change) -> list[tuple[RowData | None, None]]:
+    """The rows that `told_live` asks a read rule about, for `gather`."""
+    return [(row, None) for row in (change.before, change.after) if row is not None]
 
 
 def told_later(
@@ -39,20 +45,19 @@ def told_later(
     born: int,
     audiences: Sequence[tuple[int, RowData]],
     visible_now: bool,
+    lookup: Lookup = NOTHING,
 ) -> Kind | None:
     """The same for a pull from the cursor `since`.
 
     `born` is the position of the row's insert, `audiences` its earlier watched values. A row that
-    was visible at any time after `since` and is not now must be forgotten.
+    was visible at any time after `since` and is not now must be forgotten. `lookup` has gathered
+    what the rule needs for them.
     """
     if visible_now and born > since:
         return "insert"
     ended_since = [values for until, values in audiences if until > since]
     if visible_now:
-        hidden_then = any(not _allows(rule, identity, values) for values in ended_since)
+        hidden_then = any(not rule.allows(identity, values, None, lookup) for values in ended_since)
         return "insert" if hidden_then else "update"
-    return "delete" if any(_allows(rule, identity, values) for values in ended_since) else None
-
-
-def _allows(rule: Rule, identity: Identity, values: Mapping[str, object]) -> bool:
-    return rule.allows(identity, values)
+    seen_then = any(rule.allows(identity, values, None, lookup) for values in ended_since)
+    return "delete" if seen_then else None

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from pylon import limits
-from pylon.api.auth import AuthRoutes, guest_limiter
+from pylon.api.auth.sessions import AuthRoutes, guest_limiter
 from pylon.auth.sessions import AUTH_DDL, Sessions
 from pylon.clock import ManualClock
 from pylon.config import Config

@@ -133,8 +133,8 @@ MATRIX: dict[str, tuple[tuple[str, ...], Act]] = {
 
 
 def routes_of(service: Service) -> list[Route]:
-    assert service._pipeline is not None
-    return list(service._pipeline._router.routes())
+    assert service.house is not None
+    return list(service.house.router.routes())
 
 
 @pytest.fixture

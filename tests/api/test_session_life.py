@@ -88,7 +88,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
         made.append(Sessions(*arguments, **more))
         return made[-1]
 
-    monkeypatch.setattr("pylon.wiring.Sessions", sessions)
+    monkeypatch.setattr("pylon.assembly.identity.Sessions", sessions)
     manifest, problems = parse_manifest(codec.encode(NOTES))
     assert manifest is not None, problems
     config = Config(

@@ -16,6 +16,7 @@ from pylon.clock import ManualClock
 from pylon.errors import PylonError
 from pylon.ids import new_session_token, token_hash
 from pylon.store.base import CommitListener, Row, Snapshot, Store, Unit, Value
+from pylon.store.dialect import Dialect
 from pylon.store.sqlite.store import SqliteStore, open_store
 
 
@@ -310,9 +311,14 @@ class Between:
         self.refusal: PylonError | None = None
 
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
-        rows = await self.inner.read(sql, params, heavy=heavy)
+        rows = await self.inner.read(sql, params, heavy=heavy, seconds=seconds)
         if self.read_done is not None and not self.read_done.is_set():
             self.read_done.set()
             await self.read_may_return.wait()
@@ -327,14 +333,15 @@ class Between:
         self.inner.on_commit(listener)
 
     @property
+    def dialect(self) -> Dialect:
+        return self.inner.dialect
+
+    @property
     def seq(self) -> int:
         return self.inner.seq
 
     async def snapshot(self) -> Snapshot:
         return await self.inner.snapshot()
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        return self.inner.probe(sql, params)
 
     async def close(self) -> None:
         await self.inner.close()

@@ -23,7 +23,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.tables import fresh_schema
+from pylon.store.sqlite.tables import fresh_schema
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -173,7 +173,7 @@ async def desk(manifest_json: dict[str, Any] = PAGES) -> AsyncIterator[Desk]:
             await tx.execute(statement)
 
     await store.write(fit)
-    policies = PolicyEngine(manifest, open_by_default=True)
+    policies = PolicyEngine(manifest, open_by_default=True, read=store.read)
     reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
     log = ChangeLog(store, clock, {name: tuple(rule.fields) for name, rule in reads.items()})
     await log.start("rules")

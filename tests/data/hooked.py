@@ -13,7 +13,7 @@ from pylon.data.outbox import OUTBOX_DDL
 from pylon.data.rows import Rows
 from pylon.policy.engine import PolicyEngine
 from pylon.store.sqlite.store import open_store
-from pylon.store.tables import fresh_schema
+from pylon.store.sqlite.tables import fresh_schema
 
 
 @asynccontextmanager
@@ -30,7 +30,7 @@ async def serving(app: App, *, clock: Clock | None = None) -> AsyncIterator[Rows
             store=store,
             log=log,
             manifest=manifest,
-            policies=PolicyEngine(manifest, open_by_default=True, probe=store.probe),
+            policies=PolicyEngine(manifest, open_by_default=True, read=store.read),
             hooks=app.hooks,
             clock=clock,
             documents=Documents(clock),

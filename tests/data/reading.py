@@ -34,7 +34,7 @@ async def reading(
         store=store,
         log=ChangeLog(store, clock, {}),
         manifest=manifest,
-        policies=PolicyEngine(manifest, open_by_default=open_by_default, probe=store.probe),
+        policies=PolicyEngine(manifest, open_by_default=open_by_default, read=store.read),
         hooks=Hooks(),
         clock=clock,
     )

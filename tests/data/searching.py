@@ -21,7 +21,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import open_store
-from pylon.store.tables import fresh_schema
+from pylon.store.sqlite.tables import fresh_schema
 from tests.schema.samples import a_field, an_app, an_entity, parsed
 
 Json = dict[str, Any]
@@ -129,7 +129,7 @@ async def searching(
         store=store,
         log=log,
         manifest=manifest,
-        policies=PolicyEngine(manifest, open_by_default=open_by_default, probe=store.probe),
+        policies=PolicyEngine(manifest, open_by_default=open_by_default, read=store.read),
         hooks=Hooks(),
         clock=clock,
     )

@@ -56,7 +56,7 @@ async def test_the_page_says_how_it_is(example: ModuleType) -> None:
         assert (await row(row_id, ADMIN_TOKEN))["total"] == 1_234
         journal = await client.get("/api/entities/Journal", headers=bearer(ADMIN_TOKEN))
         assert [each["what"] for each in journal.json()["data"]] == ["order of 1234"]
-        while (await row(row_id))["state"] != "mailed":
+        while (await row(row_id))["state"] != "mailed":  # noqa: ASYNC110
             await asyncio.sleep(0.002)
         assert [title for _, title in example.sent] == ["a"]
         closed = await client.get(orders, headers={"x-closed": "1"})

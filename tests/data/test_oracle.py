@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import Phase, given, settings
 
+from pylon.calls import DirectCalls
 from pylon.codec import decode
 from pylon.data.aggregate import Aggregates
 from pylon.data.door import ReadDoor
 from pylon.data.exports import Format
 from pylon.data.graph import Graphs
+from pylon.data.imports import ImportUnits
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.data.transfer import Transfer
@@ -67,11 +69,11 @@ async def _compare(manifest: Manifest, random: Random) -> None:
         naive = Naive(manifest, stored)
         pool = Pool(random=random)
         for identity in (ADMIN, *(pool.identity() for _ in range(3))):
-            await _ask(identity, rows, naive, Asker(random, manifest), manifest)
+            await ask(identity, rows, naive, Asker(random, manifest), manifest)
         await _export(rows, naive, manifest)
 
 
-async def _ask(
+async def ask(
     identity: Identity, rows: Rows, naive: Naive, asker: Asker, manifest: Manifest
 ) -> None:
     random = asker.random
@@ -156,7 +158,7 @@ async def _get_each(rows: Rows, identity: Identity, naive: Naive, entity: str) -
 
 async def _export(rows: Rows, naive: Naive, manifest: Manifest) -> None:
     """All rows, of all entities and of each, in both forms."""
-    transfer = Transfer(rows, manifest)
+    transfer = Transfer(rows, manifest, ImportUnits(rows), DirectCalls())
     everything = {each.name: naive.visible(ADMIN, each.name) for each in manifest.entities}
     forms: tuple[Format, ...] = ("json", "ndjson")
     for entity in (None, *everything):

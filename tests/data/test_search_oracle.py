@@ -149,7 +149,9 @@ async def compare(world: World, identity: Identity, ask: Json) -> None:
     if rule.where(identity).never:
         return
     stored = await world.rows.list(ADMIN, "Product", limit=None, offset=0)
-    visible = [row for row in stored if rule.allows(identity, row, row)]
+    lookup = world.rows.policies.lookup()
+    await lookup.gather(rule, identity, [(row, row) for row in stored])
+    visible = [row for row in stored if rule.allows(identity, row, row, lookup)]
     found = [row for row in visible if matches(row, ask.get("query", ""))]
     filters = ask.get("filters", {})
     hits = [row for row in found if all(row[name] == value for name, value in filters.items())]

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from pylon import limits
 from pylon.data.search_text import EVERYTHING, SearchText, Term, fold, pieces, read
 from pylon.errors import PylonError
+from pylon.store.sqlite.dialect import SQLITE
 from tests.policy.worlds import effort
 
-COLUMNS = {"name": "name", "body": "body", "rank": ".rank"}
+FIELDS = ("name", "body", "rank")
 
 
-def match(text: str) -> str | None:
-    return read(text, COLUMNS).match
+def match(text: str) -> object:
+    """What the index of SQLite is asked."""
+    query = read(text, FIELDS).query
+    return None if query is None else SQLITE.search_value(query)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_plain_words_are_quoted_and_the_last_may_go_on(text: str, expected: str)
         ('"red shoe"', '"red shoe"'),
         ("foo*", '"foo" *'),
         ("a OR b c", '("a") OR (("b") AND ("c"))'),
-        ("(a OR b) c", '((("a") OR ("b"))) AND ("c")'),
+        ("(a OR b) c", '(("a") OR ("b")) AND ("c")'),
         ("a NOT b", '("a") NOT ("b")'),
         ("NAME:red", '{"name"} : "red"'),
         ("rank:red", '{".rank"} : "red"'),
@@ -57,26 +60,26 @@ def test_plain_words_are_quoted_and_the_last_may_go_on(text: str, expected: str)
 )
 def test_the_syntax_of_fts5_is_taken_where_it_parses(text: str, expected: str) -> None:
     assert match(text) == expected
-    assert read(text, COLUMNS).words == ()
+    assert read(text, FIELDS).words == ()
 
 
 def test_what_is_not_a_word() -> None:
-    assert read(" \t", COLUMNS) == EVERYTHING
-    assert read("x", {}) == EVERYTHING
-    assert read("!? --", COLUMNS) == SearchText(is_nothing=True)
-    assert read("🚀 red", COLUMNS).symbols == ("🚀",)
-    assert read("🚀", COLUMNS) == SearchText(symbols=("🚀",))
+    assert read(" \t", FIELDS) == EVERYTHING
+    assert read("x", ()) == EVERYTHING
+    assert read("!? --", FIELDS) == SearchText(is_nothing=True)
+    assert read("🚀 red", FIELDS).symbols == ("🚀",)
+    assert read("🚀", FIELDS) == SearchText(symbols=("🚀",))
 
 
 def test_the_words_to_show() -> None:
-    assert read("Red Càf", COLUMNS).terms == (Term("red"), Term("caf", True))
-    assert read("a NOT (b OR c)", COLUMNS).terms == (Term("a"),)
-    assert read("x.y", COLUMNS).words[0].term is None
+    assert read("Red Càf", FIELDS).terms == (Term("red"), Term("caf", True))
+    assert read("a NOT (b OR c)", FIELDS).terms == (Term("a"),)
+    assert read("x.y", FIELDS).words[0].term is None
 
 
 def test_bounds() -> None:
     for text in ("x" * (limits.SEARCH_CHARACTERS_MAX + 1), "x " * (limits.SEARCH_WORDS_MAX + 1)):
-        for refuse in (lambda text: read(text, COLUMNS), pieces):
+        for refuse in (lambda text: read(text, FIELDS), pieces):
             with pytest.raises(PylonError) as caught:
                 refuse(text)
             assert caught.value.code == "INVALID_QUERY"
@@ -122,9 +125,9 @@ def index() -> apsw.Connection:
 @effort(400)
 @given(text=typed)
 def test_whatever_is_typed_the_index_takes_it(index: apsw.Connection, text: str) -> None:
-    asked = read(text, COLUMNS)
-    if asked.match is not None:
-        index.execute("SELECT rowid FROM f(?)", (asked.match,)).fetchall()
+    asked = match(text)
+    if asked is not None:
+        index.execute("SELECT rowid FROM f(?)", (asked,)).fetchall()
 
 
 @effort(200)
@@ -132,10 +135,11 @@ def test_whatever_is_typed_the_index_takes_it(index: apsw.Connection, text: str)
 def test_what_fts5_takes_means_the_same(index: apsw.Connection, text: str) -> None:
     """Where FTS5 takes a text as it is, and we as its syntax, both find the same."""
     try:
-        asked = read(text, COLUMNS)
+        asked = read(text, FIELDS)
         raw = index.execute("SELECT rowid FROM f(?)", (text.replace("rank", '".rank"'),)).fetchall()
     except (PylonError, apsw.Error):
         return
-    if asked.match is None or asked.words or "\0" in text:
+    if asked.query is None or asked.words or "\0" in text:
         return
-    assert index.execute("SELECT rowid FROM f(?)", (asked.match,)).fetchall() == raw
+    ours = SQLITE.search_value(asked.query)
+    assert index.execute("SELECT rowid FROM f(?)", (ours,)).fetchall() == raw

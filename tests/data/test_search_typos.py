@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylon.data.door import ReadDoor
 from pylon.data.search_text import Term
 from pylon.data.search_typos import distance, neighbours, typos_in
-from pylon.store.base import Row
 from tests.data.searching import PRODUCT, manifest_of, searching
 from tests.policy.worlds import effort
 
@@ -65,11 +65,10 @@ async def test_neighbours_of_a_word() -> None:
     async with searching(manifest_of(PRODUCT)) as world:
         await world.add(name="shoe shoes shore show horse sneaker sneakers snack")
 
-        async def fetch(sql: str, params: object) -> list[Row]:
-            return await world.rows.store.read(sql, params)  # type: ignore[arg-type]
+        door = ReadDoor(world.rows)
 
         async def near(word: str, *, is_prefix: bool = False) -> list[str]:
-            return await neighbours(fetch, "Product", Term(word, is_prefix))
+            return await neighbours(door, "Product", Term(word, is_prefix))
 
         assert await near("shoee") == ["shoe", "shoes", "shore"]
         assert await near("snaeker") == ["sneaker"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from random import Random
 
@@ -11,19 +12,21 @@ from hypothesis import strategies as st
 from pylon.identity import ADMIN, Identity
 from pylon.policy.check import check
 from pylon.policy.engine import PolicyEngine, Rule
-from pylon.policy.membership import Remembering
+from pylon.policy.lookup import Lookup, Remembering
 from pylon.policy.syntax import format_expr, parse
 from pylon.schema.model import CallableSpec, Manifest, PolicySpec
 from tests.policy.oracle import Oracle
 from tests.policy.test_syntax import attempt
 from tests.policy.worlds import (
     Draw,
+    Row,
     Table,
     World,
     effort,
     engine_of,
     entities,
     exprs_of,
+    gathered,
     other_entities,
     pools,
     worlds,
@@ -37,8 +40,16 @@ def table_of(world: World) -> Table:
 
 
 def rule_of(world: World, table: Table) -> Rule:
-    engine = engine_of(world.entity, world.expr, others=(world.other,), probe=table.probe)
+    engine = engine_of(world.entity, world.expr, others=(world.other,), read=table.fetch)
     return engine.entity("Thing").read
+
+
+def passed(rule: Rule, identity: Identity, rows: list[Row], lookup: Lookup) -> set[int]:
+    """The positions of the rows that pass once everything they need is gathered in one go."""
+    gathered(lookup, rule, identity, rows)
+    verdicts = [rule.allows(identity, row, lookup=lookup) for row in rows]
+    assert all(type(verdict) is bool for verdict in verdicts)
+    return {number for number, verdict in enumerate(verdicts) if verdict}
 
 
 @effort(60)
@@ -54,15 +65,10 @@ def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
             for number, row in enumerate(world.rows)
             if Oracle(identity, row, {}, world.floats, world.others).holds(world.expr)
         }
-        allowed = {
-            number for number, row in enumerate(world.rows) if rule.allows(identity, row) is True
-        }
-        remembering = Remembering(table.probe)
-        remembered = {
-            number
-            for number, row in enumerate(world.rows)
-            if rule.allows(identity, row, lookup=remembering) is True
-        }
+        allowed = passed(rule, identity, world.rows, Lookup(table.fetch))
+        remembering = Remembering(table.fetch)
+        asyncio.run(remembering.remember([rule], identity))
+        remembered = passed(rule, identity, world.rows, remembering)
         where = rule.where(identity)
         gathering = rule.where(identity, gathers=True)
         assert allowed == meant
@@ -79,32 +85,38 @@ def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
 @effort(30)
 @given(worlds())
 def test_selectors_find_whoever_passes_and_equal_keys_pass_alike(world: World) -> None:
-    rule = rule_of(world, table_of(world))
-    verdicts: dict[object, list[bool]] = {}
+    table = table_of(world)
+    rule = rule_of(world, table)
+    verdicts: dict[object, set[int]] = {}
     for identity in world.identities:
-        passed = [rule.allows(identity, row) for row in world.rows]
-        assert verdicts.setdefault(rule.audience.key(identity), passed) == passed
+        allowed = passed(rule, identity, world.rows, Lookup(table.fetch))
+        assert verdicts.setdefault(rule.audience.key(identity), allowed) == allowed
         if rule.audience.selectors is None:
             continue
-        for row, allowed in zip(world.rows, passed, strict=True):
+        for number, row in enumerate(world.rows):
             matches = [
                 selector.value(identity) is not None
                 and selector.value(identity) == row[selector.field]
                 for selector in rule.audience.selectors
             ]
-            assert any(matches) or not allowed
+            assert any(matches) or number not in allowed
 
 
 @effort(30)
 @given(worlds())
 def test_only_the_named_fields_and_attributes_decide(world: World) -> None:
-    rule = rule_of(world, table_of(world))
+    table = table_of(world)
+    rule = rule_of(world, table)
     if not rule.audience.attributes:
         assert {rule.audience.key(identity) for identity in world.identities} == {()}
     for identity in world.identities:
-        for row in world.rows:
-            asked = {name: value for name, value in row.items() if name in rule.fields}
-            assert rule.allows(identity, asked) == rule.allows(identity, row)
+        asked = [
+            {name: value for name, value in row.items() if name in rule.fields}
+            for row in world.rows
+        ]
+        assert passed(rule, identity, asked, Lookup(table.fetch)) == passed(
+            rule, identity, world.rows, Lookup(table.fetch)
+        )
 
 
 PIECES = (
@@ -135,10 +147,10 @@ def test_mutants_are_refused_or_mean_one_thing(mutant: tuple[World, str]) -> Non
     tree, mistake = attempt(text)
     assert mistake is None or 0 <= mistake.offset <= len(text)
     table = table_of(world)
-    engine = engine_of(world.entity, text, others=(world.other,), probe=table.probe)
+    engine = engine_of(world.entity, text, others=(world.other,), read=table.fetch)
     rule = engine.entity("Thing").read
     for identity in world.identities:
-        allowed = {number for number, row in enumerate(world.rows) if rule.allows(identity, row)}
+        allowed = passed(rule, identity, world.rows, Lookup(table.fetch))
         for gathers in (False, True):
             assert table.numbers(rule.where(identity, gathers=gathers)) == allowed
         if engine.problems or not text:
@@ -179,19 +191,24 @@ def test_update_rules_see_both_rows_and_several_policies_must_all_hold(
     first, second = both
     table = table_of(first)
     engine = engine_of(
-        first.entity, first.expr, second.expr, others=(first.other,), probe=table.probe
+        first.entity, first.expr, second.expr, others=(first.other,), read=table.fetch
     )
     rule = engine.entity("Thing").update
     for identity in first.identities:
+        lookup = Lookup(table.fetch)
         for stored in first.rows:
+            gathered(lookup, rule, identity, first.rows, stored)
             for merged in first.rows:
                 oracle = Oracle(identity, merged, stored, first.floats, first.others)
                 verdicts = [oracle.holds(first.expr), oracle.holds(second.expr)]
-                assert rule.allows(identity, merged, stored) == all(verdicts)
+                assert rule.allows(identity, merged, stored, lookup) == all(verdicts)
                 denied = "p0" if not verdicts[0] else "p1" if not verdicts[1] else None
-                assert rule.denied_by(identity, merged, stored) == denied
+                assert rule.denied_by(identity, merged, stored, lookup) == denied
+        asyncio.run(lookup.gather(rule, identity, [(row, row) for row in first.rows]))
         assert table.numbers(rule.where(identity)) == {
-            number for number, row in enumerate(first.rows) if rule.allows(identity, row, row)
+            number
+            for number, row in enumerate(first.rows)
+            if rule.allows(identity, row, row, lookup)
         }
 
 

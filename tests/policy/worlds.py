@@ -6,8 +6,9 @@ Values come from small pools, so that equal ones meet often; the pools hold the 
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from pylon.identity import Identity
 from pylon.policy.engine import PolicyEngine, Where
-from pylon.policy.membership import Probe
+from pylon.policy.lookup import UNCONNECTED, Fetch, Judge, Lookup
 from pylon.policy.nodes import (
     And,
     Call,
@@ -245,7 +246,7 @@ def engine_of(
     entity: EntitySpec,
     *exprs: Expr | str,
     others: tuple[EntitySpec, ...] = (),
-    probe: Probe | None = None,
+    read: Fetch = UNCONNECTED,
 ) -> PolicyEngine:
     """The production engine of a manifest with one policy per expression, through its text."""
     texts = [expr if isinstance(expr, str) else format_expr(expr) for expr in exprs]
@@ -254,7 +255,7 @@ def engine_of(
         for number, text in enumerate(texts)
     )
     manifest = Manifest(name="app", version="1", entities=(entity, *others), policies=policies)
-    return PolicyEngine(manifest, open_by_default=False, probe=probe)
+    return PolicyEngine(manifest, open_by_default=False, read=read)
 
 
 class Table:
@@ -268,8 +269,11 @@ class Table:
         """The table that an `exists` looks through."""
         self._add(entity.name, entity, rows)
 
-    def probe(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """What the engine asks through."""
+    async def fetch(
+        self, sql: str, params: Sequence[Any] = (), *, seconds: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        """What the engine asks through; suspends like a database behind a network."""
+        await asyncio.sleep(0)
         return self._database.execute(sql, params).fetchall()
 
     def _add(self, table: str, entity: EntitySpec, rows: list[Row]) -> None:
@@ -292,3 +296,15 @@ class Table:
         condition = "" if where.sql is None else f" WHERE {where.sql}"
         cursor = self._database.execute(f"SELECT t.n_ FROM thing t{condition}", where.params)
         return {number for (number,) in cursor}
+
+
+def gathered(
+    lookup: Lookup,
+    rule: Judge,
+    identity: Identity,
+    rows: Iterable[Row],
+    existing: Row | None = None,
+) -> Lookup:
+    """The lookup with what the rule needs for these rows."""
+    asyncio.run(lookup.gather(rule, identity, [(row, existing) for row in rows]))
+    return lookup

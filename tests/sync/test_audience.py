@@ -12,6 +12,7 @@ from pylon.codec import encode
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.live.outlet import LINES, Encoding
 from pylon.policy.engine import PolicyEngine
+from pylon.policy.lookup import NOTHING
 from pylon.schema.parse import parse_manifest
 from pylon.sync.audience import Audiences
 from pylon.sync.visibility import told_live
@@ -90,7 +91,7 @@ def test_who_is_told_something_is_found(
 ) -> None:
     groups = audiences(rule)
     for reader in READERS:
-        groups.join(reader, Stream())
+        groups.join(reader, Stream(), NOTHING)
     compiled = groups.rule("Note")
     assert compiled is not None
     change = Change(
@@ -113,7 +114,11 @@ def test_who_is_told_something_is_found(
 @given(st.sampled_from(RULES), st.lists(st.sampled_from(READERS), max_size=12))
 def test_groups_end_with_their_last_reader(rule: str, readers: list[Identity]) -> None:
     groups = audiences(rule)
-    joined = [(groups.join(reader, stream), stream) for reader in readers for stream in [Stream()]]
+    joined = [
+        (groups.join(reader, stream, NOTHING), stream)
+        for reader in readers
+        for stream in [Stream()]
+    ]
     assert len(groups) == len({groups.key(reader) for reader in readers})
     assert sum(len(group.outlets) for group in groups) == len(readers)
     for group, stream in joined:

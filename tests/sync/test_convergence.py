@@ -225,13 +225,22 @@ class Play:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(st.lists(step, max_size=40), st.booleans())
-def test_every_replica_ends_as_the_truth(steps: list[tuple[Any, ...]], small_pages: bool) -> None:
+@given(st.lists(step, max_size=40), st.booleans(), st.booleans(), st.booleans())
+def test_every_replica_ends_as_the_truth(
+    steps: list[tuple[Any, ...]], small_pages: bool, slow: bool, keeps: bool
+) -> None:
+    """Also where the database is behind a network, and where what a reader belongs to is too much
+    to be kept, so that turns of the hub wait for it."""
+
     async def play() -> None:
-        async with world() as app:
+        async with world(slow=slow) as app:
             await Play(app).run(steps)
 
     with ExitStack() as stack:
+        if not keeps:
+            stack.enter_context(
+                mock.patch("pylon.policy.membership.POLICY_MEMBERS_REMEMBERED_MAX", 0)
+            )
         if small_pages:
             stack.enter_context(mock.patch.object(limits, "PULL_ROWS_MAX", 2))
             stack.enter_context(mock.patch("pylon.sync.pull.SCAN_ROWS_FIRST", 1))

@@ -15,10 +15,11 @@ from pylon.api.live import QueueOutlet
 from pylon.errors import PylonError
 from pylon.identity import ADMIN
 from pylon.live.outlet import LINES
+from pylon.policy.lookup import gather
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, read_document_frame
-from tests.crdt.people import ANN, BOB, Desk, desk
+from tests.crdt.people import ANN, BOB, PAGES, Desk, desk, field
 
 
 async def kinds(outlet: QueueOutlet) -> list[int]:
@@ -106,6 +107,57 @@ async def test_a_reader_that_too_much_went_by_gets_another_snapshot(
         copy = LoroDoc()  # type: ignore[no-untyped-call]
         copy.import_(frame.payload)
         assert shown(copy)["n"] == 4
+
+
+TEAMS = {
+    **PAGES,
+    "entities": [
+        *PAGES["entities"],
+        {
+            "name": "Member",
+            "fields": [field("teamId", "string"), field("userId", "string")],
+            "indexes": [],
+        },
+    ],
+    "policies": [
+        {
+            "name": "pages",
+            "entity": "Page",
+            "allow": "exists(Member, teamId == data.ownerId && userId == auth.userId)",
+        }
+    ],
+}
+
+
+async def test_what_followers_belong_to_is_gathered_before_a_turn() -> None:
+    async with desk(TEAMS) as d:
+        hub, outlet, late = DocumentHub(d.rows), QueueOutlet(LINES), QueueOutlet(LINES)
+        for who in (ANN, BOB):
+            await d.rows.insert(ADMIN, "Member", {"teamId": "red", "userId": who.user_id})
+        page = await d.page(body="a", ownerId="red")
+        await hub.subscribe(ANN, outlet, "Page", page)
+        assert await kinds(outlet) == [SNAPSHOT]
+
+        async def turn(asked: int, **patch: str) -> list[int]:
+            since = len(d.changes)
+            await d.rows.update(ADMIN, "Page", page, patch)
+            asks = hub.asks(d.changes[since:])
+            assert len(asks) == asked
+            # Who comes now is shown this change by its snapshot.
+            await hub.subscribe(BOB, late, "Page", page)
+            await gather(asks)
+            send(hub, d, since)
+            hub.leave(late)
+            await asyncio.sleep(0.01)
+            return await kinds(outlet)
+
+        assert await turn(0, body="b") == [UPDATE]
+        assert await turn(1, ownerId="blue") == []
+        assert not hub.is_following(outlet, "Page", page)
+        assert await turn(1, body="c") == []
+        assert await turn(1, ownerId="red") == [SNAPSHOT]
+        assert await turn(0, body="d") == [UPDATE]
+        await hub.close()
 
 
 async def test_interests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ def test_every_replica_ends_as_the_naive_view(drawn: tuple[Manifest, Random]) ->
     async def play() -> None:
         pool = Pool(random=random)
         readers = [ADMIN, ANONYMOUS, *(pool.identity() for _ in range(4))]
-        async with world(manifest) as app:
+        async with world(manifest, slow=random.random() < 0.5) as app:
             await RandomPlay(app, manifest, readers, random).play(random.randrange(10, 60))
 
     try:

@@ -15,8 +15,9 @@ from pylon.hooks import Hooks
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.schema.parse import parse_manifest
+from pylon.store.base import Store
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.tables import fresh_schema
+from pylon.store.sqlite.tables import fresh_schema
 from pylon.sync.audience import Audiences
 from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
@@ -25,6 +26,7 @@ from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.temporary import PUSH_DDL, Temporary
+from tests.slow import SlowStore
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -87,6 +89,8 @@ class World:
     """The parts of the app."""
 
     store: SqliteStore
+    network: SlowStore
+    """What the parts read through, where the world is slow."""
     clock: ManualClock
     log: ChangeLog
     rows: Rows
@@ -98,15 +102,20 @@ class World:
 
 
 @asynccontextmanager
-async def world(app: Manifest | dict[str, Any] = NOTES) -> AsyncIterator[World]:
-    """Open an app, given as such or as its JSON, on a volatile database."""
+async def world(
+    app: Manifest | dict[str, Any] = NOTES, *, slow: bool = False
+) -> AsyncIterator[World]:
+    """Open an app, given as such or as its JSON, on a volatile database, or as if `slow` network
+    were between."""
     manifest: Manifest | None = app if isinstance(app, Manifest) else None
     if manifest is None:
         manifest, problems = parse_manifest(encode(app))
         assert manifest is not None, problems
     clock = ManualClock()
-    store = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
-    policies = PolicyEngine(manifest, open_by_default=True, probe=store.probe)
+    opened = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
+    network = SlowStore(opened)
+    store: Store = network if slow else opened
+    policies = PolicyEngine(manifest, open_by_default=True, read=store.read)
     reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
     watched = {name: tuple(rule.fields) for name, rule in reads.items()}
     log = ChangeLog(store, clock, watched, policies.watches)
@@ -124,7 +133,8 @@ async def world(app: Manifest | dict[str, Any] = NOTES) -> AsyncIterator[World]:
     store.on_commit(hub.publish)
     try:
         yield World(
-            store=store,
+            store=opened,
+            network=network,
             clock=clock,
             log=log,
             rows=rows,

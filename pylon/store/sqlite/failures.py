@@ -76,6 +76,16 @@ def translate(error: apsw.Error) -> Exception:
     return PylonError(500, "QUERY_FAILED", "The database refused the statement.")
 
 
+def timed_out(seconds: float) -> PylonError:
+    """What the caller sees of a read that was ended after `seconds`."""
+    return PylonError(
+        503,
+        "QUERY_TIMEOUT",
+        f"The query took longer than {seconds:g} seconds.",
+        "Add an index for its filter and order, or ask for less.",
+    )
+
+
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 

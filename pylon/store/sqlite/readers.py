@@ -22,7 +22,7 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
-from pylon.store.sqlite.failures import translate
+from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.shared import Shared
 
 T = TypeVar("T")
@@ -170,7 +170,9 @@ class Readers:
         """Long reads under way or before their turn."""
         return self._waiting
 
-    async def read(self, sql: str, params: Sequence[Value], *, heavy: bool) -> list[Row]:
+    async def read(
+        self, sql: str, params: Sequence[Value], *, heavy: bool, seconds: float | None = None
+    ) -> list[Row]:
         if not heavy and (not self._slow or self._slow.get(sql, 0.0) < perf_counter()):
             try:
                 return self._inline.fetch_briefly(sql, params)
@@ -179,22 +181,9 @@ class Readers:
             except apsw.Error as error:
                 raise translate(error) from error
         # What began before a commit may not have seen it, so it is only for those who came before.
-        key = (self._commits(), sql, tuple([(type(value), value) for value in params]))
-        return await self._shared.get(key, lambda: self._long(sql, params))
-
-    def probe(self, sql: str, params: Sequence[Value]) -> list[Row]:
-        """A read that cannot wait for anybody; see `Store.probe`."""
-        try:
-            return self._inline.fetch(sql, params, limits.PROBE_SECONDS_MAX)
-        except apsw.InterruptError as error:
-            raise PylonError(
-                503,
-                "QUERY_TIMEOUT",
-                "An exists() of a policy took too long.",
-                "Give the fields that it compares an index; `pylon policy check` names them.",
-            ) from error
-        except apsw.Error as error:
-            raise translate(error) from error
+        most = limits.READ_SECONDS_MAX if seconds is None else seconds
+        key = (self._commits(), sql, tuple([(type(value), value) for value in params]), most)
+        return await self._shared.get(key, lambda: self._long(sql, params, most))
 
     def _remember_slow(self, sql: str) -> None:
         if len(self._slow) >= SLOW_STATEMENTS_MAX:
@@ -203,7 +192,7 @@ class Readers:
         is_second = now < abs(self._slow.get(sql, 0.0))
         self._slow[sql] = now + SLOW_SECONDS if is_second else -(now + SLOW_SECONDS)
 
-    async def _long(self, sql: str, params: Sequence[Value]) -> list[Row]:
+    async def _long(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
         if self._waiting >= limits.READS_WAITING_MAX:
             raise PylonError(503, "OVERLOADED", "Too many long reads are waiting.", "Try again.")
         self._waiting += 1
@@ -211,33 +200,28 @@ class Readers:
             async with self._places:
                 connection = self._free.pop() if self._free else self._open()
                 try:
-                    return await self._long_on(connection, sql, params)
+                    return await self._long_on(connection, sql, params, seconds)
                 finally:
                     self._free.append(connection)
         except apsw.InterruptError as error:
-            raise PylonError(
-                503,
-                "QUERY_TIMEOUT",
-                f"The query took longer than {limits.READ_SECONDS_MAX:g} seconds.",
-                "Add an index for its filter and order, or ask for less.",
-            ) from error
+            raise timed_out(seconds) from error
         except apsw.Error as error:
             raise translate(error) from error
         finally:
             self._waiting -= 1
 
     async def _long_on(
-        self, connection: TimedConnection, sql: str, params: Sequence[Value]
+        self, connection: TimedConnection, sql: str, params: Sequence[Value], seconds: float
     ) -> list[Row]:
         answer = Answer()
-        cursor = await self._run(connection.open, sql, params)
+        cursor = await self._run(connection.open, sql, params, seconds)
         try:
             while connection.take(cursor, answer):  # noqa: ASYNC110
                 await asyncio.sleep(0)
             return answer.rows
         except apsw.InterruptError:
             cursor.close(True)
-            return await self._run(connection.fetch, sql, params)
+            return await self._run(connection.fetch, sql, params, seconds)
         finally:
             cursor.close(True)
 
@@ -251,13 +235,12 @@ class Readers:
         work: Callable[[str, Sequence[Value], float], T],
         sql: str,
         params: Sequence[Value],
+        seconds: float,
     ) -> T:
         """Run on a reader thread, to its end even if the caller goes: it holds the connection."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
-        running = asyncio.get_running_loop().run_in_executor(
-            self._pool, work, sql, params, limits.READ_SECONDS_MAX
-        )
+        running = asyncio.get_running_loop().run_in_executor(self._pool, work, sql, params, seconds)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:

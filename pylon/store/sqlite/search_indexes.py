@@ -2,7 +2,7 @@
 
 Triggers on the entity's table keep them, so whoever writes a row, a hand-written migration
 included, writes its index in the same transaction. Rows are numbered in a table of our own because
-VACUUM may renumber those of the entity's table (docs/decisions/0006). Questions are in `search`.
+VACUUM may renumber those of the entity's table. What is asked of them is in `dialect`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.evolution.model import Progress
 from pylon.store.naming import quote
+from pylon.store.search_fields import indexed_fields
 
 log = logging.getLogger("pylon.search")
 
@@ -25,8 +26,6 @@ PREFIX = "_pylon_search."
 """What the names of all our objects begin with; no name in a manifest has a dot."""
 
 TOKENIZER = "unicode61 remove_diacritics 2"
-
-TEXT_KINDS = frozenset({"string", "richtext"})
 
 RESERVED_COLUMNS = frozenset({"rank", "rowid"})
 """Names that FTS5 keeps for itself."""
@@ -55,39 +54,14 @@ def words_table(entity: str) -> str:
     return f"{PREFIX}{entity}.words"
 
 
-def found_rows(entity: str) -> str:
-    """A source for SQL: the index as `f`, asked for one bound text, and `i` for the rows' ids.
-
-    Join the entity's table by CROSS JOIN: the index answers one text quickly, one row slowly.
-    """
-    ids = quote(ids_table(entity))
-    return f"{quote(text_table(entity))}(?) f CROSS JOIN {ids} i ON i.docid = f.rowid"
-
-
-def found_ids(entity: str) -> str:
-    """A query for SQL: the ids of rows that one bound text finds."""
-    return f"SELECT i.row_id FROM {found_rows(entity)}"
-
-
-def text_fields(entity: EntitySpec) -> tuple[str, ...]:
-    """Every field of an entity that holds text and is not private: what `$search` looks into."""
-    return tuple(
-        field.name for field in entity.fields if field.kind in TEXT_KINDS and not field.is_private
-    )
-
-
 def text_columns(entity: EntitySpec) -> dict[str, str]:
-    """The fields of the full-text index with their columns in it; none: it has no such index.
+    """The fields of the full-text index with their columns in it; none: it has no such index."""
+    return {name: column_of(name) for name in indexed_fields(entity)}
 
-    It holds all texts of an entity that is searched by text, so that `$search` is served by it
-    too; a search of the entity is narrowed to the columns of its configuration.
-    """
-    if entity.search is None or not entity.search.text:
-        return {}
-    return {
-        name: f".{name}" if name.lower() in RESERVED_COLUMNS else name
-        for name in text_fields(entity)
-    }
+
+def column_of(field: str) -> str:
+    """The column of a field in the full-text index."""
+    return f".{field}" if field.lower() in RESERVED_COLUMNS else field
 
 
 # --- Statements ------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
+from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.failures import translate
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class SqliteSnapshot:
         connection.set_progress_handler(self._is_late, limits.READ_PROGRESS_STEPS)
         connection.execute("BEGIN")
         # The transaction sees the moment of its first read, so that is made here.
-        found = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
+        found = connection.execute(NEWEST_SEQ).fetchall()
         return int(found[0][0] or 0)
 
     def _execute(self, sql: str, params: Sequence[Value]) -> apsw.Cursor:

@@ -15,12 +15,15 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
+from pylon.store.meta import NEWEST_SEQ
+from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
 from pylon.store.sqlite.failures import translate_open
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.readers import Readers
 from pylon.store.sqlite.snapshot import SqliteSnapshot
+from pylon.store.sqlite.version import refuse_old_version
 from pylon.store.sqlite.volatile import make_volatile_path, remove_volatile
 from pylon.store.sqlite.writer import Writer
 
@@ -46,7 +49,7 @@ class SqliteStore:
         self._snapshots: set[SqliteSnapshot] = set()
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
-        stored = connection.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()
+        stored = connection.execute(NEWEST_SEQ).fetchall()
         self.writer = Writer(connection, seq=int(stored[0][0] or 0))
 
     def _connect_reader(self) -> apsw.Connection:
@@ -55,6 +58,10 @@ class SqliteStore:
         )
         _set_up(connection)
         return connection
+
+    @property
+    def dialect(self) -> SqliteDialect:
+        return SQLITE
 
     @property
     def seq(self) -> int:
@@ -66,10 +73,15 @@ class SqliteStore:
         return self._readers.waiting
 
     async def read(
-        self, sql: str, params: Sequence[Value] = (), *, heavy: bool = False
+        self,
+        sql: str,
+        params: Sequence[Value] = (),
+        *,
+        heavy: bool = False,
+        seconds: float | None = None,
     ) -> list[Row]:
         try:
-            return await self._readers.read(sql, params, heavy=heavy)
+            return await self._readers.read(sql, params, heavy=heavy, seconds=seconds)
         except PylonError as error:
             if error.code != "QUERY_FAILED":
                 raise
@@ -78,9 +90,6 @@ class SqliteStore:
             if left_behind is None:
                 raise
             raise left_behind from None
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        return self._readers.probe(sql, params)
 
     async def write(self, unit: Unit[T]) -> T:
         result: T = await self.writer.submit(unit)
@@ -110,6 +119,16 @@ class SqliteStore:
             return None
         return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
 
+    @property
+    def schema_is_current(self) -> bool:
+        """Whether the tables are still those that this server was made for."""
+        return self.schema is None or self.schema.is_current
+
+    async def look_at_schema(self) -> None:
+        """Find out, for servers that do not write; for a timer."""
+        if self.schema is not None:
+            await self.schema.look(self)
+
     def on_commit(self, listener: CommitListener) -> None:
         self.writer.add_listener(listener)
 
@@ -137,9 +156,10 @@ def open_store(
 
     `path` None means a volatile database: a file in a private temporary folder, without syncs,
     removed at close. `prepare` gets the write connection last, before anybody reads; what it
-    raises goes to the caller. Failures are `ConfigError` `STORE_OPEN_FAILED`: one line for the
-    operator.
+    raises goes to the caller. Failures are `ConfigError` `STORE_OPEN_FAILED` or `SQLITE_TOO_OLD`:
+    one line for the operator.
     """
+    refuse_old_version()
     volatile = path is None
     if path is None:
         path = make_volatile_path()
@@ -169,6 +189,7 @@ def open_store(
 def connect_for_commands(path: Path, *, ddl: Iterable[str]) -> apsw.Connection:
     """A plain connection to the database at `path`, made where it is missing, with its system
     tables; for commands that may run beside a server. Failures as in `open_store`."""
+    refuse_old_version()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect_writer(path, volatile=False)

@@ -24,7 +24,7 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
-from pylon.store.sqlite.failures import translate
+from pylon.store.sqlite.failures import timed_out, translate
 
 log = logging.getLogger("pylon.store")
 
@@ -41,11 +41,27 @@ class UnitTx:
         self.next_seq = next_seq
         self.changes: list[object] = []
 
-    async def fetch(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+    async def fetch(
+        self, sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
+    ) -> list[Row]:
         try:
+            if seconds is not None:
+                return self._fetch_within(seconds, sql, params)
             return self._connection.execute(sql, params).fetchall()
         except apsw.Error as error:
             raise translate(error) from error
+
+    def _fetch_within(self, seconds: float, sql: str, params: Sequence[Value]) -> list[Row]:
+        """A read that is interrupted when its time is over; the transaction goes on."""
+        stop_at = perf_counter() + seconds
+        set_handler = self._connection.set_progress_handler
+        set_handler(lambda: perf_counter() >= stop_at, limits.READ_PROGRESS_STEPS)
+        try:
+            return self._connection.execute(sql, params).fetchall()
+        except apsw.InterruptError as error:
+            raise timed_out(seconds) from error
+        finally:
+            set_handler(None)
 
     async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         try:
@@ -53,12 +69,6 @@ class UnitTx:
         except apsw.Error as error:
             raise translate(error) from error
         return self._connection.changes()
-
-    def probe(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        try:
-            return self._connection.execute(sql, params).fetchall()
-        except apsw.Error as error:
-            raise translate(error) from error
 
     def publish(self, change: object) -> None:
         self.changes.append(change)

@@ -19,7 +19,7 @@ from pylon.store.evolution.model import Hints
 from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes, statements
 from pylon.store.sqlite.store import META_TABLE
-from pylon.store.tables import fresh_schema
+from pylon.store.sqlite.tables import fresh_schema
 from tests.data.searching import PRODUCT, Json, a_plain, column, manifest_of, searching
 from tests.schema.samples import an_entity
 

@@ -10,7 +10,7 @@ import pytest
 
 from pylon import limits
 from pylon.errors import ConfigError, PylonError
-from pylon.store.base import ConstraintFailed, Tx, Unit
+from pylon.store.base import ConstraintFailed, Row, Tx, Unit
 from pylon.store.sqlite.store import SqliteStore, open_store
 
 TABLE = "CREATE TABLE IF NOT EXISTS t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
@@ -57,17 +57,39 @@ async def test_a_fact_rides_on_its_commit_and_takes_no_position(store: SqliteSto
     heard: list[object] = []
     store.on_commit(heard.extend)
 
+    async def undone(tx: Tx) -> None:
+        async with tx.savepoint():
+            tx.tell("with its savepoint")
+            raise ValueError("undone")
+
     async def unit(tx: Tx) -> None:
         tx.tell("before")
         await put("a")(tx)
         with pytest.raises(ValueError, match="undone"):
-            async with tx.savepoint():
-                tx.tell("with its savepoint")
-                raise ValueError("undone")
+            await undone(tx)
         tx.tell("after")
 
     await store.write(unit)
     assert (heard, store.seq) == (["before", "a", "after"], 1)
+
+
+async def test_a_read_in_a_unit_ends_in_time_and_the_batch_goes_on(store: SqliteStore) -> None:
+    async def long(tx: Tx) -> None:
+        await put("undone")(tx)
+        await tx.fetch(SLOW, (10**9,), seconds=0.02)
+
+    async def after(tx: Tx) -> list[Row]:
+        await put("b")(tx)
+        await tx.fetch("SELECT 1", (), seconds=0.001)  # too short to be looked at
+        return await tx.fetch(SLOW, (200_000,))
+
+    first, refused, last = await asyncio.gather(
+        store.write(put("a")), store.write(long), store.write(after), return_exceptions=True
+    )
+    assert (first, last) == (1, [(200_000,)])
+    assert isinstance(refused, PylonError)
+    assert (refused.status, refused.code) == (503, "QUERY_TIMEOUT")
+    assert await ids(store) == ["a", "b"]
 
 
 async def test_a_failed_unit_is_undone_alone_and_leaves_no_gap(store: SqliteStore) -> None:

@@ -33,7 +33,8 @@ from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.follow import forget_in_system_tables, rename_in_system_tables
 from pylon.store.sqlite.evolution.introspect import fetch
 from pylon.store.sqlite.evolution.survey import backfill_value
-from pylon.store.tables import IndexShape, column, column_type, create_index, create_table
+from pylon.store.sqlite.tables import column, create_index, create_table
+from pylon.store.tables import IndexShape, column_type
 
 BATCH_ROWS = 5_000
 """Rows written between two reports of progress."""

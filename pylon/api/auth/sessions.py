@@ -1,158 +1,27 @@
-"""The routes under `/api/auth/` that make, show and end sessions (spec 04 section 7), and the
-pipeline's identity stage.
+"""The routes under `/api/auth/` that make, show and end sessions (spec 04 section 7).
 
-Passwords, codes, OAuth and tenants are not here. What a session is stands in `auth/sessions.py`,
-which credential of a request counts in `auth/identify.py`.
+Passwords, codes, OAuth and tenants are not here. What a session is stands in `auth/sessions.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any
 
 from pylon import codec, limits
+from pylon.api.auth import session_docs as docs
+from pylon.api.auth.identity import IdentityStage, request_credential
 from pylon.auth.cookie import SessionCookie
 from pylon.auth.device import device_label
 from pylon.auth.identify import Identifier
-from pylon.auth.model import Credential, Session
+from pylon.auth.model import Session
 from pylon.auth.sessions import Sessions
 from pylon.clock import Clock
 from pylon.config import Config
 from pylon.errors import PylonError
-from pylon.http.describe import (
-    COUNT,
-    FLAG,
-    JSON,
-    TEXT,
-    Docs,
-    constant,
-    json,
-    listed,
-    nullable,
-    object_of,
-    shape,
-)
 from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Router
-
-ME = Docs(operation_id="getIdentity", tag="auth", answers=json(shape("Identity")))
-SESSION = Docs(
-    operation_id="getSession",
-    tag="auth",
-    answers=json(object_of(session=shape("Identity"), user={"type": ["object", "null"]})),
-)
-_USER_ID = {JSON: object_of(user_id=TEXT)}
-MINT = Docs(
-    operation_id="createSession",
-    tag="auth",
-    answers=json(object_of(token=TEXT, user_id=TEXT), 201),
-    description="For administrators; in dev mode for callers on the same machine too.",
-    body=_USER_ID,
-    errors=("400 MISSING_USER_ID", "403 FORBIDDEN"),
-    store="writes",
-)
-SIGN_OUT = Docs(
-    operation_id="revokeSession",
-    tag="auth",
-    answers=json(object_of(revoked=constant(True))),
-    description="Clears the cookie too. Without a session there is nothing to do.",
-    store="writes",
-)
-GUEST = Docs(
-    operation_id="createGuestSession",
-    tag="auth",
-    answers=json(object_of(token=TEXT, user_id=TEXT, guest=constant(True)), 201),
-    description="A request with an `Origin` is given the cookie too.",
-    store="writes",
-)
-UPGRADE = Docs(
-    operation_id="upgradeSession",
-    tag="auth",
-    answers=json(object_of(upgraded=constant(True), user_id=TEXT)),
-    description="For administrators; in dev mode for callers on the same machine too.",
-    body=_USER_ID,
-    errors=("400 MISSING_USER_ID", "400 UPGRADE_FAILED", "403 FORBIDDEN"),
-    store="writes",
-)
-REFRESH = Docs(
-    operation_id="refreshSession",
-    tag="auth",
-    answers=json(object_of(token=TEXT, user_id=TEXT, expires_at=COUNT)),
-    caller="session",
-    errors=("401 SESSION_EXPIRED",),
-    store="writes",
-)
-SESSIONS = Docs(
-    operation_id="listSessions",
-    tag="auth",
-    answers=json(
-        listed(
-            object_of(
-                token_prefix=TEXT,
-                user_id=TEXT,
-                device=nullable(TEXT),
-                created_at=COUNT,
-                expires_at=COUNT,
-                id=TEXT,
-                current=FLAG,
-                last_seen_at=COUNT,
-            )
-        )
-    ),
-    caller="session",
-    store="reads",
-)
-END_ALL = Docs(
-    operation_id="revokeSessions",
-    tag="auth",
-    answers=json(object_of(revoked_count=COUNT)),
-    caller="session",
-    store="writes",
-)
-END_ONE = Docs(
-    operation_id="revokeSessionById",
-    tag="auth",
-    answers=json(object_of(revoked=constant(True))),
-    caller="session",
-    errors=("404 NOT_FOUND",),
-    store="writes",
-)
-
-
-def request_credential(identifier: Identifier, request: Request) -> Credential | None:
-    """The credential of a request, from all of its `Cookie` headers."""
-    headers = request.headers
-    authorization = headers.get(b"authorization")
-    cookie = None
-    if b"cookie" in headers:
-        # HTTP/2 proxies may split the cookies over several headers.
-        values = [value for name, value in request.scope["headers"] if name == b"cookie"]
-        cookie = b";".join(values).decode("latin-1")
-    if authorization is None:
-        return None if cookie is None else identifier.credential(None, cookie)
-    return identifier.credential(authorization.decode("latin-1"), cookie)
-
-
-class IdentityStage:
-    """The stage that sets `request.identity`. Waits only when the session is not in memory."""
-
-    def __init__(self, identifier: Identifier) -> None:
-        self._identifier = identifier
-
-    def __call__(self, request: Request) -> Awaitable[None] | None:
-        credential = request_credential(self._identifier, request)
-        if credential is None:
-            return None
-        identity = self._identifier.at_once(credential)
-        if identity is None:
-            return self._look_up(request, credential)
-        request.identity = identity
-        return None
-
-    async def _look_up(self, request: Request, credential: Credential) -> None:
-        request.identity = await self._identifier.identify(credential)
 
 
 def guest_limiter(clock: Clock, *, is_dev: bool) -> RateLimiter:
@@ -199,16 +68,16 @@ class AuthRoutes:
         me, own = "/api/auth/me", "/api/auth/session"
         guest, upgrade, refresh = "/api/auth/guest", "/api/auth/upgrade", "/api/auth/refresh"
         every, one = "/api/auth/sessions", "/api/auth/sessions/{id}"
-        add("GET", me, self.get_me, summary="Who the caller is", docs=ME)
-        add("GET", own, self.get_session, summary="The caller and its user row", docs=SESSION)
-        add("POST", own, self.mint_session, summary="A session for any user id", docs=MINT)
-        add("DELETE", own, self.end_session, summary="Sign out", docs=SIGN_OUT)
-        add("POST", guest, self.mint_guest, summary="A session for a new guest", docs=GUEST)
-        add("POST", upgrade, self.upgrade_session, summary="Guest into user", docs=UPGRADE)
-        add("POST", refresh, self.refresh_session, summary="A new token, 30 days", docs=REFRESH)
-        add("GET", every, self.list_sessions, summary="The caller's sessions", docs=SESSIONS)
-        add("DELETE", every, self.end_sessions, summary="Sign out everywhere", docs=END_ALL)
-        add("DELETE", one, self.end_other_session, summary="End one session", docs=END_ONE)
+        add("GET", me, self.get_me, summary="Who the caller is", docs=docs.ME)
+        add("GET", own, self.get_session, summary="The caller and its user row", docs=docs.SESSION)
+        add("POST", own, self.mint_session, summary="A session for any user id", docs=docs.MINT)
+        add("DELETE", own, self.end_session, summary="Sign out", docs=docs.SIGN_OUT)
+        add("POST", guest, self.mint_guest, summary="A session for a new guest", docs=docs.GUEST)
+        add("POST", upgrade, self.upgrade_session, summary="Guest into user", docs=docs.UPGRADE)
+        add("POST", refresh, self.refresh_session, summary="A new token", docs=docs.REFRESH)
+        add("GET", every, self.list_sessions, summary="The caller's sessions", docs=docs.SESSIONS)
+        add("DELETE", every, self.end_sessions, summary="Sign out everywhere", docs=docs.END_ALL)
+        add("DELETE", one, self.end_other_session, summary="End one session", docs=docs.END_ONE)
 
     # --- Who am I ----------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ import apsw
 import pytest
 
 from pylon.schema.model import EntitySpec, FieldSpec, IndexSpec, Manifest
-from pylon.store.tables import fresh_schema, wanted_indexes
+from pylon.store.sqlite.tables import fresh_schema
+from pylon.store.tables import wanted_indexes
 
 TASK = EntitySpec(
     name="Task",

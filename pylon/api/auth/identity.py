@@ -1,0 +1,46 @@
+"""The pipeline's identity stage: from the credential of a request to `request.identity`.
+
+Which credential counts stands in `auth/identify.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from pylon.auth.identify import Identifier
+from pylon.auth.model import Credential
+from pylon.http.request import Request
+
+
+def request_credential(identifier: Identifier, request: Request) -> Credential | None:
+    """The credential of a request, from all of its `Cookie` headers."""
+    headers = request.headers
+    authorization = headers.get(b"authorization")
+    cookie = None
+    if b"cookie" in headers:
+        # HTTP/2 proxies may split the cookies over several headers.
+        values = [value for name, value in request.scope["headers"] if name == b"cookie"]
+        cookie = b";".join(values).decode("latin-1")
+    if authorization is None:
+        return None if cookie is None else identifier.credential(None, cookie)
+    return identifier.credential(authorization.decode("latin-1"), cookie)
+
+
+class IdentityStage:
+    """The stage that sets `request.identity`. Waits only when the session is not in memory."""
+
+    def __init__(self, identifier: Identifier) -> None:
+        self._identifier = identifier
+
+    def __call__(self, request: Request) -> Awaitable[None] | None:
+        credential = request_credential(self._identifier, request)
+        if credential is None:
+            return None
+        identity = self._identifier.at_once(credential)
+        if identity is None:
+            return self._look_up(request, credential)
+        request.identity = identity
+        return None
+
+    async def _look_up(self, request: Request, credential: Credential) -> None:
+        request.identity = await self._identifier.identify(credential)

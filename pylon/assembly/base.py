@@ -1,0 +1,91 @@
+"""What every group of the house stands on: the service's own givens, and the tools all parts share.
+
+A group is a class of properties, each made when something first needs it; the groups extend one
+another, so that a part finds what it is made with as `house.<name>`. Routes are the groups' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pylon.api.messages import Messages
+from pylon.api.places import Places
+from pylon.calls import Calls, CallTable, DirectCalls, LoopbackCalls
+from pylon.clock import Clock
+from pylon.config import Config
+from pylon.hooks import Hooks
+from pylon.http.csrf import CsrfCheck
+from pylon.http.rate_limit import RateLimiter
+from pylon.metrics import Metrics
+from pylon.part import Part
+from pylon.schema.model import Manifest
+from pylon.store.sqlite.store import SqliteStore
+from pylon.tasks import Tasks
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Base:
+    """One service on one open store. `root` is the app's folder, None where it has no pages."""
+
+    manifest: Manifest
+    config: Config
+    clock: Clock
+    hooks: Hooks
+    store: SqliteStore
+    root: Path | None
+    parts: tuple[Part[Any], ...]
+    tasks: Tasks = field(default_factory=Tasks, repr=False)
+    """What the service does beside requests; ended with it."""
+    _made: dict[Callable[..., object], object] = field(default_factory=dict, repr=False)
+
+    def once(self, make: Callable[..., T]) -> T:
+        """What `make(house)` gives, made once a service: for parts that no group has a property
+        for."""
+        found = self._made.get(make)
+        if found is None:
+            found = self._made[make] = make(self)
+        return found  # type: ignore[return-value]
+
+    @cached_property
+    def call_table(self) -> CallTable:
+        """What this process can be asked; filled by the parts when the service starts."""
+        return CallTable(lambda: self.store.seq)
+
+    @cached_property
+    def calls(self) -> Calls:
+        """The way to the owner of the database."""
+        return LoopbackCalls(self.call_table) if self.config.loopback else DirectCalls()
+
+    @cached_property
+    def csrf(self) -> CsrfCheck:
+        return CsrfCheck(self.config.csrf_origins)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Filled by the parts when the service starts."""
+        return Metrics()
+
+    @cached_property
+    def messages(self) -> Messages:
+        """What clients say on live sockets."""
+        return Messages(self.clock)
+
+    @cached_property
+    def places(self) -> Places:
+        return Places(
+            per_address_max=self.config.sockets_per_address_max, total_max=self.config.sockets_max
+        )
+
+    def rate_limiter(self) -> RateLimiter:
+        """A new limiter by the settings; each door that counts has one of its own."""
+        return RateLimiter(
+            requests_max=self.config.rate_limit_max,
+            window_seconds=self.config.rate_limit_window_seconds,
+            clock=self.clock,
+        )

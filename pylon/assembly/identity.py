@@ -1,0 +1,74 @@
+"""Who is asking: sessions, what the app says of their users, and the routes that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from pylon import limits
+from pylon.api.auth.sessions import AuthRoutes
+from pylon.assembly.base import Base
+from pylon.auth.claims import UserClaims, claim_fields
+from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.http.rate_limit import RateLimit
+from pylon.part import Listener, Part, Periodic
+
+
+class IdentityGroup(Base):
+    """Sessions and claims."""
+
+    @cached_property
+    def claims(self) -> UserClaims | None:
+        """What the user's row says of a caller; None where no such field is declared."""
+        fields = claim_fields(self.manifest)
+        return UserClaims(self.store, fields) if fields else None
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        claims = None if self.claims is None else self.claims.of
+        return Sessions(self.store, self.clock, claims=claims)
+
+    @cached_property
+    def auth(self) -> AuthRoutes:
+        name = self.manifest.name
+        return AuthRoutes(self.sessions, self.config, app_name=name, clock=self.clock)
+
+    @cached_property
+    def rate_limit(self) -> RateLimit:
+        """One allowance an address; administrators have no limit."""
+        apart = [path for part in self.parts for path in part.paths_apart]
+        return RateLimit(self.rate_limiter(), is_exempt=self.auth.is_admin, paths_apart=apart)
+
+
+def _listeners(house: IdentityGroup) -> Sequence[Listener]:
+    if house.claims is None:
+        return ()
+    hear = house.claims.listener(house.sessions.forget_user)
+    return (Listener(name="claims", hear=hear),)
+
+
+def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
+    sessions = house.sessions
+    return (
+        Periodic(
+            name="note sessions",
+            seconds=limits.SESSION_SWEEP_SECONDS,
+            work=sessions.save_last_seen,
+            runs_in="every process",
+        ),
+        Periodic(
+            name="end sessions", seconds=limits.SESSION_LOOK_SECONDS, work=sessions.end_expired
+        ),
+    )
+
+
+IDENTITY = Part[IdentityGroup](
+    name="auth",
+    tables=(AUTH_DDL,),
+    routes=lambda house: (house.auth,),
+    stages=lambda house: {"rate limit": house.rate_limit, "identity": house.auth.identify},
+    secret_paths=("/api/auth/",),
+    listeners=_listeners,
+    periodic=_periodic,
+    erases=lambda house: {"sessions": house.sessions.revoke_all},
+)

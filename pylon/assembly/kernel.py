@@ -1,0 +1,115 @@
+"""What all requests pass: the pipeline with the stages of every part, the table of routes, the
+probes and what the server says of itself. The loops over parts that make these stand here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import pylon
+from pylon.api.crossing import cross
+from pylon.api.openapi.document import Subject
+from pylon.api.openapi.routes import OpenApiRoutes
+from pylon.api.pages import Pages
+from pylon.api.system import SystemRoutes
+from pylon.assembly.sync import SyncGroup
+from pylon.calls import DirectCalls
+from pylon.http.access_log import AccessLog
+from pylon.http.body_limit import BodyLimit
+from pylon.http.compression import Compression
+from pylon.http.cors import Cors
+from pylon.http.finish import Finish
+from pylon.http.pipeline import Pipeline, Stage
+from pylon.http.probes import Probes
+from pylon.http.router import Router
+from pylon.part import PLACES, Part, Routes
+
+
+class KernelGroup(SyncGroup):
+    """The way in."""
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """What every request passes; the stages stand in the order of `part.PLACES`."""
+        access_log = AccessLog(self.clock, json_lines=self.config.log_format == "json")
+        secret = tuple(path for part in self.parts for path in part.secret_paths)
+        return Pipeline(
+            stages=self.stages(),
+            router=self.router,
+            finish=Finish(
+                cors=Cors(self.config.cors_origins),
+                metrics=self.metrics,
+                clock=self.clock,
+                access_log=access_log if self.config.access_log else None,
+            ),
+            clock=self.clock,
+            # Answers that hold secrets may repeat what they were asked.
+            compression=Compression(self.config.gzip_level, paths_apart=secret),
+            trusted_proxy_hops=self.config.trusted_proxy_hops,
+        )
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of all parts: by place, and within a place in the order of the parts."""
+        brought = [part.stages(self) for part in self.parts]
+        return tuple(stages[place] for place in PLACES for stages in brought if place in stages)
+
+    @cached_property
+    def router(self) -> Router:
+        """Every route."""
+        router = Router()
+        for part in self.parts:
+            for routes in part.routes(self):
+                routes.register(router)
+        if not isinstance(self.calls, DirectCalls):
+            cross(router, self.calls, self.call_table.add)
+        return router
+
+    @cached_property
+    def probes(self) -> Probes:
+        return Probes(
+            metrics=self.metrics,
+            clock=self.clock,
+            version=pylon.__version__,
+            dev_mode=self.config.dev_mode,
+            admin_token=self.config.admin_token,
+            readiness=self.readiness,
+        )
+
+    def readiness(self) -> Mapping[str, bool]:
+        """The checks of all parts."""
+        return {name: fine for part in self.parts for name, fine in part.ready(self).items()}
+
+    @cached_property
+    def body_limit(self) -> BodyLimit:
+        return BodyLimit(
+            {path: most for part in self.parts for path, most in part.body_bytes.items()}
+        )
+
+
+def _routes(house: KernelGroup) -> Sequence[Routes]:
+    found: list[Routes] = [
+        SystemRoutes(house.manifest, dev_mode=house.config.dev_mode),
+        OpenApiRoutes(
+            Subject(
+                manifest=house.manifest,
+                cookie_name=house.config.session_cookie_name(house.manifest.name),
+                has_hooks=house.hooks.are_any,
+            ),
+            lambda: (*house.probes.routes(), *house.router.routes()),
+            dev_mode=house.config.dev_mode,
+        ),
+    ]
+    if house.root is not None:
+        found.append(Pages(house.root / "public"))
+    return found
+
+
+KERNEL = Part[KernelGroup](
+    name="kernel",
+    routes=_routes,
+    stages=lambda house: {
+        "probes": house.probes,
+        "csrf": house.csrf,
+        "body": house.body_limit,
+    },
+)

@@ -1,0 +1,196 @@
+"""Sync: pulls, pushes, the live hub, documents that are edited together, presence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import msgspec
+
+from pylon.api.crdt import CrdtRoutes
+from pylon.api.live import LiveRoutes
+from pylon.api.presence import PresenceRoutes
+from pylon.api.sync import PULL_PATH, SyncRoutes
+from pylon.api.sync_status import SyncStatus
+from pylon.assembly.rows import RowsGroup
+from pylon.assembly.storage import PURGE_SECONDS
+from pylon.config import Config
+from pylon.metrics import Metrics
+from pylon.part import Listener, Part, Periodic, Routes, SocketMessages
+from pylon.policy.engine import PolicyEngine
+from pylon.schema.model import Manifest
+from pylon.sync.audience import Audiences
+from pylon.sync.dependencies import Merger
+from pylon.sync.documents import DocumentHub
+from pylon.sync.epochs import Epochs
+from pylon.sync.hub import Hub
+from pylon.sync.positions import Positions
+from pylon.sync.presence import Presence
+from pylon.sync.presence_state import Sharing
+from pylon.sync.pull import Puller
+from pylon.sync.pulls import Pulls
+from pylon.sync.push import Push
+from pylon.sync.temporary import PUSH_DDL, Temporary
+
+
+class SyncGroup(RowsGroup):
+    """The way out of changes, and the way in of offline ones."""
+
+    @cached_property
+    def synced(self) -> Manifest:
+        """The entities that clients may hold copies of: not those on which read filters listen."""
+        filtered = self.hooks.filtered
+        kept = tuple(spec for spec in self.manifest.entities if spec.name not in filtered)
+        return msgspec.structs.replace(self.manifest, entities=kept)
+
+    @cached_property
+    def audiences(self) -> Audiences:
+        names = (spec.name for spec in self.synced.entities)
+        return Audiences(self.policies, {name: self.read_rules[name] for name in names})
+
+    @cached_property
+    def temporary(self) -> Temporary:
+        return Temporary(self.store, self.clock)
+
+    @cached_property
+    def puller(self) -> Puller:
+        return Puller(self.store, self.changes, self.synced, self.policies, self.temporary)
+
+    @cached_property
+    def documents(self) -> DocumentHub:
+        return DocumentHub(self.rows)
+
+    @cached_property
+    def merger(self) -> Merger:
+        return Merger(self.rows)
+
+    @cached_property
+    def hub(self) -> Hub:
+        private = {name: self.rows.table(name).private for name in self.read_rules}
+        return Hub(self.audiences, self.puller, private, self.documents)
+
+    @cached_property
+    def epochs(self) -> Epochs:
+        return Epochs(self.store, self.audiences, self.clock)
+
+    @cached_property
+    def pulls(self) -> Pulls:
+        return Pulls(self.puller, Positions(self.clock), self.epochs, self.changes, self.clock)
+
+    @cached_property
+    def presence(self) -> Presence | None:
+        if self.config.presence_sharing == "off":
+            return None
+        return Presence(_sharing(self.config, self.policies, self.manifest), self.clock)
+
+    @cached_property
+    def live(self) -> LiveRoutes:
+        return LiveRoutes(
+            hub=self.hub,
+            pulls=self.pulls,
+            csrf=self.csrf,
+            messages=self.messages,
+            places=self.places,
+            deflate_level=self.config.socket_deflate_level,
+        )
+
+    @cached_property
+    def crdt_routes(self) -> CrdtRoutes:
+        return CrdtRoutes(self.merger, self.documents)
+
+    @cached_property
+    def presence_routes(self) -> PresenceRoutes | None:
+        return None if self.presence is None else PresenceRoutes(self.presence)
+
+    @cached_property
+    def sync_status(self) -> SyncStatus:
+        return SyncStatus(
+            hub=self.hub,
+            places=self.places,
+            pulls=self.pulls,
+            store=self.store,
+            log=self.changes,
+            documents=self.documents,
+            presence=self.presence,
+        )
+
+
+# --- sync ------------------------------------------------------------------------------------
+
+
+async def _start(house: SyncGroup) -> None:
+    hub = house.hub
+    hub.start(house.store.seq, house.tasks)
+    house.sessions.on_end(hub.close_session)
+    house.sessions.on_change(lambda session: hub.close_session(session.session_id))
+
+
+def _routes(house: SyncGroup) -> Sequence[Routes]:
+    push = Push(house.rows, house.temporary)
+    pulls = SyncRoutes(house.pulls, push, house.store, house.rate_limiter())
+    return (pulls, house.live, house.sync_status)
+
+
+def _register_metrics(house: SyncGroup, metrics: Metrics) -> None:
+    house.sync_status.register_metrics(metrics)
+
+
+SYNC = Part[SyncGroup](
+    name="sync",
+    tables=(PUSH_DDL,),
+    routes=_routes,
+    paths_apart=(PULL_PATH,),
+    listeners=lambda house: (Listener(name="live readers", hear=house.hub.publish),),
+    periodic=lambda house: (
+        Periodic(name="purge pushes", seconds=PURGE_SECONDS, work=house.temporary.purge),
+        Periodic(name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge),
+    ),
+    metrics=_register_metrics,
+    start=_start,
+    drain=lambda house: house.hub.close_all(),
+)
+
+
+# --- documents -------------------------------------------------------------------------------
+
+
+TOGETHER = Part[SyncGroup](
+    name="documents",
+    routes=lambda house: (house.crdt_routes,),
+    messages=lambda house: SocketMessages(
+        handlers=house.crdt_routes.messages(), leave=house.documents.leave
+    ),
+    listeners=lambda house: (Listener(name="waiting merges", hear=house.merger.publish),),
+    stop=lambda house: house.documents.close(),
+)
+
+
+# --- presence --------------------------------------------------------------------------------
+
+
+def _presence_routes(house: SyncGroup) -> Sequence[Routes]:
+    return () if house.presence_routes is None else (house.presence_routes,)
+
+
+def _presence_messages(house: SyncGroup) -> SocketMessages:
+    if house.presence_routes is None or house.presence is None:
+        return SocketMessages()
+    return SocketMessages(
+        handlers=house.presence_routes.messages(),
+        join=house.presence.join,
+        leave=house.presence.leave,
+    )
+
+
+def _sharing(config: Config, policies: PolicyEngine, manifest: Manifest) -> Sharing:
+    """Who shares presence: in an app that knows tenants, only callers of one tenant."""
+    if config.presence_sharing in ("tenant", "all"):
+        return "tenant" if config.presence_sharing == "tenant" else "all"
+    knows_tenants = any(
+        "tenantId" in policies.entity(spec.name).read.audience.attributes
+        for spec in manifest.entities
+    )
+    return "tenant" if knows_tenants else "all"
+
+
+PRESENCE = Part[SyncGroup](name="presence", routes=_presence_routes, messages=_presence_messages)

@@ -1,0 +1,115 @@
+"""What SQL must differ in from one database to the next: the seam, and what it promises.
+
+Everything else above the stores is SQL that each of them takes: `?` for bound values in textual
+order, IS [NOT] DISTINCT FROM, NULLS FIRST, CAST AS DOUBLE PRECISION, `concat`, `string_agg`. A
+bool is stored as the integer 1 or 0; texts are compared and ordered by code point. The members
+give pieces of SQL; names of columns come quoted and with their alias, and only expressions made by
+code come in, never what a caller typed.
+
+Used by `data/` and `changes/` through `Store.dialect`; `sqlite/dialect.py` is SQLite's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from pylon.schema.model import FieldKind
+from pylon.store.search_query import SearchQuery
+from pylon.store.values import Value
+
+Bucket: TypeAlias = Literal["hour", "day", "week", "month", "year"]
+"""A span of time by which rows are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSource:
+    """The rows that a full-text index finds, as a source for FROM.
+
+    `sql` binds one value, what `search_value` gave, before everything else of the FROM. `row_id`
+    and `rank` are expressions over it: the row's id, and how well it fits, the best smallest.
+    """
+
+    sql: str
+    row_id: str
+    rank: str
+
+
+class Dialect(Protocol):
+    """How one database spells what has no common spelling."""
+
+    # --- values ------------------------------------------------------------------------------
+
+    def json_text(self, value: str, kind: FieldKind) -> str:
+        """A stored value of this kind as the text of a JSON value; `null` for NULL.
+
+        A stored bool is `true` or `false`; numbers read back as the same numbers.
+        """
+        ...
+
+    def as_bytes(self, text: str) -> str:
+        """A text as its bytes in UTF-8, so that the driver does not decode what is sent on."""
+        ...
+
+    def mixed(self, value: str, kind: FieldKind) -> str:
+        """A stored value of this kind, or NULL, that may stand in one column of a UNION with values
+        of other types; it is read back as what it was."""
+        ...
+
+    # --- conditions --------------------------------------------------------------------------
+
+    def one_of(self, column: str, values: Sequence[Value], *, negated: bool) -> tuple[str, Value]:
+        """Whether a column's value is one of a list (or, negated, none of it), and what to bind.
+
+        The list has at least one value, all texts, all bools or all numbers, none of them NULL. It
+        is bound as one value, so that the text is the same for every length. NULL where the column
+        is.
+        """
+        ...
+
+    def like(self, column: str) -> str:
+        r"""Whether a text matches one bound pattern of LIKE, in which `\` takes away the meaning
+        of the sign behind it. A to Z match in either case, all other letters in their own only."""
+        ...
+
+    def contains(self, column: str, *, is_folded: bool = False) -> str:
+        """Whether a text holds one bound text. `is_folded`: the column's A to Z are taken as a to
+        z, and the bound text has no others; all other letters match in their own case only."""
+        ...
+
+    # --- aggregates --------------------------------------------------------------------------
+
+    def bucket(self, column: str, bucket: Bucket) -> str:
+        """The span of UTC that a time falls into, as text in the order of time.
+
+        `2025-01-31 23:00:00`, `2025-01-31`, `2025-W05` (ISO 8601, from Monday), `2025-01`, `2025`.
+        Of a text that begins with an ISO date and is a time, or of epoch seconds as text; of
+        anything else NULL, and never an error.
+        """
+        ...
+
+    def float_sum(self, column: str) -> str:
+        """The sum of whole numbers as a double, however large; NULL where there are none.
+
+        For sums that answered `SumTooLarge`.
+        """
+        ...
+
+    # --- full text ---------------------------------------------------------------------------
+
+    def search_source(self, entity: str, table: str | None = None) -> SearchSource:
+        """What an entity's full-text index finds; joined to `table`, a source aliased `t`.
+
+        The index is asked first and once, whatever else the statement asks of the rows.
+        """
+        ...
+
+    def search_value(self, query: SearchQuery) -> Value:
+        """What to bind to ask a full-text index for this. No text that people type is refused."""
+        ...
+
+    def search_words(self, entity: str) -> str:
+        """A source whose column `term` has every word of an entity's full-text index once, folded:
+        small letters without diacritics. A range of `term` is read without looking at the rest."""
+        ...

@@ -1,0 +1,79 @@
+"""How SQLite spells what has no common spelling; see `Dialect` for what each piece promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pylon.codec import encode
+from pylon.schema.model import FieldKind
+from pylon.store.base import Value
+from pylon.store.dialect import Bucket, SearchSource
+from pylon.store.naming import quote
+from pylon.store.search_query import SearchQuery
+from pylon.store.sqlite.search_indexes import ids_table, text_table, words_table
+from pylon.store.sqlite.search_match import match_text
+
+_BUCKET_FORMS: Final[dict[Bucket, str]] = {
+    "hour": "%Y-%m-%d %H:00:00",
+    "day": "%Y-%m-%d",
+    "week": "%G-W%V",
+    "month": "%Y-%m",
+    "year": "%Y",
+}
+
+
+class SqliteDialect:
+    """The `Dialect` of SQLite, at least 3.51.3."""
+
+    def json_text(self, value: str, kind: FieldKind) -> str:
+        if kind == "bool":
+            return f"CASE {value} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE 'null' END"
+        return f"json_quote({value})"
+
+    def as_bytes(self, text: str) -> str:
+        return f"CAST({text} AS BLOB)"
+
+    def mixed(self, value: str, kind: FieldKind) -> str:
+        return value  # Values have types here, columns do not.
+
+    def one_of(self, column: str, values: Sequence[Value], *, negated: bool) -> tuple[str, Value]:
+        word = "NOT IN" if negated else "IN"
+        return f"{column} {word} (SELECT value FROM json_each(?))", encode(values).decode()
+
+    def like(self, column: str) -> str:
+        return f"{column} LIKE ? ESCAPE '\\'"
+
+    def contains(self, column: str, *, is_folded: bool = False) -> str:
+        return f"instr({f'lower({column})' if is_folded else column}, ?) > 0"
+
+    def bucket(self, column: str, bucket: Bucket) -> str:
+        # What is no date at all is kept from `strftime`, to which `now` is the present and a
+        # number a Julian day.
+        form = _BUCKET_FORMS[bucket]
+        return (
+            f"CASE WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+            f" THEN strftime('{form}', {column})"
+            f" WHEN {column} GLOB '[0-9]*' AND {column} NOT GLOB '*[^0-9Z]*'"
+            f" THEN strftime('{form}', CAST({column} AS INTEGER), 'unixepoch') END"
+        )
+
+    def float_sum(self, column: str) -> str:
+        return f"iif(count({column}) > 0, total({column}), NULL)"
+
+    def search_source(self, entity: str, table: str | None = None) -> SearchSource:
+        # CROSS JOIN is an order to the planner: the index answers one text quickly, one row slowly.
+        found = f"{quote(text_table(entity))}(?) f CROSS JOIN {quote(ids_table(entity))} i"
+        source = f"{found} ON i.docid = f.rowid"
+        if table is not None:
+            source = f"{source} CROSS JOIN {table} ON t.id = i.row_id"
+        return SearchSource(sql=source, row_id="i.row_id", rank="f.rank")
+
+    def search_value(self, query: SearchQuery) -> Value:
+        return match_text(query)
+
+    def search_words(self, entity: str) -> str:
+        return quote(words_table(entity))
+
+
+SQLITE: Final = SqliteDialect()

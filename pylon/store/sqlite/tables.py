@@ -1,0 +1,38 @@
+"""The statements that make the tables of the entities and their indexes.
+
+What they hold is in `store/tables.py`; when they are run is `evolution/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.store.naming import quote
+from pylon.store.tables import IndexShape, column_type, wanted_indexes
+
+
+def column(field: FieldSpec) -> str:
+    """The column definition of a field."""
+    return f"{quote(field.name)} {column_type(field.kind)}"
+
+
+def create_table(entity: EntitySpec) -> str:
+    """The statement that makes an entity's table."""
+    columns = ["id TEXT PRIMARY KEY NOT NULL", *map(column, entity.fields)]
+    return f"CREATE TABLE {quote(entity.name)} ({', '.join(columns)})"
+
+
+def create_index(entity: str, index: IndexShape) -> str:
+    """The statement that makes an index."""
+    columns = ", ".join(quote(field) for field in index.fields)
+    unique = "UNIQUE " if index.unique else ""
+    return f"CREATE {unique}INDEX {quote(index.name)} ON {quote(entity)} ({columns})"
+
+
+def fresh_schema(manifest: Manifest) -> Iterator[str]:
+    """Every statement that makes the tables of a manifest in an empty database."""
+    for entity in manifest.entities:
+        yield create_table(entity)
+        for index in wanted_indexes(entity):
+            yield create_index(entity.name, index)
