@@ -16,7 +16,7 @@ from typing import Any, Final
 from pylon import limits
 from pylon.assembly.identity import IDENTITY
 from pylon.assembly.kernel import KERNEL, KernelGroup
-from pylon.assembly.rows import DOCUMENTS, ROWS
+from pylon.assembly.rows import DOCUMENTS, HOOKS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
 from pylon.part import Part, RunsIn, Worker
@@ -27,6 +27,7 @@ PARTS: Final[tuple[Part[KernelGroup], ...]] = (
     KERNEL,
     IDENTITY,
     STORAGE,
+    HOOKS,
     ROWS,
     DOCUMENTS,
     SYNC,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import msgspec
+
 from pylon.api.crdt import CrdtRoutes
 from pylon.api.live import LiveRoutes
 from pylon.api.presence import PresenceRoutes
@@ -35,8 +37,16 @@ class SyncGroup(RowsGroup):
     """The way out of changes, and the way in of offline ones."""
 
     @cached_property
+    def synced(self) -> Manifest:
+        """The entities that clients may hold copies of: not those on which read filters listen."""
+        filtered = self.hooks.filtered
+        kept = tuple(spec for spec in self.manifest.entities if spec.name not in filtered)
+        return msgspec.structs.replace(self.manifest, entities=kept)
+
+    @cached_property
     def audiences(self) -> Audiences:
-        return Audiences(self.policies, self.read_rules)
+        names = (spec.name for spec in self.synced.entities)
+        return Audiences(self.policies, {name: self.read_rules[name] for name in names})
 
     @cached_property
     def temporary(self) -> Temporary:
@@ -44,7 +54,7 @@ class SyncGroup(RowsGroup):
 
     @cached_property
     def puller(self) -> Puller:
-        return Puller(self.store, self.changes, self.manifest, self.policies, self.temporary)
+        return Puller(self.store, self.changes, self.synced, self.policies, self.temporary)
 
     @cached_property
     def documents(self) -> DocumentHub:
