@@ -86,7 +86,10 @@ Unit: TypeAlias = Callable[[Tx], Awaitable[T]]
 """A unit of work: a coroutine function that awaits nothing but its `Tx`."""
 
 CommitListener: TypeAlias = Callable[[Sequence[object]], None]
-"""Called on the loop after each commit with the published changes, in `seq` order."""
+"""Called on the loop after each commit with what its units published and told, in order.
+
+By then `Store.seq` is the commit's last position. Everybody above hears commits through one
+listener, `changes/feed.py`."""
 
 
 class Snapshot(Protocol):
@@ -136,7 +139,11 @@ class Store(Protocol):
         ...
 
     async def write(self, unit: Unit[T]) -> T:
-        """Run `unit` in the next batch and return its result after the commit is durable."""
+        """Run `unit` in the next batch and return its result after the commit is durable.
+
+        Whoever awaits it goes on after every commit listener has been told: what its own process
+        keeps in memory is current by then.
+        """
         ...
 
     async def snapshot(self) -> Snapshot:
@@ -148,7 +155,7 @@ class Store(Protocol):
         ...
 
     def on_commit(self, listener: CommitListener) -> None:
-        """Add a listener for published changes."""
+        """Add a listener for what units publish and tell."""
         ...
 
     @property
