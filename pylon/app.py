@@ -93,6 +93,7 @@ class Service:
         self._pipeline: Pipeline | None = None
         self._live: LiveRoutes | None = None
         self._hub: Hub | None = None
+        self._wiring: Wiring | None = None
         self._store: SqliteStore | None = None
         self._schema: SchemaWatch | None = None
 
@@ -153,9 +154,11 @@ class Service:
         """Stop background work, commit what is queued, checkpoint and close the database."""
         self.drain()
         await self._tasks.stop()
+        if self._wiring is not None:
+            await self._wiring.close()
         if self._store is not None:
             await self._store.close()
-        self._store = self._pipeline = self._live = self._hub = None
+        self._store = self._pipeline = self._live = self._hub = self._wiring = None
 
     # --- wiring ------------------------------------------------------------------------------
 
@@ -195,6 +198,7 @@ class Service:
             root=self._root,
             readiness=self._readiness,
         )
+        self._wiring = wiring
         await wiring.connect(self._tasks)
         self._live, self._hub, self._pipeline = wiring.live, wiring.hub, wiring.pipeline
         self._tasks.every(limits.SCHEMA_LOOK_SECONDS, "look at the schema", self._look_at_schema)

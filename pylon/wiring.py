@@ -37,7 +37,10 @@ from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import UserClaims, claim_fields
 from pylon.auth.sessions import Sessions
+from pylon.changes.facts import OldestRaised
+from pylon.changes.feed import Feed
 from pylon.changes.log import ChangeLog
+from pylon.changes.model import Change
 from pylon.clock import Clock
 from pylon.config import Config
 from pylon.crdt.documents import Documents
@@ -57,6 +60,8 @@ from pylon.http.pipeline import Pipeline
 from pylon.http.probes import Probes
 from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.router import Router
+from pylon.live.budget import Budget
+from pylon.live.slow import SlowReaders
 from pylon.metrics import Metrics
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Watch
@@ -65,7 +70,6 @@ from pylon.store.sqlite.store import SqliteStore
 from pylon.sync.audience import Audiences
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
-from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.presence import Presence
@@ -73,6 +77,7 @@ from pylon.sync.presence_state import Sharing
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
+from pylon.sync.reader_epochs import ReaderEpochs
 from pylon.sync.temporary import Temporary
 from pylon.tasks import Tasks
 
@@ -101,16 +106,28 @@ class Wiring:
     async def connect(self, tasks: Tasks) -> None:
         """Connect the parts, in this order, and start what is done from time to time."""
         self._warn_of_undeclared()
+        self._subscribe()
         await self.changes.start(_read_rules(self.manifest, self.config))
         self.hub.start(self.store.seq)
-        # Who hears of a commit, in order: live readers first.
-        self.store.on_commit(self.hub.publish)
-        self.store.on_commit(self.merger.publish)
-        if self.claims is not None:
-            self.store.on_commit(self.claims.listener(self.sessions.forget_user))
-        self.sessions.on_end(self.hub.close_session)
-        self.sessions.on_change(lambda session: self.hub.close_session(session.session_id))
         self._keep_house(tasks)
+
+    def _subscribe(self) -> None:
+        """Who hears of a commit, in order: first what is kept in memory, then live readers."""
+        feed, sessions, epochs = self.feed, self.sessions, self.epochs
+        feed.subscribe("sessions", sessions.hear, sessions.HEARS)
+        if self.claims is not None:
+            feed.subscribe("claims", self.claims.listener(sessions.forget_user), (Change,))
+        feed.subscribe("readers", epochs.hear, epochs.HEARS)
+        feed.subscribe("oldest position", self.changes.hear, (OldestRaised,))
+        feed.subscribe("live readers", self.hub.hear)
+        feed.subscribe("waiting updates", self.merger.hear, (Change,))
+
+    async def close(self) -> None:
+        """End what the parts have under way. The store is closed after it."""
+        await self.hub.close()
+        await self.documents.close()
+        await self.sessions.close()
+        self.slow_readers.close()
 
     def _keep_house(self, tasks: Tasks) -> None:
         retain = self.config.change_log_retain_seconds
@@ -124,6 +141,10 @@ class Wiring:
         state = "open to everybody" if self.config.dev_mode else "closed to all but admins"
         for entity, slot in self.policies.undeclared:
             log.warning("%s has no %s policy and is %s", entity, slot, state)
+
+    @cached_property
+    def feed(self) -> Feed:
+        return Feed(self.store)
 
     # --- rows --------------------------------------------------------------------------------
 
@@ -155,6 +176,16 @@ class Wiring:
             documents=Documents(self.clock),
         )
 
+    # --- sockets -----------------------------------------------------------------------------
+
+    @cached_property
+    def budget(self) -> Budget:
+        return Budget()
+
+    @cached_property
+    def slow_readers(self) -> SlowReaders:
+        return SlowReaders()
+
     # --- sync --------------------------------------------------------------------------------
 
     @cached_property
@@ -180,11 +211,19 @@ class Wiring:
     @cached_property
     def hub(self) -> Hub:
         private = {name: self.rows.table(name).private for name in self.read_rules}
-        return Hub(self.audiences, self.puller, private, self.documents)
+        return Hub(
+            self.audiences,
+            self.puller,
+            private,
+            self.documents,
+            budget=self.budget,
+            slow=self.slow_readers,
+            ask_sessions=self.sessions.over_among,
+        )
 
     @cached_property
-    def epochs(self) -> Epochs:
-        return Epochs(self.store, self.audiences, self.clock)
+    def epochs(self) -> ReaderEpochs:
+        return ReaderEpochs(self.store, self.audiences, self.clock)
 
     @cached_property
     def pulls(self) -> Pulls:
@@ -194,7 +233,8 @@ class Wiring:
     def presence(self) -> Presence | None:
         if self.config.presence_sharing == "off":
             return None
-        return Presence(_sharing(self.config, self.policies, self.manifest), self.clock)
+        sharing = _sharing(self.config, self.policies, self.manifest)
+        return Presence(sharing, self.clock, self.budget)
 
     # --- who is asking -----------------------------------------------------------------------
 
@@ -286,6 +326,7 @@ class Wiring:
         return LiveRoutes(
             hub=self.hub,
             pulls=self.pulls,
+            ended=self.sessions.ended,
             csrf=self.csrf,
             messages=self.messages,
             places=self.places,

@@ -9,14 +9,17 @@ Not here: who may see a change (`sync/visibility.py`), pulling pages (`sync/pull
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from pylon import limits
-from pylon.changes.epochs import EPOCHS_DDL, EVERYBODY, raise_epoch, subject_of
+from pylon.changes.epochs import EPOCHS_DDL, EVERYBODY, good_from, raise_epoch, subject_of
+from pylon.changes.facts import OldestRaised
+from pylon.changes.feed import Message
 from pylon.changes.model import Change, Kind, RowData, Seq
 from pylon.clock import Clock
 from pylon.codec import decode_trusted, encode
+from pylon.identity import Identity
 from pylon.policy.membership import Watch
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
@@ -70,8 +73,21 @@ class ChangeLog:
 
     @property
     def oldest_seq(self) -> int:
-        """Cursors above 0 and below this position cannot be continued."""
+        """Cursors above 0 and below this position cannot be continued, as far as this process has
+        heard. A figure for operators; what a cursor is judged by is `good_from`."""
         return self._oldest_seq
+
+    async def good_from(self, identity: Identity) -> int:
+        """The position that cursors of this caller must not lie below, by the latest commit."""
+        oldest, epoch = await good_from(self._store, identity)
+        self._oldest_seq = max(self._oldest_seq, oldest)
+        return max(oldest, epoch)
+
+    def hear(self, messages: Sequence[Message], _: int) -> None:
+        """Listen to the feed."""
+        for message in messages:
+            if isinstance(message, OldestRaised):
+                self._oldest_seq = max(self._oldest_seq, message.oldest_seq)
 
     async def start(self, read_rules: str) -> None:
         """Load the positions; `read_rules` is a fingerprint of all read rules.
@@ -79,21 +95,19 @@ class ChangeLog:
         When the rules are not those of the last start, rows may have become visible or hidden
         without a change of their own, so every older cursor is made to start anew.
         """
-        self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
         (known,) = (await self._store.read(SQL["read_rules"]))[0]
-        if known == read_rules:
-            return
 
-        async def unit(tx: Tx) -> int:
+        async def unit(tx: Tx) -> None:
             await tx.execute(SQL["save_read_rules"], (read_rules,))
-            if not known:
-                return 0
-            oldest = tx.next_seq
-            tx.publish(None)  # takes up a position, so that even the newest cursor lies before it
-            await tx.execute(SQL["raise_oldest_seq"], (oldest,))
-            return oldest
+            if known:
+                # Takes up a position, so that even the newest cursor lies before it.
+                oldest = tx.next_seq
+                tx.publish(OldestRaised(oldest_seq=oldest))
+                await tx.execute(SQL["raise_oldest_seq"], (oldest,))
 
-        self._oldest_seq = max(self._oldest_seq, await self._store.write(unit))
+        if known != read_rules:
+            await self._store.write(unit)
+        self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
 
     async def append(
         self,
@@ -169,7 +183,7 @@ class ChangeLog:
         audiences, dropped = remember(read_audiences(known[0][0] if known else None), seq, ended)
         if dropped:
             await tx.execute(SQL["raise_oldest_seq"], (dropped,))
-            self._oldest_seq = max(self._oldest_seq, dropped)
+            tx.tell(OldestRaised(oldest_seq=dropped))
         return encode(audiences).decode()
 
     async def purge(self, retain_seconds: float) -> int:
@@ -184,8 +198,7 @@ class ChangeLog:
             if newest is None:
                 return 0
             await tx.execute(SQL["raise_oldest_seq"], (newest,))
-            # Already here: a pull may see the commit before this coroutine hears of it.
-            self._oldest_seq = max(self._oldest_seq, int(newest))
+            tx.tell(OldestRaised(oldest_seq=int(newest)))
             return await tx.execute(SQL["purge_tombstones"], (newest,))
 
         return await self._store.write(unit)

@@ -31,7 +31,7 @@ def told_live(
     return "delete" if seen_before else None
 
 
-def told_later(
+def told_by_pull(
     rule: Rule,
     identity: Identity,
     *,
@@ -40,7 +40,7 @@ def told_later(
     audiences: Sequence[tuple[int, RowData]],
     visible_now: bool,
 ) -> Kind | None:
-    """The same for a pull from the cursor `since`.
+    """The kind of event that this reader gets for a row by a pull from the cursor `since`.
 
     `born` is the position of the row's insert, `audiences` its earlier watched values. A row that
     was visible at any time after `since` and is not now must be forgotten.

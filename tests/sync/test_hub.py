@@ -75,8 +75,7 @@ async def insert(app: World, **note: object) -> None:
 
 
 async def settle(app: World) -> None:
-    while app.hub.is_flushing:  # noqa: ASYNC110
-        await asyncio.sleep(0.0005)
+    await app.settle()
 
 
 async def test_a_reader_that_takes_nothing_is_closed_and_others_are_served() -> None:
@@ -100,7 +99,7 @@ async def test_of_readers_that_keep_too_much_together_the_furthest_behind_are_cl
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "OUTBOX_TOTAL_BYTES_MAX", 1_000)
-    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("pylon.live.slow.SWEEP_SECONDS", 0.01)
     async with world() as app:
         readers = [Behind(one_of_many(size), size) for size in (0, 300, 600, 200, 500)]
         for reader in readers:
@@ -117,7 +116,7 @@ async def test_bytes_that_wait_too_long_end_a_stream_but_one_that_is_always_busy
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "OUTBOX_SECONDS_MAX", 0.05)
-    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("pylon.live.slow.SWEEP_SECONDS", 0.01)
     async with world() as app:
         stuck, busy = Behind(ANN, 300), Busy(BOB, 300)
         for reader in (busy, stuck):
@@ -132,7 +131,7 @@ async def test_what_readers_of_one_audience_keep_counts_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "OUTBOX_TOTAL_BYTES_MAX", 1_000)
-    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("pylon.live.slow.SWEEP_SECONDS", 0.01)
     async with world() as app:
         alike = [Behind(ANN, size) for size in (900, 800, 100, 700)]
         other = Behind(BOB, 250)
@@ -257,18 +256,18 @@ async def test_stopping_closes_every_stream_as_going_away() -> None:
         assert [reader.closed for reader in readers] == [1001, 1001]
 
 
-async def test_a_client_that_may_hold_more_is_not_started_from_0_past_an_epoch() -> None:
+async def test_a_client_that_may_be_ahead_is_not_started_from_0_past_an_epoch() -> None:
     """A replay cannot tell it that a room went out of its sight with its membership."""
     async with world() as app:
         await app.rows.insert(ADMIN, "Room", {"teamId": "red"})
         knowing, fresh = Replica(ANN), Replica(ANN)
-        assert await app.hub.join(ANN, knowing, 0, may_hold_more=True)
+        assert await app.hub.join(ANN, knowing, 0, may_be_ahead=True)
         member = {"teamId": "red", "userId": "ann", "n": 3}
         await app.rows.insert(ADMIN, "Member", member)
         await settle(app)
         assert knowing.closed == 1013
         again = Replica(ANN)
-        assert not await app.hub.join(ANN, again, 0, may_hold_more=True)
+        assert not await app.hub.join(ANN, again, 0, may_be_ahead=True)
         assert again.closed == 1013
         assert await app.hub.join(ANN, fresh, 0)
         assert len(fresh.rows["Room"]) == 1
@@ -282,7 +281,7 @@ async def test_a_page_of_somebody_unknown_is_not_replayed_past_anybodys_epoch() 
         member = {"teamId": "red", "userId": "ann", "n": 3}
         await app.rows.insert(ADMIN, "Member", member)
         page, program = Replica(ANONYMOUS), Replica(ANONYMOUS)
-        assert not await app.hub.join(ANONYMOUS, page, before, hears_all=False)
+        assert not await app.hub.join(ANONYMOUS, page, before, shows_all=False)
         assert page.closed == 1013
         assert not page.events
         assert await app.hub.join(ANONYMOUS, program, before)
