@@ -198,8 +198,8 @@ class Service:
             root=self._root,
             readiness=self._readiness,
         )
-        self._wiring = wiring
         await wiring.connect(self._tasks)
+        self._wiring = wiring
         self._live, self._hub, self._pipeline = wiring.live, wiring.hub, wiring.pipeline
         self._tasks.every(limits.SCHEMA_LOOK_SECONDS, "look at the schema", self._look_at_schema)
 

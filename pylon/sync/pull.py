@@ -94,10 +94,11 @@ class Puller:
 
     async def _page(self, identity: Identity, since: int, epoch: int, whole_from: int) -> PullPage:
         await self._refuse_future(since)
-        good_from = max(epoch, await self._log.good_from(identity))
         if since == 0:
-            whole_from = good_from
-        _refuse_past(since, good_from, whole_from)
+            whole_from = max(epoch, await self._log.good_from(identity))
+        else:
+            # As far as this process has heard; the database is asked once the page has been read.
+            _refuse_past(since, max(epoch, self._log.oldest_seq), whole_from)
         head = self._store.seq
         page = await self._log_page(identity, since)
         # Deletes may have been purged while it was read, or a membership have changed.

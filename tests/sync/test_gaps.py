@@ -100,6 +100,20 @@ async def note(app: World, **data: Any) -> Row:
     return (row["id"],)
 
 
+async def test_what_one_process_writes_and_ends_reaches_the_readers_of_another() -> None:
+    ended = Identity(user_id="ann", session_id=b"e" * 32)
+    async with world() as first, second(first) as line:
+        await add_session(first, b"e" * 32, "ann")
+        reader, other = Replica(ended), Replica(ANN)
+        for each in (reader, other):
+            await line.app.hub.join(each.identity, each, None)
+        await note(first, ownerId="ann")
+        await line.app.settle()
+        assert await first.sessions.revoke_by_id(b"e" * 32, user_id="ann")
+        assert (reader.closed, len(reader.events)) == (1008, 1)
+        assert (other.closed, len(other.events)) == (None, 1)
+
+
 async def test_what_was_missed_comes_as_events_and_then_what_happens() -> None:
     async with world() as first, second(first) as line:
         reader = Replica(ANN)

@@ -8,8 +8,10 @@ import logging
 import pytest
 
 from pylon import limits
+from pylon.changes.facts import OldestRaised
 from pylon.data.write import Transaction
 from pylon.identity import ADMIN, ANONYMOUS, Identity
+from pylon.sync.pull import PullPage
 from tests.sync.replica import Replica
 from tests.sync.world import World, world
 
@@ -286,3 +288,47 @@ async def test_a_page_of_somebody_unknown_is_not_replayed_past_anybodys_epoch() 
         assert not page.events
         assert await app.hub.join(ANONYMOUS, program, before)
         assert [event["entity"] for event in program.events] == ["Member"]
+
+
+async def test_a_position_that_carries_no_row_is_passed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reader whose replay has seen it goes live when the hub hears of it."""
+    async with world() as app:
+        head = app.store.seq + 1
+
+        async def page(*_: object, **__: object) -> PullPage:
+            return PullPage(events=[], last_seq=head, has_more=False)
+
+        monkeypatch.setattr(app.puller, "page", page)
+        assert await app.hub.join(ANN, Replica(ANN), 0)
+        assert app.hub.joining == 1
+        app.feed.deliver([OldestRaised(oldest_seq=head)], head)
+        await app.settle()
+        assert app.hub.joining == 0
+
+
+async def test_a_fan_out_that_fails_closes_every_stream(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether it fails as it is decided or as it is written; and the next one comes."""
+    async with world() as app:
+        for name in ("route", "_draw"):
+
+            def fails(*_: object) -> None:
+                raise ValueError("a fault of ours")
+
+            readers = [Replica(ANN), Replica(BOB)]
+            for reader in readers:
+                await app.hub.join(reader.identity, reader, None)
+            with monkeypatch.context() as patch:
+                patch.setattr(f"pylon.sync.routing.Routing.{name}", fails)
+                await insert(app, ownerId="ann")
+                await settle(app)
+            assert [reader.closed for reader in readers] == [1011, 1011]
+        fine = Replica(ANN)
+        await app.hub.join(ANN, fine, None)
+        await insert(app, ownerId="ann")
+        await settle(app)
+        assert len(fine.events) == 1
+        assert caplog.text.count("a fan-out of changes failed") == 2
