@@ -128,9 +128,9 @@ class Sessions:
         """What the app knows of this user has changed: look anew at the next request."""
         self._cache.drop_user(user_id)
 
-    async def over_among(self, callers: Iterable[Identity]) -> list[bytes]:
-        """The ids of those callers' sessions that are over or mean another caller by now."""
-        over: list[bytes] = []
+    async def over_among(self, callers: Iterable[Identity]) -> list[Identity]:
+        """Those of these callers whose session is over or means another caller by now."""
+        over: list[Identity] = []
         for number, caller in enumerate(callers, 1):
             if caller.session_id is None:
                 continue
@@ -138,7 +138,7 @@ class Sessions:
             user_id, tenant_id, expires_at = found[0] if found else (None, None, 0)
             is_expired = expires_at != 0 and self._now() >= expires_at
             if is_expired or (user_id, tenant_id) != (caller.user_id, caller.tenant_id):
-                over.append(caller.session_id)
+                over.append(caller)
             if number % limits.SESSIONS_ASKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return over

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
@@ -42,8 +42,8 @@ from pylon.wire.close_codes import GOING_AWAY, INTERNAL, POLICY, TRY_AGAIN
 LAG_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
 """Upper edges of the lag's histogram."""
 
-AskSessions: TypeAlias = Callable[[Sequence[Identity]], Awaitable[Sequence[bytes]]]
-"""Of these callers, the ids of the sessions that are over or mean another caller by now."""
+AskSessions: TypeAlias = Callable[[Collection[Identity]], Awaitable[Collection[Identity]]]
+"""Those of these callers whose session is over or means another caller by now."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -232,17 +232,14 @@ class Hub:
         to be awaited before the lane is woken for it, so that turns keep their order.
         """
         turn = self._turn = self._waiting.popleft()
-        writes: Iterator[Write] = iter(())
         if turn.gap is not None:
             self._begin_gap()
-        elif len(self._streams) and turn.messages:
-            try:
-                writes = self._routing.route(turn.messages)
-                if self._documents is not None:
-                    writes = chain(writes, self._documents.writes(turn.messages))
-            finally:
-                self._seq = turn.seq
         self._seq = turn.seq
+        writes: Iterator[Write] = iter(())
+        if len(self._streams) and turn.messages:
+            writes = self._routing.route(turn.messages)
+            if self._documents is not None:
+                writes = chain(writes, self._documents.writes(turn.messages))
         for reader in [each for each in self._streams.joining if not each.is_replaying]:
             self._let_live(reader)
         return writes
@@ -282,9 +279,10 @@ class Hub:
         left, are_asked = deque(readers), False
         try:
             if self._ask_sessions is not None:
-                callers = {each.caller: each.identity for each in self._streams if each.caller}
-                for session_id in await self._ask_sessions(list(callers.values())):
-                    self.close_session(session_id)
+                over = set(await self._ask_sessions({each.identity for each in self._streams}))
+                for reader in self._streams:
+                    if reader.identity in over:
+                        self._streams.close(reader, POLICY, "session ended", "session")
             are_asked = True
             while left:
                 started = perf_counter()

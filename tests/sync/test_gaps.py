@@ -154,6 +154,26 @@ async def test_streams_of_sessions_that_ended_meanwhile_hear_nothing_more() -> N
         assert (readers[1].closed, len(readers[1].events)) == (None, 2)
 
 
+async def test_a_stream_opened_after_its_session_changed_is_kept_and_the_older_one_ends() -> None:
+    """Both are of one session, whose change was missed."""
+    async with world() as first, second(first) as line:
+        await add_session(first, b"c" * 32, "cleo")
+        old, new = Replica(CLEO), Replica(CLEO_AT_ACME)
+        await line.app.hub.join(CLEO, old, None)
+        line.cut()
+
+        async def unit(tx: Tx) -> None:
+            await tx.execute(SET_TENANT, (b"c" * 32, "acme"))
+
+        await first.store.write(unit)
+        await line.app.hub.join(CLEO_AT_ACME, new, None)
+        line.mend()
+        await note(first, orgId="acme")
+        await line.app.settle()
+        assert (old.closed, len(old.events)) == (1008, 0)
+        assert (new.closed, len(new.events)) == (None, 1)
+
+
 async def test_a_reader_whose_view_changed_with_a_row_of_others_has_to_pull() -> None:
     async with world() as first, second(first) as line:
         ann, bob = Replica(ANN), Replica(Identity(user_id="bob"))
