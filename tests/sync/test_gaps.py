@@ -288,3 +288,30 @@ async def test_what_is_kept_of_readers_and_positions_follows_the_other_process()
             await first.pulls.pull(CLEO, "here", first.store.seq)
         line.mend()
         assert await epochs.begun(CLEO) == first.store.seq
+
+
+async def test_what_was_read_of_a_reader_before_a_gap_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as first, second(first) as line:
+        await note(first, ownerId="ann")
+        await first.pulls.pull(CLEO, "here", 0)
+        line.cut()
+        epochs = line.app.pulls._epochs
+        epochs._cache.clear()
+        held, may_go_on, read = asyncio.Event(), asyncio.Event(), epochs._store.read
+
+        async def slow(*arguments: Any, **more: Any) -> Any:
+            found = await read(*arguments, **more)
+            held.set()
+            await may_go_on.wait()
+            return found
+
+        monkeypatch.setattr(epochs._store, "read", slow)
+        asking = asyncio.ensure_future(epochs.begun(CLEO))
+        await held.wait()
+        with pytest.raises(Exception, match="cannot be continued"):
+            await first.pulls.pull(CLEO_AT_ACME, "here", first.store.seq)
+        line.mend()
+        may_go_on.set()
+        assert await asking is None, "it means another reader by now"
