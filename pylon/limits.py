@@ -357,6 +357,21 @@ FAN_OUT_BYTES: Final = 131_072
 """A turn with more is sent in several writes to each reader, since the loop is held while one is
 joined: compressing this much takes about a millisecond."""
 
+FAN_OUT_SHARE_MAX: Final = 0.7
+"""Part of the loop's time that all fan-outs together may take; requests always get the rest."""
+
+CHANGES_SHARE: Final = 0.5
+"""Part that the changes of rows may take (docs/decisions/0002)."""
+
+CHANGES_SLICE_SECONDS: Final = 0.003
+"""How long one slice of their fan-out holds the loop before requests get their turn."""
+
+PRESENCE_SHARE: Final = 0.2
+"""Part that presence and topics may take; rows come first."""
+
+PRESENCE_SLICE_SECONDS: Final = 0.002
+"""How long one slice of their relay holds the loop."""
+
 OUTBOX_SECONDS_MAX: Final = 20.0
 """How long bytes may wait for one reader before it counts as gone."""
 
@@ -464,6 +479,13 @@ so how late its sockets are closed at most."""
 
 SESSIONS_SWEPT_MAX: Final = 500
 """Sessions that housekeeping deletes or updates in one unit; about 5 ms of the writer."""
+
+SESSIONS_ENDED_KEPT: Final = 10_000
+"""Ended sessions remembered for handshakes under way, which take seconds at most."""
+
+SESSIONS_ASKED_AT_ONCE: Final = 50
+"""Sessions of open streams that are asked anew after a gap before others get their turn; about a
+millisecond of the loop."""
 
 SESSIONS_LISTED_MAX: Final = 1_000
 """Sessions of one user that are listed, the newest first."""

@@ -56,17 +56,18 @@ class House(KernelGroup):
     # --- start -------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Bring every part to life: hooks, start, who hears of commits, sockets, work, figures."""
+        """Bring every part to life: its hooks, what it answers and hears, its start, its work."""
         _refuse_twins(self.parts)
         for part in self.parts:
             if part.hooks is not None:
                 part.hooks(self)
         for part in self.parts:
-            await part.start(self)
             self._answer(part)
             self._hear(part)
             self._talk(part)
             part.metrics(self, self.metrics)
+        for part in self.parts:
+            await part.start(self)
         for part in self.parts:
             self._work(part)
 
@@ -77,7 +78,7 @@ class House(KernelGroup):
     def _hear(self, part: Part[Any]) -> None:
         for listener in part.listeners(self):
             if listener.runs_in in self.duties:
-                self.store.on_commit(listener.hear)
+                self.feed.subscribe(listener.name, listener.hear, listener.hears)
 
     def _talk(self, part: Part[Any]) -> None:
         said = part.messages(self)

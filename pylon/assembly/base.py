@@ -15,11 +15,14 @@ from typing import Any, TypeVar
 from pylon.api.messages import Messages
 from pylon.api.places import Places
 from pylon.calls import Calls, CallTable, DirectCalls, LoopbackCalls
+from pylon.changes.feed import Feed
 from pylon.clock import Clock
 from pylon.config import Config
 from pylon.hooks import Hooks
 from pylon.http.csrf import CsrfCheck
 from pylon.http.rate_limit import RateLimiter
+from pylon.live.budget import Budget
+from pylon.live.slow import SlowReaders
 from pylon.metrics import Metrics
 from pylon.part import Part
 from pylon.schema.model import Manifest
@@ -51,6 +54,20 @@ class Base:
         if found is None:
             found = self._made[make] = make(self)
         return found  # type: ignore[return-value]
+
+    @cached_property
+    def feed(self) -> Feed:
+        """What this process hears of commits."""
+        return Feed(self.store)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The loop's time, as far as it goes into writing to sockets."""
+        return Budget()
+
+    @cached_property
+    def slow_readers(self) -> SlowReaders:
+        return SlowReaders()
 
     @cached_property
     def call_table(self) -> CallTable:

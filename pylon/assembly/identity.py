@@ -10,6 +10,7 @@ from pylon.api.auth.sessions import AuthRoutes
 from pylon.assembly.base import Base
 from pylon.auth.claims import UserClaims, claim_fields
 from pylon.auth.sessions import AUTH_TABLES, Sessions
+from pylon.changes.model import Change
 from pylon.http.rate_limit import RateLimit
 from pylon.part import Listener, Part, Periodic
 
@@ -41,10 +42,12 @@ class IdentityGroup(Base):
 
 
 def _listeners(house: IdentityGroup) -> Sequence[Listener]:
-    if house.claims is None:
-        return ()
-    hear = house.claims.listener(house.sessions.forget_user)
-    return (Listener(name="claims", hear=hear),)
+    sessions = house.sessions
+    found = [Listener(name="sessions", hear=sessions.hear, hears=sessions.HEARS)]
+    if house.claims is not None:
+        hear = house.claims.listener(sessions.forget_user)
+        found.append(Listener(name="claims", hear=hear, hears=(Change,)))
+    return found
 
 
 def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
@@ -70,5 +73,6 @@ IDENTITY = Part[IdentityGroup](
     secret_paths=("/api/auth/",),
     listeners=_listeners,
     periodic=_periodic,
+    stop=lambda house: house.sessions.close(),
     erases=lambda house: {"sessions": house.sessions.revoke_all},
 )

@@ -15,6 +15,7 @@ from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.assembly.storage import PURGE_SECONDS, StorageGroup
+from pylon.changes.model import Change
 from pylon.crdt.documents import CRDT_TABLES, Documents
 from pylon.data.bulk import Bulk
 from pylon.data.committed import CommitTeller
@@ -104,7 +105,12 @@ HOOKS = Part[RowsGroup](
     tables=OUTBOX_TABLES,
     stages=lambda house: {"request": house.hooks.request} if house.hooks.on_request else {},
     listeners=lambda house: (
-        Listener(name="hooks of commits", hear=house.commit_teller.hear, runs_in="owner"),
+        Listener(
+            name="hooks of commits",
+            hear=house.commit_teller.hear,
+            hears=(Change,),
+            runs_in="owner",
+        ),
     ),
     periodic=lambda house: (
         Periodic(name="purge outbox", seconds=PURGE_SECONDS, work=house.commit_teller.purge),

@@ -10,10 +10,11 @@ from pylon import limits
 from pylon.assembly.identity import IdentityGroup
 from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import UserClaims
+from pylon.changes.facts import OldestRaised
 from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.config import Config
 from pylon.metrics import Metrics
-from pylon.part import Part, Periodic
+from pylon.part import Listener, Part, Periodic
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Watch
 from pylon.schema.model import Manifest
@@ -95,6 +96,9 @@ def _read_rules(manifest: Manifest, config: Config) -> str:
 STORAGE = Part[StorageGroup](
     name="changes",
     tables=LOG_TABLES,
+    listeners=lambda house: (
+        Listener(name="oldest position", hear=house.changes.hear, hears=(OldestRaised,)),
+    ),
     periodic=lambda house: (
         Periodic(name="purge tombstones", seconds=PURGE_SECONDS, work=house.purge_tombstones),
         Periodic(

@@ -14,6 +14,7 @@ from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.sync_status import SyncStatus
 from pylon.assembly.rows import RowsGroup
 from pylon.assembly.storage import PURGE_SECONDS
+from pylon.changes.model import Change
 from pylon.config import Config
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Routes, SocketMessages
@@ -22,7 +23,6 @@ from pylon.schema.model import Manifest
 from pylon.sync.audience import Audiences
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
-from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.presence import Presence
@@ -30,6 +30,7 @@ from pylon.sync.presence_state import Sharing
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
+from pylon.sync.reader_epochs import ReaderEpochs
 from pylon.sync.temporary import SYNC_TABLES, Temporary
 
 
@@ -67,11 +68,19 @@ class SyncGroup(RowsGroup):
     @cached_property
     def hub(self) -> Hub:
         private = {name: self.rows.table(name).private for name in self.read_rules}
-        return Hub(self.audiences, self.puller, private, self.documents)
+        return Hub(
+            self.audiences,
+            self.puller,
+            private,
+            self.documents,
+            budget=self.budget,
+            slow=self.slow_readers,
+            ask_sessions=self.sessions.over_among,
+        )
 
     @cached_property
-    def epochs(self) -> Epochs:
-        return Epochs(self.store, self.audiences, self.clock)
+    def epochs(self) -> ReaderEpochs:
+        return ReaderEpochs(self.store, self.audiences, self.clock)
 
     @cached_property
     def pulls(self) -> Pulls:
@@ -81,13 +90,15 @@ class SyncGroup(RowsGroup):
     def presence(self) -> Presence | None:
         if self.config.presence_sharing == "off":
             return None
-        return Presence(_sharing(self.config, self.policies, self.manifest), self.clock)
+        sharing = _sharing(self.config, self.policies, self.manifest)
+        return Presence(sharing, self.clock, self.budget)
 
     @cached_property
     def live(self) -> LiveRoutes:
         return LiveRoutes(
             hub=self.hub,
             pulls=self.pulls,
+            ended=self.sessions.ended,
             csrf=self.csrf,
             messages=self.messages,
             places=self.places,
@@ -119,10 +130,12 @@ class SyncGroup(RowsGroup):
 
 
 async def _start(house: SyncGroup) -> None:
-    hub = house.hub
-    hub.start(house.store.seq, house.tasks)
-    house.sessions.on_end(hub.close_session)
-    house.sessions.on_change(lambda session: hub.close_session(session.session_id))
+    house.hub.start(house.store.seq)
+
+
+async def _stop(house: SyncGroup) -> None:
+    await house.hub.close()
+    house.slow_readers.close()
 
 
 def _routes(house: SyncGroup) -> Sequence[Routes]:
@@ -140,7 +153,10 @@ SYNC = Part[SyncGroup](
     tables=SYNC_TABLES,
     routes=_routes,
     paths_apart=(PULL_PATH,),
-    listeners=lambda house: (Listener(name="live readers", hear=house.hub.publish),),
+    listeners=lambda house: (
+        Listener(name="readers", hear=house.epochs.hear, hears=house.epochs.HEARS),
+        Listener(name="live readers", hear=house.hub.hear),
+    ),
     periodic=lambda house: (
         Periodic(name="purge pushes", seconds=PURGE_SECONDS, work=house.temporary.purge),
         Periodic(name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge),
@@ -148,6 +164,7 @@ SYNC = Part[SyncGroup](
     metrics=_register_metrics,
     start=_start,
     drain=lambda house: house.hub.close_all(),
+    stop=_stop,
 )
 
 
@@ -160,7 +177,9 @@ TOGETHER = Part[SyncGroup](
     messages=lambda house: SocketMessages(
         handlers=house.crdt_routes.messages(), leave=house.documents.leave
     ),
-    listeners=lambda house: (Listener(name="waiting merges", hear=house.merger.publish),),
+    listeners=lambda house: (
+        Listener(name="waiting merges", hear=house.merger.hear, hears=(Change,)),
+    ),
     stop=lambda house: house.documents.close(),
 )
 

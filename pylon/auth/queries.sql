@@ -12,6 +12,10 @@ SELECT session_id, token_hash, token_prefix, user_id, created_at, expires_at, la
     tenant_id, device, successor_salt
 FROM _pylon_sessions WHERE token_hash = ?;
 
+-- name: newest_of_session
+SELECT user_id, tenant_id, expires_at FROM _pylon_sessions
+WHERE session_id = ? AND successor_salt IS NULL;
+
 -- name: list_of_user
 SELECT session_id, token_hash, token_prefix, user_id, created_at, expires_at, last_seen_at,
     tenant_id, device, successor_salt

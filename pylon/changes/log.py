@@ -9,15 +9,18 @@ Not here: who may see a change (`sync/visibility.py`), reading it from a cursor 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from pylon import limits
-from pylon.changes.epochs import EVERYBODY, raise_epoch, subject_of
+from pylon.changes.epochs import EVERYBODY, good_from, raise_epoch, subject_of
+from pylon.changes.facts import OldestRaised
+from pylon.changes.feed import Message
 from pylon.changes.model import Change, Kind, RowData, Seq
 from pylon.clock import Clock
 from pylon.codec import decode_trusted, encode
+from pylon.identity import Identity
 from pylon.policy.membership import Watch
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
@@ -72,8 +75,21 @@ class ChangeLog:
 
     @property
     def oldest_seq(self) -> int:
-        """Cursors above 0 and below this position cannot be continued."""
+        """Cursors above 0 and below this position cannot be continued, as far as this process has
+        heard. A figure for operators; what a cursor is judged by is `good_from`."""
         return self._oldest_seq
+
+    async def good_from(self, identity: Identity) -> int:
+        """The position that cursors of this caller must not lie below, by the latest commit."""
+        oldest, epoch = await good_from(self._store, identity)
+        self._oldest_seq = max(self._oldest_seq, oldest)
+        return max(oldest, epoch)
+
+    def hear(self, messages: Sequence[Message], _: int) -> None:
+        """Listen to the feed."""
+        for message in messages:
+            if isinstance(message, OldestRaised):
+                self._oldest_seq = max(self._oldest_seq, message.oldest_seq)
 
     async def start(self, read_rules: str) -> None:
         """Load the positions; `read_rules` is a fingerprint of all read rules.
@@ -81,21 +97,19 @@ class ChangeLog:
         When the rules are not those of the last start, rows may have become visible or hidden
         without a change of their own, so every older cursor is made to start anew.
         """
-        self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
         (known,) = (await self._store.read(SQL["read_rules"]))[0]
-        if known == read_rules:
-            return
 
-        async def unit(tx: Tx) -> int:
+        async def unit(tx: Tx) -> None:
             await tx.execute(SQL["save_read_rules"], (read_rules,))
-            if not known:
-                return 0
-            oldest = tx.next_seq
-            tx.publish(None)  # takes up a position, so that even the newest cursor lies before it
-            await tx.execute(SQL["raise_oldest_seq"], (oldest,))
-            return oldest
+            if known:
+                # Takes up a position, so that even the newest cursor lies before it.
+                oldest = tx.next_seq
+                tx.publish(OldestRaised(oldest_seq=oldest))
+                await tx.execute(SQL["raise_oldest_seq"], (oldest,))
 
-        self._oldest_seq = max(self._oldest_seq, await self._store.write(unit))
+        if known != read_rules:
+            await self._store.write(unit)
+        self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
 
     async def append(
         self,
@@ -172,7 +186,7 @@ class ChangeLog:
         audiences, dropped = remember(read_audiences(known[0][0] if known else None), seq, ended)
         if dropped:
             await tx.execute(SQL["raise_oldest_seq"], (dropped,))
-            self._oldest_seq = max(self._oldest_seq, dropped)
+            tx.tell(OldestRaised(oldest_seq=dropped))
         return encode(audiences).decode()
 
     async def purge(self, retain_seconds: float) -> int:
@@ -197,8 +211,7 @@ class ChangeLog:
     async def _drop(self, seqs: list[int], tx: Tx) -> int:
         """Delete those of these tombstones that still are, the oldest first."""
         await tx.execute(SQL["raise_oldest_seq"], (seqs[-1],))
-        # Already here: a pull may see the commit before whoever purges hears of it.
-        self._oldest_seq = max(self._oldest_seq, seqs[-1])
+        tx.tell(OldestRaised(oldest_seq=seqs[-1]))
         return sum([await tx.execute(SQL["purge_tombstone"], (seq,)) for seq in seqs])
 
     async def seq_before(self, seconds: float) -> int:

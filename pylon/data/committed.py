@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from pylon import limits
+from pylon.changes.feed import Gap, Message
 from pylon.changes.model import Change
 from pylon.data.outbox import Outbox, Waiting
 from pylon.data.rows import Rows
@@ -59,16 +60,19 @@ class CommitTeller:
         """Commits given up on, by hook."""
         return {name: lane.dead for name, lane in self._lanes.items()}
 
-    def hear(self, changes: Sequence[object]) -> None:
-        """Wake the lanes that a commit concerns (a store's commit listener)."""
+    def hear(self, messages: Sequence[Message], _seq: int) -> None:
+        """Wake the lanes that a commit concerns (a listener of the feed)."""
         if not self._lanes:
             return
-        for change in changes:
-            if isinstance(change, Change):
-                for hook in self._rows.hooks.of(change.entity).committed:
+        for message in messages:
+            if isinstance(message, Change):
+                for hook in self._rows.hooks.of(message.entity).committed:
                     lane = self._lanes.get(hook.name)
-                    if lane is not None and change.kind in hook.kinds:
+                    if lane is not None and message.kind in hook.kinds:
                         lane.wake.set()
+            elif isinstance(message, Gap):
+                for lane in self._lanes.values():
+                    lane.wake.set()
 
     async def run(self, stopping: Stopping) -> None:
         """Tell what waits and what comes, until the service stops; then end what is begun."""

@@ -91,7 +91,10 @@ Unit: TypeAlias = Callable[[Tx], Awaitable[T]]
 """A unit of work: a coroutine function that awaits nothing but its `Tx` (`Store.hold`: or more)."""
 
 CommitListener: TypeAlias = Callable[[Sequence[object]], None]
-"""Called on the loop after each commit with the published changes, in `seq` order."""
+"""Called on the loop after each commit with what its units published and told, in order.
+
+By then `Store.seq` is the commit's last position. Everybody above hears commits through one
+listener, `changes/feed.py`."""
 
 
 class Snapshot(Protocol):
@@ -186,7 +189,7 @@ class Store(Protocol):
         ...
 
     def on_commit(self, listener: CommitListener) -> None:
-        """Add a listener for published changes."""
+        """Add a listener for what units publish and tell."""
         ...
 
     @property

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 
 from pylon import limits
+from pylon.changes.feed import Gap, Message
 from pylon.changes.model import Change, RowData
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
@@ -165,15 +166,21 @@ class Merger:
                 del self._waiting[key]
         return True
 
-    def publish(self, changes: Sequence[object]) -> None:
-        """Wake those who wait for these rows (a store's commit listener)."""
+    def hear(self, messages: Sequence[Message], _: int) -> None:
+        """Wake those who wait for these rows, everybody after a gap (listens to the feed)."""
         if not self._waiting:
             return
-        for change in changes:
-            if isinstance(change, Change) and change.document_update is not None:
-                for changed in self._waiting.get((change.entity, change.row_id), ()):
-                    if not changed.done():
-                        changed.set_result(None)
+        for message in messages:
+            if isinstance(message, Change) and message.document_update is not None:
+                self._wake((message.entity, message.row_id))
+            elif isinstance(message, Gap):
+                for key in self._waiting:
+                    self._wake(key)
+
+    def _wake(self, key: Key) -> None:
+        for changed in self._waiting.get(key, ()):
+            if not changed.done():
+                changed.set_result(None)
 
 
 def _too_busy(seconds: float) -> PylonError:

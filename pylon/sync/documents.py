@@ -23,9 +23,11 @@ from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.http.close_codes import CLOSE_TRY_AGAIN
 from pylon.identity import Identity
+from pylon.live.budget import Write
 from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
 from pylon.policy.lookup import NOTHING, Ask
+from pylon.tasks import Tasks
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, document_frame
 
 log = logging.getLogger("pylon.sync")
@@ -64,7 +66,7 @@ class DocumentHub:
         self._rows = rows
         self._by_row: dict[Key, dict[Outlet, Interest]] = {}
         self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._lookup = NOTHING
         self.frames = 0
 
@@ -99,11 +101,6 @@ class DocumentHub:
         """The stream has ended."""
         for interest in list(self._by_outlet.pop(outlet, {}).values()):
             self._remove(interest)
-
-    def is_following(self, outlet: Outlet, entity: str, row_id: str) -> bool:
-        """Whether updates of the row are being sent to this stream."""
-        interest = self._by_outlet.get(outlet, {}).get((entity, row_id))
-        return interest is not None and interest.following
 
     def _can_follow(self, key: Key) -> bool:
         try:
@@ -211,7 +208,7 @@ class DocumentHub:
             return []
         return [interest for interest in of_row.values() if interest.seq < change.seq]
 
-    def writes(self, changes: Sequence[object]) -> Iterator[tuple[Outlet, bytes, int]]:
+    def writes(self, changes: Sequence[object]) -> Iterator[Write]:
         """What followers are to be sent of a commit: stream, bytes, and 1 for the count.
 
         Who follows is decided at once; the hub draws the writes after those of the events.
@@ -255,11 +252,23 @@ class DocumentHub:
 
     def _ask_later(self, interest: Interest) -> None:
         interest.asking = True
-        task = asyncio.get_running_loop().create_task(self._ask(interest))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start("send a document", self._ask(interest))
 
-    def _draw(self, planned: list[tuple[Interest, bytes]]) -> Iterator[tuple[Outlet, bytes, int]]:
+    def ask_anew(self) -> None:
+        """Updates were missed: every follower gets a snapshot again, one after another."""
+        interests = [each for of_row in self._by_row.values() for each in of_row.values()]
+        for interest in interests:
+            interest.following = False
+        if interests:
+            self._tasks.start("send documents after a gap", self._ask_all(interests))
+
+    async def _ask_all(self, interests: Sequence[Interest]) -> None:
+        for interest in interests:
+            # One whose row has changed since may have been asked for already.
+            if self._is_current(interest) and not (interest.following or interest.asking):
+                await self._ask(interest)
+
+    def _draw(self, planned: list[tuple[Interest, bytes]]) -> Iterator[Write]:
         for interest, data in planned:
             if interest.following:
                 self.frames += 1
@@ -267,9 +276,7 @@ class DocumentHub:
 
     async def close(self) -> None:
         """End what is under way."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
 
 def _keeps(interest: Interest, change: Change) -> bool:

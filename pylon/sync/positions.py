@@ -32,7 +32,7 @@ class _Pull:
 
     until: int
     at: float
-    began: int
+    whole_from: int
     named: bool
     is_lost: bool = False
     is_spent: bool = False
@@ -57,11 +57,12 @@ class Positions:
         return len(self._by_caller)
 
     def pulled(
-        self, caller: bytes, *, since: int, until: int, began: int = 0, named: bool = True
+        self, caller: bytes, *, since: int, until: int, whole_from: int = 0, named: bool = True
     ) -> None:
         """A pull of this caller moved from `since` to `until`; one that failed stayed there.
 
-        `began` is what `PullPage.began` says, `named` whether it was anybody's but the public's.
+        `whole_from` is what `PullPage.whole_from` says, `named` whether it was anybody's but the
+        public's.
         """
         pulls = self._by_caller.setdefault(caller, [])
         self._by_caller.move_to_end(caller)
@@ -71,7 +72,7 @@ class Positions:
         behind = [each for each in pulls if each.is_lost and each.is_void]
         if behind:
             pulls.remove(behind[-1])
-        pulls.append(_Pull(until, self._now(), began, named))
+        pulls.append(_Pull(until, self._now(), whole_from, named))
         self._bound(pulls)
 
     def _arrived(self, pulls: list[_Pull], since: int, until: int) -> _Pull | None:
@@ -101,15 +102,15 @@ class Positions:
         if len(pulls) > TABS_MAX:
             lower, upper = pulls.pop(0), pulls[0]
             if lower.until < upper.until and not lower.is_void:
-                upper.until, upper.began = lower.until, 0
+                upper.until, upper.whole_from = lower.until, 0
         if len(self._by_caller) > CALLERS_MAX:
             self._by_caller.popitem(last=False)
 
-    def began(self, caller: bytes, position: int) -> int:
+    def whole_from(self, caller: bytes, position: int) -> int:
         """From where on the history behind this position is complete, if it was given out by a
         pull that started at 0; else 0."""
         pulls = self._by_caller.get(caller, ())
-        return max((each.began for each in pulls if each.until == position), default=0)
+        return max((each.whole_from for each in pulls if each.until == position), default=0)
 
     def take_start(self, caller: bytes) -> int | None:
         """The position from which a new stream of this caller must start; None if unknown.

@@ -12,12 +12,13 @@ Messages to topics all go out, in order, up to a bound. Sockets and time are in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from pylon import limits
 from pylon.identity import Identity
+from pylon.live.outgoing import Outgoing
 from pylon.wire.presence import disconnect_json, here_json, list_json, presence_json, topic_json
 
 Sharing = Literal["tenant", "all"]
@@ -51,11 +52,10 @@ class Channel:
     topic: str | None
     members: dict[int, None] = field(default_factory=dict)
     present: dict[int, Here] = field(default_factory=dict)
-    waiting: dict[int, bytes | None] = field(default_factory=dict)
-    """What goes out next, in order: a member's id with its news (None: what it says of itself
-    now), or a number below 0 with a message."""
-    waiting_bytes: int = 0
-    """Bytes of the messages among it."""
+    outgoing: Outgoing[int] = field(
+        default_factory=lambda: Outgoing(limits.PRESENCE_WAITING_BYTES_MAX)
+    )
+    """What goes out next: of each member its latest news, and messages, in order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +89,6 @@ class PresenceState:
         self._channels: dict[tuple[Space, str | None], Channel] = {}
         self._talking: dict[Channel, None] = {}
         self._ids = 0
-        self._messages = 0
         self.dropped = 0
         """Messages to topics that more was said in than they can carry, and announcements of
         sockets that hold too many."""
@@ -184,8 +183,7 @@ class PresenceState:
             return False
         member.held_bytes = held
         channel.present[member_id] = Here(data, room)
-        channel.waiting.pop(member_id, None)
-        channel.waiting[member_id] = None
+        channel.outgoing.put(member_id, partial(self._news, member_id, channel))
         self._talking[channel] = None
         return True
 
@@ -217,12 +215,9 @@ class PresenceState:
         else:
             assert topic is not None
             message = topic_json(topic=topic, sender=name, room=room, data=data)
-        if channel.waiting_bytes + len(message) > limits.PRESENCE_WAITING_BYTES_MAX:
+        if not channel.outgoing.add(message):
             self.dropped += 1
             return False
-        self._messages += 1
-        channel.waiting[-self._messages] = message
-        channel.waiting_bytes += len(message)
         self._talking[channel] = None
         return True
 
@@ -240,36 +235,27 @@ class PresenceState:
         talking, self._talking = self._talking, {}
         deliveries: list[Delivery] = []
         for channel in talking:
-            messages = tuple(self._draw(channel))
+            messages = tuple(channel.outgoing.take())
             if messages and channel.members:
                 deliveries.append(Delivery(tuple(channel.members), messages))
-            if channel.waiting:
+            if channel.outgoing:
                 self._talking[channel] = None
             self._forget_if_empty(channel)
         return deliveries
 
     # --- parts -------------------------------------------------------------------------------
 
-    def _draw(self, channel: Channel) -> Iterator[bytes]:
-        drawn = 0
-        while channel.waiting and drawn <= limits.PRESENCE_WAITING_BYTES_MAX:
-            key = next(iter(channel.waiting))
-            message = channel.waiting.pop(key)
-            if key < 0:
-                assert message is not None
-                channel.waiting_bytes -= len(message)
-            elif message is None:
-                here = channel.present[key]
-                message = presence_json(
-                    event="update",
-                    sender=self._members[key].name,
-                    client_id=key,
-                    topic=channel.topic,
-                    room=here.room,
-                    data=here.data,
-                )
-            drawn += len(message)
-            yield message
+    def _news(self, member_id: int, channel: Channel) -> bytes:
+        """What a member says of itself when it is said."""
+        here = channel.present[member_id]
+        return presence_json(
+            event="update",
+            sender=self._members[member_id].name,
+            client_id=member_id,
+            topic=channel.topic,
+            room=here.room,
+            data=here.data,
+        )
 
     def _channel_of(self, member_id: int, topic: str | None) -> Channel | None:
         """Where a member speaks; who speaks to a topic also hears it."""
@@ -297,8 +283,7 @@ class PresenceState:
         member = self._members.get(member_id)
         if member is not None:
             member.held_bytes -= _size(here)
-        channel.waiting.pop(member_id, None)
-        channel.waiting[member_id] = disconnect_json(member_id, channel.topic)
+        channel.outgoing.put(member_id, disconnect_json(member_id, channel.topic))
         self._talking[channel] = None
 
     def _forget_if_empty(self, channel: Channel) -> None:
@@ -312,11 +297,7 @@ class PresenceState:
             assert (channel.space, channel.topic) == (space, topic)
             assert channel.members, "an empty channel is forgotten"
             assert channel.present.keys() <= channel.members.keys()
-            assert (channel in self._talking) == bool(channel.waiting)
-            for key, message in channel.waiting.items():
-                assert key < 0 or message is not None or key in channel.present
-            sizes = [len(m) for k, m in channel.waiting.items() if k < 0 and m is not None]
-            assert sum(sizes) == channel.waiting_bytes
+            assert (channel in self._talking) == bool(channel.outgoing)
             for member_id in channel.members:
                 member = self._members[member_id]
                 assert member.space == space

@@ -1,7 +1,7 @@
 """Who may continue from which cursor, and where a live stream starts.
 
 Between the doors (`api/sync.py`, `api/live.py`) and the log's pages (`pull.py`): it knows what a
-client was given before (`positions.py`) and since when its cursors are good (`epochs.py`).
+client was given before (`positions.py`) and since when its cursors are good (`reader_epochs.py`).
 """
 
 from __future__ import annotations
@@ -12,28 +12,33 @@ from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
-from pylon.sync.epochs import Epochs
 from pylon.sync.positions import RECENT_SECONDS, Positions
 from pylon.sync.pull import Puller, PullPage, resync_required
+from pylon.sync.reader_epochs import ReaderEpochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStart:
-    """Where a stream starts (None: now). `hears_all` False: the client behind it may see more than
+    """Where a stream starts (None: now). `shows_all` False: the client behind it may see more than
     the stream may show, so whatever it is not shown must make it pull (spec 03 section 6).
-    `may_hold_more`: the client may be above `since`, and hold what a replay from 0 says nothing of.
+    `may_be_ahead`: the client may be above `since`, and hold what a replay from 0 says nothing of.
     """
 
     since: int | None
-    hears_all: bool = True
-    may_hold_more: bool = False
+    shows_all: bool = True
+    may_be_ahead: bool = False
 
 
 class Pulls:
     """Pulls and stream starts of every client."""
 
     def __init__(
-        self, puller: Puller, positions: Positions, epochs: Epochs, log: ChangeLog, clock: Clock
+        self,
+        puller: Puller,
+        positions: Positions,
+        epochs: ReaderEpochs,
+        log: ChangeLog,
+        clock: Clock,
     ) -> None:
         self._puller = puller
         self._positions = positions
@@ -52,13 +57,13 @@ class Pulls:
         caller = caller_key(identity) or _address_key(address)
         try:
             epoch = await self._epoch(identity, since)
-            began = self._positions.began(caller, since)
-            page = await self._puller.page(identity, since, epoch=epoch, began=began)
+            whole_from = self._positions.whole_from(caller, since)
+            page = await self._puller.page(identity, since, epoch=epoch, whole_from=whole_from)
         except PylonError as error:
             if error.status != 410:
                 self.refused(identity, address, since)
             raise
-        self._note(identity, address, since, page.last_seq, page.began)
+        self._note(identity, address, since, page.last_seq, page.whole_from)
         return page
 
     def refused(self, identity: Identity, address: str, since: int) -> None:
@@ -66,13 +71,15 @@ class Pulls:
         everything from where they still are."""
         self._note(identity, address, since, since, 0)
 
-    def _note(self, identity: Identity, address: str, since: int, until: int, began: int) -> None:
+    def _note(
+        self, identity: Identity, address: str, since: int, until: int, whole_from: int
+    ) -> None:
         named = identity.user_id is not None
         caller, public = caller_key(identity), _address_key(address)
         if caller is not None:
-            self._positions.pulled(caller, since=since, until=until, began=began)
-            began = 0
-        self._positions.pulled(public, since=since, until=until, began=began, named=named)
+            self._positions.pulled(caller, since=since, until=until, whole_from=whole_from)
+            whole_from = 0
+        self._positions.pulled(public, since=since, until=until, whole_from=whole_from, named=named)
 
     async def _epoch(self, identity: Identity, since: int) -> int:
         epoch = await self._epochs.begun(identity)
@@ -113,7 +120,7 @@ class Pulls:
         if known is None:
             raise resync_required(0)
         await self._check(identity, known)
-        return StreamStart(since=known, may_hold_more=True)
+        return StreamStart(since=known, may_be_ahead=True)
 
     async def _public_start(self, page: bytes | None, asked: int | None) -> StreamStart:
         """A page's EventSource carries no token, so the stream may be that of a client which pulls
@@ -121,10 +128,10 @@ class Pulls:
         Programs that open one by themselves hear what happens from now on."""
         if page is None:
             return StreamStart(since=await self._recent() if asked is None else asked)
-        hears_all = not self._positions.is_named(page)
+        shows_all = not self._positions.is_named(page)
         known = self._take_start(page) if asked is None else asked
         return StreamStart(
-            since=await self._recent() if known is None else known, hears_all=hears_all
+            since=await self._recent() if known is None else known, shows_all=shows_all
         )
 
     def _take_start(self, caller: bytes) -> int | None:

@@ -14,7 +14,7 @@ import uvicorn
 
 from pylon import limits
 from pylon.api.auth.sessions import AuthRoutes, guest_limiter
-from pylon.auth.sessions import AUTH_TABLES, Sessions
+from pylon.auth.sessions import AUTH_TABLES
 from pylon.clock import ManualClock
 from pylon.config import Config
 from pylon.http.body_limit import BodyLimit
@@ -26,6 +26,7 @@ from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
 from pylon.store.sqlite.store import SqliteStore, open_store
+from tests.auth.processes import sessions_on
 
 ADMIN_TOKEN = "correct-horse-battery"
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -52,7 +53,7 @@ def set_cookie(token: str) -> str:
 def build(store: SqliteStore, clock: ManualClock, *, is_dev: bool) -> Pipeline:
     """What the composition root does for this family of routes."""
     config = Config(dev_mode=is_dev, admin_token=ADMIN_TOKEN)
-    auth = AuthRoutes(Sessions(store, clock), config, app_name="todo", clock=clock)
+    auth = AuthRoutes(sessions_on(store, clock), config, app_name="todo", clock=clock)
     router = Router()
     auth.register(router)
     # One request a minute for all but the administrator when `X-Limited` is on, to see `is_admin`.

@@ -170,7 +170,11 @@ def _hooks(house: House) -> None:
 
 def _listeners(house: House) -> Sequence[Listener]:
     feature = house.once(greetings)
-    return (Listener(name="greetings", hear=lambda heard: feature.seen.append("commit heard")),)
+
+    def hear(_messages: Sequence[object], _seq: int) -> None:
+        feature.seen.append("commit heard")
+
+    return (Listener(name="greetings", hear=hear),)
 
 
 def _metrics(house: House, metrics: Metrics) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pylon.auth.sessions import AUTH_TABLES, Sessions
 from pylon.clock import ManualClock
 from pylon.store.sqlite.store import SqliteStore, open_store
+from tests.auth.processes import sessions_on
 
 
 @pytest.fixture
@@ -25,4 +26,4 @@ async def store() -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 def sessions(store: SqliteStore, clock: ManualClock) -> Sessions:
-    return Sessions(store, clock)
+    return sessions_on(store, clock)

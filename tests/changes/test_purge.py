@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from pylon import limits
+from pylon.changes.facts import OldestRaised
+from pylon.changes.feed import Feed
 from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.store.base import Tx
@@ -37,6 +39,7 @@ async def test_a_purge_in_units_drops_what_is_old_and_remembers_it(
     clock = ManualClock()
     store = open_store(tmp_path / "app.db", tables={"changes": LOG_TABLES})
     log = ChangeLog(store, clock, {})
+    Feed(store).subscribe("log", log.hear, (OldestRaised,))
     for number in range(14):
         await change(store, log, f"r{number}", delete=False)
     for number in range(0, 14, 2):

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pylon import App, Entity, auth, field, limits
+from pylon.changes.feed import Feed
 from pylon.clock import SystemClock
 from pylon.data.committed import CommitTeller
 from pylon.data.outbox import Outbox
@@ -41,7 +42,7 @@ def notes() -> App:
 async def telling(rows: Rows) -> AsyncIterator[CommitTeller]:
     """A teller at work, as one process has it."""
     teller, stopping = CommitTeller(rows), asyncio.Event()
-    rows.store.on_commit(teller.hear)
+    Feed(rows.store).subscribe("teller", teller.hear)
     working = asyncio.create_task(teller.run(stopping))
     try:
         yield teller
@@ -215,8 +216,8 @@ async def test_a_teller_that_stops_finishes_what_it_has_begun() -> None:
         working = asyncio.create_task(teller.run(stopping))
         for title in "ab":
             await rows.insert(ANN, "Note", {"title": title})
-        teller.hear([])
-        rows.store.on_commit(teller.hear)
+        teller.hear([], 0)
+        Feed(rows.store).subscribe("teller", teller.hear)
         await rows.insert(ANN, "Note", {"title": "c"})
         await asyncio.sleep(0.01)
         stopping.set()

@@ -11,10 +11,11 @@ import pytest
 from loro import LoroDoc
 
 from pylon import limits
-from pylon.api.live import QueueOutlet
+from pylon.changes.feed import Feed, Gap
 from pylon.errors import PylonError
 from pylon.identity import ADMIN
 from pylon.live.outlet import LINES
+from pylon.live.sockets import QueueOutlet
 from pylon.policy.lookup import gather
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
@@ -153,11 +154,53 @@ async def test_what_followers_belong_to_is_gathered_before_a_turn() -> None:
 
         assert await turn(0, body="b") == [UPDATE]
         assert await turn(1, ownerId="blue") == []
-        assert not hub.is_following(outlet, "Page", page)
         assert await turn(1, body="c") == []
         assert await turn(1, ownerId="red") == [SNAPSHOT]
         assert await turn(0, body="d") == [UPDATE]
         await hub.close()
+
+
+async def test_after_a_gap_each_follower_gets_the_document_again() -> None:
+    """And who may not see the row any more gets nothing, nor what comes after."""
+    async with desk() as d:
+        hub = DocumentHub(d.rows)
+        page, kept = await d.page(body="a"), await d.page(body="k")
+        outlets = [QueueOutlet(LINES) for _ in range(3)]
+        for outlet, row in zip(outlets, (page, page, kept), strict=True):
+            await hub.subscribe(ANN, outlet, "Page", row)
+            assert await kinds(outlet) == [SNAPSHOT]
+        await d.rows.update(ADMIN, "Page", page, {"body": "b"})  # of which the hub does not hear
+        await d.rows.delete(ADMIN, "Page", kept)
+        hub.ask_anew()
+        async with asyncio.timeout(20):
+            while not all(outlet.backlog() for outlet in outlets[:2]):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert [await kinds(outlet) for outlet in outlets] == [[SNAPSHOT], [SNAPSHOT], []]
+        since = len(d.changes)
+        await d.rows.update(ADMIN, "Page", page, {"body": "c"})
+        send(hub, d, since)
+        assert [await kinds(outlet) for outlet in outlets] == [[UPDATE], [UPDATE], []]
+        await hub.close()
+
+
+async def test_a_push_that_waits_is_tried_again_after_a_gap() -> None:
+    async with desk() as d:
+        merger, feed = Merger(d.rows), Feed(d.store)
+        page = await d.page(body="")
+        replica = await d.replica(page)
+        replica.text().insert(0, "first")
+        first = replica.take_update()
+        replica.text().insert(0, "second")
+        second = replica.take_update()
+        feed.subscribe("merger", merger.hear, (Gap,))  # hears of no change
+        waiting = asyncio.create_task(merger.merge(ADMIN, "Page", page, second))
+        async with asyncio.timeout(20):
+            while not merger.waiting:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await Merger(d.rows).merge(ADMIN, "Page", page, first)
+        assert merger.waiting == 1
+        feed.gap(d.store.seq)
+        assert (await waiting)["body"] == "secondfirst"
 
 
 async def test_interests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +221,7 @@ async def test_what_never_comes_is_waited_for_in_bounds(monkeypatch: pytest.Monk
     monkeypatch.setattr(limits, "DOCUMENT_PENDING_MAX", 2)
     async with desk() as d:
         merger = Merger(d.rows)
-        d.store.on_commit(merger.publish)
+        Feed(d.store).subscribe("merger", merger.hear)
         page = await d.page(body="")
         replica = await d.replica(page)
         replica.text().insert(0, "lost")
