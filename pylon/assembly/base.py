@@ -23,7 +23,7 @@ from pylon.http.rate_limit import RateLimiter
 from pylon.metrics import Metrics
 from pylon.part import Part
 from pylon.schema.model import Manifest
-from pylon.store.sqlite.store import SqliteStore
+from pylon.store.base import ServedStore
 from pylon.tasks import Tasks
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Base:
     config: Config
     clock: Clock
     hooks: Hooks
-    store: SqliteStore
+    store: ServedStore
     root: Path | None
     parts: tuple[Part[Any], ...]
     tasks: Tasks = field(default_factory=Tasks, repr=False)

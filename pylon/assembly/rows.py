@@ -15,12 +15,12 @@ from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.assembly.storage import PURGE_SECONDS, StorageGroup
-from pylon.crdt.documents import CRDT_DDL, Documents
+from pylon.crdt.documents import CRDT_TABLES, Documents
 from pylon.data.bulk import Bulk
 from pylon.data.committed import CommitTeller
 from pylon.data.erase import Reset
 from pylon.data.imports import ImportUnits
-from pylon.data.outbox import OUTBOX_DDL
+from pylon.data.outbox import OUTBOX_TABLES
 from pylon.data.rows import Rows
 from pylon.data.subjects import Subjects
 from pylon.data.transfer import Transfer
@@ -101,7 +101,7 @@ def _hook_metrics(house: RowsGroup, metrics: Metrics) -> None:
 
 HOOKS = Part[RowsGroup](
     name="hooks",
-    tables=(OUTBOX_DDL,),
+    tables=OUTBOX_TABLES,
     stages=lambda house: {"request": house.hooks.request} if house.hooks.on_request else {},
     listeners=lambda house: (
         Listener(name="hooks of commits", hear=house.commit_teller.hear, runs_in="owner"),
@@ -128,4 +128,4 @@ ROWS = Part[RowsGroup](
     resets=lambda house: (Reset(house.rows, tuple(house.read_rules)),),
 )
 
-DOCUMENTS = Part[RowsGroup](name="crdt", tables=(CRDT_DDL,))
+DOCUMENTS = Part[RowsGroup](name="crdt", tables=CRDT_TABLES)

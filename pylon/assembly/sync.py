@@ -30,7 +30,7 @@ from pylon.sync.presence_state import Sharing
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
-from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.temporary import SYNC_TABLES, Temporary
 
 
 class SyncGroup(RowsGroup):
@@ -137,7 +137,7 @@ def _register_metrics(house: SyncGroup, metrics: Metrics) -> None:
 
 SYNC = Part[SyncGroup](
     name="sync",
-    tables=(PUSH_DDL,),
+    tables=SYNC_TABLES,
     routes=_routes,
     paths_apart=(PULL_PATH,),
     listeners=lambda house: (Listener(name="live readers", hear=house.hub.publish),),

@@ -19,10 +19,11 @@ from pylon.hooks import Kind
 from pylon.identity import Identity
 from pylon.store.base import Row, Store, Tx
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
 
 SQL: Final = load_queries("pylon.data")
 
-OUTBOX_DDL: Final = tuple(sql for name, sql in SQL.items() if name.startswith("create_"))
+OUTBOX_TABLES: Final = load_steps("pylon.data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

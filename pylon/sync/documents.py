@@ -21,6 +21,7 @@ from pylon.changes.model import Change
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
+from pylon.http.close_codes import CLOSE_TRY_AGAIN
 from pylon.identity import Identity
 from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
@@ -28,8 +29,6 @@ from pylon.policy.lookup import NOTHING, Ask
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, document_frame
 
 log = logging.getLogger("pylon.sync")
-
-CLOSE_TRY_AGAIN = 1013
 
 SNAPSHOT_BACKLOG_BYTES = limits.OUTBOX_BYTES_MAX // 4
 """No snapshot is made for a reader that has this much still to take."""

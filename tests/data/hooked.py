@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pylon import App
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import Clock, ManualClock
-from pylon.crdt.documents import CRDT_DDL, Documents
-from pylon.data.outbox import OUTBOX_DDL
+from pylon.crdt.documents import CRDT_TABLES, Documents
+from pylon.data.outbox import OUTBOX_TABLES
 from pylon.data.rows import Rows
 from pylon.policy.engine import PolicyEngine
 from pylon.store.sqlite.store import open_store
-from pylon.store.sqlite.tables import fresh_schema
+from tests.store.sqlite.fresh import fresh_schema
 
 
 @asynccontextmanager
@@ -21,8 +21,8 @@ async def serving(app: App, *, clock: Clock | None = None) -> AsyncIterator[Rows
     """The rows of an app on a volatile database, open where no policy says otherwise."""
     manifest = app.manifest()
     clock = clock or ManualClock()
-    ddl = (*LOG_DDL, *CRDT_DDL, *OUTBOX_DDL, *fresh_schema(manifest))
-    store = open_store(None, ddl=ddl)
+    tables = {"changes": LOG_TABLES, "crdt": CRDT_TABLES, "hooks": OUTBOX_TABLES}
+    store = open_store(None, tables=tables, ddl=fresh_schema(manifest))
     log = ChangeLog(store, clock, {})
     await log.start("rules")
     try:
