@@ -238,6 +238,8 @@ class Hooks:
         self.on_session: list[SessionHook] = []
         self._committed: list[tuple[frozenset[str], Committed]] = []
         self._filters: list[tuple[str, ReadFilter]] = []
+        self.version = 0
+        """Rises with each hook of rows that is declared."""
         self._others = EntityHooks()
         self._by_entity: dict[str, EntityHooks] = {}
 
@@ -313,6 +315,7 @@ class Hooks:
     # --- parts -------------------------------------------------------------------------------
 
     def _changed(self) -> None:
+        self.version += 1
         self._others = self._made(None)
         self._by_entity = {entity: self._made(entity) for entity in self._named()}
 

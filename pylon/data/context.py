@@ -42,9 +42,12 @@ class Context:
         self.documents = documents
         self.ids = RowIds()
         self._tables = {spec.name: Table(spec) for spec in manifest.entities}
+        self._hooks_version = -1
 
     def table(self, entity: str) -> Table:
         """The table of an entity, or 400 `ENTITY_NOT_FOUND`."""
+        if self._hooks_version != self.hooks.version:
+            self._take_hooks()
         table = self._tables.get(entity)
         if table is None:
             raise PylonError(
@@ -54,3 +57,8 @@ class Context:
                 did_you_mean(entity, self._tables),
             )
         return table
+
+    def _take_hooks(self) -> None:
+        self._hooks_version = self.hooks.version
+        for name, table in self._tables.items():
+            table.hooks = self.hooks.of(name)

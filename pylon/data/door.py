@@ -95,7 +95,7 @@ class ReadDoor:
         """
         table = self._context.table(entity)
         everything = self._trusted or identity.is_admin
-        filters = () if everything else self._context.hooks.of(entity).filters
+        filters = () if everything else table.hooks.filters
         view = self._views.get((entity, everything, filters))
         if view is None:
             view = self._views[entity, everything, filters] = _view(

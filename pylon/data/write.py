@@ -105,14 +105,15 @@ class Transaction:
         An `id` in the data is kept where it is well-formed (40 hex or UUID v4/v7), else replaced.
         `row_id` is the id whatever its form: of a row that was stored before.
         """
-        return self._whole(entity, self._insert(entity, data, row_id))
-
-    async def _insert(self, entity: str, data: Any, row_id: str | None) -> RowData:
         table = self._context.table(entity)
+        write = self._insert(table, entity, data, row_id)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _insert(self, table: Table, entity: str, data: Any, row_id: str | None) -> RowData:
+        hooks = table.hooks
         rule = self._context.policies.entity(entity).insert
         self._refuse_hopeless(rule)
         table.check_keys(data, trusted=self._trusted, is_insert=True)
-        hooks = self._context.hooks.of(entity)
         if hooks.before_insert:
             data = await self._ask(hooks.before_insert, table, None, data)
         values = table.check_values(data)
@@ -141,17 +142,18 @@ class Transaction:
 
         The update rule must hold for the stored row and for the resulting one.
         """
-        return self._whole(entity, self._update(entity, row_id, patch))
-
-    async def _update(self, entity: str, row_id: str, patch: Any) -> RowData:
         table = self._context.table(entity)
+        write = self._update(table, entity, row_id, patch)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _update(self, table: Table, entity: str, row_id: str, patch: Any) -> RowData:
+        hooks = table.hooks
         rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         table.check_keys(patch, trusted=self._trusted)
         before = await self._stored(table, row_id, rule)
         if not self._trusted:
             table.check_fixed(patch, before)
-        hooks = self._context.hooks.of(entity)
         if hooks.before_update:
             patch = await self._ask(hooks.before_update, table, before, patch)
         values = table.check_values(patch)
@@ -168,10 +170,12 @@ class Transaction:
         What it changes in the row is an update like any other. `Document.merge` lists the errors
         of the document itself; whatever is refused, nothing of it is kept.
         """
-        return self._whole(entity, self._merge(entity, row_id, update))
-
-    async def _merge(self, entity: str, row_id: str, update: bytes) -> RowData:
         table = self._context.table(entity)
+        write = self._merge(table, entity, row_id, update)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _merge(self, table: Table, entity: str, row_id: str, update: bytes) -> RowData:
+        hooks = table.hooks
         rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
@@ -179,7 +183,6 @@ class Transaction:
         patch = document.merge(update)
         if not self._trusted:
             table.check_fixed(patch, before)
-        hooks = self._context.hooks.of(entity)
         if patch and hooks.before_update:
             wanted = await self._ask(hooks.before_update, table, before, patch)
             # What a hook has taken out stays as it was, in the document too.
@@ -207,14 +210,15 @@ class Transaction:
 
     def delete(self, entity: str, row_id: str) -> Work[None]:
         """Delete a row; 404 `NOT_FOUND` without such a row."""
-        return self._whole(entity, self._delete(entity, row_id))
-
-    async def _delete(self, entity: str, row_id: str) -> None:
         table = self._context.table(entity)
+        write = self._delete(table, entity, row_id)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _delete(self, table: Table, entity: str, row_id: str) -> None:
+        hooks = table.hooks
         rule = self._context.policies.entity(entity).delete
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
-        hooks = self._context.hooks.of(entity)
         if hooks.before_delete:
             await self._ask(hooks.before_delete, table, before, {})
         await self._tx.execute(table.delete, (row_id,))
@@ -265,18 +269,15 @@ class Transaction:
             patch=values,
             document_update=document_update,
         )
-        hooks = self._context.hooks.of(table.name)
+        hooks = table.hooks
         if values and (hooks.after_update or hooks.committed):
             await self._tell(hooks.after_update, hooks.committed, change, values)
         return after
 
     # --- hooks -------------------------------------------------------------------------------
 
-    def _whole(self, entity: str, write: Work[T]) -> Work[T]:
-        """The write, undone alone if it fails where hooks may write or refuse in its midst."""
-        return self._undoable(write) if self._context.hooks.of(entity).are_in_unit else write
-
     async def _undoable(self, write: Work[T]) -> T:
+        """The write, undone alone if it fails: hooks may write or refuse in its midst."""
         async with self._tx.savepoint():
             return await write
 
@@ -334,7 +335,7 @@ class Transaction:
 
     def _shared_documents(self, entity: str) -> Documents:
         """The documents, for those who may hold one: it goes whole to who reads its row."""
-        if not self._trusted and self._context.hooks.of(entity).filters:
+        if not self._trusted and self._context.table(entity).hooks.filters:
             raise PylonError(
                 400,
                 "NOT_SUPPORTED",

@@ -236,6 +236,25 @@ async def test_hooks_see_and_change_what_a_merge_writes() -> None:
         assert replica.row["title"] == "spaced"
 
 
+async def test_what_a_hook_takes_out_of_a_merge_stays_as_it_was() -> None:
+    async with desk() as d:
+        page = await d.page(title="a", body="hello", n=1)
+
+        async def keep(
+            tx: RowTx, identity: Identity, entity: str, before: Row | None, data: Row
+        ) -> None:
+            data.pop("title", None)
+
+        d.hooks.before_update.append(keep)
+        replica = await d.replica(page)
+        replica.doc.get_map("row").insert("title", "b")
+        replica.text().insert(0, "x")
+        row = await replica.push()
+        assert (row["title"], row["body"]) == ("a", "xhello")
+        replica.hear()
+        assert replica.row["title"] == "a", "in the document too"
+
+
 async def test_a_later_failure_in_the_unit_takes_the_document_back() -> None:
     async with desk() as d:
         page = await d.page(title="a", body="hello")

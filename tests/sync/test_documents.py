@@ -92,6 +92,33 @@ async def test_what_goes_by_while_a_snapshot_is_on_its_way_follows_it() -> None:
         assert await kinds(outlet) == [UPDATE]
 
 
+async def test_a_row_that_is_hidden_while_its_snapshot_is_on_its_way_is_not_followed() -> None:
+    async with desk() as d:
+        hub, outlet = DocumentHub(d.rows), QueueOutlet(LINES)
+        page = await d.page(body="a", ownerId="ann")
+
+        def at_once(changes: Sequence[object]) -> None:
+            for to, data, _ in hub.writes(changes):
+                to.write(data)
+
+        d.store.on_commit(at_once)
+        gives_away = d.rows.update(ADMIN, "Page", page, {"ownerId": "bob"})
+        await asyncio.gather(hub.subscribe(ANN, outlet, "Page", page), gives_away)
+        await d.rows.update(ADMIN, "Page", page, {"body": "of bob"})
+        assert await kinds(outlet) == []
+        assert not hub.is_following(outlet, "Page", page)
+        await d.rows.update(ADMIN, "Page", page, {"ownerId": "ann"})
+        assert await outlet_has(outlet) == [SNAPSHOT]
+        await hub.close()
+
+
+async def outlet_has(outlet: QueueOutlet) -> list[int]:
+    """The same, waited for."""
+    while not outlet.backlog():  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+    return await kinds(outlet)
+
+
 async def test_a_reader_that_too_much_went_by_gets_another_snapshot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
