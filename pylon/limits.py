@@ -349,6 +349,28 @@ PRESENCE_LIST_BYTES_MAX: Final = 1_048_576
 PRESENCE_BACKLOG_BYTES_MAX: Final = 262_144
 """A reader that has this much still to take misses what is said meanwhile; rows come first."""
 
+# --- Bus -------------------------------------------------------------------------------------
+
+BUS_TOPIC_CHARACTERS_MAX: Final = 128
+"""Longest name of a topic, or of what is asked; they are ours, not people's."""
+
+BUS_MESSAGE_BYTES_MAX: Final = 524_288
+"""Largest message between processes; half of what common message brokers take."""
+
+BUS_QUEUE_MESSAGES_MAX: Final = 1_024
+"""Messages of one process that may wait to be heard by another; the newest beyond it are lost."""
+
+BUS_QUESTIONS_WAITING_MAX: Final = 1_024
+"""Questions of one process that may wait for their answers."""
+
+RATE_COUNTS_SECONDS: Final = 0.2
+"""How often processes tell one another whom they have let through; so long is a caller counted only
+where it asked."""
+
+RATE_COUNTS_KEYS_MAX: Final = 4_096
+"""Callers that a limiter counts for the others between two such times, some 100 KB; those beyond
+are counted only where they asked."""
+
 # --- Auth ------------------------------------------------------------------------------------
 
 SESSION_SECONDS: Final = 2_592_000

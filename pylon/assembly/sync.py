@@ -117,7 +117,7 @@ async def _start(house: SyncGroup) -> None:
 
 def _routes(house: SyncGroup) -> Sequence[Routes]:
     push = Push(house.rows, house.temporary)
-    pulls = SyncRoutes(house.pulls, push, house.store, house.rate_limiter())
+    pulls = SyncRoutes(house.pulls, push, house.store, house.rate_limiter("pulls"))
     return (pulls, house.live, house.sync_status)
 
 
