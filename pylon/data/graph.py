@@ -203,10 +203,8 @@ def _statement(levels: list[Level]) -> tuple[str, list[Value]]:
         f"l{level.number}({', '.join(_names(level))}) AS MATERIALIZED ({_select(level, params)})"
         for level in levels
     ]
-    mixed = levels[0].opened.dialect.mixed
     branches = [
-        f"SELECT {', '.join([str(level.number), *map(mixed, _padded(level, width))])}"
-        f" FROM l{level.number}"
+        f"SELECT {', '.join([str(level.number), *_mixed(level, width)])} FROM l{level.number}"
         for level in levels
     ]
     return f"WITH {', '.join(tables)} {' UNION ALL '.join(branches)}", params
@@ -216,9 +214,18 @@ def _names(level: Level) -> list[str]:
     return ["k", *(f"c{number}" for number in range(len(level.opened.table.fields) + 1))]
 
 
-def _padded(level: Level, width: int) -> list[str]:
-    names = _names(level)
-    return names + ["NULL"] * (width + 1 - len(names))
+def _mixed(level: Level, width: int) -> list[str]:
+    """The columns of a level in the width of all levels, whose types differ."""
+    names, fields, link = _names(level), level.opened.table.fields, level.link
+    key = fields.get(link.target) if link is not None else None
+    kinds = [
+        "string" if key is None else key.kind,
+        "string",
+        *(field.kind for field in fields.values()),
+    ]
+    mixed = level.opened.dialect.mixed
+    padding = [mixed("NULL", "string")] * (width + 1 - len(names))
+    return [*map(mixed, names, kinds), *padding]
 
 
 def _select(level: Level, params: list[Value]) -> str:

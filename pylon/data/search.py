@@ -270,7 +270,7 @@ class _Statement:
         return [f"m.p{i}" for i, (name, _) in enumerate(self._flags) if name != besides]
 
     def _total(self) -> str:
-        nothing = self._dialect.mixed("NULL")
+        nothing = self._dialect.mixed("NULL", "string")
         return f"SELECT -1, {nothing}, count(*) FROM {self._from}{where_clause(self._passing())}"
 
     def _facets(self) -> Iterator[str]:
@@ -278,8 +278,9 @@ class _Statement:
             value = f"{self._column}{quote(name)}"
             conditions = [f"{value} IS NOT NULL", *self._passing(besides=name)]
             self._params.append(self._ask.facet_values_max)
+            mixed = self._dialect.mixed("v", self._names.facets[name])
             yield (
-                f"SELECT {number}, {self._dialect.mixed('v')}, n FROM ("
+                f"SELECT {number}, {mixed}, n FROM ("
                 f"SELECT {value} AS v, count(*) AS n FROM {self._from}{where_clause(conditions)}"
                 f" GROUP BY {value} ORDER BY 2 DESC, 1 LIMIT ?) q"
             )
@@ -287,7 +288,7 @@ class _Statement:
     def _hits(self) -> str:
         self._params += (self._ask.limit, self._ask.offset)
         order = self._order()
-        row_json, table = self._dialect.mixed(self._opened.row_json), self._opened.table
+        row_json, table = self._dialect.mixed(self._opened.row_json, "string"), self._opened.table
         page = f"{where_clause(self._passing())} ORDER BY {order} LIMIT ? OFFSET ?"
         if self._column == "t.":
             return f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM {table.source}{page}) q"

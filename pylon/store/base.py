@@ -115,7 +115,9 @@ class Store(Protocol):
 
     Failures arrive as `PylonError`: 503 `OVERLOADED` when a bounded queue is full,
     503 `QUERY_TIMEOUT` for a read that takes too long, 507 `STORAGE_FULL`, 500 `TX_COMMIT_FAILED`
-    when a batch could not be committed (nothing of it was kept), 500 `QUERY_FAILED` else.
+    when a batch could not be committed (nothing of it was kept), 400 `ANSWER_TOO_LARGE` for a read
+    of more than `limits.ANSWER_BYTES_MAX`, 500 `QUERY_FAILED` else. `ConstraintFailed` and
+    `SumTooLarge` are for whoever made the statement.
     """
 
     @property
@@ -139,7 +141,11 @@ class Store(Protocol):
         ...
 
     async def write(self, unit: Unit[T]) -> T:
-        """Run `unit` in the next batch and return its result after the commit is durable."""
+        """Run `unit` in the next batch and return its result after the commit is durable.
+
+        The listeners have heard of it by then. A unit whose caller has gone before its turn is not
+        run; 503 `SHUTTING_DOWN` once the store is closing.
+        """
         ...
 
     async def snapshot(self) -> Snapshot:

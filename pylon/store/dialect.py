@@ -52,11 +52,9 @@ class Dialect(Protocol):
         """A text as its bytes in UTF-8, so that the driver does not decode what is sent on."""
         ...
 
-    def mixed(self, value: str) -> str:
-        """A value that may stand in one column of a UNION with values of other types.
-
-        It is read back as what it was.
-        """
+    def mixed(self, value: str, kind: FieldKind) -> str:
+        """A stored value of this kind, or NULL, that may stand in one column of a UNION with values
+        of other types; it is read back as what it was."""
         ...
 
     # --- conditions --------------------------------------------------------------------------

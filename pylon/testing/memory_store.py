@@ -21,7 +21,7 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
-from pylon.store.sqlite.failures import timed_out, translate
+from pylon.store.sqlite.failures import translate
 from pylon.store.sqlite.store import META_TABLE
 
 T = TypeVar("T")
@@ -61,8 +61,7 @@ class MemoryStore:
         heavy: bool = False,
         seconds: float | None = None,
     ) -> list[Row]:
-        most = limits.READ_SECONDS_MAX if seconds is None else seconds
-        return _fetch(self._connection, sql, params, most)
+        return _fetch(self._connection, sql, params, seconds or limits.READ_SECONDS_MAX)
 
     async def snapshot(self) -> MemorySnapshot:
         if len(self._snapshots) >= limits.SNAPSHOTS_MAX:
@@ -147,7 +146,7 @@ class _MemoryTx:
         return _fetch(self._connection, sql, params, seconds)
 
     async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
-        _fetch(self._connection, sql, params, None)
+        _fetch(self._connection, sql, params)
         return self._connection.changes()
 
     def publish(self, change: object) -> None:
@@ -174,9 +173,9 @@ class _MemoryTx:
 
 
 def _fetch(
-    connection: apsw.Connection, sql: str, params: Sequence[Value], seconds: float | None
+    connection: apsw.Connection, sql: str, params: Sequence[Value], seconds: float | None = None
 ) -> list[Row]:
-    """The rows of a statement, within `seconds` if there is a bound."""
+    """The rows of a statement, or 503 `QUERY_TIMEOUT` once `seconds` have passed."""
     if seconds is not None:
         stop_at = perf_counter() + seconds
         connection.set_progress_handler(
@@ -185,7 +184,8 @@ def _fetch(
     try:
         return connection.execute(sql, params).fetchall()
     except apsw.InterruptError as error:
-        raise timed_out(seconds or 0.0) from error
+        message = f"The query took longer than {seconds:g} seconds."
+        raise PylonError(503, "QUERY_TIMEOUT", message) from error
     except apsw.Error as error:
         raise translate(error) from error
     finally:

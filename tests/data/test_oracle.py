@@ -69,11 +69,11 @@ async def _compare(manifest: Manifest, random: Random) -> None:
         naive = Naive(manifest, stored)
         pool = Pool(random=random)
         for identity in (ADMIN, *(pool.identity() for _ in range(3))):
-            await _ask(identity, rows, naive, Asker(random, manifest), manifest)
+            await ask(identity, rows, naive, Asker(random, manifest), manifest)
         await _export(rows, naive, manifest)
 
 
-async def _ask(
+async def ask(
     identity: Identity, rows: Rows, naive: Naive, asker: Asker, manifest: Manifest
 ) -> None:
     random = asker.random

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from pylon.errors import PylonError
+from pylon.store.base import Tx
 from pylon.testing.memory_store import MemoryStore
 from tests.store.contract.stores import TABLE, ids, put
 
@@ -28,3 +31,20 @@ async def test_a_commit_can_be_made_to_fail_once() -> None:
 def test_it_is_made_outside_of_a_loop_and_holds_nothing_of_another() -> None:
     MemoryStore([TABLE])
     assert asyncio.run(ids(MemoryStore([TABLE]))) == []
+
+
+async def test_a_read_ends_when_its_time_is_over() -> None:
+    store = MemoryStore([TABLE])
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
+    with pytest.raises(PylonError) as caught:
+        await store.read(endless, seconds=0.01)
+    assert (caught.value.status, caught.value.code) == (503, "QUERY_TIMEOUT")
+
+    async def unit(tx: Tx) -> None:
+        await put("a")(tx)
+        with pytest.raises(PylonError):
+            await tx.fetch(endless, seconds=0.05)
+        await put("b")(tx)
+
+    await store.write(unit)
+    assert await ids(store) == ["a", "b"]

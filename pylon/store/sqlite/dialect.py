@@ -34,7 +34,7 @@ class SqliteDialect:
     def as_bytes(self, text: str) -> str:
         return f"CAST({text} AS BLOB)"
 
-    def mixed(self, value: str) -> str:
+    def mixed(self, value: str, kind: FieldKind) -> str:
         return value  # Values have types here, columns do not.
 
     def one_of(self, column: str, values: Sequence[Value], *, negated: bool) -> tuple[str, Value]:

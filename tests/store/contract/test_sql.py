@@ -123,14 +123,14 @@ async def test_as_many_columns_as_there_are(store: Store) -> None:
 
 
 async def test_values_of_several_types_in_one_column(notes: Store) -> None:
-    await add(notes, id="1", title="x", size=7, share=0.5)
-    parts = [f't."{name}"' for name in ("title", "size", "share", "rank")]
+    await add(notes, id="1", title="x", size=7, share=2.0**60)
+    kinds = {name: NOTE.fields_by_name[name].kind for name in ("title", "size", "share", "rank")}
+    parts = [notes.dialect.mixed(f't."{name}"', kind) for name, kind in kinds.items()]
     mixed = " UNION ALL ".join(
-        f'SELECT {number} AS k, {notes.dialect.mixed(part)} AS v FROM "Note" t'
-        for number, part in enumerate(parts)
+        f'SELECT {number} AS k, {part} AS v FROM "Note" t' for number, part in enumerate(parts)
     )
     found = [value for _, value in await notes.read(f"SELECT k, v FROM ({mixed}) q ORDER BY k")]
-    assert found == ["x", 7, 0.5, None]
+    assert found == ["x", 7, 2.0**60, None]
     assert [type(value) for value in found] == [str, int, float, type(None)]
 
 
