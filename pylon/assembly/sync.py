@@ -12,6 +12,7 @@ from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.sync_status import SyncStatus
 from pylon.assembly.rows import RowsGroup
 from pylon.assembly.storage import PURGE_SECONDS
+from pylon.calls import DirectCalls
 from pylon.config import Config
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Routes, SocketMessages
@@ -29,6 +30,7 @@ from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.whereabouts import Asked, Here, Whereabouts, WhereaboutsCalls
 
 
 class SyncGroup(RowsGroup):
@@ -65,7 +67,22 @@ class SyncGroup(RowsGroup):
 
     @cached_property
     def pulls(self) -> Pulls:
-        return Pulls(self.puller, Positions(self.clock), self.epochs, self.changes, self.clock)
+        return Pulls(self.puller, self.whereabouts, self.epochs, self.changes)
+
+    @cached_property
+    def positions(self) -> Here:
+        """Where clients are, if this process owns the database."""
+        return Here(Positions(self.clock))
+
+    @cached_property
+    def position_calls(self) -> WhereaboutsCalls:
+        return WhereaboutsCalls(self.positions)
+
+    @cached_property
+    def whereabouts(self) -> Whereabouts:
+        if isinstance(self.calls, DirectCalls):
+            return self.positions
+        return Asked(self.position_calls, self.calls, self.tasks)
 
     @cached_property
     def presence(self) -> Presence | None:
@@ -129,6 +146,7 @@ SYNC = Part[SyncGroup](
     name="sync",
     tables=(PUSH_DDL,),
     routes=_routes,
+    calls=lambda house: house.position_calls.all(),
     paths_apart=(PULL_PATH,),
     listeners=lambda house: (Listener(name="live readers", hear=house.hub.publish),),
     periodic=lambda house: (

@@ -26,6 +26,7 @@ from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.whereabouts import Here
 from tests.slow import SlowStore
 
 
@@ -142,7 +143,7 @@ async def world(
             hub=hub,
             temporary=temporary,
             push=Push(rows, temporary),
-            pulls=Pulls(puller, Positions(clock), epochs, log, clock),
+            pulls=Pulls(puller, Here(Positions(clock)), epochs, log),
         )
     finally:
         hub.close_all()
