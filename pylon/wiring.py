@@ -65,6 +65,8 @@ class House(KernelGroup):
             self._hear(part)
             self._talk(part)
             part.metrics(self, self.metrics)
+        # Whole from now on: other processes may ask for its calls, and its limiters hear of them.
+        _ = self.pipeline
         for part in self.parts:
             self._work(part)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from pylon import limits
 from pylon.api.crdt import CrdtRoutes
 from pylon.api.live import LiveRoutes
 from pylon.api.presence import PresenceRoutes
@@ -88,7 +89,8 @@ class SyncGroup(RowsGroup):
     def presence(self) -> Presence | None:
         if self.config.presence_sharing == "off":
             return None
-        return Presence(_sharing(self.config, self.policies, self.manifest), self.clock)
+        sharing = _sharing(self.config, self.policies, self.manifest)
+        return Presence(sharing, self.clock, self.bus, self.tasks)
 
     @cached_property
     def live(self) -> LiveRoutes:
@@ -201,4 +203,34 @@ def _sharing(config: Config, policies: PolicyEngine, manifest: Manifest) -> Shar
     return "tenant" if knows_tenants else "all"
 
 
-PRESENCE = Part[SyncGroup](name="presence", routes=_presence_routes, messages=_presence_messages)
+async def _start_presence(house: SyncGroup) -> None:
+    if house.presence is not None:
+        await house.presence.exchange.start()
+
+
+async def _stop_presence(house: SyncGroup) -> None:
+    if house.presence is not None:
+        house.presence.exchange.stop()
+
+
+def _presence_beat(house: SyncGroup) -> Sequence[Periodic]:
+    if house.presence is None or house.bus.node == 0:
+        return ()
+    return (
+        Periodic(
+            name="tell who is there",
+            seconds=limits.PRESENCE_BEAT_SECONDS,
+            work=house.presence.exchange.beat,
+            runs_in="every process",
+        ),
+    )
+
+
+PRESENCE = Part[SyncGroup](
+    name="presence",
+    routes=_presence_routes,
+    messages=_presence_messages,
+    periodic=_presence_beat,
+    start=_start_presence,
+    stop=_stop_presence,
+)

@@ -2,7 +2,8 @@
 
 The relay is best effort, unlike the changes of rows: it never closes a stream and never waits for a
 reader; one that is behind misses what is said meanwhile, and asks for the list. It writes at most
-every `limits.PRESENCE_TICK_SECONDS` and at most a fifth of the loop's time.
+every `limits.PRESENCE_TICK_SECONDS` and at most a fifth of the loop's time. Other processes are
+told in the same rhythm, and heard, by `presence_exchange.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from pylon import limits
+from pylon.bus.base import Bus
 from pylon.clock import Clock
 from pylon.identity import ADMIN_USER_ID, Identity
 from pylon.live.outlet import Encoding, Outlet
+from pylon.sync.presence_exchange import PresenceExchange, first_id
 from pylon.sync.presence_state import Delivery, PresenceState, Sharing, space_of
+from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon.sync")
 
@@ -30,8 +34,9 @@ REST_RATIO = 4.0
 class Presence:
     """The relay of one server. All of it runs on the loop."""
 
-    def __init__(self, sharing: Sharing, clock: Clock) -> None:
-        self.state = PresenceState()
+    def __init__(self, sharing: Sharing, clock: Clock, bus: Bus, tasks: Tasks) -> None:
+        self.state = PresenceState(first_id(bus.node))
+        self.exchange = PresenceExchange(self.state, bus, tasks, clock, self._schedule)
         self._sharing: Sharing = sharing
         self._now = clock.monotonic
         self._ids: dict[Outlet, int] = {}
@@ -99,6 +104,7 @@ class Presence:
         member_id = self._ids.get(outlet)
         if member_id is not None and self.state.subscribe(member_id, topic):
             self.tell_list(outlet, topic)
+            self._schedule()
 
     def unsubscribe(self, outlet: Outlet, topic: str) -> None:
         """No longer hear it."""
@@ -144,6 +150,7 @@ class Presence:
 
     def _relay(self) -> None:
         started = perf_counter()
+        self.exchange.tell()
         writes = self._writes(self.state.take())
         self._send(writes, perf_counter() - started)
 
