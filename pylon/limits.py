@@ -163,6 +163,53 @@ WRITE_BATCH_MAX: Final = 512
 WRITE_BATCH_SECONDS_MAX: Final = 0.02
 """A batch stops taking units after this time on the loop, so reads are not starved."""
 
+WRITE_STEP_SECONDS: Final = 0.003
+"""How long units run in one turn of the loop; what is left goes on in the next, in the same
+transaction. As long as a read may hold the loop."""
+
+WRITE_QUEUE_SECONDS_MAX: Final = 5.0
+"""How long a unit may wait for its batch to begin; then it is refused with 503 `OVERLOADED`."""
+
+WRITE_RETRY_SECONDS: Final = 1
+"""What a write that was refused for lack of time is told to wait."""
+
+UNIT_SECONDS_MAX: Final = 10.0
+"""How long a unit may go on in steps, with all other writes waiting: 400 `FN_TIMEOUT`. Ours are
+bounded by what they write and take milliseconds; a loop in a function may not be."""
+
+UNIT_READ_SECONDS_MAX: Final = 1.0
+"""Time for one read inside a unit, which holds the loop; with an index it takes microseconds."""
+
+HELD_WAIT_SECONDS_MAX: Final = 0.25
+"""How long a held unit may wait for the outside world at a time, with all other writes waiting."""
+
+HELD_SECONDS_MAX: Final = 2.0
+"""How long a held unit may hold the writer in all."""
+
+HELD_PAUSE_TIMES: Final = 4
+"""After a held unit the next may begin when this many times its time have passed, so that they
+take at most a fifth of the writer."""
+
+HELD_WAITING_MAX: Final = 16
+"""Held units that may wait for their turn; those behind them would hardly get it in time."""
+
+COMPUTE_SECONDS_MAX: Final = 0.05
+"""How long a mutation, a query or a hook in a transaction may compute between two waits for the
+database: it holds the loop. It is ended after that: `FN_TIMEOUT`."""
+
+COMPUTE_SECONDS_MAX_DEV: Final = 0.25
+"""The same in dev, where modules are loaded at the first call and machines do more than serve."""
+
+COMPUTE_AGAIN_SECONDS: Final = 0.01
+"""How often code that was ended is interrupted again until it has ended; also how often it is
+looked whether anything is over its time."""
+
+COMPUTE_NAMED_SECONDS: Final = 1.0
+"""Code that has ignored interrupts for so long is named in the log."""
+
+COMPUTE_STUCK_SECONDS: Final = 10.0
+"""After so long the process counts as stuck and is not ready."""
+
 SQLITE_BUSY_MILLISECONDS: Final = 5_000
 """How long SQLite waits for another process's lock (a backup, a shell)."""
 
@@ -251,6 +298,9 @@ back after a restart, other requests are answered between them, and few pages ar
 
 CHANGE_LOG_RETAIN_SECONDS: Final = 30 * 86_400
 """How long tombstones are kept (`PYLON_CHANGE_LOG_RETAIN`); older cursors get 410."""
+
+PURGE_UNIT_ROWS: Final = 1_000
+"""Tombstones that one unit drops; about 3 ms of the writer, then others have their turn."""
 
 AUDIENCES_PER_ROW_MAX: Final = 64
 """Distinct earlier audiences remembered per row; beyond it the oldest is dropped and cursors from

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 class SlowStore:
     """A `Store` on another one. `turns` is how often the loop turns before and after each read;
-    `hold` keeps back the answers to reads that begin with a text."""
+    `hold_back` keeps the answers to reads that begin with a text."""
 
     def __init__(self, inner: Store, *, turns: int = 2) -> None:
         self.inner = inner
@@ -28,7 +28,7 @@ class SlowStore:
         """What reads that are held end with."""
         self._held: tuple[str, asyncio.Event] | None = None
 
-    def hold(self, beginning: str) -> asyncio.Event:
+    def hold_back(self, beginning: str) -> asyncio.Event:
         """Such reads wait until the event is set."""
         self._held = (beginning, asyncio.Event())
         return self._held[1]
@@ -59,7 +59,17 @@ class SlowStore:
         for _ in range(self.turns):
             await asyncio.sleep(0)
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(
+        self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> T:
+        return await self.inner.write(
+            self._stepped(unit), alone=alone, compute_seconds=compute_seconds
+        )
+
+    async def hold(self, unit: Unit[T], *, compute_seconds: float | None = None) -> T:
+        return await self.inner.hold(unit, compute_seconds=compute_seconds)
+
+    def _stepped(self, unit: Unit[T]) -> Unit[T]:
         async def stepped(tx: Tx) -> T:
             # The writer takes no unit that suspends, so this one is taken up again here.
             steps = unit(_SlowTx(tx)).__await__()
@@ -70,7 +80,7 @@ class SlowStore:
                 result: T = stop.value
                 return result
 
-        return await self.inner.write(stepped)
+        return stepped
 
     async def snapshot(self) -> Snapshot:
         return await self.inner.snapshot()

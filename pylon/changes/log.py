@@ -10,6 +10,7 @@ Not here: who may see a change (`sync/visibility.py`), reading it from a cursor 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from pylon import limits
@@ -178,17 +179,25 @@ class ChangeLog:
         Cursors from before the newest of them are answered 410 from then on.
         """
         before = int(self._clock.now() - retain_seconds)
+        dropped = after = 0
+        while True:
+            # Looked for outside the unit: it may be a long way through the log.
+            found = await self._store.read(
+                SQL["tombstones_before"], (before, after, limits.PURGE_UNIT_ROWS), heavy=True
+            )
+            seqs = [int(row[0]) for row in found]
+            if seqs:
+                after = seqs[-1]
+                dropped += await self._store.write(partial(self._drop, seqs))
+            if len(seqs) < limits.PURGE_UNIT_ROWS:
+                return dropped
 
-        async def unit(tx: Tx) -> int:
-            newest = (await tx.fetch(SQL["newest_tombstone_before"], (before,)))[0][0]
-            if newest is None:
-                return 0
-            await tx.execute(SQL["raise_oldest_seq"], (newest,))
-            # Already here: a pull may see the commit before this coroutine hears of it.
-            self._oldest_seq = max(self._oldest_seq, int(newest))
-            return await tx.execute(SQL["purge_tombstones"], (newest,))
-
-        return await self._store.write(unit)
+    async def _drop(self, seqs: list[int], tx: Tx) -> int:
+        """Delete those of these tombstones that still are, the oldest first."""
+        await tx.execute(SQL["raise_oldest_seq"], (seqs[-1],))
+        # Already here: a pull may see the commit before whoever purges hears of it.
+        self._oldest_seq = max(self._oldest_seq, seqs[-1])
+        return sum([await tx.execute(SQL["purge_tombstone"], (seq,)) for seq in seqs])
 
     async def seq_before(self, seconds: float) -> int:
         """The position that the log had `seconds` ago."""

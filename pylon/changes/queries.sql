@@ -34,11 +34,11 @@ SELECT value FROM _pylon_meta WHERE key = 'oldest_seq';
 -- name: raise_oldest_seq
 UPDATE _pylon_meta SET value = max(value, ?) WHERE key = 'oldest_seq';
 
--- name: newest_tombstone_before
-SELECT max(seq) FROM _pylon_changes WHERE kind = 'delete' AND at < ?;
+-- name: tombstones_before
+SELECT seq FROM _pylon_changes WHERE kind = 'delete' AND at < ? AND seq > ? ORDER BY seq LIMIT ?;
 
--- name: purge_tombstones
-DELETE FROM _pylon_changes WHERE kind = 'delete' AND seq <= ?;
+-- name: purge_tombstone
+DELETE FROM _pylon_changes WHERE kind = 'delete' AND seq = ?;
 
 -- name: seq_at
 SELECT coalesce(max(seq), 0) FROM _pylon_changes WHERE at < ?;

@@ -35,6 +35,7 @@ from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
 from pylon.crdt.values import refuse_deep, show
 from pylon.errors import PylonError
+from pylon.store.watchdog import Overrun
 
 ROOT: Final = "row"
 
@@ -310,7 +311,7 @@ def _same(one: object, other: object) -> bool:
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError)
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError | Overrun)
 
 
 def _undecodable(error: BaseException) -> BaseException:

@@ -324,10 +324,15 @@ class Between:
             await self.read_may_return.wait()
         return rows
 
-    async def write(self, unit: Unit[Any]) -> Any:
+    async def write(
+        self, unit: Unit[Any], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> Any:
         if self.refusal is not None:
             raise self.refusal
-        return await self.inner.write(unit)
+        return await self.inner.write(unit, alone=alone, compute_seconds=compute_seconds)
+
+    async def hold(self, unit: Unit[Any], *, compute_seconds: float | None = None) -> Any:
+        return await self.inner.hold(unit, compute_seconds=compute_seconds)
 
     def on_commit(self, listener: CommitListener) -> None:
         self.inner.on_commit(listener)

@@ -153,7 +153,12 @@ class PostgresReads:
     def on_commit(self, listener: CommitListener) -> None:
         raise NotImplementedError
 
-    async def write(self, unit: Unit[Any]) -> Any:
+    async def write(
+        self, unit: Unit[Any], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> Any:
+        raise NotImplementedError
+
+    async def hold(self, unit: Unit[Any], *, compute_seconds: float | None = None) -> Any:
         raise NotImplementedError
 
     async def snapshot(self) -> Snapshot:

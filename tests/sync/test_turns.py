@@ -57,7 +57,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def waiting_turn(app: World) -> asyncio.Event:
     """A turn with a room that waits for what its readers belong to."""
-    release = app.network.hold(LOOKS)
+    release = app.network.hold_back(LOOKS)
     asked = len(app.network.asked)
     await room(app, "first")
     await until(lambda: any(sql.startswith(LOOKS) for sql in app.network.asked[asked:]))
@@ -191,7 +191,7 @@ async def test_a_turn_does_not_wait_for_what_joiners_are_still_fetching() -> Non
         people = [Identity(user_id=f"user {n}") for n in range(12)]
         for person in people:
             await member(app, str(person.user_id))
-        release = app.network.hold("SELECT DISTINCT")
+        release = app.network.hold_back("SELECT DISTINCT")
         streams = [Replica(person) for person in people]
         joins = [
             asyncio.ensure_future(app.hub.join(who, stream, None))

@@ -6,6 +6,7 @@ table `_pylon_meta` lives here; every other table is handed in as DDL by whoever
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -23,9 +24,11 @@ from pylon.store.sqlite.failures import translate_open
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.readers import Readers
 from pylon.store.sqlite.snapshot import SqliteSnapshot
+from pylon.store.sqlite.turns import ORDINARY, Wish
 from pylon.store.sqlite.version import refuse_old_version
 from pylon.store.sqlite.volatile import make_volatile_path, remove_volatile
 from pylon.store.sqlite.writer import Writer
+from pylon.store.watchdog import Watchdog
 
 T = TypeVar("T")
 
@@ -50,7 +53,9 @@ class SqliteStore:
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
         stored = connection.execute(NEWEST_SEQ).fetchall()
-        self.writer = Writer(connection, seq=int(stored[0][0] or 0))
+        self.watchdog = Watchdog()
+        """Ends code of others that computes for too long, in units and elsewhere."""
+        self.writer = Writer(connection, seq=int(stored[0][0] or 0), watchdog=self.watchdog)
 
     def _connect_reader(self) -> apsw.Connection:
         connection = apsw.Connection(
@@ -91,8 +96,17 @@ class SqliteStore:
                 raise
             raise left_behind from None
 
-    async def write(self, unit: Unit[T]) -> T:
-        result: T = await self.writer.submit(unit)
+    async def write(
+        self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> T:
+        wish = ORDINARY
+        if alone or compute_seconds is not None:
+            wish = Wish(alone=alone, compute_seconds=compute_seconds)
+        result: T = await self.writer.submit(unit, wish)
+        return result
+
+    async def hold(self, unit: Unit[T], *, compute_seconds: float | None = None) -> T:
+        result: T = await self.writer.hold(unit, compute_seconds)
         return result
 
     async def snapshot(self) -> SqliteSnapshot:
@@ -137,13 +151,19 @@ class SqliteStore:
         for snapshot in list(self._snapshots):
             await snapshot.aclose()
         await self._readers.close()
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # On a thread: it waits for the disk, and for other processes that read.
+        await asyncio.get_running_loop().run_in_executor(None, self._checkpoint)
         self._connection.close()
+        self.watchdog.close()
         self._lock.release()
         if self._volatile:
             remove_volatile(self.path)
+
+    def _checkpoint(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def open_store(
