@@ -4,7 +4,7 @@ A client may pull in one process and open its stream in another, and says nothin
 So all that is known of it (`positions.py`) is kept in one place, the owner of the database, and
 asked for by calls: `Here` is that process, `Asked` any other. Used by `pulls.py`, which says what
 follows. A process that cannot reach the owner knows nothing, and says so: who wants a stream is
-sent to pull.
+sent to pull (docs/decisions/0012).
 """
 
 from __future__ import annotations
