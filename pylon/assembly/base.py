@@ -44,11 +44,6 @@ class Process:
     store: SqliteStore | None = None
     """An open database to serve, which whoever gave it closes; None to open one by the settings."""
 
-    @property
-    def is_owner(self) -> bool:
-        """Whether it owns the database."""
-        return "owner" in self.duties
-
 
 @dataclass(kw_only=True)
 class Base:

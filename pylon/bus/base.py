@@ -50,11 +50,11 @@ class Bus(Protocol):
         any time."""
         ...
 
-    def publish(self, topic: str, message: bytes) -> None:
+    def publish(self, topic: str, message: bytes, /) -> None:
         """Send to all others that have subscribed. Never waits. See `check` for the bounds."""
         ...
 
-    def subscribe(self, topic: str, hear: Hear) -> None:
+    def subscribe(self, topic: str, hear: Hear, /) -> None:
         """Hear what others publish from now on, until this process leaves the bus."""
         ...
 

@@ -62,7 +62,7 @@ async def test_a_session_that_ends_in_one_closes_its_sockets_in_the_other(ends_a
             await hear(socket, event="list")
             async with (first, second)[ends_at].client(token) as ann:
                 assert (await ann.delete("/api/auth/session")).status_code == 200
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(5):
                 with pytest.raises(ConnectionClosed) as closed:
                     await socket.recv()
             assert closed.value.rcvd is not None
@@ -167,7 +167,8 @@ async def test_a_process_that_dies_takes_its_members_along(monkeypatch: pytest.M
             assert gone["clientId"] == here["clientId"]
 
 
-async def test_a_process_that_stops_says_so() -> None:
+async def test_a_process_that_stops_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PRESENCE_GONE_SECONDS", 3_600.0)
     async with two() as (first, second, _):
         token = await first.token_of("ann")
         async with first.socket(token) as a, second.socket(token) as b:
