@@ -12,8 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import apsw
-
 from pylon.clock import Clock, SystemClock
 from pylon.config import Config
 from pylon.errors import ConfigError
@@ -26,13 +24,9 @@ from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic, has_errors
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
-from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
-from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
-from pylon.store.sqlite.store import SqliteStore, open_store
+from pylon.store.base import ServedStore
+from pylon.store.opening import open_database
 from pylon.wiring import PARTS, House, Process, table_steps
-
-SYSTEM_DDL = tuple(sql for steps in table_steps(PARTS).values() for step in steps for sql in step)
-"""The server's own tables beside `_pylon_meta` and the schema's ledger."""
 
 
 def check_policies(manifest: Manifest) -> list[Diagnostic]:
@@ -164,27 +158,17 @@ class Service:
         if self._process.store is None:
             await house.store.close()
 
-    def _open_store(self) -> SqliteStore:
-        path = None if self.config.in_memory else Path(self.config.db_path)
-        indexes = SqliteSearchIndexes()
-        fit = FitSchema(
-            self.manifest,
-            path=path,
+    def _open_store(self) -> ServedStore:
+        database = open_database(
+            None if self.config.in_memory else Path(self.config.db_path),
+            tables=table_steps(self._parts),
             now=self._clock.now,
+        )
+        return database.serve(
+            self.manifest,
             baseline="dev" if self.config.dev_mode else "start",
             confirm_renames=not self.config.dev_mode,
-            search=indexes,
         )
-
-        def prepare(connection: apsw.Connection) -> None:
-            fit(connection)
-            indexes.ensure(connection, self.manifest, log_progress)
-
-        ddl = [sql for steps in table_steps(self._parts).values() for step in steps for sql in step]
-        store = open_store(path, ddl=ddl, prepare=prepare)
-        store.schema = fit.watch
-        store.writer.guard = fit.watch.refuse
-        return store
 
 
 class App(Declarations):

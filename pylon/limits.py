@@ -233,6 +233,45 @@ CURSOR_ROWS_DEFAULT: Final = 20
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
+READ_IDS_RECORDED_MAX: Final = 1_000
+"""Rows of one entity in a record of what was read; beyond that it says "any row"."""
+
+# --- Hooks -----------------------------------------------------------------------------------
+
+HOOK_DEPTH_MAX: Final = 8
+"""Writes inside hooks of writes inside hooks; beyond that two of them call each other."""
+
+OUTBOX_ROWS_MAX: Final = 1_000_000
+"""Commits that one hook has still to be told of; beyond that its entities take no writes (503),
+since a hook that may miss none cannot be left behind for ever."""
+
+OUTBOX_PAGE_ROWS: Final = 50
+"""Commits read at once for one hook."""
+
+OUTBOX_SETTLE_SECONDS: Final = 0.25
+"""After so much time with a hook it is noted what it was told; a crash repeats no more."""
+
+OUTBOX_LOOK_SECONDS: Final = 30.0
+"""A hook that nothing has woken for so long has a look nevertheless."""
+
+OUTBOX_HOOK_SECONDS_MAX: Final = 30.0
+"""One call of a hook of commits; one that takes longer has failed."""
+
+OUTBOX_TRIES_MAX: Final = 8
+"""Times that a hook is told of a commit before it is put with the dead."""
+
+OUTBOX_WAIT_SECONDS: Final = 1.0
+"""Before the second try; each wait is twice the one before, so eight tries take two minutes."""
+
+OUTBOX_ERROR_CHARACTERS_MAX: Final = 1_000
+"""What is kept of a failure's text."""
+
+OUTBOX_DEAD_SECONDS: Final = 2_592_000.0
+"""How long commits are kept of which a hook could not be told, or whose hook is gone (30 days)."""
+
+OUTBOX_DEAD_MAX: Final = 10_000
+"""How many of the dead are kept; the oldest go first."""
+
 # --- Bulk --------------------------------------------------------------------------------------
 
 TRANSACT_OPERATIONS_MAX: Final = 1_000
@@ -700,6 +739,9 @@ DOCUMENTS_OPEN_MAX: Final = 1_000
 
 DOCUMENTS_OPEN_BYTES_MAX: Final = 67_108_864
 """The same by the bytes that they take in storage."""
+
+DOCUMENT_PASSED_MAX: Final = 256
+"""Changes of a row kept for a reader whose snapshot is on its way; beyond that it gets another."""
 
 DOCUMENT_PENDING_SECONDS: Final = 5.0
 """How long a pushed update waits for those that it builds on: another connection may bring them."""

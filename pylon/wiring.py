@@ -18,7 +18,7 @@ from pylon.assembly.base import Process as Process
 from pylon.assembly.counts import COUNTS
 from pylon.assembly.identity import IDENTITY
 from pylon.assembly.kernel import KERNEL, KernelGroup
-from pylon.assembly.rows import DOCUMENTS, ROWS
+from pylon.assembly.rows import DOCUMENTS, HOOKS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
 from pylon.part import Part, Worker
@@ -29,6 +29,7 @@ PARTS: Final[tuple[Part[KernelGroup], ...]] = (
     KERNEL,
     IDENTITY,
     STORAGE,
+    HOOKS,
     ROWS,
     DOCUMENTS,
     SYNC,

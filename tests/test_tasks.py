@@ -64,3 +64,18 @@ async def test_work_done_once_is_logged_when_it_fails(
             await task
     assert ("background task fetch failed" in caplog.text) == logs
     assert len(tasks) == 0
+
+
+async def test_brief_work_leaves_by_itself_and_several_may_share_a_set() -> None:
+    shared: set[asyncio.Task[None]] = set()
+    first, second = Tasks(shared), Tasks(shared)
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        first.ended(task)
+
+    task = first.start_brief("brief", work())
+    assert shared == {task}
+    assert len(second) == 1
+    await task
+    assert shared == set()

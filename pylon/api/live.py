@@ -17,6 +17,15 @@ from pylon.api.places import Places, door_of
 from pylon.auth.identify import from_subprotocol
 from pylon.errors import PylonError
 from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.close_codes import (
+    CLOSE_INTERNAL,
+    CLOSE_LOST,
+    CLOSE_NOT_UTF8,
+    CLOSE_POLICY,
+    CLOSE_PROTOCOL,
+    CLOSE_TOO_LARGE,
+    CLOSE_TRY_AGAIN,
+)
 from pylon.http.csrf import CsrfCheck
 from pylon.http.describe import COUNT, TEXT, Docs, Parameter
 from pylon.http.request import Request
@@ -31,7 +40,7 @@ from pylon.live.outlet import (
     Encoding,
     Outlet,
 )
-from pylon.sync.hub import CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, Hub
+from pylon.sync.hub import Hub
 from pylon.sync.pulls import Pulls, StreamStart
 
 WEBSOCKET_PATHS = ("/", "/ws")
@@ -40,11 +49,11 @@ WEBSOCKET_PATHS = ("/", "/ws")
 UNAUTHORIZED = "unauthorized: bearer token required"
 
 CLOSED_BY_CLIENT = {
-    1002: "protocol",
-    1006: "lost",
-    1007: "protocol",
-    1009: "too_large",
-    1011: "silent",
+    CLOSE_PROTOCOL: "protocol",
+    CLOSE_LOST: "lost",
+    CLOSE_NOT_UTF8: "protocol",
+    CLOSE_TOO_LARGE: "too_large",
+    CLOSE_INTERNAL: "silent",
 }
 """Why a WebSocket ended that nobody here has closed, by its code; else its client wished it."""
 

@@ -25,7 +25,7 @@ from pylon.http.rate_limit import Allowance, RateLimiter, SharedRateLimiter
 from pylon.metrics import Metrics
 from pylon.part import Part, RunsIn
 from pylon.schema.model import Manifest
-from pylon.store.sqlite.store import SqliteStore
+from pylon.store.base import ServedStore
 from pylon.tasks import Tasks
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Process:
     """Whose work is done here."""
     owner: Calls | None = None
     """The way to the process that owns the database; None where it is this one."""
-    store: SqliteStore | None = None
+    store: ServedStore | None = None
     """An open database to serve, which whoever gave it closes; None to open one by the settings."""
 
 
@@ -53,7 +53,7 @@ class Base:
     config: Config
     clock: Clock
     hooks: Hooks
-    store: SqliteStore
+    store: ServedStore
     root: Path | None
     parts: tuple[Part[Any], ...]
     tasks: Tasks = field(default_factory=Tasks, repr=False)

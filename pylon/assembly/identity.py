@@ -9,7 +9,7 @@ from pylon import limits
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.assembly.base import Base
 from pylon.auth.claims import UserClaims, claim_fields
-from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.auth.sessions import AUTH_TABLES, Sessions
 from pylon.http.rate_limit import RateLimit
 from pylon.part import Listener, Part, Periodic
 
@@ -67,7 +67,7 @@ def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
 
 IDENTITY = Part[IdentityGroup](
     name="auth",
-    tables=(AUTH_DDL,),
+    tables=AUTH_TABLES,
     routes=lambda house: (house.auth,),
     stages=lambda house: {"rate limit": house.rate_limit, "identity": house.auth.identify},
     secret_paths=("/api/auth/",),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import msgspec
+
 from pylon import limits
 from pylon.api.crdt import CrdtRoutes
 from pylon.api.live import LiveRoutes
@@ -30,7 +32,7 @@ from pylon.sync.presence_state import Sharing
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
-from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.temporary import SYNC_TABLES, Temporary
 from pylon.sync.whereabouts import Asked, Here, Whereabouts, WhereaboutsCalls
 
 
@@ -38,8 +40,16 @@ class SyncGroup(RowsGroup):
     """The way out of changes, and the way in of offline ones."""
 
     @cached_property
+    def synced(self) -> Manifest:
+        """The entities that clients may hold copies of: not those on which read filters listen."""
+        filtered = self.hooks.filtered
+        kept = tuple(spec for spec in self.manifest.entities if spec.name not in filtered)
+        return msgspec.structs.replace(self.manifest, entities=kept)
+
+    @cached_property
     def audiences(self) -> Audiences:
-        return Audiences(self.policies, self.read_rules)
+        names = (spec.name for spec in self.synced.entities)
+        return Audiences(self.policies, {name: self.read_rules[name] for name in names})
 
     @cached_property
     def temporary(self) -> Temporary:
@@ -47,7 +57,7 @@ class SyncGroup(RowsGroup):
 
     @cached_property
     def puller(self) -> Puller:
-        return Puller(self.store, self.changes, self.manifest, self.policies, self.temporary)
+        return Puller(self.store, self.changes, self.synced, self.policies, self.temporary)
 
     @cached_property
     def documents(self) -> DocumentHub:
@@ -146,7 +156,7 @@ def _register_metrics(house: SyncGroup, metrics: Metrics) -> None:
 
 SYNC = Part[SyncGroup](
     name="sync",
-    tables=(PUSH_DDL,),
+    tables=SYNC_TABLES,
     routes=_routes,
     calls=lambda house: house.position_calls.all(),
     paths_apart=(PULL_PATH,),

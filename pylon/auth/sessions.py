@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pylon import limits
 from pylon.auth.cache import SessionCache
@@ -20,15 +20,11 @@ from pylon.identity import Identity
 from pylon.ids import new_guest_user_id, new_session_token, token_hash
 from pylon.store.base import Row, Store, Tx, Value
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
 
 SQL = load_queries("pylon.auth")
 
-AUTH_DDL = (
-    SQL["create_sessions"],
-    SQL["create_sessions_by_user"],
-    SQL["create_sessions_by_expiry"],
-    SQL["create_sessions_by_id"],
-)
+AUTH_TABLES: Final = load_steps("pylon.auth")
 
 T = TypeVar("T")
 
@@ -184,7 +180,8 @@ class Sessions:
                 device=old.device,
             )
             await tx.execute(SQL["add"], _params(session))
-            await tx.execute(SQL["replace"], (key, salt, now + limits.SESSION_GRACE_SECONDS))
+            until = now + limits.SESSION_GRACE_SECONDS
+            await tx.execute(SQL["replace"], (salt, until, until, key))
             return successor, session
 
         async def change() -> tuple[str, Session] | None:
@@ -210,7 +207,7 @@ class Sessions:
             found = await _find(tx, key, now)
             if found is None:
                 return None, []
-            rows = await tx.fetch(SQL[query], (found.session_id, value))
+            rows = await tx.fetch(SQL[query], (value, found.session_id))
             return await _find(tx, key, now), rows
 
         async def change() -> Session | None:
@@ -259,8 +256,8 @@ class Sessions:
         while seen := self._cache.take_seen(limits.SESSIONS_SWEPT_MAX):
 
             async def save(tx: Tx, seen: list[tuple[bytes, int]] = seen) -> None:
-                for each in seen:
-                    await tx.execute(SQL["set_last_seen"], each)
+                for key, at in seen:
+                    await tx.execute(SQL["set_last_seen"], (at, key, at))
 
             await self._store.write(save)
 

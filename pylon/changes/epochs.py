@@ -17,8 +17,6 @@ from pylon.store.naming import load_queries
 
 SQL = load_queries("pylon.changes", "epochs.sql")
 
-EPOCHS_DDL: Final = (SQL["create_epochs"], SQL["create_epochs_by_seq"])
-
 EVERYBODY: Final = "*"
 """The subject of a change that may concern any reader."""
 

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pylon import limits
-from pylon.changes.epochs import EPOCHS_DDL, EVERYBODY, raise_epoch, subject_of
+from pylon.changes.epochs import EVERYBODY, raise_epoch, subject_of
 from pylon.changes.model import Change, Kind, RowData, Seq
 from pylon.clock import Clock
 from pylon.codec import decode_trusted, encode
 from pylon.policy.membership import Watch
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
 
 SQL = load_queries("pylon.changes")
 
-LOG_DDL = (SQL["create_log"], SQL["create_positions"], *EPOCHS_DDL)
+LOG_TABLES: Final = load_steps("pylon.changes")
 
 Audiences: TypeAlias = list[tuple[int, RowData]]
 """Earlier values of a row's watched fields, each with the seq of the change that ended them."""
@@ -124,6 +125,7 @@ class ChangeLog:
                 entity,
                 row_id,
                 kind,
+                seq,
                 audiences,
                 int(now),
             ),

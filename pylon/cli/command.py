@@ -15,6 +15,7 @@ import click
 
 from pylon import __version__
 from pylon.cli.output import USAGE, Output
+from pylon.errors import ConfigError
 
 COMMANDS = {
     "dev": "Serve an app while you write it; restarts on every change.",
@@ -109,7 +110,8 @@ def show_version(output: Output) -> None:
 
 
 def run(command: click.Command, args: list[str] | None = None) -> None:
-    """Run the command and end the process; a usage error is exit code 64."""
+    """Run the command and end the process; a usage error is exit code 64, and a refused database is
+    one line."""
     output = Output(json="--json" in (sys.argv[1:] if args is None else args))
     try:
         result = command.main(args, prog_name="pylon", standalone_mode=False, obj=output)
@@ -121,6 +123,9 @@ def run(command: click.Command, args: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except ConfigError as error:
+        output.report(error.code, error.message, error.hint)
+        sys.exit(error.exit_code)
     sys.exit(result if isinstance(result, int) else 0)
 
 

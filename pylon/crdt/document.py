@@ -27,7 +27,7 @@ from loro import (
 
 from pylon import limits
 from pylon.codec import decode_trusted
-from pylon.crdt.binding import decoding
+from pylon.crdt.deep_stack import decoding
 from pylon.crdt.fields import MergeKind, RowData
 from pylon.crdt.items import set_list
 from pylon.crdt.steps import Importer, Pending, TooCostly

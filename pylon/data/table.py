@@ -57,10 +57,6 @@ class Table:
         self.delete = f"DELETE FROM {quote(self.name)} WHERE id = ?"
         self._updates: dict[tuple[str, ...], str] = {}
 
-    def decoder(self, identity: Identity) -> Callable[[Row], RowData]:
-        """Row tuples to what this caller may see: private fields are for administrators."""
-        return self.decode if identity.is_admin else self.decode_public
-
     def update(self, names: tuple[str, ...]) -> str:
         """The statement that sets these columns of one row."""
         statement = self._updates.get(names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 from pylon.store.dialect import Dialect
@@ -195,4 +196,42 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what is queued, checkpoint, and let go of the files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFigures:
+    """What a store has done and what waits in it, for metrics."""
+
+    units: int
+    batches: int
+    writes_waiting: int
+    reads_waiting: int
+
+
+class ServedStore(Store, Protocol):
+    """A store that a service was opened on: also tells how it is."""
+
+    @property
+    def figures(self) -> StoreFigures:
+        """Units committed, the commits that carried them, and the lengths of the queues."""
+        ...
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether code of others, in a unit, has ignored every interruption for
+        `limits.COMPUTE_STUCK_SECONDS`: only a new process helps."""
+        ...
+
+    @property
+    def schema_is_current(self) -> bool:
+        """Whether the tables are still those that this process was made for, as far as it knows.
+
+        Where another process has migrated the database, writes and failing reads are answered 503
+        `SCHEMA_CHANGED`.
+        """
+        ...
+
+    async def look_at_schema(self) -> None:
+        """Find out; for a timer of processes that do not write."""
         ...

@@ -21,6 +21,12 @@ from pylon import limits
 from pylon.changes.epochs import EpochRaised, subjects_of
 from pylon.changes.model import Change
 from pylon.errors import PylonError
+from pylon.http.close_codes import (
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL,
+    CLOSE_POLICY,
+    CLOSE_TRY_AGAIN,
+)
 from pylon.identity import ANONYMOUS, Identity, caller_key
 from pylon.live.outlet import Event, Outlet
 from pylon.metrics import Histogram
@@ -35,11 +41,6 @@ from pylon.sync.visibility import looked_at, told_live
 from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon.sync")
-
-CLOSE_GOING_AWAY = 1001
-CLOSE_POLICY = 1008
-CLOSE_INTERNAL = 1011
-CLOSE_TRY_AGAIN = 1013
 
 SLICE_SECONDS = 0.003
 """How long one slice of a fan-out holds the loop before requests get their turn."""

@@ -9,16 +9,18 @@ in a table of this module; `pull.py` and `hub.py` mix them with the log's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pylon import limits
 from pylon.clock import Clock, iso_seconds
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
 from pylon.wire.events import event_json
 
 SQL = load_queries("pylon.sync")
 
-PUSH_DDL = tuple(sql for name, sql in SQL.items() if name.startswith("create_"))
+SYNC_TABLES: Final = load_steps("pylon.sync")
 
 TEMPORARY_PREFIX = "_pending_"
 """How the official clients begin a temporary id (spec 03 section 8.6)."""

@@ -23,7 +23,8 @@ from pylon.store.base import CommitListener, Row, Unit, Value
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.failures import translate
 from pylon.store.sqlite.held import held_too_long
-from pylon.store.sqlite.store import META_TABLE
+from pylon.store.sqlite.system_tables import fit_system_tables
+from pylon.store.system import NO_TABLES, SystemTables
 
 T = TypeVar("T")
 
@@ -31,15 +32,16 @@ T = TypeVar("T")
 class MemoryStore:
     """A `Store` for tests. Make it anywhere, use it inside a running loop.
 
-    `ddl` makes the tables. `fail_next_commit`: the next batch that would be committed is undone and
-    each of its callers gets this error instead, once.
+    `tables` are the system tables of parts, `ddl` makes others. `fail_next_commit`: the next batch
+    that would be committed is undone and each of its callers gets this error instead, once.
     """
 
-    def __init__(self, ddl: Iterable[str] = ()) -> None:
+    def __init__(self, ddl: Iterable[str] = (), *, tables: SystemTables = NO_TABLES) -> None:
         self.fail_next_commit: PylonError | None = None
         self.seq = 0
         self._connection = apsw.Connection(":memory:")
-        for statement in (*META_TABLE, *ddl):
+        fit_system_tables(self._connection, tables, "in memory")
+        for statement in ddl:
             self._connection.execute(statement)
         self._keep_from_writing(True)
         self._queue: deque[tuple[Unit[Any], asyncio.Future[Any]]] = deque()

@@ -14,13 +14,14 @@ import uvicorn
 
 from pylon import limits
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
-from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.auth.sessions import AUTH_TABLES, Sessions
 from pylon.clock import ManualClock
 from pylon.config import Config
+from pylon.http.body_limit import BodyLimit
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
-from pylon.http.pipeline import Pipeline, refuse_large_bodies
+from pylon.http.pipeline import Pipeline
 from pylon.http.rate_limit import Allowance, RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
@@ -70,7 +71,7 @@ def build(store: SqliteStore, clock: ManualClock, *, is_dev: bool) -> Pipeline:
             lambda request: strict(request) if b"x-limited" in request.headers else None,
             CsrfCheck(("https://app.example",)),
             auth.identify,
-            refuse_large_bodies,
+            BodyLimit({}),
         ),
         router=router,
         finish=Finish(cors=Cors(("https://app.example",)), metrics=Metrics(), clock=clock),
@@ -116,7 +117,7 @@ async def start(clock: ManualClock) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def run(*, is_dev: bool = True) -> httpx.AsyncClient:
-            store = open_store(None, ddl=AUTH_DDL)
+            store = open_store(None, tables={"auth": AUTH_TABLES})
             stack.push_async_callback(store.close)
             return await stack.enter_async_context(serving(build(store, clock, is_dev=is_dev)))
 
@@ -464,12 +465,12 @@ async def test_sessions_survive_a_restart_and_logouts_too(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     path = tmp_path / "app.db"
-    store = open_store(path, ddl=AUTH_DDL)
+    store = open_store(path, tables={"auth": AUTH_TABLES})
     async with serving(build(store, clock, is_dev=False)) as http:
         kept, ended = await mint(http, "u1"), await mint(http, "u2")
         assert (await http.delete("/api/auth/session", headers=bearer(ended))).status_code == 200
     await store.close()
-    store = open_store(path, ddl=AUTH_DDL)
+    store = open_store(path, tables={"auth": AUTH_TABLES})
     async with serving(build(store, clock, is_dev=False)) as http:
         assert (await me(http, bearer(kept)))["user_id"] == "u1"
         assert await me(http, bearer(ended)) == ANONYMOUS

@@ -11,6 +11,7 @@ from typing import Any
 
 from pylon.config import Setting
 from pylon.errors import PylonError
+from pylon.hooks import Row, RowTx
 from pylon.http.pipeline import Stage
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
@@ -158,7 +159,9 @@ def _stages(house: House) -> Mapping[Place, Stage]:
 
 
 def _hooks(house: House) -> None:
-    async def shout(_identity: Identity, _entity: str, data: dict[str, Any]) -> None:
+    async def shout(
+        _tx: RowTx, _identity: Identity, _entity: str, _before: Row | None, data: Row
+    ) -> None:
         if isinstance(data.get("text"), str):
             data["text"] = data["text"].upper()
 

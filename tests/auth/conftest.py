@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.auth.sessions import AUTH_TABLES, Sessions
 from pylon.clock import ManualClock
 from pylon.store.sqlite.store import SqliteStore, open_store
 
@@ -18,7 +18,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def store() -> AsyncIterator[SqliteStore]:
-    store = open_store(None, ddl=AUTH_DDL)
+    store = open_store(None, tables={"auth": AUTH_TABLES})
     yield store
     await store.close()
 

@@ -11,7 +11,7 @@ import pytest
 
 from pylon import limits
 from pylon.auth.model import Session
-from pylon.auth.sessions import AUTH_DDL, Sessions, successor_token
+from pylon.auth.sessions import AUTH_TABLES, Sessions, successor_token
 from pylon.clock import ManualClock
 from pylon.errors import PylonError
 from pylon.ids import new_session_token, token_hash
@@ -72,14 +72,14 @@ async def test_expiry_is_checked_on_each_use(
 
 async def test_sessions_and_their_end_survive_a_restart(tmp_path: Path, clock: ManualClock) -> None:
     path = tmp_path / "app.db"
-    store = open_store(path, ddl=AUTH_DDL)
+    store = open_store(path, tables={"auth": AUTH_TABLES})
     sessions = Sessions(store, clock)
     kept, _ = await sessions.create("u1", tenant_id="t1")
     ended, _ = await sessions.create("u1")
     assert await sessions.revoke(ended)
     await store.close()
 
-    store = open_store(path, ddl=AUTH_DDL)
+    store = open_store(path, tables={"auth": AUTH_TABLES})
     sessions = Sessions(store, clock)
     identity = await sessions.resolve(kept)
     assert identity is not None
@@ -93,7 +93,7 @@ def every_byte(folder: Path) -> bytes:
 
 
 async def test_no_token_is_in_the_files(tmp_path: Path, clock: ManualClock) -> None:
-    store = open_store(tmp_path / "app.db", ddl=AUTH_DDL)
+    store = open_store(tmp_path / "app.db", tables={"auth": AUTH_TABLES})
     sessions = Sessions(store, clock)
     first, _ = await sessions.create("u1")
     refreshed = await sessions.refresh(first)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pylon import limits
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.store.base import Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
@@ -35,7 +35,7 @@ async def test_a_purge_in_units_drops_what_is_old_and_remembers_it(
 ) -> None:
     monkeypatch.setattr(limits, "PURGE_UNIT_ROWS", bound)
     clock = ManualClock()
-    store = open_store(tmp_path / "app.db", ddl=LOG_DDL)
+    store = open_store(tmp_path / "app.db", tables={"changes": LOG_TABLES})
     log = ChangeLog(store, clock, {})
     for number in range(14):
         await change(store, log, f"r{number}", delete=False)
@@ -55,7 +55,7 @@ async def test_a_purge_in_units_drops_what_is_old_and_remembers_it(
     assert kept == [("r1",)]
     await store.close()
 
-    again = open_store(tmp_path / "app.db", ddl=LOG_DDL)
+    again = open_store(tmp_path / "app.db", tables={"changes": LOG_TABLES})
     log = ChangeLog(again, clock, {})
     await log.start("")
     assert log.oldest_seq == old

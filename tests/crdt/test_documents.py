@@ -13,6 +13,7 @@ from pylon import limits
 from pylon.codec import decode
 from pylon.crdt.documents import Documents
 from pylon.errors import PylonError
+from pylon.hooks import Row, RowTx
 from pylon.identity import ADMIN, Identity
 from tests.crdt.people import ANN, BOB, Replica, desk
 
@@ -218,7 +219,9 @@ async def test_hooks_see_and_change_what_a_merge_writes() -> None:
         page = await d.page(title="a", body="hello", n=1)
         seen: list[dict[str, Any]] = []
 
-        async def trim(identity: Identity, entity: str, data: dict[str, Any]) -> None:
+        async def trim(
+            tx: RowTx, identity: Identity, entity: str, before: Row | None, data: Row
+        ) -> None:
             seen.append(dict(data))
             if "title" in data:
                 data["title"] = data["title"].strip()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from loro import LoroDoc
 
 from pylon import limits
 from pylon.api.live import QueueOutlet
@@ -32,6 +36,15 @@ def send(hub: DocumentHub, d: Desk, since: int) -> None:
         outlet.write(data)
 
 
+def shown(copy: LoroDoc) -> dict[str, object]:
+    """The row as a reader's copy has it."""
+    value = copy.get_deep_value()
+    assert isinstance(value, dict)
+    row: Any = value["row"]
+    assert isinstance(row, dict)
+    return row
+
+
 async def test_interests_live_and_end() -> None:
     async with desk() as d:
         hub, outlet = DocumentHub(d.rows), QueueOutlet(LINES)
@@ -51,6 +64,49 @@ async def test_interests_live_and_end() -> None:
         hub.leave(outlet)
         assert len(hub) == 0
         await hub.close()
+
+
+async def test_what_goes_by_while_a_snapshot_is_on_its_way_follows_it() -> None:
+    async with desk() as d:
+        hub, outlet = DocumentHub(d.rows), QueueOutlet(LINES)
+        page = await d.page(body="a", n=0)
+
+        def at_once(changes: Sequence[object]) -> None:
+            for to, data, _ in hub.writes(changes):
+                to.write(data)
+
+        d.store.on_commit(at_once)  # before whoever awaits the snapshot's unit goes on
+        before = [d.rows.update(ADMIN, "Page", page, {"n": n}) for n in (1, 2)]
+        after = [d.rows.update(ADMIN, "Page", page, {"n": n}) for n in (3, 4, 5)]
+        await asyncio.gather(*before, hub.subscribe(ANN, outlet, "Page", page), *after)
+        frames = [read_document_frame(chunk) for chunk in await outlet.take()]
+        assert [each.type for each in frames if each] == [SNAPSHOT, UPDATE, UPDATE, UPDATE]
+        copy = LoroDoc()  # type: ignore[no-untyped-call]
+        for each in frames:
+            assert each is not None
+            copy.import_(each.payload)
+            copy.commit()
+        assert shown(copy)["n"] == 5
+        await d.rows.update(ADMIN, "Page", page, {"n": 6})
+        assert await kinds(outlet) == [UPDATE]
+
+
+async def test_a_reader_that_too_much_went_by_gets_another_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DOCUMENT_PASSED_MAX", 2)
+    async with desk() as d:
+        hub, outlet = DocumentHub(d.rows), QueueOutlet(LINES)
+        page = await d.page(n=0)
+        d.store.on_commit(lambda changes: deque(hub.writes(changes)).clear())
+        edits = [d.rows.update(ADMIN, "Page", page, {"n": n}) for n in (1, 2, 3, 4)]
+        await asyncio.gather(hub.subscribe(ANN, outlet, "Page", page), *edits)
+        (frame,) = [read_document_frame(chunk) for chunk in await outlet.take()]
+        assert frame is not None
+        assert frame.type == SNAPSHOT
+        copy = LoroDoc()  # type: ignore[no-untyped-call]
+        copy.import_(frame.payload)
+        assert shown(copy)["n"] == 4
 
 
 TEAMS = {

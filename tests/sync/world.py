@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.data.rows import Rows
@@ -17,7 +17,6 @@ from pylon.schema.model import Manifest
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Store
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.sqlite.tables import fresh_schema
 from pylon.sync.audience import Audiences
 from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
@@ -25,9 +24,10 @@ from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
-from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.temporary import SYNC_TABLES, Temporary
 from pylon.sync.whereabouts import Here
 from tests.slow import SlowStore
+from tests.store.sqlite.fresh import fresh_schema
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -113,7 +113,8 @@ async def world(
         manifest, problems = parse_manifest(encode(app))
         assert manifest is not None, problems
     clock = ManualClock()
-    opened = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
+    tables = {"changes": LOG_TABLES, "sync": SYNC_TABLES}
+    opened = open_store(None, tables=tables, ddl=fresh_schema(manifest))
     network = SlowStore(opened)
     store: Store = network if slow else opened
     policies = PolicyEngine(manifest, open_by_default=True, read=store.read)
