@@ -453,6 +453,54 @@ PRESENCE_LIST_BYTES_MAX: Final = 1_048_576
 PRESENCE_BACKLOG_BYTES_MAX: Final = 262_144
 """A reader that has this much still to take misses what is said meanwhile; rows come first."""
 
+PRESENCE_BEAT_SECONDS: Final = 1.0
+"""How often a process tells the others that it is there, and looks who is not any more."""
+
+PRESENCE_GONE_SECONDS: Final = 5.0
+"""A process that has not been heard of for so long takes its members along; several beats may be
+lost, and a loop be held, before that."""
+
+PRESENCE_ASK_SECONDS: Final = 2.0
+"""How long a process may take for a page of who is there; it is asked again at a later beat."""
+
+PRESENCE_NODES_MAX: Final = 256
+"""Other processes whose members are seen."""
+
+PRESENCE_OTHERS_MAX: Final = 200_000
+"""What is kept of the members of one other process, in entries: a member in a channel."""
+
+PRESENCE_NEWS_BYTES_MAX: Final = 4_194_304
+"""Messages to topics that go to other processes in one relay; the newest beyond it stay here."""
+
+PRESENCE_NEWS_KEPT_MAX: Final = 1_024
+"""Batches of news kept while the list of a process is fetched; beyond it that is done anew."""
+
+# --- Bus -------------------------------------------------------------------------------------
+
+BUS_TOPIC_CHARACTERS_MAX: Final = 128
+"""Longest name of a topic, or of what is asked; they are ours, not people's."""
+
+BUS_MESSAGE_BYTES_MAX: Final = 1_000_000
+"""Largest message between processes; common message brokers take 1 MiB with all around it."""
+
+BUS_PAGE_BYTES: Final = 262_144
+"""Data of one message after which what is more goes into the next; well below the largest, since
+whole members and their names are not cut."""
+
+BUS_QUEUE_MESSAGES_MAX: Final = 1_024
+"""Messages of one process that may wait to be heard by another; the newest beyond it are lost."""
+
+BUS_QUESTIONS_WAITING_MAX: Final = 1_024
+"""Questions of one process that may wait for their answers."""
+
+RATE_COUNTS_SECONDS: Final = 0.2
+"""How often processes tell one another whom they have let through; so long is a caller counted only
+where it asked."""
+
+RATE_COUNTS_KEYS_MAX: Final = 4_096
+"""Callers that a limiter counts for the others between two such times, some 100 KB; those beyond
+are counted only where they asked."""
+
 # --- Auth ------------------------------------------------------------------------------------
 
 SESSION_SECONDS: Final = 2_592_000

@@ -256,7 +256,7 @@ class LiveRoutes:
         if asked is not None:
             return None
         if not joined and start.since is not None:
-            self._pulls.too_far(identity, address, start.since)
+            await self._pulls.too_far(identity, address, start.since)
         return start if joined else None
 
     def _is_over(self, identity: Identity, outlet: Outlet, mark: int) -> bool:

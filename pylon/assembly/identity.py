@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from pylon import limits
-from pylon.api.auth.sessions import AuthRoutes
+from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.assembly.base import Base
 from pylon.auth.claims import UserClaims, claim_fields
 from pylon.auth.sessions import AUTH_TABLES, Sessions
@@ -32,13 +32,16 @@ class IdentityGroup(Base):
     @cached_property
     def auth(self) -> AuthRoutes:
         name = self.manifest.name
-        return AuthRoutes(self.sessions, self.config, app_name=name, clock=self.clock)
+        guests = self.rate_limiter("guests", guest_allowance(is_dev=self.config.dev_mode))
+        return AuthRoutes(self.sessions, self.config, app_name=name, guests=guests)
 
     @cached_property
     def rate_limit(self) -> RateLimit:
         """One allowance an address; administrators have no limit."""
         apart = [path for part in self.parts for path in part.paths_apart]
-        return RateLimit(self.rate_limiter(), is_exempt=self.auth.is_admin, paths_apart=apart)
+        return RateLimit(
+            self.rate_limiter("requests"), is_exempt=self.auth.is_admin, paths_apart=apart
+        )
 
 
 def _listeners(house: IdentityGroup) -> Sequence[Listener]:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import msgspec
 
+from pylon import limits
 from pylon.api.crdt import CrdtRoutes
 from pylon.api.live import LiveRoutes
 from pylon.api.presence import PresenceRoutes
@@ -14,6 +15,7 @@ from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.sync_status import SyncStatus
 from pylon.assembly.rows import RowsGroup
 from pylon.assembly.storage import PURGE_SECONDS
+from pylon.calls import DirectCalls
 from pylon.changes.model import Change
 from pylon.config import Config
 from pylon.metrics import Metrics
@@ -32,6 +34,7 @@ from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.reader_epochs import ReaderEpochs
 from pylon.sync.temporary import SYNC_TABLES, Temporary
+from pylon.sync.whereabouts import Asked, Here, Whereabouts, WhereaboutsCalls
 
 
 class SyncGroup(RowsGroup):
@@ -84,14 +87,29 @@ class SyncGroup(RowsGroup):
 
     @cached_property
     def pulls(self) -> Pulls:
-        return Pulls(self.puller, Positions(self.clock), self.epochs, self.changes, self.clock)
+        return Pulls(self.puller, self.whereabouts, self.epochs, self.changes)
+
+    @cached_property
+    def positions(self) -> Here:
+        """Where clients are, if this process owns the database."""
+        return Here(Positions(self.clock))
+
+    @cached_property
+    def position_calls(self) -> WhereaboutsCalls:
+        return WhereaboutsCalls(self.positions)
+
+    @cached_property
+    def whereabouts(self) -> Whereabouts:
+        if isinstance(self.calls, DirectCalls):
+            return self.positions
+        return Asked(self.position_calls, self.calls, self.tasks)
 
     @cached_property
     def presence(self) -> Presence | None:
         if self.config.presence_sharing == "off":
             return None
         sharing = _sharing(self.config, self.policies, self.manifest)
-        return Presence(sharing, self.clock, self.budget)
+        return Presence(sharing, self.clock, self.budget, self.bus, self.tasks)
 
     @cached_property
     def live(self) -> LiveRoutes:
@@ -140,7 +158,7 @@ async def _stop(house: SyncGroup) -> None:
 
 def _routes(house: SyncGroup) -> Sequence[Routes]:
     push = Push(house.rows, house.temporary)
-    pulls = SyncRoutes(house.pulls, push, house.store, house.rate_limiter())
+    pulls = SyncRoutes(house.pulls, push, house.store, house.rate_limiter("pulls"))
     return (pulls, house.live, house.sync_status)
 
 
@@ -152,6 +170,7 @@ SYNC = Part[SyncGroup](
     name="sync",
     tables=SYNC_TABLES,
     routes=_routes,
+    calls=lambda house: house.position_calls.all(),
     paths_apart=(PULL_PATH,),
     listeners=lambda house: (
         Listener(name="readers", hear=house.epochs.hear, hears=house.epochs.HEARS),
@@ -212,4 +231,34 @@ def _sharing(config: Config, policies: PolicyEngine, manifest: Manifest) -> Shar
     return "tenant" if knows_tenants else "all"
 
 
-PRESENCE = Part[SyncGroup](name="presence", routes=_presence_routes, messages=_presence_messages)
+async def _start_presence(house: SyncGroup) -> None:
+    if house.presence is not None:
+        await house.presence.exchange.start()
+
+
+async def _stop_presence(house: SyncGroup) -> None:
+    if house.presence is not None:
+        house.presence.exchange.stop()
+
+
+def _presence_beat(house: SyncGroup) -> Sequence[Periodic]:
+    if house.presence is None or house.bus.node == 0:
+        return ()
+    return (
+        Periodic(
+            name="tell who is there",
+            seconds=limits.PRESENCE_BEAT_SECONDS,
+            work=house.presence.exchange.beat,
+            runs_in="every process",
+        ),
+    )
+
+
+PRESENCE = Part[SyncGroup](
+    name="presence",
+    routes=_presence_routes,
+    messages=_presence_messages,
+    periodic=_presence_beat,
+    start=_start_presence,
+    stop=_stop_presence,
+)

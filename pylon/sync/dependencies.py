@@ -6,6 +6,9 @@ time it is refused. So nothing is kept that no rule has looked at.
 
 A merge holds the loop. Each caller has one at a time, and who has just made it busy for long waits
 a multiple of that time before the next one, so that no single caller takes more than a fifth of it.
+
+In two processes: merges write, so all of them are in the owner of the database, and so is what is
+remembered here.
 """
 
 from __future__ import annotations

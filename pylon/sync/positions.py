@@ -3,7 +3,8 @@
 The official client pulls, then connects, and says nothing of its cursor; what is written between
 the two would be lost. So the hub replays from the lowest position that the client's pulls (one a
 tab) have lately been given. In memory, bounded; a client of whom nothing is known any more is
-sent back to pull, so forgetting never costs an event.
+sent back to pull, so forgetting never costs an event. In two processes: kept by the owner of the
+database alone, and asked for by the others (`whereabouts.py`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,13 @@ class Positions:
 
     def __init__(self, clock: Clock) -> None:
         self._now = clock.monotonic
+        self._started = clock.monotonic()
         self._by_caller: OrderedDict[bytes, list[_Pull]] = OrderedDict()
+
+    @property
+    def is_young(self) -> bool:
+        """Whether clients that pulled before this was started may still come to connect."""
+        return self._now() - self._started < RECENT_SECONDS
 
     def __len__(self) -> int:
         return len(self._by_caller)

@@ -2,7 +2,8 @@
 
 The relay is best effort, unlike the changes of rows: it never closes a stream and never waits for a
 reader; one that is behind misses what is said meanwhile, and asks for the list. When it may write
-is `live/budget.py`'s.
+is `live/budget.py`'s. Other processes are told in the same rhythm, and heard, by
+`presence_exchange.py`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from pylon import limits
+from pylon.bus.base import Bus
 from pylon.clock import Clock
 from pylon.identity import ADMIN_USER_ID, Identity
 from pylon.live.budget import Budget, Write
 from pylon.live.outlet import Encoding, Outlet
+from pylon.sync.presence_exchange import PresenceExchange, first_id
 from pylon.sync.presence_state import Delivery, PresenceState, Sharing, space_of
+from pylon.tasks import Tasks
 
 
 class Presence:
     """The relay of one server. All of it runs on the loop."""
 
-    def __init__(self, sharing: Sharing, clock: Clock, budget: Budget) -> None:
-        self.state = PresenceState()
+    def __init__(
+        self, sharing: Sharing, clock: Clock, budget: Budget, bus: Bus, tasks: Tasks
+    ) -> None:
+        self.state = PresenceState(first_id(bus.node))
+        self.exchange = PresenceExchange(self.state, bus, tasks, clock, self._wake)
         self._sharing: Sharing = sharing
         self._now = clock.monotonic
         self._ids: dict[Outlet, int] = {}
@@ -95,6 +102,7 @@ class Presence:
         member_id = self._ids.get(outlet)
         if member_id is not None and self.state.subscribe(member_id, topic):
             self.tell_list(outlet, topic)
+            self._wake()
 
     def unsubscribe(self, outlet: Outlet, topic: str) -> None:
         """No longer hear it."""
@@ -133,6 +141,7 @@ class Presence:
 
     def begin(self) -> Iterator[Write]:
         """The writes of a turn (`live/budget.Source`)."""
+        self.exchange.tell()
         return self._writes(self.state.take())
 
     def _writes(self, deliveries: Sequence[Delivery]) -> Iterator[Write]:

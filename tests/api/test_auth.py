@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from pylon import limits
-from pylon.api.auth.sessions import AuthRoutes, guest_limiter
+from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.auth.sessions import AUTH_TABLES
 from pylon.clock import ManualClock
 from pylon.config import Config
@@ -22,7 +22,7 @@ from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline
-from pylon.http.rate_limit import RateLimit, RateLimiter
+from pylon.http.rate_limit import Allowance, RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
 from pylon.store.sqlite.store import SqliteStore, open_store
@@ -50,10 +50,17 @@ def set_cookie(token: str) -> str:
     return f"{COOKIE}={token}; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=2592000"
 
 
+def limiter_of(most: Allowance, clock: ManualClock) -> RateLimiter:
+    return RateLimiter(
+        requests_max=most.requests_max, window_seconds=most.window_seconds, clock=clock
+    )
+
+
 def build(store: SqliteStore, clock: ManualClock, *, is_dev: bool) -> Pipeline:
     """What the composition root does for this family of routes."""
     config = Config(dev_mode=is_dev, admin_token=ADMIN_TOKEN)
-    auth = AuthRoutes(sessions_on(store, clock), config, app_name="todo", clock=clock)
+    guests = limiter_of(guest_allowance(is_dev=is_dev), clock)
+    auth = AuthRoutes(sessions_on(store, clock), config, app_name="todo", guests=guests)
     router = Router()
     auth.register(router)
     # One request a minute for all but the administrator when `X-Limited` is on, to see `is_admin`.
@@ -246,7 +253,7 @@ async def test_guests_are_capped_per_address(
 
 
 def test_guests_are_hardly_capped_in_dev(clock: ManualClock) -> None:
-    guests = guest_limiter(clock, is_dev=True)
+    guests = limiter_of(guest_allowance(is_dev=True), clock)
     assert not any(guests.hit("a") for _ in range(10 * limits.GUESTS_PER_ADDRESS_MAX))
 
 

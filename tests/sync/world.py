@@ -31,6 +31,7 @@ from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
 from pylon.sync.reader_epochs import ReaderEpochs
 from pylon.sync.temporary import SYNC_TABLES, Temporary
+from pylon.sync.whereabouts import Here
 from tests.slow import SlowStore
 from tests.store.sqlite.fresh import fresh_schema
 
@@ -203,5 +204,5 @@ async def process(
         slow=slow,
         temporary=temporary,
         push=Push(rows, temporary),
-        pulls=Pulls(puller, Positions(clock), epochs, log, clock),
+        pulls=Pulls(puller, Here(Positions(clock)), epochs, log),
     )
