@@ -30,7 +30,9 @@ def test_steps_come_as_statements_without_their_ends() -> None:
 
 
 def test_the_store_comes_first_and_alone_under_its_name() -> None:
-    assert list(with_store(table_steps(PARTS))) == ["store", "auth", "changes", "crdt", "sync"]
+    parts = table_steps(PARTS)
+    assert list(with_store(parts)) == ["store", *parts]
+    assert {"auth", "changes", "hooks", "crdt", "sync"} <= parts.keys()
     with pytest.raises(AssertionError, match="may not be called store"):
         with_store({"store": STORE_TABLES})
 
