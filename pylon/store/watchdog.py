@@ -5,7 +5,7 @@ of such work and runs its steps. On the main thread a signal is sent, whose hand
 where the code stands, also in a sleep or a blocking read; on other threads the interpreter is asked
 to raise it. When to strike is decided in `overrun.py`. Nothing here knows a database.
 
-Why nobody else is hit, which signal, and what was measured: `docs/decisions/0010`.
+Why nobody else is hit, which signal, and what was measured: `docs/decisions/0011`.
 """
 
 from __future__ import annotations
