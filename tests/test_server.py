@@ -87,7 +87,10 @@ async def test_every_address_means_both_families() -> None:
 
     doors = bind_doors("0.0.0.0", 0, single_port=True)
     hosts = ["127.0.0.1", "[::1]"] if socket.has_dualstack_ipv6() else ["127.0.0.1"]
-    async with live(app, doors=doors) as server, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        live(app, doors=doors) as server,
+        httpx.AsyncClient(trust_env=False, verify=False) as client,
+    ):
         for host in hosts:
             assert (await client.get(f"http://{host}:{server.ports.main}/")).status_code == 200
     assert seen == [host.strip("[]") for host in hosts]
@@ -100,7 +103,7 @@ async def test_the_app_sees_its_door() -> None:
 
     async with (
         live(app, single_port=False) as server,
-        httpx.AsyncClient(trust_env=False) as client,
+        httpx.AsyncClient(trust_env=False, verify=False) as client,
     ):
         ports = server.ports
         texts = [
@@ -135,7 +138,10 @@ async def test_the_lifespan_state_reaches_requests_and_the_stop_comes_last() -> 
         order.append("answered")
         await answer(send, scope["state"]["database"].encode())
 
-    async with live(app, has_lifespan=True) as server, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        live(app, has_lifespan=True) as server,
+        httpx.AsyncClient(trust_env=False, verify=False) as client,
+    ):
         request = asyncio.ensure_future(client.get(server.url))
         await asyncio.sleep(0.02)
         server.stop()
@@ -261,7 +267,9 @@ def test_a_signal_finishes_what_is_in_flight(number: signal.Signals) -> None:
     with process() as server, socket.create_connection(("127.0.0.1", server.ports[0])) as slow:
         with connect(f"ws://127.0.0.1:{server.ports[1]}/", proxy=None) as websocket:
             slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
-            with httpx.stream("GET", server.url("/events"), trust_env=False) as events:
+            with httpx.stream(
+                "GET", server.url("/events"), trust_env=False, verify=False
+            ) as events:
                 pieces = events.iter_bytes()
                 assert next(pieces) == b": hello\n\n"
                 assert server.line() == "working on /slow"
@@ -293,7 +301,7 @@ def test_a_child_takes_over_the_doors_and_no_connection_is_refused() -> None:
     doors = bind_doors("127.0.0.1", 0)
     with process(doors) as server:
         assert server.ports[0] == doors.ports.main
-        assert httpx.get(server.url(), trust_env=False).text == "/"
+        assert httpx.get(server.url(), trust_env=False, verify=False).text == "/"
         server.child.send_signal(signal.SIGTERM)
         assert server.end()[0] == 0
     with socket.create_connection(("127.0.0.1", doors.ports.main)) as waiting:

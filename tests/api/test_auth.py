@@ -99,7 +99,9 @@ async def serving(app: Pipeline) -> AsyncIterator[httpx.AsyncClient]:
     server.lifespan = config.lifespan_class(config)
     await server.startup()
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False
+    ) as http:
         yield http
     await server.shutdown()
 

@@ -58,6 +58,7 @@ async def peer(server: Server, token: str) -> AsyncIterator[Peer]:
         additional_headers=bearer(token),
         proxy=None,
         max_size=None,
+        max_queue=None,  # Unheard messages would keep the end of the socket from being heard.
     ) as socket:
         met = Peer(socket)
         # The server has taken the socket in once it answers.

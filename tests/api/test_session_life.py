@@ -113,7 +113,11 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     async with (
         live(service, has_lifespan=True) as server,
         httpx.AsyncClient(
-            base_url=server.url, headers=bearer(ADMIN_TOKEN), trust_env=False, timeout=30
+            base_url=server.url,
+            headers=bearer(ADMIN_TOKEN),
+            trust_env=False,
+            verify=False,
+            timeout=30,
         ) as client,
         AsyncExitStack() as stack,
     ):

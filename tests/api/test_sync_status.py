@@ -96,6 +96,7 @@ async def test_how_streams_end_is_counted(server: Server) -> None:
     async def silent(stream: SocketStream) -> None:
         stream.socket.transport.pause_reading()
         await closed_for(server, "silent")
+        stream.socket.transport.abort()  # It does not read the end either.
 
     async def speaks(stream: SocketStream, frame: bytes) -> None:
         stream.socket.transport.write(frame)

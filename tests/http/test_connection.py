@@ -24,7 +24,7 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 @both_loops
 async def test_ordinary_requests_keep_the_connection() -> None:
-    async with live(echo) as server, httpx.AsyncClient(trust_env=False) as client:
+    async with live(echo) as server, httpx.AsyncClient(trust_env=False, verify=False) as client:
         first = await client.get(server.url + "/a%20b?q=1")
         second = await client.post(server.url + "/p", content=b"body")
         assert first.text == "GET /a b q=1 "
@@ -149,7 +149,7 @@ async def test_statuses_without_body(status: int) -> None:
 
 @both_loops
 async def test_large_bodies_go_both_ways() -> None:
-    async with live(echo) as server, httpx.AsyncClient(trust_env=False) as client:
+    async with live(echo) as server, httpx.AsyncClient(trust_env=False, verify=False) as client:
         body = bytes(range(256)) * 20_000
         response = await client.post(server.url, content=body)
         assert response.content.endswith(body)

@@ -34,7 +34,7 @@ class RealNetwork:
         self._base = base_url
         self._websocket = f"ws://{parts.hostname}:{parts.port + 1}"
         self._events = f"http://{parts.hostname}:{parts.port + 2}/events"
-        self._client = httpx.AsyncClient(trust_env=False, timeout=FAR_SECONDS)
+        self._client = httpx.AsyncClient(trust_env=False, verify=False, timeout=FAR_SECONDS)
 
     async def aclose(self) -> None:
         await self._client.aclose()
