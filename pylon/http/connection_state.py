@@ -25,6 +25,7 @@ from pylon.http.turn import Answer, Turn
 _HEAD = Reading.HEAD
 _OVER = Reading.OVER
 _COMPLETE = Answer.COMPLETE
+_NONE = Ending.NONE
 
 
 class ConnectionState:
@@ -195,6 +196,8 @@ class ConnectionState:
         self, method: str, http_version: str, target: bytes, headers: list[Header], keep_alive: bool
     ) -> None:
         """A request begins: now the app's, or after those before it."""
+        if self.ending is not _NONE:
+            return  # The last word has been said already.
         self.deadline = NEVER
         try:
             scope = http_scope(self._facts, method, http_version, target, headers)
@@ -247,6 +250,8 @@ class ConnectionState:
 
     def _fail(self, refusal: RefusedError) -> None:
         """Bad bytes: answer what can still be answered, in order, and close."""
+        if self.ending is not _NONE:
+            return
         broken, self._incoming = self._incoming, None
         answer = error_response(refusal.status, refusal.code, refusal.message)
         if broken is not None and broken is self.active:

@@ -22,39 +22,40 @@ class Inbox:
     OPEN -> full (upper mark of bytes or messages) -> OPEN (lower marks of both)
 
     It takes what is put in also while it is full: what one piece of input brought is not dropped.
+    `messages` is to be looked at only.
     """
 
-    __slots__ = ("_bytes", "_messages", "is_full")
+    __slots__ = ("_bytes", "is_full", "messages")
 
     def __init__(self) -> None:
         self.is_full = False
         # A list: a deque takes half a kilobyte when it is empty, and most sockets are idle.
-        self._messages: list[Message] = []
+        self.messages: list[Message] = []
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self.messages)
 
     def put(self, message: Message) -> None:
         """Add what `take` gives later."""
-        self._messages.append(message)
+        self.messages.append(message)
         self._bytes += _size(message)
         if (
             self._bytes >= limits.SOCKET_INBOX_BYTES_MAX
-            or len(self._messages) >= limits.SOCKET_INBOX_MESSAGES_MAX
+            or len(self.messages) >= limits.SOCKET_INBOX_MESSAGES_MAX
         ):
             self.is_full = True
 
     def take(self) -> Message | None:
         """The oldest message; None when there is none."""
-        if not self._messages:
+        if not self.messages:
             return None
-        message = self._messages.pop(0)
+        message = self.messages.pop(0)
         self._bytes -= _size(message)
         if (
             self.is_full
             and self._bytes <= limits.SOCKET_INBOX_BYTES_MAX // _LOW
-            and len(self._messages) <= limits.SOCKET_INBOX_MESSAGES_MAX // _LOW
+            and len(self.messages) <= limits.SOCKET_INBOX_MESSAGES_MAX // _LOW
         ):
             self.is_full = False
         return message

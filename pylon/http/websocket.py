@@ -189,8 +189,17 @@ class WebSocketConnection(asyncio.Protocol):
         self._apply()
 
     def _apply(self) -> None:
-        """Make it so: write, read or not, end, come back in time, wake who receives."""
-        state, transport = self.state, self.transport
+        """Make it so, and wake who receives."""
+        state = self.state
+        if state.has_wishes:
+            self._fulfil(state)
+        if self._receiver is not None and state.has_news:
+            self._wake()
+
+    def _fulfil(self, state: WebSocketState) -> None:
+        """Write, read or not, end, come back in time."""
+        state.has_wishes = False
+        transport = self.transport
         output = state.take_output()
         if output and not transport.is_closing():
             transport.write(output)
@@ -206,8 +215,6 @@ class WebSocketConnection(asyncio.Protocol):
                 self._ended = state.ending
                 end(transport, state.ending)
         self._alarm.by(state.due)
-        if self._receiver is not None and state.has_news:
-            self._wake()
 
     def _wake(self) -> None:
         if self._receiver is not None and not self._receiver.done():
@@ -216,7 +223,7 @@ class WebSocketConnection(asyncio.Protocol):
     # --- ASGI -----------------------------------------------------------------------------------
 
     async def _receive(self) -> Message:
-        while (message := self.state.take(self._loop.time())) is None:
+        while (message := self.state.take()) is None:
             if self._receiver is not None:
                 raise RuntimeError("only one task may receive from a WebSocket")
             self._receiver = self._loop.create_future()
@@ -225,6 +232,7 @@ class WebSocketConnection(asyncio.Protocol):
             finally:
                 self._receiver = None
         if self._is_read_paused:
+            self.state.go_on(self._loop.time())
             self._apply()
         return message
 

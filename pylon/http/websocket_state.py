@@ -1,8 +1,9 @@
 """One WebSocket as decisions: bytes and times in; messages, bytes and wishes out. No I/O.
 
 Frames are taken apart and answered by websockets' sans-IO `ServerProtocol`; when to read, what
-waits for the app, pings, and how it all ends is decided here. Driven by `websocket`, which writes
-`take_output`, reads while `is_reading`, comes back at `due`, and ends the socket by `ending`.
+waits for the app, pings, and how it all ends is decided here. Driven by `websocket`, which gives
+the app what it may `take`; when `has_wishes`, it writes `take_output`, reads while `is_reading`,
+comes back at `due` and ends the socket by `ending`.
 
     HANDSHAKE -> ASKED                     the upgrade request is whole and valid
     ASKED -> OPEN                          the app accepted
@@ -79,6 +80,7 @@ class WebSocketState:
         "_rests_until",
         "_wire",
         "ending",
+        "has_wishes",
         "inbox",
         "phase",
         "upgrade",
@@ -91,6 +93,9 @@ class WebSocketState:
         """What the app is to be asked, from ASKED on."""
         self.inbox = Inbox()
         self.ending = Ending.NONE
+        self.has_wishes = True
+        """Whether output, `is_reading`, `phase`, `ending` or `due` may have changed; the shell
+        resets it."""
         self._wire = ServerWire(
             extensions=OFFERS if bounds.deflate_level else None,
             max_size=bounds.message_bytes_max,
@@ -132,7 +137,7 @@ class WebSocketState:
     @property
     def has_news(self) -> bool:
         """Whether `take` would give something."""
-        return len(self.inbox) > 0 or self._goodbye is not None
+        return bool(self.inbox.messages) or self._goodbye is not None
 
     def take_output(self) -> bytes:
         """What must be written now; in order with what the app writes past us."""
@@ -151,7 +156,7 @@ class WebSocketState:
 
     def lose(self) -> None:
         """The connection is gone."""
-        self.phase = Phase.ENDED
+        self._enter(Phase.ENDED)
         self._say_goodbye(CLOSE_LOST)
         self._held = None
         self._rests_until = None
@@ -164,30 +169,36 @@ class WebSocketState:
     def resume_writing(self, now: float) -> None:
         """It has caught up."""
         self._is_write_paused = False
-        self._go_on(now)
+        self.go_on(now)
 
     # --- from the app ---------------------------------------------------------------------------
 
-    def take(self, now: float) -> Message | None:
-        """The next message for the app, in the end always the disconnect; None: not yet."""
+    def take(self) -> Message | None:
+        """The next message for the app, in the end always the disconnect; None: not yet.
+
+        Where the client waits, `go_on` follows.
+        """
         message = self.inbox.take()
-        if message is None:
-            return self._goodbye
-        if self._held is not None:
-            self._go_on(now)
-        return message
+        return self._goodbye if message is None else message
+
+    def go_on(self, now: float) -> None:
+        """Read what was held, if the client need not wait any more."""
+        if self._held is not None and not self._must_wait():
+            held, self._held = self._held, None
+            self.has_wishes = True
+            self._parse(held, now)
 
     def accept(self, answer: bytes, now: float) -> None:
         """The app takes the WebSocket: `answer` is the 101."""
-        self.phase = Phase.OPEN
+        self._enter(Phase.OPEN)
         self._wire.state = WIRE_OPEN
         self._output += answer
         self._deadline = now + self._bounds.ping_seconds
-        self._go_on(now)
+        self.go_on(now)
 
     def start_refusal(self) -> None:
         """The app answers the upgrade with a response of its own, which `refuse` will bring."""
-        self.phase = Phase.REFUSING
+        self._enter(Phase.REFUSING)
 
     def refuse(self, answer: bytes, now: float) -> None:
         """Answer the upgrade with an HTTP response."""
@@ -224,9 +235,10 @@ class WebSocketState:
 
     def pass_time(self, now: float) -> None:
         """It is `now`, and perhaps `due`."""
+        self.has_wishes = True
         if self._rests_until is not None and now >= self._rests_until:
             self._rests_until = None
-            self._go_on(now)
+            self.go_on(now)
         if now < self._deadline:
             return
         if self.phase is Phase.OPEN:
@@ -256,6 +268,7 @@ class WebSocketState:
         while position < len(data):
             if self._must_wait():
                 self._held = data[position:]
+                self.has_wishes = True
                 return
             self._wire.receive_data(data[position : position + _SLICE_BYTES])
             position += _SLICE_BYTES
@@ -270,12 +283,6 @@ class WebSocketState:
         if phase is Phase.OPEN:
             return self._is_write_paused or self.inbox.is_full
         return phase is Phase.ASKED or phase is Phase.REFUSING
-
-    def _go_on(self, now: float) -> None:
-        """Parse what was held, if the client need not wait any more."""
-        if self._held is not None and not self._must_wait():
-            held, self._held = self._held, None
-            self._parse(held, now)
 
     def _take_events(self, now: float) -> None:
         wire = self._wire
@@ -303,7 +310,7 @@ class WebSocketState:
         found = examine(self._wire, request)
         if isinstance(found, Upgrade):
             self.upgrade = found
-            self.phase = Phase.ASKED
+            self._enter(Phase.ASKED)
             self.inbox.put({"type": "websocket.connect"})
         else:
             self.refuse(found, now)
@@ -346,6 +353,7 @@ class WebSocketState:
         wait = self._allowance.take(minor, now)
         if wait and self._rests_until is None and self.phase is not Phase.ENDED:
             self._rests_until = now + wait
+            self.has_wishes = True
 
     # --- parts: ending --------------------------------------------------------------------------
 
@@ -359,26 +367,32 @@ class WebSocketState:
 
     def _take_answers(self) -> None:
         """Pongs and close frames that the wire wants written."""
-        self._output += b"".join(self._wire.data_to_send())
+        if answers := self._wire.data_to_send():
+            self._output += b"".join(answers)
+            self.has_wishes = True
 
     def _say_goodbye(self, code: int, reason: str = "") -> None:
         """What the app receives after the last message; the first word counts."""
         if self._goodbye is None:
             self._goodbye = {"type": "websocket.disconnect", "code": code, "reason": reason}
 
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.has_wishes = True
+
     def _await_close(self, now: float) -> None:
         """Throw away what the client still sends until it closes, or for a bounded time."""
-        self.phase = Phase.CLOSING
+        self._enter(Phase.CLOSING)
         self._message = None
         self._is_write_paused = False
         self._deadline = now + self._bounds.close_seconds_max
         if self._wire.eof_sent and self.ending < Ending.HALF:
             self.ending = Ending.HALF
-        self._go_on(now)
+        self.go_on(now)
 
     def _end(self, now: float) -> None:
         """Close once what is written has gone out, or after a bounded time."""
-        self.phase = Phase.ENDED
+        self._enter(Phase.ENDED)
         if self.ending < Ending.CLOSE:
             self.ending = Ending.CLOSE
             self._deadline = now + self._bounds.close_seconds_max

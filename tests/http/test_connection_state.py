@@ -35,6 +35,7 @@ class Line:
         self.turns: list[Turn] = []
         self.paths: list[str] = []
         self.output = b""
+        self.said = 0  # Bytes that are no app's.
 
     def receive(self, *pieces: bytes) -> None:
         for piece in pieces:
@@ -46,7 +47,9 @@ class Line:
         if turn is not None:
             self.turns.append(turn)
             self.paths.append(turn.take_scope()["path"])
-        self.output += self.state.take_output()
+        output = self.state.take_output()
+        self.output += output
+        self.said += len(output)
 
     def answer(self, body: bytes = b"") -> None:
         """Answer the active turn, as its app would."""
@@ -400,6 +403,8 @@ def test_any_history_answers_in_order_and_ends_forwards(steps: list[bytes | str]
     line = Line()
     for step in steps:
         before = line.ending()
+        wishes, said = (line.state.is_reading, line.state.upgrade), line.said
+        line.state.has_wishes = False
         if isinstance(step, bytes):
             line.receive(step)
         elif step == "answer":
@@ -420,6 +425,9 @@ def test_any_history_answers_in_order_and_ends_forwards(steps: list[bytes | str]
         else:
             line.state.resume_writing()
         assert line.ending() >= before
+        if not line.state.has_wishes:
+            assert (line.state.is_reading, line.state.upgrade) == wishes
+            assert (line.ending(), line.said) == (before, said)
         assert line.state.active is None or line.state.active in line.turns
     bad = [status for status in line.statuses if status != 200]
     assert len(bad) <= 1

@@ -63,7 +63,7 @@ def asked(bounds: Bounds = BOUNDS, *, request: bytes = REQUEST) -> WebSocketStat
 
 def opened(bounds: Bounds = BOUNDS, *, request: bytes = REQUEST) -> WebSocketState:
     state = asked(bounds, request=request)
-    assert state.take(START) == {"type": "websocket.connect"}
+    assert state.take() == {"type": "websocket.connect"}
     state.accept(b"101", START)
     assert state.take_output() == b"101"
     return state
@@ -87,7 +87,8 @@ def close_code(output: bytes) -> int:
 def received(state: WebSocketState, now: float = START) -> list[Message]:
     """All that an app that receives now would see."""
     messages: list[Message] = []
-    while (message := state.take(now)) is not None:
+    while (message := state.take()) is not None:
+        state.go_on(now)
         messages.append(message)
         if message["type"] == "websocket.disconnect":
             break
@@ -261,9 +262,11 @@ def test_the_inbox_stops_the_client_at_one_mark_and_lets_it_go_on_at_the_other()
     assert limits.SOCKET_INBOX_MESSAGES_MAX <= waiting < 500
     assert state.take_output() == b""
     while len(state.inbox) > limits.SOCKET_INBOX_MESSAGES_MAX // 2 + 1:
-        state.take(START)
+        state.take()
+        state.go_on(START)
         assert not reads(state)
-    state.take(START)
+    state.take()
+    state.go_on(START)
     assert len(state.inbox) > limits.SOCKET_INBOX_MESSAGES_MAX
     left = len(received(state))
     assert left + waiting - limits.SOCKET_INBOX_MESSAGES_MAX // 2 == count
@@ -441,10 +444,13 @@ def test_any_history_ends_once_and_forwards_only(steps: list[tuple[str, bytes]])
     state, now = opened(), START
     for word, data in steps:
         before = state.phase, state.ending
+        wishes, due = (state.phase, state.is_reading, state.ending), state.due
+        state.has_wishes = False
         if word == "receive":
             state.receive(data, now)
         elif word == "take":
-            state.take(now)
+            state.take()
+            state.go_on(now)
         elif word == "wait":
             now = min(state.due, now + 100.0)
             state.pass_time(now)
@@ -463,6 +469,10 @@ def test_any_history_ends_once_and_forwards_only(steps: list[tuple[str, bytes]])
         assert state.due > now or state.due == NEVER
         if state.phase is Phase.OPEN:
             assert state.ending is Ending.NONE
-        state.take_output()
+        output = state.take_output()
+        if not state.has_wishes:
+            assert (state.phase, state.is_reading, state.ending) == wishes
+            assert output == b""
+            assert state.due >= due
     if state.phase is not Phase.OPEN:
         assert received(state, now)[-1]["type"] == "websocket.disconnect"
