@@ -244,9 +244,11 @@ class Hub:
 
     def _filling(self) -> _Turn:
         """The turn that takes what is heard now."""
-        if not self._waiting or self._waiting[-1].gap is not None:
-            self._waiting.append(_Turn(since=perf_counter()))
-        return self._waiting[-1]
+        last = self._waiting[-1] if self._waiting else None
+        if last is None or last.gap is not None or last is self._held:
+            last = _Turn(since=perf_counter())
+            self._waiting.append(last)
+        return last
 
     # --- turns (`live/budget.Source`) --------------------------------------------------------
 

@@ -81,6 +81,40 @@ async def test_later_commits_wait_for_a_turn_that_waits() -> None:
         assert (told(ann), told(bob), told(admin)) == (everything, [0, 1, 2], everything)
 
 
+class Asleep:
+    """Stands in for the hub's lane, and keeps it from beginning."""
+
+    is_idle = False
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+@pytest.mark.usefixtures("nothing_is_kept")
+async def test_a_commit_after_the_answer_belongs_to_the_next_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was gathered for a turn says nothing of rows that come before it begins."""
+    async with world(slow=True) as app:
+        for team in ("red", "blue"):
+            await member(app, "ann", team)
+        ann = await join(app, ANN)
+        release = await waiting_turn(app)
+        lane, asleep = app.hub._lane, Asleep()
+        with monkeypatch.context() as patch:
+            patch.setattr(app.hub, "_lane", asleep)
+            release.set()
+            await asleep.woken.wait()
+            await room(app, "second", "blue")
+        lane.wake()
+        await settle(app)
+        assert told(ann) == ["first", "second"]
+        assert app.hub.closes == {}
+
+
 @pytest.mark.usefixtures("nothing_is_kept")
 @pytest.mark.parametrize("replayed", [False, True])
 async def test_who_joins_meanwhile_misses_nothing_and_hears_nothing_twice(replayed: bool) -> None:
