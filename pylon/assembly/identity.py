@@ -9,7 +9,7 @@ from pylon import limits
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.assembly.base import Base
 from pylon.auth.claims import UserClaims, claim_fields
-from pylon.auth.sessions import AUTH_TABLES, Sessions
+from pylon.auth.sessions import AUTH_TABLES, Sessions, end_all_in
 from pylon.changes.model import Change
 from pylon.http.rate_limit import RateLimit
 from pylon.part import Listener, Part, Periodic
@@ -27,7 +27,7 @@ class IdentityGroup(Base):
     @cached_property
     def sessions(self) -> Sessions:
         claims = None if self.claims is None else self.claims.of
-        return Sessions(self.store, self.clock, claims=claims)
+        return Sessions(self.session_store or self.store, self.clock, claims=claims)
 
     @cached_property
     def auth(self) -> AuthRoutes:
@@ -68,6 +68,11 @@ def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
     )
 
 
+async def _start(house: IdentityGroup) -> None:
+    if house.session_store is not None and "owner" in house.process.duties:
+        await end_all_in(house.store)
+
+
 IDENTITY = Part[IdentityGroup](
     name="auth",
     tables=AUTH_TABLES,
@@ -76,6 +81,7 @@ IDENTITY = Part[IdentityGroup](
     secret_paths=("/api/auth/",),
     listeners=_listeners,
     periodic=_periodic,
+    start=_start,
     stop=lambda house: house.sessions.close(),
     erases=lambda house: {"sessions": house.sessions.revoke_all},
 )

@@ -62,3 +62,8 @@ DELETE FROM _pylon_sessions WHERE token_hash IN (
     ORDER BY expires_at, token_hash LIMIT ?
 )
 RETURNING session_id, token_hash, successor_salt, expires_at;
+
+-- name: delete_some
+DELETE FROM _pylon_sessions WHERE token_hash IN (
+    SELECT token_hash FROM _pylon_sessions ORDER BY token_hash LIMIT ?
+);

@@ -320,6 +320,19 @@ class Sessions:
         return await self._store.write(unit)
 
 
+async def end_all_in(store: Store) -> None:
+    """Delete the sessions of a database that keeps them no longer.
+
+    They can be ended by nobody any more, and would be good again when they are kept there again.
+    """
+
+    async def delete(tx: Tx) -> int:
+        return await tx.execute(SQL["delete_some"], (limits.SESSIONS_SWEPT_MAX,))
+
+    while await store.write(delete) == limits.SESSIONS_SWEPT_MAX:
+        pass
+
+
 def _is_well_formed(token: str) -> bool:
     """Whether it can be a session token at all; others are not worth a read."""
     return len(token) == _TOKEN_CHARACTERS and token.startswith(_TOKEN_PREFIX)
