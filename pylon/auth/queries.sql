@@ -42,15 +42,15 @@ UPDATE _pylon_sessions SET last_seen_at = ? WHERE token_hash = ? AND last_seen_a
 -- name: end_by_token
 DELETE FROM _pylon_sessions
 WHERE session_id = (SELECT session_id FROM _pylon_sessions WHERE token_hash = ?)
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: end_by_id
 DELETE FROM _pylon_sessions WHERE session_id = ? AND user_id = ?
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: end_by_user
 DELETE FROM _pylon_sessions WHERE user_id = ?
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: is_any_expired
 SELECT 1 FROM _pylon_sessions WHERE expires_at > 0 AND expires_at <= ?
@@ -61,7 +61,7 @@ DELETE FROM _pylon_sessions WHERE token_hash IN (
     SELECT token_hash FROM _pylon_sessions WHERE expires_at > 0 AND expires_at <= ?
     ORDER BY expires_at, token_hash LIMIT ?
 )
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: delete_some
 DELETE FROM _pylon_sessions WHERE token_hash IN (

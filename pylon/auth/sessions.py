@@ -17,7 +17,13 @@ from pylon import limits
 from pylon.auth.cache import SessionCache
 from pylon.auth.ended import EndedSessions
 from pylon.auth.model import NO_CLAIMS, Claims, Session
-from pylon.changes.facts import ClaimsChanged, SessionChanged, SessionEnded, TokensVoid
+from pylon.changes.facts import (
+    ClaimsChanged,
+    SessionChanged,
+    SessionEnded,
+    SessionStarted,
+    TokensVoid,
+)
 from pylon.changes.feed import Gap, Message
 from pylon.clock import Clock
 from pylon.identity import Identity
@@ -167,6 +173,7 @@ class Sessions:
 
         async def add(tx: Tx) -> None:
             await tx.execute(SQL["add"], _params(session))
+            tx.tell(SessionStarted(session_id=key, user_id=user_id, tenant_id=tenant_id))
 
         generation = self._cache.generation
         await self._store.write(add)
@@ -291,7 +298,9 @@ class Sessions:
     async def _end(self, query: str, params: tuple[Value, ...]) -> int:
         now = self._now()
         rows = await self._delete(query, params)
-        return sum(1 for _, _, salt, until in rows if salt is None and (not until or until > now))
+        return sum(
+            1 for _, _, salt, until, *_ in rows if salt is None and (not until or until > now)
+        )
 
     async def _delete(self, query: str, params: tuple[Value, ...]) -> list[Row]:
         """Delete tokens, and tell which are void and which sessions are over.
@@ -303,9 +312,12 @@ class Sessions:
             rows = await tx.fetch(SQL[query], params)
             if rows:
                 tx.tell(TokensVoid(tokens=tuple(row[1] for row in rows)))
-            for session_id, _, salt, _ in rows:
+            for session_id, _, salt, _, user_id, tenant_id in rows:
                 if salt is None:
-                    tx.tell(SessionEnded(session_id=session_id))
+                    ended = SessionEnded(
+                        session_id=session_id, user_id=user_id, tenant_id=tenant_id
+                    )
+                    tx.tell(ended)
             return rows
 
         return await self._to_its_end(delete)

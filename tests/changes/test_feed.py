@@ -42,7 +42,7 @@ async def raises(tx: Tx) -> int:
     return await raise_epoch(tx, "userId:ann")
 
 
-ENDED = SessionEnded(session_id=b"s")
+ENDED = SessionEnded(session_id=b"s", user_id="ann", tenant_id=None)
 CLAIMS = ClaimsChanged(user_id="ann")
 
 
