@@ -116,4 +116,5 @@ IDENTITY = Part[IdentityGroup](
     start=_start,
     stop=lambda house: house.sessions.close(),
     erases=lambda house: {"sessions": house.sessions.revoke_all},
+    exports=lambda house: {"sessions": house.sessions.kept_of},
 )

@@ -24,6 +24,11 @@ WHERE user_id = ? AND successor_salt IS NULL AND (expires_at = 0 OR expires_at >
 ORDER BY created_at DESC, token_hash
 LIMIT ?;
 
+-- name: kept_of_user
+SELECT device, created_at, expires_at, last_seen_at FROM _pylon_sessions
+WHERE user_id = ? AND successor_salt IS NULL
+ORDER BY created_at, token_hash;
+
 -- name: replace
 UPDATE _pylon_sessions SET
     successor_salt = ?,

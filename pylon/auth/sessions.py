@@ -150,6 +150,13 @@ class Sessions:
         params = (user_id, int(self._now()), limits.SESSIONS_LISTED_MAX)
         return [_session(row) for row in await self._store.read(SQL["list_of_user"], params)]
 
+    async def kept_of(self, user_id: str) -> list[dict[str, Value]]:
+        """What is kept of a user's sign-ins, the oldest first, for the user to read: times in Unix
+        seconds, and nothing of tokens."""
+        names = ("device", "created_at", "expires_at", "last_seen_at")
+        rows = await self._store.read(SQL["kept_of_user"], (user_id,), heavy=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
     # --- Making and changing -----------------------------------------------------------------
 
     async def create(
