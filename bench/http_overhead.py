@@ -29,11 +29,12 @@ from pylon.clock import SystemClock
 from pylon.config import Config
 from pylon.http.access_log import AccessLog
 from pylon.http.asgi import Message, Receive, Scope, Send
+from pylon.http.body_limit import BodyLimit
 from pylon.http.connection import HttpConnection
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
-from pylon.http.pipeline import Pipeline, refuse_large_bodies
+from pylon.http.pipeline import Pipeline
 from pylon.http.probes import Probes
 from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.request import Request
@@ -90,7 +91,7 @@ def build_pipeline() -> Pipeline:
             RateLimit(limiter),
             CsrfCheck(config.csrf_origins),
             identify,
-            refuse_large_bodies,
+            BodyLimit({}),
         ),
         router=router,
         finish=Finish(

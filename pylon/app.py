@@ -12,8 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import apsw
-
 from pylon.clock import Clock, SystemClock
 from pylon.config import Config
 from pylon.errors import ConfigError
@@ -26,13 +24,9 @@ from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic, has_errors
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
-from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
-from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
-from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.wiring import PARTS, House, table_steps
-
-SYSTEM_DDL = tuple(sql for steps in table_steps(PARTS).values() for step in steps for sql in step)
-"""The server's own tables beside `_pylon_meta` and the schema's ledger."""
+from pylon.store.base import ServedStore
+from pylon.store.opening import open_database
+from pylon.wiring import PARTS, House, Process, table_steps
 
 
 def check_policies(manifest: Manifest) -> list[Diagnostic]:
@@ -59,8 +53,8 @@ class Service:
     """The server of one manifest: an ASGI app that builds its house at `start`.
 
     `root` is the app's folder; what lies in its `public/` is served at `/`. `parts` are all that it
-    consists of. Started by the lifespan protocol, by `start`, or by the first request where nobody
-    does either (a mounted app).
+    consists of; `process` says which of several processes this is. Started by the lifespan
+    protocol, by `start`, or by the first request where nobody does either (a mounted app).
     """
 
     def __init__(
@@ -72,6 +66,7 @@ class Service:
         hooks: Hooks | None = None,
         clock: Clock | None = None,
         parts: Sequence[Part[House]] = PARTS,
+        process: Process | None = None,
     ) -> None:
         self.manifest = manifest
         self.config = config
@@ -79,6 +74,7 @@ class Service:
         self._hooks = hooks or Hooks()
         self._clock: Clock = clock or SystemClock()
         self._parts = tuple(parts)
+        self._process = process or Process()
         self._starting: asyncio.Lock | None = None
         self.house: House | None = None
         """The parts in use; None before the start and after the stop."""
@@ -133,15 +129,15 @@ class Service:
                     config=self.config,
                     clock=self._clock,
                     hooks=self._hooks,
-                    store=self._open_store(),
+                    store=self._process.store or self._open_store(),
                     root=self._root,
                     parts=self._parts,
+                    process=self._process,
                 )
                 try:
                     await house.connect()
                 except BaseException:
-                    await house.stop()
-                    await house.store.close()
+                    await self._end(house)
                     raise
                 self.house = house
             return self.house
@@ -155,30 +151,24 @@ class Service:
         """End background work, commit what is queued, checkpoint and close the database."""
         house, self.house = self.house, None
         if house is not None:
-            await house.stop()
+            await self._end(house)
+
+    async def _end(self, house: House) -> None:
+        await house.stop()
+        if self._process.store is None:
             await house.store.close()
 
-    def _open_store(self) -> SqliteStore:
-        path = None if self.config.in_memory else Path(self.config.db_path)
-        indexes = SqliteSearchIndexes()
-        fit = FitSchema(
-            self.manifest,
-            path=path,
+    def _open_store(self) -> ServedStore:
+        database = open_database(
+            None if self.config.in_memory else Path(self.config.db_path),
+            tables=table_steps(self._parts),
             now=self._clock.now,
+        )
+        return database.serve(
+            self.manifest,
             baseline="dev" if self.config.dev_mode else "start",
             confirm_renames=not self.config.dev_mode,
-            search=indexes,
         )
-
-        def prepare(connection: apsw.Connection) -> None:
-            fit(connection)
-            indexes.ensure(connection, self.manifest, log_progress)
-
-        ddl = [sql for steps in table_steps(self._parts).values() for step in steps for sql in step]
-        store = open_store(path, ddl=ddl, prepare=prepare)
-        store.schema = fit.watch
-        store.writer.guard = fit.watch.refuse
-        return store
 
 
 class App(Declarations):

@@ -61,6 +61,12 @@ def new_request_id() -> str:
     return secrets.token_hex(8)
 
 
+def new_node() -> int:
+    """A number for a process among others, of 31 bits and not 0: among a hundred at a time, two are
+    alike once in half a million."""
+    return secrets.randbelow(2**31 - 1) + 1
+
+
 def token_hash(token: str) -> bytes:
     """What is stored and looked up in place of a token: its SHA-256, 32 bytes.
 

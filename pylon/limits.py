@@ -163,6 +163,53 @@ WRITE_BATCH_MAX: Final = 512
 WRITE_BATCH_SECONDS_MAX: Final = 0.02
 """A batch stops taking units after this time on the loop, so reads are not starved."""
 
+WRITE_STEP_SECONDS: Final = 0.003
+"""How long units run in one turn of the loop; what is left goes on in the next, in the same
+transaction. As long as a read may hold the loop."""
+
+WRITE_QUEUE_SECONDS_MAX: Final = 5.0
+"""How long a unit may wait for its batch to begin; then it is refused with 503 `OVERLOADED`."""
+
+WRITE_RETRY_SECONDS: Final = 1
+"""What a write that was refused for lack of time is told to wait."""
+
+UNIT_SECONDS_MAX: Final = 10.0
+"""How long a unit may go on in steps, with all other writes waiting: 400 `FN_TIMEOUT`. Ours are
+bounded by what they write and take milliseconds; a loop in a function may not be."""
+
+UNIT_READ_SECONDS_MAX: Final = 1.0
+"""Time for one read inside a unit, which holds the loop; with an index it takes microseconds."""
+
+HELD_WAIT_SECONDS_MAX: Final = 0.25
+"""How long a held unit may wait for the outside world at a time, with all other writes waiting."""
+
+HELD_SECONDS_MAX: Final = 2.0
+"""How long a held unit may hold the writer in all."""
+
+HELD_PAUSE_TIMES: Final = 4
+"""After a held unit the next may begin when this many times its time have passed, so that they
+take at most a fifth of the writer."""
+
+HELD_WAITING_MAX: Final = 16
+"""Held units that may wait for their turn; those behind them would hardly get it in time."""
+
+COMPUTE_SECONDS_MAX: Final = 0.05
+"""How long a mutation, a query or a hook in a transaction may compute between two waits for the
+database: it holds the loop. It is ended after that: `FN_TIMEOUT`."""
+
+COMPUTE_SECONDS_MAX_DEV: Final = 0.25
+"""The same in dev, where modules are loaded at the first call and machines do more than serve."""
+
+COMPUTE_AGAIN_SECONDS: Final = 0.01
+"""How often code that was ended is interrupted again until it has ended; also how often it is
+looked whether anything is over its time."""
+
+COMPUTE_NAMED_SECONDS: Final = 1.0
+"""Code that has ignored interrupts for so long is named in the log."""
+
+COMPUTE_STUCK_SECONDS: Final = 10.0
+"""After so long the process counts as stuck and is not ready."""
+
 SQLITE_BUSY_MILLISECONDS: Final = 5_000
 """How long SQLite waits for another process's lock (a backup, a shell)."""
 
@@ -185,6 +232,45 @@ CURSOR_ROWS_DEFAULT: Final = 20
 
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
+
+READ_IDS_RECORDED_MAX: Final = 1_000
+"""Rows of one entity in a record of what was read; beyond that it says "any row"."""
+
+# --- Hooks -----------------------------------------------------------------------------------
+
+HOOK_DEPTH_MAX: Final = 8
+"""Writes inside hooks of writes inside hooks; beyond that two of them call each other."""
+
+OUTBOX_ROWS_MAX: Final = 1_000_000
+"""Commits that one hook has still to be told of; beyond that its entities take no writes (503),
+since a hook that may miss none cannot be left behind for ever."""
+
+OUTBOX_PAGE_ROWS: Final = 50
+"""Commits read at once for one hook."""
+
+OUTBOX_SETTLE_SECONDS: Final = 0.25
+"""After so much time with a hook it is noted what it was told; a crash repeats no more."""
+
+OUTBOX_LOOK_SECONDS: Final = 30.0
+"""A hook that nothing has woken for so long has a look nevertheless."""
+
+OUTBOX_HOOK_SECONDS_MAX: Final = 30.0
+"""One call of a hook of commits; one that takes longer has failed."""
+
+OUTBOX_TRIES_MAX: Final = 8
+"""Times that a hook is told of a commit before it is put with the dead."""
+
+OUTBOX_WAIT_SECONDS: Final = 1.0
+"""Before the second try; each wait is twice the one before, so eight tries take two minutes."""
+
+OUTBOX_ERROR_CHARACTERS_MAX: Final = 1_000
+"""What is kept of a failure's text."""
+
+OUTBOX_DEAD_SECONDS: Final = 2_592_000.0
+"""How long commits are kept of which a hook could not be told, or whose hook is gone (30 days)."""
+
+OUTBOX_DEAD_MAX: Final = 10_000
+"""How many of the dead are kept; the oldest go first."""
 
 # --- Bulk --------------------------------------------------------------------------------------
 
@@ -252,6 +338,9 @@ back after a restart, other requests are answered between them, and few pages ar
 CHANGE_LOG_RETAIN_SECONDS: Final = 30 * 86_400
 """How long tombstones are kept (`PYLON_CHANGE_LOG_RETAIN`); older cursors get 410."""
 
+PURGE_UNIT_ROWS: Final = 1_000
+"""Tombstones that one unit drops; about 3 ms of the writer, then others have their turn."""
+
 AUDIENCES_PER_ROW_MAX: Final = 64
 """Distinct earlier audiences remembered per row; beyond it the oldest is dropped and cursors from
 before it get 410, so nothing is ever wrong, only slower."""
@@ -267,6 +356,21 @@ as slow ones are. Readers of one audience wait for the same buffers, which count
 FAN_OUT_BYTES: Final = 131_072
 """A turn with more is sent in several writes to each reader, since the loop is held while one is
 joined: compressing this much takes about a millisecond."""
+
+FAN_OUT_SHARE_MAX: Final = 0.7
+"""Part of the loop's time that all fan-outs together may take; requests always get the rest."""
+
+CHANGES_SHARE: Final = 0.5
+"""Part that the changes of rows may take (docs/decisions/0002)."""
+
+CHANGES_SLICE_SECONDS: Final = 0.003
+"""How long one slice of their fan-out holds the loop before requests get their turn."""
+
+PRESENCE_SHARE: Final = 0.2
+"""Part that presence and topics may take; rows come first."""
+
+PRESENCE_SLICE_SECONDS: Final = 0.002
+"""How long one slice of their relay holds the loop."""
 
 OUTBOX_SECONDS_MAX: Final = 20.0
 """How long bytes may wait for one reader before it counts as gone."""
@@ -349,6 +453,54 @@ PRESENCE_LIST_BYTES_MAX: Final = 1_048_576
 PRESENCE_BACKLOG_BYTES_MAX: Final = 262_144
 """A reader that has this much still to take misses what is said meanwhile; rows come first."""
 
+PRESENCE_BEAT_SECONDS: Final = 1.0
+"""How often a process tells the others that it is there, and looks who is not any more."""
+
+PRESENCE_GONE_SECONDS: Final = 5.0
+"""A process that has not been heard of for so long takes its members along; several beats may be
+lost, and a loop be held, before that."""
+
+PRESENCE_ASK_SECONDS: Final = 2.0
+"""How long a process may take for a page of who is there; it is asked again at a later beat."""
+
+PRESENCE_NODES_MAX: Final = 256
+"""Other processes whose members are seen."""
+
+PRESENCE_OTHERS_MAX: Final = 200_000
+"""What is kept of the members of one other process, in entries: a member in a channel."""
+
+PRESENCE_NEWS_BYTES_MAX: Final = 4_194_304
+"""Messages to topics that go to other processes in one relay; the newest beyond it stay here."""
+
+PRESENCE_NEWS_KEPT_MAX: Final = 1_024
+"""Batches of news kept while the list of a process is fetched; beyond it that is done anew."""
+
+# --- Bus -------------------------------------------------------------------------------------
+
+BUS_TOPIC_CHARACTERS_MAX: Final = 128
+"""Longest name of a topic, or of what is asked; they are ours, not people's."""
+
+BUS_MESSAGE_BYTES_MAX: Final = 1_000_000
+"""Largest message between processes; common message brokers take 1 MiB with all around it."""
+
+BUS_PAGE_BYTES: Final = 262_144
+"""Data of one message after which what is more goes into the next; well below the largest, since
+whole members and their names are not cut."""
+
+BUS_QUEUE_MESSAGES_MAX: Final = 1_024
+"""Messages of one process that may wait to be heard by another; the newest beyond it are lost."""
+
+BUS_QUESTIONS_WAITING_MAX: Final = 1_024
+"""Questions of one process that may wait for their answers."""
+
+RATE_COUNTS_SECONDS: Final = 0.2
+"""How often processes tell one another whom they have let through; so long is a caller counted only
+where it asked."""
+
+RATE_COUNTS_KEYS_MAX: Final = 4_096
+"""Callers that a limiter counts for the others between two such times, some 100 KB; those beyond
+are counted only where they asked."""
+
 # --- Auth ------------------------------------------------------------------------------------
 
 SESSION_SECONDS: Final = 2_592_000
@@ -375,6 +527,13 @@ so how late its sockets are closed at most."""
 
 SESSIONS_SWEPT_MAX: Final = 500
 """Sessions that housekeeping deletes or updates in one unit; about 5 ms of the writer."""
+
+SESSIONS_ENDED_KEPT: Final = 10_000
+"""Ended sessions remembered for handshakes under way, which take seconds at most."""
+
+SESSIONS_ASKED_AT_ONCE: Final = 50
+"""Sessions of open streams that are asked anew after a gap before others get their turn; about a
+millisecond of the loop."""
 
 SESSIONS_LISTED_MAX: Final = 1_000
 """Sessions of one user that are listed, the newest first."""
@@ -602,6 +761,9 @@ DOCUMENTS_OPEN_MAX: Final = 1_000
 
 DOCUMENTS_OPEN_BYTES_MAX: Final = 67_108_864
 """The same by the bytes that they take in storage."""
+
+DOCUMENT_PASSED_MAX: Final = 256
+"""Changes of a row kept for a reader whose snapshot is on its way; beyond that it gets another."""
 
 DOCUMENT_PENDING_SECONDS: Final = 5.0
 """How long a pushed update waits for those that it builds on: another connection may bring them."""

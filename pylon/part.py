@@ -71,10 +71,14 @@ class SocketMessages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Hears what a commit has published and told, in order, on the loop; must be quick."""
+    """Hears what the feed tells of each commit (`changes/feed.py`), in order, on the loop; must be
+    quick."""
 
     name: str
-    hear: Callable[[Sequence[object]], None]
+    hear: Callable[[Sequence[Any], int], None]
+    """Takes the messages of a commit and the position of the log's end after it."""
+    hears: tuple[type, ...] = ()
+    """The kinds of messages that it is called for; none named: for each commit."""
     runs_in: RunsIn = "every process"
 
 

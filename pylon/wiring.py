@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pylon import limits
+from pylon.assembly.base import Process as Process
+from pylon.assembly.counts import COUNTS
 from pylon.assembly.identity import IDENTITY
 from pylon.assembly.kernel import KERNEL, KernelGroup
-from pylon.assembly.rows import DOCUMENTS, ROWS
+from pylon.assembly.rows import DOCUMENTS, HOOKS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
-from pylon.part import Part, RunsIn, Worker
+from pylon.part import Part, Worker
 
 log = logging.getLogger("pylon")
 
@@ -27,11 +29,13 @@ PARTS: Final[tuple[Part[KernelGroup], ...]] = (
     KERNEL,
     IDENTITY,
     STORAGE,
+    HOOKS,
     ROWS,
     DOCUMENTS,
     SYNC,
     TOGETHER,
     PRESENCE,
+    COUNTS,
 )
 """Every part of the house."""
 
@@ -43,29 +47,28 @@ def table_steps(parts: Iterable[Part[Any]]) -> dict[str, tuple[tuple[str, ...], 
 
 @dataclass(kw_only=True)
 class House(KernelGroup):
-    """The parts in use: made on one open store, connected, ended.
+    """The parts in use: made on one open store, connected, ended."""
 
-    `duties`: whose work this process does; a service that is one process does all of it.
-    """
-
-    duties: frozenset[RunsIn] = frozenset(("every process", "owner"))
     _workers: list[asyncio.Task[None]] = field(default_factory=list, repr=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     # --- start -------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Bring every part to life: hooks, start, who hears of commits, sockets, work, figures."""
+        """Bring every part to life: its hooks, what it answers and hears, its start, its work."""
         _refuse_twins(self.parts)
         for part in self.parts:
             if part.hooks is not None:
                 part.hooks(self)
         for part in self.parts:
-            await part.start(self)
             self._answer(part)
             self._hear(part)
             self._talk(part)
             part.metrics(self, self.metrics)
+        # Whole from now on: other processes may ask for its calls, and its limiters hear of them.
+        _ = self.pipeline
+        for part in self.parts:
+            await part.start(self)
         for part in self.parts:
             self._work(part)
 
@@ -75,8 +78,8 @@ class House(KernelGroup):
 
     def _hear(self, part: Part[Any]) -> None:
         for listener in part.listeners(self):
-            if listener.runs_in in self.duties:
-                self.store.on_commit(listener.hear)
+            if listener.runs_in in self.process.duties:
+                self.feed.subscribe(listener.name, listener.hear, listener.hears)
 
     def _talk(self, part: Part[Any]) -> None:
         said = part.messages(self)
@@ -89,10 +92,10 @@ class House(KernelGroup):
 
     def _work(self, part: Part[Any]) -> None:
         for each in part.periodic(self):
-            if each.runs_in in self.duties:
+            if each.runs_in in self.process.duties:
                 self.tasks.every(each.seconds, each.name, each.work)
         for worker in part.workers(self):
-            if worker.runs_in in self.duties:
+            if worker.runs_in in self.process.duties:
                 task = self.tasks.start(worker.name, self._run(worker))
                 self._workers.append(task)
 

@@ -9,18 +9,18 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Row, Snapshot, Store, Tx, Unit, Value
-from pylon.store.dialect import Dialect
+from pylon.store.base import Row, Store, Tx, Unit, Value
+from tests.passing import PassingStore
 
 T = TypeVar("T")
 
 
-class SlowStore:
+class SlowStore(PassingStore):
     """A `Store` on another one. `turns` is how often the loop turns before and after each read;
-    `hold` keeps back the answers to reads that begin with a text."""
+    `hold_back` keeps the answers to reads that begin with a text."""
 
     def __init__(self, inner: Store, *, turns: int = 2) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.turns = turns
         self.asked: list[str] = []
         """The statements of all reads outside of units."""
@@ -28,14 +28,10 @@ class SlowStore:
         """What reads that are held end with."""
         self._held: tuple[str, asyncio.Event] | None = None
 
-    def hold(self, beginning: str) -> asyncio.Event:
+    def hold_back(self, beginning: str) -> asyncio.Event:
         """Such reads wait until the event is set."""
         self._held = (beginning, asyncio.Event())
         return self._held[1]
-
-    @property
-    def dialect(self) -> Dialect:
-        return self.inner.dialect
 
     async def read(
         self,
@@ -59,7 +55,14 @@ class SlowStore:
         for _ in range(self.turns):
             await asyncio.sleep(0)
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(
+        self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> T:
+        return await self.inner.write(
+            self._stepped(unit), alone=alone, compute_seconds=compute_seconds
+        )
+
+    def _stepped(self, unit: Unit[T]) -> Unit[T]:
         async def stepped(tx: Tx) -> T:
             # The writer takes no unit that suspends, so this one is taken up again here.
             steps = unit(_SlowTx(tx)).__await__()
@@ -70,20 +73,7 @@ class SlowStore:
                 result: T = stop.value
                 return result
 
-        return await self.inner.write(stepped)
-
-    async def snapshot(self) -> Snapshot:
-        return await self.inner.snapshot()
-
-    def on_commit(self, listener: CommitListener) -> None:
-        self.inner.on_commit(listener)
-
-    @property
-    def seq(self) -> int:
-        return self.inner.seq
-
-    async def close(self) -> None:
-        await self.inner.close()
+        return stepped
 
 
 class _SlowTx:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -130,6 +130,64 @@ def test_imports_go_down(path: Path) -> None:
         and (why := fault(importer, imported)) is not None
     ]
     assert faults == [], "\n".join(faults)
+
+
+def name_of(path: Path) -> str:
+    """`pylon.x.y` for the file of a module."""
+    parts = ("pylon", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported_modules(source: str, known: Set[str]) -> set[str]:
+    """The known modules that a source names, for the type checker only or not."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in known else node.module for name in names}
+    return found & known
+
+
+def circles(graph: Mapping[str, Set[str]]) -> list[list[str]]:
+    """Every set of modules each of which imports, in some steps, all the others."""
+    reached = {module: _reached(graph, module) for module in graph}
+    found = {
+        tuple(sorted(m for m in reached[module] if module in reached[m]))
+        for module in graph
+        if module in reached[module]
+    }
+    return [list(circle) for circle in sorted(found)]
+
+
+def _reached(graph: Mapping[str, Set[str]], start: str) -> set[str]:
+    reached: set[str] = set()
+    left = [start]
+    while left:
+        new = graph[left.pop()] - reached
+        reached |= new
+        left += new
+    return reached
+
+
+def test_no_modules_import_in_a_circle() -> None:
+    paths = {name_of(path): path for path in modules()}
+    graph = {
+        name: imported_modules(path.read_text(encoding="utf-8"), paths.keys()) - {name}
+        for name, path in paths.items()
+    }
+    found = circles(graph)
+    assert found == [], f"{found}: move what both need into a module below both"
+
+
+def test_the_finder_of_circles() -> None:
+    known = {"pylon.a", "pylon.a.b", "pylon.c", "pylon.d"}
+    hidden = "if TYPE_CHECKING:\n    from pylon.a import b\nfrom pylon.c import x\nimport os"
+    assert imported_modules(hidden, known) == {"pylon.a.b", "pylon.c"}
+    chain = {"a": {"b"}, "b": {"c"}, "c": set[str](), "d": {"a"}}
+    assert circles(chain) == []
+    assert circles({**chain, "c": {"a"}}) == [["a", "b", "c"]]
 
 
 def test_every_folder_has_its_floor() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,38 @@ async def test_work_done_once_is_logged_when_it_fails(
             await task
     assert ("background task fetch failed" in caplog.text) == logs
     assert len(tasks) == 0
+
+
+async def test_brief_work_leaves_by_itself_and_several_may_share_a_set() -> None:
+    shared: set[asyncio.Task[None]] = set()
+    first, second = Tasks(shared), Tasks(shared)
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        first.ended(task)
+
+    task = first.start_brief("brief", work())
+    assert shared == {task}
+    assert len(second) == 1
+    await task
+    assert shared == set()
+
+
+PACKAGE = Path(__file__).resolve().parents[1] / "pylon"
+
+STARTS_A_TASK = re.compile(r"create_task\(|ensure_future\(|TaskGroup\(")
+
+APART = {
+    "tasks.py",
+    "server.py",  # waits for its own end beside a second signal
+}
+"""Where tasks are made that belong to nobody's `Tasks`."""
+
+
+def test_every_task_has_an_owner() -> None:
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if STARTS_A_TASK.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == APART, "start it with `Tasks.start`, and stop those where their owner ends"

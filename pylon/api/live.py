@@ -9,30 +9,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pylon import limits
 from pylon.api.messages import Messages
 from pylon.api.places import Places, door_of
+from pylon.auth.ended import EndedSessions
 from pylon.auth.identify import from_subprotocol
 from pylon.errors import PylonError
 from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.close_codes import (
+    CLOSE_INTERNAL,
+    CLOSE_LOST,
+    CLOSE_NOT_UTF8,
+    CLOSE_POLICY,
+    CLOSE_PROTOCOL,
+    CLOSE_TOO_LARGE,
+    CLOSE_TRY_AGAIN,
+)
 from pylon.http.csrf import CsrfCheck
 from pylon.http.describe import COUNT, TEXT, Docs, Parameter
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
+from pylon.identity import Identity
 from pylon.live.outlet import (
     FRAMES,
     LINES,
     SERVER_SENT_EVENTS,
     BinaryMessage,
     DeflatedFrameEncoding,
-    Encoding,
     Outlet,
 )
-from pylon.sync.hub import CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, Hub
+from pylon.live.sockets import FramesOutlet, QueueOutlet
+from pylon.sync.hub import Hub
 from pylon.sync.pulls import Pulls, StreamStart
+from pylon.tasks import Tasks
 
 WEBSOCKET_PATHS = ("/", "/ws")
 """Paths of the main port that take an upgrade; the WebSocket port takes any."""
@@ -40,11 +51,11 @@ WEBSOCKET_PATHS = ("/", "/ws")
 UNAUTHORIZED = "unauthorized: bearer token required"
 
 CLOSED_BY_CLIENT = {
-    1002: "protocol",
-    1006: "lost",
-    1007: "protocol",
-    1009: "too_large",
-    1011: "silent",
+    CLOSE_PROTOCOL: "protocol",
+    CLOSE_LOST: "lost",
+    CLOSE_NOT_UTF8: "protocol",
+    CLOSE_TOO_LARGE: "too_large",
+    CLOSE_INTERNAL: "silent",
 }
 """Why a WebSocket ended that nobody here has closed, by its code; else its client wished it."""
 
@@ -65,60 +76,11 @@ Admit = Callable[[Request], Awaitable[AnyResponse | None]]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A stream that is about to start: where its client says it is, and what `Hub.ends` was before
-    its identity was looked up."""
+    """A stream that is about to start: where its client says it is, and what `EndedSessions.mark`
+    was before its identity was looked up."""
 
     asked: int | None
-    known_at: int
-
-
-class FramesOutlet:
-    """A WebSocket of our own server: the hub's bytes go to the transport as they are."""
-
-    def __init__(self, frames: Any, encoding: Encoding) -> None:
-        self.encoding = encoding
-        self.write: Callable[[bytes], None] = frames.write
-        self.written: Callable[[], int] = frames.written
-        self.backlog: Callable[[], int] = frames.backlog
-        self.close: Callable[[int, str], None] = frames.close
-
-
-class QueueOutlet:
-    """A stream that somebody else writes: bytes wait here until `take` fetches them."""
-
-    def __init__(self, encoding: Encoding) -> None:
-        self.encoding = encoding
-        self.ended: tuple[int, str] | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._written = 0
-        self._filled = asyncio.Event()
-
-    def write(self, data: bytes) -> None:
-        if self.ended is None:
-            self._chunks.append(data)
-            self._size += len(data)
-            self._written += len(data)
-            self._filled.set()
-
-    def written(self) -> int:
-        return self._written
-
-    def backlog(self) -> int:
-        return self._size
-
-    def close(self, code: int, reason: str) -> None:
-        if self.ended is None:
-            self.ended = (code, reason)
-            self._filled.set()
-
-    async def take(self) -> list[bytes]:
-        """What has been written since the last call; empty once the stream has ended."""
-        while not self._chunks and self.ended is None:
-            self._filled.clear()
-            await self._filled.wait()
-        chunks, self._chunks, self._size = self._chunks, [], 0
-        return chunks
+    mark: int
 
 
 class LiveRoutes:
@@ -129,6 +91,7 @@ class LiveRoutes:
         *,
         hub: Hub,
         pulls: Pulls,
+        ended: EndedSessions,
         csrf: CsrfCheck,
         messages: Messages,
         places: Places,
@@ -137,6 +100,7 @@ class LiveRoutes:
         self._hub = hub
         self._deflated = DeflatedFrameEncoding(deflate_level) if deflate_level else FRAMES
         self._pulls = pulls
+        self._ended = ended
         self._csrf = csrf
         self._messages = messages
         self._places = places
@@ -155,7 +119,7 @@ class LiveRoutes:
         if scope.get("pylon.door") != "ws" and request.path not in WEBSOCKET_PATHS:
             await _deny(scope, send, 404)
             return
-        known_at, door = self._hub.ends, door_of(scope)
+        mark, door = self._ended.mark, door_of(scope)
         try:
             subprotocol, asked = self._take_token(request), _asked_position(request)
             refusal = await admit(request)
@@ -171,11 +135,10 @@ class LiveRoutes:
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
             if request.identity.user_id is None:
                 self._hub.count_close("unauthorized")
-                await send(
-                    {"type": "websocket.close", "code": CLOSE_POLICY, "reason": UNAUTHORIZED}
-                )
+                ended = {"type": "websocket.close", "code": CLOSE_POLICY, "reason": UNAUTHORIZED}
+                await send(ended)
                 return
-            await self._stream(request, scope, receive, send, Opening(asked, known_at))
+            await self._stream(request, scope, receive, send, Opening(asked, mark))
         finally:
             self._places.leave(request.client, door)
 
@@ -197,13 +160,14 @@ class LiveRoutes:
         self, request: Request, scope: Scope, receive: Receive, send: Send, opening: Opening
     ) -> None:
         frames = (scope.get("extensions") or {}).get("pylon.frames")
+        tasks = Tasks()
         sender: asyncio.Task[None] | None = None
         outlet: Outlet
         if frames is not None:
             outlet = FramesOutlet(frames, self._deflated if frames.deflates else FRAMES)
         else:
             outlet = queue = QueueOutlet(LINES)
-            sender = asyncio.create_task(_send_lines(queue, send))
+            sender = tasks.start("send lines", _send_lines(queue, send), logs=False)
         start: StreamStart | None = None
         why = "failure"
         try:
@@ -217,8 +181,8 @@ class LiveRoutes:
             self._messages.leave(outlet)
             if start is not None:
                 self._pulls.lost(request.identity, request.client, start)
-            if sender is not None:
-                sender.cancel()
+            await tasks.stop()
+            if sender is not None:  # whose failure is that the client has gone
                 await asyncio.gather(sender, return_exceptions=True)
 
     # --- server-sent events ------------------------------------------------------------------
@@ -226,7 +190,7 @@ class LiveRoutes:
     async def events(self, request: Request) -> AnyResponse:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
         self._places.check(request.client)
-        opening = Opening(_asked_position(request), self._hub.ends)
+        opening = Opening(_asked_position(request), self._ended.mark)
         return StreamResponse(200, self._event_stream(request, opening))
 
     async def _event_stream(self, request: Request, opening: Opening) -> AsyncIterator[bytes]:
@@ -236,11 +200,11 @@ class LiveRoutes:
             self._places.take(request.client, door)
         except PylonError:
             return
-        outlet = QueueOutlet(SERVER_SENT_EVENTS)
+        outlet, tasks = QueueOutlet(SERVER_SENT_EVENTS), Tasks()
         joining: asyncio.Task[StreamStart | None] | None = None
         try:
             yield b": connected\n\n"
-            joining = asyncio.create_task(self._join(request, outlet, opening))
+            joining = tasks.start("join", self._join(request, outlet, opening), logs=False)
             joining.add_done_callback(lambda joined: _end_if_failed(joined, outlet))
             while True:
                 try:
@@ -256,8 +220,8 @@ class LiveRoutes:
         finally:
             self._hub.leave(outlet, "client")
             self._places.leave(request.client, door)
+            await tasks.stop()
             if joining is not None:
-                joining.cancel()
                 (start,) = await asyncio.gather(joining, return_exceptions=True)
                 if isinstance(start, StreamStart):
                     self._pulls.lost(request.identity, request.client, start)
@@ -280,19 +244,32 @@ class LiveRoutes:
             self._hub.count_close(error.code.lower())
             outlet.close(CLOSE_TRY_AGAIN, "resync required")
             return None
+        if self._is_over(identity, outlet, opening.mark):
+            return start if asked is None else None
         joined = await self._hub.join(
             identity,
             outlet,
             start.since,
-            hears_all=start.hears_all,
-            may_hold_more=start.may_hold_more,
-            known_at=opening.known_at,
+            shows_all=start.shows_all,
+            may_be_ahead=start.may_be_ahead,
         )
         if asked is not None:
             return None
         if not joined and start.since is not None:
-            self._pulls.too_far(identity, address, start.since)
+            await self._pulls.too_far(identity, address, start.since)
         return start if joined else None
+
+    def _is_over(self, identity: Identity, outlet: Outlet, mark: int) -> bool:
+        """End a stream whose session has ended since `mark`: before it joined, so that the hub did
+        not find it. Nothing may be awaited between this and `Hub.join`."""
+        state = self._ended.since(identity.session_id, mark)
+        if state == "ended":
+            self._hub.count_close("session")
+            outlet.close(CLOSE_POLICY, "session ended")
+        elif state == "unknown":
+            self._hub.count_close("gap")
+            outlet.close(CLOSE_TRY_AGAIN, "resync required")
+        return state != "open"
 
 
 def _asked_position(request: Request) -> int | None:

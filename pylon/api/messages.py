@@ -16,6 +16,7 @@ from pylon import limits
 from pylon.clock import Clock
 from pylon.codec import decode
 from pylon.errors import PylonError
+from pylon.http.allowance import Allowance
 from pylon.http.asgi import Message
 from pylon.identity import Identity
 from pylon.live.outlet import Outlet
@@ -70,12 +71,15 @@ class Conversation:
         self._clock = clock
         self._identity = identity
         self._outlet = outlet
-        self._tokens = float(limits.SOCKET_MESSAGES_BURST)
-        self._filled_at = clock.monotonic()
+        self._allowance = Allowance(
+            per_second=limits.SOCKET_MESSAGES_PER_SECOND,
+            burst=limits.SOCKET_MESSAGES_BURST,
+            now=clock.monotonic(),
+        )
 
     async def receive(self, message: Message) -> None:
         """Handle a `websocket.receive`; binary ones are ignored."""
-        wait = self._take_token()
+        wait = self._allowance.take(1, self._clock.monotonic())
         if wait > 0:
             await asyncio.sleep(wait)
         text = message.get("text")
@@ -89,12 +93,3 @@ class Conversation:
                 await handler(self._identity, self._outlet, said)
         except PylonError as error:
             log.debug("a client message was ignored: %s", error.code)
-
-    def _take_token(self) -> float:
-        """Take one; the seconds to wait for it."""
-        now = self._clock.monotonic()
-        rate = limits.SOCKET_MESSAGES_PER_SECOND
-        grown = self._tokens + (now - self._filled_at) * rate
-        self._tokens = min(grown, float(limits.SOCKET_MESSAGES_BURST)) - 1
-        self._filled_at = now
-        return max(0.0, -self._tokens / rate)

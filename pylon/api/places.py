@@ -1,6 +1,7 @@
 """How many live streams are open, by client address and by door, and how many may be.
 
-Counted by `live.py` when a stream opens and ends; read by the metrics and the sync status.
+Counted by `live.py` when a stream opens and ends; read by the metrics and the sync status. In two
+processes: each counts its own, and an address may have as many in each.
 """
 
 from __future__ import annotations

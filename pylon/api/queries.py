@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
-from pylon.data.door import ReadDoor
 from pylon.data.graph import Graphs
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
@@ -59,7 +58,7 @@ class QueryRoutes:
     """The handlers of the query routes."""
 
     def __init__(self, rows: Rows) -> None:
-        door = ReadDoor(rows)
+        door = rows.door
         self._queries = Queries(door)
         self._graphs = Graphs(door)
         self._aggregates = Aggregates(door)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from pylon.clock import Clock
-from pylon.data.door import ReadDoor
 from pylon.data.rows import Rows
 from pylon.data.search import Searches
 from pylon.errors import PylonError
@@ -82,7 +81,7 @@ class SearchRoutes:
     """The handlers of the search routes."""
 
     def __init__(self, rows: Rows, clock: Clock) -> None:
-        self._searches = Searches(ReadDoor(rows))
+        self._searches = Searches(rows.door)
         self._clock = clock
 
     def register(self, router: Router) -> None:

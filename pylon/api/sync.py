@@ -65,7 +65,7 @@ class SyncRoutes:
         identity = request.identity
         seconds = 0 if identity.is_admin else self._limiter.hit(address_key(request.client))
         if seconds:
-            self._pulls.refused(identity, request.client, since)
+            await self._pulls.refused(identity, request.client, since)
             raise rate_limited(seconds)
         page = await self._pulls.pull(identity, request.client, since)
         return raw_json(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from pylon import limits
-from pylon.api.auth.sessions import AuthRoutes
+from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.assembly.base import Base
 from pylon.auth.claims import UserClaims, claim_fields
-from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.auth.sessions import AUTH_TABLES, Sessions
+from pylon.changes.model import Change
 from pylon.http.rate_limit import RateLimit
 from pylon.part import Listener, Part, Periodic
 
@@ -31,20 +32,25 @@ class IdentityGroup(Base):
     @cached_property
     def auth(self) -> AuthRoutes:
         name = self.manifest.name
-        return AuthRoutes(self.sessions, self.config, app_name=name, clock=self.clock)
+        guests = self.rate_limiter("guests", guest_allowance(is_dev=self.config.dev_mode))
+        return AuthRoutes(self.sessions, self.config, app_name=name, guests=guests)
 
     @cached_property
     def rate_limit(self) -> RateLimit:
         """One allowance an address; administrators have no limit."""
         apart = [path for part in self.parts for path in part.paths_apart]
-        return RateLimit(self.rate_limiter(), is_exempt=self.auth.is_admin, paths_apart=apart)
+        return RateLimit(
+            self.rate_limiter("requests"), is_exempt=self.auth.is_admin, paths_apart=apart
+        )
 
 
 def _listeners(house: IdentityGroup) -> Sequence[Listener]:
-    if house.claims is None:
-        return ()
-    hear = house.claims.listener(house.sessions.forget_user)
-    return (Listener(name="claims", hear=hear),)
+    sessions = house.sessions
+    found = [Listener(name="sessions", hear=sessions.hear, hears=sessions.HEARS)]
+    if house.claims is not None:
+        hear = house.claims.listener(sessions.forget_user)
+        found.append(Listener(name="claims", hear=hear, hears=(Change,)))
+    return found
 
 
 def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
@@ -64,11 +70,12 @@ def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
 
 IDENTITY = Part[IdentityGroup](
     name="auth",
-    tables=(AUTH_DDL,),
+    tables=AUTH_TABLES,
     routes=lambda house: (house.auth,),
     stages=lambda house: {"rate limit": house.rate_limit, "identity": house.auth.identify},
     secret_paths=("/api/auth/",),
     listeners=_listeners,
     periodic=_periodic,
+    stop=lambda house: house.sessions.close(),
     erases=lambda house: {"sessions": house.sessions.revoke_all},
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import pylon
-from pylon.api.crossing import cross
+from pylon.api.crossing import cross, route_calls
 from pylon.api.openapi.document import Subject
 from pylon.api.openapi.routes import OpenApiRoutes
 from pylon.api.pages import Pages
@@ -60,7 +60,10 @@ class KernelGroup(SyncGroup):
         for part in self.parts:
             for routes in part.routes(self):
                 routes.register(router)
-        if not isinstance(self.calls, DirectCalls):
+        if isinstance(self.calls, DirectCalls):
+            for _, call in route_calls(router):
+                self.call_table.add(call)
+        else:
             cross(router, self.calls, self.call_table.add)
         return router
 

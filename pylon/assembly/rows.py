@@ -1,4 +1,5 @@
-"""Rows over every door but sync: entities, queries, search, bulk, transfer, people's data."""
+"""Rows over every door but sync: entities, queries, search, bulk, transfer, people's data; and the
+hooks of the app around them."""
 
 from __future__ import annotations
 
@@ -13,15 +14,19 @@ from pylon.api.queries import QueryRoutes
 from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
-from pylon.assembly.storage import StorageGroup
-from pylon.crdt.documents import CRDT_DDL, Documents
+from pylon.assembly.storage import PURGE_SECONDS, StorageGroup
+from pylon.changes.model import Change
+from pylon.crdt.documents import CRDT_TABLES, Documents
 from pylon.data.bulk import Bulk
+from pylon.data.committed import CommitTeller
 from pylon.data.erase import Reset
 from pylon.data.imports import ImportUnits
+from pylon.data.outbox import OUTBOX_TABLES
 from pylon.data.rows import Rows
 from pylon.data.subjects import Subjects
 from pylon.data.transfer import Transfer
-from pylon.part import Part, Routes
+from pylon.metrics import Metrics
+from pylon.part import Listener, Part, Periodic, Routes, Worker
 
 
 class RowsGroup(StorageGroup):
@@ -38,6 +43,10 @@ class RowsGroup(StorageGroup):
             clock=self.clock,
             documents=Documents(self.clock),
         )
+
+    @cached_property
+    def commit_teller(self) -> CommitTeller:
+        return CommitTeller(self.rows)
 
     @cached_property
     def import_units(self) -> ImportUnits:
@@ -71,6 +80,52 @@ def _routes(house: RowsGroup) -> Sequence[Routes]:
     )
 
 
+# --- hooks -----------------------------------------------------------------------------------
+
+
+async def _start_hooks(house: RowsGroup) -> None:
+    house.hooks.refuse_unknown(
+        {spec.name: spec.fields_by_name.keys() for spec in house.manifest.entities}
+    )
+
+
+def _hook_metrics(house: RowsGroup, metrics: Metrics) -> None:
+    teller = house.commit_teller
+    for name, text, by_hook, is_counter in (
+        ("pylon_hook_commits_waiting", "To be told.", lambda: teller.waiting, False),
+        ("pylon_hook_commits_told_total", "Commits told.", lambda: teller.told, True),
+        ("pylon_hook_failures_total", "Calls that failed.", lambda: teller.failures, True),
+        ("pylon_hook_commits_dead_total", "Given up on.", lambda: teller.dead, True),
+    ):
+        metrics.register_by_label(name, text, "hook", by_hook, is_counter=is_counter)
+
+
+HOOKS = Part[RowsGroup](
+    name="hooks",
+    tables=OUTBOX_TABLES,
+    stages=lambda house: {"request": house.hooks.request} if house.hooks.on_request else {},
+    listeners=lambda house: (
+        Listener(
+            name="hooks of commits",
+            hear=house.commit_teller.hear,
+            hears=(Change,),
+            runs_in="owner",
+        ),
+    ),
+    periodic=lambda house: (
+        Periodic(name="purge outbox", seconds=PURGE_SECONDS, work=house.commit_teller.purge),
+    ),
+    workers=lambda house: (Worker(name="tell hooks of commits", run=house.commit_teller.run),),
+    metrics=_hook_metrics,
+    # Before the rows: what their going tells is for the test that comes.
+    resets=lambda house: (house.commit_teller.outbox.clear,),
+    start=_start_hooks,
+)
+
+
+# --- rows and documents ----------------------------------------------------------------------
+
+
 ROWS = Part[RowsGroup](
     name="rows",
     routes=_routes,
@@ -79,4 +134,4 @@ ROWS = Part[RowsGroup](
     resets=lambda house: (Reset(house.rows, tuple(house.read_rules)),),
 )
 
-DOCUMENTS = Part[RowsGroup](name="crdt", tables=(CRDT_DDL,))
+DOCUMENTS = Part[RowsGroup](name="crdt", tables=CRDT_TABLES)

@@ -10,10 +10,11 @@ from pylon import limits
 from pylon.assembly.identity import IdentityGroup
 from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import UserClaims
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.facts import OldestRaised
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.config import Config
 from pylon.metrics import Metrics
-from pylon.part import Part, Periodic
+from pylon.part import Listener, Part, Periodic
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Watch
 from pylon.schema.model import Manifest
@@ -58,10 +59,10 @@ async def _start(house: StorageGroup) -> None:
 def _metrics(house: StorageGroup, metrics: Metrics) -> None:
     store = house.store
     for name, text, read in (
-        ("pylon_write_units", "Units committed.", lambda: store.writer.units),
-        ("pylon_write_batches", "Commits that carried them.", lambda: store.writer.batches),
-        ("pylon_writes_waiting", "Units in the queue.", lambda: store.writer.waiting),
-        ("pylon_reads_waiting", "Reads on or before threads.", lambda: store.reads_waiting),
+        ("pylon_write_units", "Units committed.", lambda: store.figures.units),
+        ("pylon_write_batches", "Commits that carried them.", lambda: store.figures.batches),
+        ("pylon_writes_waiting", "Units in the queue.", lambda: store.figures.writes_waiting),
+        ("pylon_reads_waiting", "Reads on or before threads.", lambda: store.figures.reads_waiting),
     ):
         metrics.register_gauge(name, text, read)
 
@@ -94,7 +95,10 @@ def _read_rules(manifest: Manifest, config: Config) -> str:
 
 STORAGE = Part[StorageGroup](
     name="changes",
-    tables=(LOG_DDL,),
+    tables=LOG_TABLES,
+    listeners=lambda house: (
+        Listener(name="oldest position", hear=house.changes.hear, hears=(OldestRaised,)),
+    ),
     periodic=lambda house: (
         Periodic(name="purge tombstones", seconds=PURGE_SECONDS, work=house.purge_tombstones),
         Periodic(
@@ -105,6 +109,10 @@ STORAGE = Part[StorageGroup](
         ),
     ),
     metrics=_metrics,
-    ready=lambda house: {"database": True, "schema": house.store.schema_is_current},
+    ready=lambda house: {
+        "database": True,
+        "schema": house.store.schema_is_current,
+        "functions": not house.store.is_stuck,
+    },
     start=_start,
 )

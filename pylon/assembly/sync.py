@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import msgspec
+
+from pylon import limits
 from pylon.api.crdt import CrdtRoutes
 from pylon.api.live import LiveRoutes
 from pylon.api.presence import PresenceRoutes
@@ -12,6 +15,8 @@ from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.sync_status import SyncStatus
 from pylon.assembly.rows import RowsGroup
 from pylon.assembly.storage import PURGE_SECONDS
+from pylon.calls import DirectCalls
+from pylon.changes.model import Change
 from pylon.config import Config
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Routes, SocketMessages
@@ -20,7 +25,6 @@ from pylon.schema.model import Manifest
 from pylon.sync.audience import Audiences
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
-from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.presence import Presence
@@ -28,15 +32,25 @@ from pylon.sync.presence_state import Sharing
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
-from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.reader_epochs import ReaderEpochs
+from pylon.sync.temporary import SYNC_TABLES, Temporary
+from pylon.sync.whereabouts import Asked, Here, Whereabouts, WhereaboutsCalls
 
 
 class SyncGroup(RowsGroup):
     """The way out of changes, and the way in of offline ones."""
 
     @cached_property
+    def synced(self) -> Manifest:
+        """The entities that clients may hold copies of: not those on which read filters listen."""
+        filtered = self.hooks.filtered
+        kept = tuple(spec for spec in self.manifest.entities if spec.name not in filtered)
+        return msgspec.structs.replace(self.manifest, entities=kept)
+
+    @cached_property
     def audiences(self) -> Audiences:
-        return Audiences(self.policies, self.read_rules)
+        names = (spec.name for spec in self.synced.entities)
+        return Audiences(self.policies, {name: self.read_rules[name] for name in names})
 
     @cached_property
     def temporary(self) -> Temporary:
@@ -44,7 +58,7 @@ class SyncGroup(RowsGroup):
 
     @cached_property
     def puller(self) -> Puller:
-        return Puller(self.store, self.changes, self.manifest, self.policies, self.temporary)
+        return Puller(self.store, self.changes, self.synced, self.policies, self.temporary)
 
     @cached_property
     def documents(self) -> DocumentHub:
@@ -57,27 +71,52 @@ class SyncGroup(RowsGroup):
     @cached_property
     def hub(self) -> Hub:
         private = {name: self.rows.table(name).private for name in self.read_rules}
-        return Hub(self.audiences, self.puller, private, self.documents)
+        return Hub(
+            self.audiences,
+            self.puller,
+            private,
+            self.documents,
+            budget=self.budget,
+            slow=self.slow_readers,
+            ask_sessions=self.sessions.over_among,
+        )
 
     @cached_property
-    def epochs(self) -> Epochs:
-        return Epochs(self.store, self.audiences, self.clock)
+    def epochs(self) -> ReaderEpochs:
+        return ReaderEpochs(self.store, self.audiences, self.clock)
 
     @cached_property
     def pulls(self) -> Pulls:
-        return Pulls(self.puller, Positions(self.clock), self.epochs, self.changes, self.clock)
+        return Pulls(self.puller, self.whereabouts, self.epochs, self.changes)
+
+    @cached_property
+    def positions(self) -> Here:
+        """Where clients are, if this process owns the database."""
+        return Here(Positions(self.clock))
+
+    @cached_property
+    def position_calls(self) -> WhereaboutsCalls:
+        return WhereaboutsCalls(self.positions)
+
+    @cached_property
+    def whereabouts(self) -> Whereabouts:
+        if isinstance(self.calls, DirectCalls):
+            return self.positions
+        return Asked(self.position_calls, self.calls, self.tasks)
 
     @cached_property
     def presence(self) -> Presence | None:
         if self.config.presence_sharing == "off":
             return None
-        return Presence(_sharing(self.config, self.policies, self.manifest), self.clock)
+        sharing = _sharing(self.config, self.policies, self.manifest)
+        return Presence(sharing, self.clock, self.budget, self.bus, self.tasks)
 
     @cached_property
     def live(self) -> LiveRoutes:
         return LiveRoutes(
             hub=self.hub,
             pulls=self.pulls,
+            ended=self.sessions.ended,
             csrf=self.csrf,
             messages=self.messages,
             places=self.places,
@@ -109,15 +148,17 @@ class SyncGroup(RowsGroup):
 
 
 async def _start(house: SyncGroup) -> None:
-    hub = house.hub
-    hub.start(house.store.seq, house.tasks)
-    house.sessions.on_end(hub.close_session)
-    house.sessions.on_change(lambda session: hub.close_session(session.session_id))
+    house.hub.start(house.store.seq)
+
+
+async def _stop(house: SyncGroup) -> None:
+    await house.hub.close()
+    house.slow_readers.close()
 
 
 def _routes(house: SyncGroup) -> Sequence[Routes]:
     push = Push(house.rows, house.temporary)
-    pulls = SyncRoutes(house.pulls, push, house.store, house.rate_limiter())
+    pulls = SyncRoutes(house.pulls, push, house.store, house.rate_limiter("pulls"))
     return (pulls, house.live, house.sync_status)
 
 
@@ -127,10 +168,14 @@ def _register_metrics(house: SyncGroup, metrics: Metrics) -> None:
 
 SYNC = Part[SyncGroup](
     name="sync",
-    tables=(PUSH_DDL,),
+    tables=SYNC_TABLES,
     routes=_routes,
+    calls=lambda house: house.position_calls.all(),
     paths_apart=(PULL_PATH,),
-    listeners=lambda house: (Listener(name="live readers", hear=house.hub.publish),),
+    listeners=lambda house: (
+        Listener(name="readers", hear=house.epochs.hear, hears=house.epochs.HEARS),
+        Listener(name="live readers", hear=house.hub.hear),
+    ),
     periodic=lambda house: (
         Periodic(name="purge pushes", seconds=PURGE_SECONDS, work=house.temporary.purge),
         Periodic(name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge),
@@ -138,6 +183,7 @@ SYNC = Part[SyncGroup](
     metrics=_register_metrics,
     start=_start,
     drain=lambda house: house.hub.close_all(),
+    stop=_stop,
 )
 
 
@@ -150,7 +196,9 @@ TOGETHER = Part[SyncGroup](
     messages=lambda house: SocketMessages(
         handlers=house.crdt_routes.messages(), leave=house.documents.leave
     ),
-    listeners=lambda house: (Listener(name="waiting merges", hear=house.merger.publish),),
+    listeners=lambda house: (
+        Listener(name="waiting merges", hear=house.merger.hear, hears=(Change,)),
+    ),
     stop=lambda house: house.documents.close(),
 )
 
@@ -183,4 +231,34 @@ def _sharing(config: Config, policies: PolicyEngine, manifest: Manifest) -> Shar
     return "tenant" if knows_tenants else "all"
 
 
-PRESENCE = Part[SyncGroup](name="presence", routes=_presence_routes, messages=_presence_messages)
+async def _start_presence(house: SyncGroup) -> None:
+    if house.presence is not None:
+        await house.presence.exchange.start()
+
+
+async def _stop_presence(house: SyncGroup) -> None:
+    if house.presence is not None:
+        house.presence.exchange.stop()
+
+
+def _presence_beat(house: SyncGroup) -> Sequence[Periodic]:
+    if house.presence is None or house.bus.node == 0:
+        return ()
+    return (
+        Periodic(
+            name="tell who is there",
+            seconds=limits.PRESENCE_BEAT_SECONDS,
+            work=house.presence.exchange.beat,
+            runs_in="every process",
+        ),
+    )
+
+
+PRESENCE = Part[SyncGroup](
+    name="presence",
+    routes=_presence_routes,
+    messages=_presence_messages,
+    periodic=_presence_beat,
+    start=_start_presence,
+    stop=_stop_presence,
+)

@@ -71,6 +71,12 @@ class SessionCache:
         for token_hash in list(self._by_user.get(user_id, ())):
             self._remove(token_hash)
 
+    def clear(self) -> None:
+        """Forget every session; when they were last used stays to be saved."""
+        self.generation += 1
+        self._entries.clear()
+        self._by_user.clear()
+
     def _remove(self, token_hash: bytes) -> None:
         entry = self._entries.pop(token_hash, None)
         if entry is None or entry.identity.user_id is None:

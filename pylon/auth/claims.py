@@ -1,8 +1,8 @@
 """What the rows of the app's `User` say of a caller: roles and e-mail, for `auth.roles` and
 `auth.email` of the policies.
 
-`sessions.py` asks when it resolves a session and keeps the answer with it; `publish` listens to
-commits, so that a change counts from the next request on. That open streams are closed and older
+`sessions.py` asks when it resolves a session and keeps the answer with it; `listener` listens to
+the feed, so that a change counts from the next request on. That open streams are closed and older
 cursors start anew is the change log's part (`watch`). Wired by `wiring.py`.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pylon.auth.model import NO_CLAIMS, Claims
+from pylon.changes.feed import Listener, Message
 from pylon.changes.model import Change
 from pylon.codec import decode
 from pylon.errors import PylonError
@@ -43,17 +44,17 @@ class UserClaims:
         selector = Selector(attribute="userId", field="id")
         return Watch(fields=frozenset(self._fields), selectors=(selector,))
 
-    def listener(self, forget: Callable[[str], None]) -> Callable[[Sequence[object]], None]:
-        """A commit listener that calls `forget(user_id)` for users whose claims changed."""
+    def listener(self, forget: Callable[[str], None]) -> Listener:
+        """A listener of the feed that calls `forget(user_id)` for users whose claims changed."""
         watch = self.watch()
 
-        def publish(changes: Sequence[object]) -> None:
-            for change in changes:
-                if isinstance(change, Change) and change.entity == ENTITY:
-                    for _, user_id in watch.concerns(change.before, change.after) or ():
+        def hear(messages: Sequence[Message], _: int) -> None:
+            for message in messages:
+                if isinstance(message, Change) and message.entity == ENTITY:
+                    for _attribute, user_id in watch.concerns(message.before, message.after) or ():
                         forget(user_id)
 
-        return publish
+        return hear
 
 
 def claim_fields(manifest: Manifest) -> tuple[str, ...]:

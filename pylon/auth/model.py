@@ -47,11 +47,6 @@ class Session:
         """Whether nobody has signed in yet: the id was made by `POST /api/auth/guest`."""
         return self.user_id.startswith(GUEST_PREFIX)
 
-    @property
-    def is_replaced(self) -> bool:
-        """Whether a refresh has given out a successor; the token lives out its grace period."""
-        return self.successor_salt is not None
-
     def is_expired(self, now: float) -> bool:
         """Whether it is over at `now`; the last second does not count (spec 04 section 2)."""
         return self.expires_at != 0 and now >= self.expires_at

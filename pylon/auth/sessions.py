@@ -2,33 +2,34 @@
 
 They are rows of `_pylon_sessions`, keyed by the hash of their token; a token itself is never
 stored. Every change is one unit of the store's writer and durable before its caller goes on, so
-a logout that could not be stored is an error and never comes undone at a restart.
+a logout that could not be stored is an error and never comes undone at a restart. The unit tells
+what became of the session as a fact; memory and sockets follow the fact, in every process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from pylon import limits
 from pylon.auth.cache import SessionCache
+from pylon.auth.ended import EndedSessions
 from pylon.auth.model import NO_CLAIMS, Claims, Session
+from pylon.changes.facts import ClaimsChanged, SessionChanged, SessionEnded, TokensVoid
+from pylon.changes.feed import Gap, Message
 from pylon.clock import Clock
 from pylon.identity import Identity
 from pylon.ids import new_guest_user_id, new_session_token, token_hash
-from pylon.store.base import Row, Store, Tx, Value
+from pylon.store.base import Row, Store, Tx, Unit, Value
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
+from pylon.tasks import Tasks
 
 SQL = load_queries("pylon.auth")
 
-AUTH_DDL = (
-    SQL["create_sessions"],
-    SQL["create_sessions_by_user"],
-    SQL["create_sessions_by_expiry"],
-    SQL["create_sessions_by_id"],
-)
+AUTH_TABLES: Final = load_steps("pylon.auth")
 
 T = TypeVar("T")
 
@@ -48,8 +49,9 @@ def successor_token(token: str, salt: bytes) -> str:
 
 
 class Sessions:
-    """All sessions of the app. Listeners are called on the loop after the commit and must be
-    quick; they close or re-judge the live sockets of a session."""
+    """All sessions of the app."""
+
+    HEARS = (TokensVoid, SessionEnded, SessionChanged, ClaimsChanged)
 
     def __init__(
         self,
@@ -59,25 +61,32 @@ class Sessions:
         claims: Callable[[str], Awaitable[Claims]] | None = None,
         cached_max: int = limits.SESSIONS_CACHED_MAX,
     ) -> None:
-        """`claims` tells what the app knows of a user; whoever changes that calls `forget_user`."""
+        """`claims` tells what the app knows of a user; who changes that tells `ClaimsChanged`, or
+        calls `forget_user` in every process."""
         self._store = store
         self._claims = claims
         self._now = clock.now
         self._cache = SessionCache(cached_max)
-        self._when_ended: list[Callable[[bytes], None]] = []
-        self._when_changed: list[Callable[[Session], None]] = []
-        self._changes: set[asyncio.Task[Any]] = set()
+        self.ended = EndedSessions()
+        self._tasks = Tasks()
 
-    def on_end(self, listener: Callable[[bytes], None]) -> None:
-        """Call `listener(session_id)` when a session is revoked or found expired by a sweep.
+    def hear(self, messages: Sequence[Message], _: int) -> None:
+        """Listen to the feed: drop from memory what is no longer so."""
+        for message in messages:
+            if isinstance(message, TokensVoid):
+                for token in message.tokens:
+                    self._cache.drop(token)
+            elif isinstance(message, SessionEnded | SessionChanged):
+                self.ended.note(message.session_id)
+            elif isinstance(message, ClaimsChanged):
+                self._cache.drop_user(message.user_id)
+            elif isinstance(message, Gap):
+                self._cache.clear()
+                self.ended.note_gap()
 
-        `session_id` is that of `Identity.session_id`.
-        """
-        self._when_ended.append(listener)
-
-    def on_change(self, listener: Callable[[Session], None]) -> None:
-        """Call `listener(session)` when a session's user or tenant has changed."""
-        self._when_changed.append(listener)
+    async def close(self) -> None:
+        """End what is under way; a change that is in the writer's queue is committed or not."""
+        await self._tasks.stop()
 
     # --- Finding -----------------------------------------------------------------------------
 
@@ -115,6 +124,21 @@ class Sessions:
         """What the app knows of this user has changed: look anew at the next request."""
         self._cache.drop_user(user_id)
 
+    async def over_among(self, callers: Iterable[Identity]) -> list[Identity]:
+        """Those of these callers whose session is over or means another caller by now."""
+        over: list[Identity] = []
+        for number, caller in enumerate(callers, 1):
+            if caller.session_id is None:
+                continue
+            found = await self._store.read(SQL["newest_of_session"], (caller.session_id,))
+            user_id, tenant_id, expires_at = found[0] if found else (None, None, 0)
+            is_expired = expires_at != 0 and self._now() >= expires_at
+            if is_expired or (user_id, tenant_id) != (caller.user_id, caller.tenant_id):
+                over.append(caller)
+            if number % limits.SESSIONS_ASKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return over
+
     async def list_for_user(self, user_id: str) -> list[Session]:
         """The user's live sessions, newest first, at most `limits.SESSIONS_LISTED_MAX`."""
         params = (user_id, int(self._now()), limits.SESSIONS_LISTED_MAX)
@@ -144,8 +168,10 @@ class Sessions:
         async def add(tx: Tx) -> None:
             await tx.execute(SQL["add"], _params(session))
 
+        generation = self._cache.generation
         await self._store.write(add)
-        if self._claims is None:
+        # Its user's sessions may have been ended in the same commit.
+        if self._claims is None and generation == self._cache.generation:
             self._cache.put(session)
         return token, session
 
@@ -184,15 +210,12 @@ class Sessions:
                 device=old.device,
             )
             await tx.execute(SQL["add"], _params(session))
-            await tx.execute(SQL["replace"], (key, salt, now + limits.SESSION_GRACE_SECONDS))
+            until = now + limits.SESSION_GRACE_SECONDS
+            await tx.execute(SQL["replace"], (salt, until, until, key))
+            tx.tell(TokensVoid(tokens=(key,)))
             return successor, session
 
-        async def change() -> tuple[str, Session] | None:
-            result = await self._store.write(replace)
-            self._cache.drop(key)
-            return result
-
-        return await self._to_its_end(change())
+        return await self._to_its_end(replace)
 
     async def upgrade(self, token: str, user_id: str) -> Session | None:
         """Give the session another user in place (guest to user); None without a session."""
@@ -205,24 +228,25 @@ class Sessions:
     async def _change(self, token: str, query: str, value: str | None) -> Session | None:
         key = token_hash(token)
 
-        async def update(tx: Tx) -> tuple[Session | None, list[Row]]:
+        async def update(tx: Tx) -> Session | None:
             now = int(self._now())
             found = await _find(tx, key, now)
             if found is None:
-                return None, []
-            rows = await tx.fetch(SQL[query], (found.session_id, value))
-            return await _find(tx, key, now), rows
-
-        async def change() -> Session | None:
-            session, rows = await self._store.write(update)
-            for (changed,) in rows:
-                self._cache.drop(changed)
+                return None
+            rows = await tx.fetch(SQL[query], (value, found.session_id))
+            tx.tell(TokensVoid(tokens=tuple(changed for (changed,) in rows)))
+            session = await _find(tx, key, now)
             if session is not None:
-                for listener in self._when_changed:
-                    listener(session)
+                tx.tell(
+                    SessionChanged(
+                        session_id=session.session_id,
+                        user_id=session.user_id,
+                        tenant_id=session.tenant_id,
+                    )
+                )
             return session
 
-        return await self._to_its_end(change())
+        return await self._to_its_end(update)
 
     # --- Ending ------------------------------------------------------------------------------
 
@@ -259,15 +283,10 @@ class Sessions:
         while seen := self._cache.take_seen(limits.SESSIONS_SWEPT_MAX):
 
             async def save(tx: Tx, seen: list[tuple[bytes, int]] = seen) -> None:
-                for each in seen:
-                    await tx.execute(SQL["set_last_seen"], each)
+                for key, at in seen:
+                    await tx.execute(SQL["set_last_seen"], (at, key, at))
 
             await self._store.write(save)
-
-    async def sweep(self) -> None:
-        """One round of housekeeping, every `limits.SESSION_SWEEP_SECONDS`."""
-        await self.save_last_seen()
-        await self.purge_expired()
 
     async def _end(self, query: str, params: tuple[Value, ...]) -> int:
         now = self._now()
@@ -275,32 +294,30 @@ class Sessions:
         return sum(1 for _, _, salt, until in rows if salt is None and (not until or until > now))
 
     async def _delete(self, query: str, params: tuple[Value, ...]) -> list[Row]:
-        """Delete tokens, forget them and tell the listeners which sessions are over.
+        """Delete tokens, and tell which are void and which sessions are over.
 
         A replaced token going leaves its session alive, so only the newest one of each counts.
         """
 
         async def delete(tx: Tx) -> list[Row]:
-            return await tx.fetch(SQL[query], params)
-
-        async def end() -> list[Row]:
-            rows = await self._store.write(delete)
-            for session_id, ended, salt, _ in rows:
-                self._cache.drop(ended)
+            rows = await tx.fetch(SQL[query], params)
+            if rows:
+                tx.tell(TokensVoid(tokens=tuple(row[1] for row in rows)))
+            for session_id, _, salt, _ in rows:
                 if salt is None:
-                    for listener in self._when_ended:
-                        listener(session_id)
+                    tx.tell(SessionEnded(session_id=session_id))
             return rows
 
-        return await self._to_its_end(end())
+        return await self._to_its_end(delete)
 
-    async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
-        """Await a change that also finishes when its caller is cancelled: once the unit is queued
-        it will be committed, and memory and sockets must follow."""
-        task = asyncio.ensure_future(change)
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
+    async def _to_its_end(self, unit: Unit[T]) -> T:
+        """Write in a task of its own, so that a caller that is cancelled does not take its logout
+        out of the queue."""
+        task = self._tasks.start("change a session", self._write(unit), logs=False)
         return await asyncio.shield(task)
+
+    async def _write(self, unit: Unit[T]) -> T:
+        return await self._store.write(unit)
 
 
 def _is_well_formed(token: str) -> bool:

@@ -3,7 +3,8 @@
 A row can change what somebody may see of other rows: a membership, a role. Whoever it names gets a
 new epoch in the transaction of that write: cursors from before it start anew, and open streams are
 closed, since no change of the other rows themselves will tell. A subject is an attribute of the
-caller with its value, or everybody. Pulls ask `epoch_of`, the hub hears of `EpochRaised`.
+caller with its value, or everybody. Pulls ask `good_from`, the hub hears of `EpochRaised`. What a
+session's own cursors rest on is in `sync/reader_epochs.py`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from pylon.store.naming import load_queries
 
 SQL = load_queries("pylon.changes", "epochs.sql")
 
-EPOCHS_DDL: Final = (SQL["create_epochs"], SQL["create_epochs_by_seq"])
-
 EVERYBODY: Final = "*"
 """The subject of a change that may concern any reader."""
+
+NOBODY: Final = ""
+"""No subject: fills the places of a query that asks for fewer than it has room for."""
+
+SUBJECTS_MAX: Final = 4
+"""Subjects that one caller belongs to: everybody, its user, its tenant, its e-mail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +62,15 @@ async def raise_epoch(tx: Tx, subject: str) -> int:
     return seq
 
 
-async def epoch_of(store: Store, identity: Identity) -> int:
-    """The position that cursors of this caller must not lie below; 0 when there is none."""
+async def good_from(store: Store, identity: Identity) -> tuple[int, int]:
+    """The position that no cursor, and the one that no cursor of this caller may lie below.
+
+    Read from the database, since memory may not have heard yet of a commit that a page shows.
+    """
     subjects = subjects_of(identity)
-    if not subjects:
-        return 0
-    marks = (*subjects, *[EVERYBODY] * (4 - len(subjects)))
-    return int((await store.read(SQL["newest"], marks))[0][0])
+    marks = (*subjects, *[NOBODY] * (SUBJECTS_MAX - len(subjects)))
+    oldest, epoch = (await store.read(SQL["good_from"], marks))[0]
+    return int(oldest), int(epoch)
 
 
 async def any_raised(store: Store, since: int) -> bool:

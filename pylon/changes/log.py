@@ -9,21 +9,26 @@ Not here: who may see a change (`sync/visibility.py`), reading it from a cursor 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from pylon import limits
-from pylon.changes.epochs import EPOCHS_DDL, EVERYBODY, raise_epoch, subject_of
+from pylon.changes.epochs import EVERYBODY, good_from, raise_epoch, subject_of
+from pylon.changes.facts import OldestRaised
+from pylon.changes.feed import Message
 from pylon.changes.model import Change, Kind, RowData, Seq
 from pylon.clock import Clock
 from pylon.codec import decode_trusted, encode
+from pylon.identity import Identity
 from pylon.policy.membership import Watch
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
 
 SQL = load_queries("pylon.changes")
 
-LOG_DDL = (SQL["create_log"], SQL["create_positions"], *EPOCHS_DDL)
+LOG_TABLES: Final = load_steps("pylon.changes")
 
 Audiences: TypeAlias = list[tuple[int, RowData]]
 """Earlier values of a row's watched fields, each with the seq of the change that ended them."""
@@ -70,8 +75,21 @@ class ChangeLog:
 
     @property
     def oldest_seq(self) -> int:
-        """Cursors above 0 and below this position cannot be continued."""
+        """Cursors above 0 and below this position cannot be continued, as far as this process has
+        heard. A figure for operators; what a cursor is judged by is `good_from`."""
         return self._oldest_seq
+
+    async def good_from(self, identity: Identity) -> int:
+        """The position that cursors of this caller must not lie below, by the latest commit."""
+        oldest, epoch = await good_from(self._store, identity)
+        self._oldest_seq = max(self._oldest_seq, oldest)
+        return max(oldest, epoch)
+
+    def hear(self, messages: Sequence[Message], _: int) -> None:
+        """Listen to the feed."""
+        for message in messages:
+            if isinstance(message, OldestRaised):
+                self._oldest_seq = max(self._oldest_seq, message.oldest_seq)
 
     async def start(self, read_rules: str) -> None:
         """Load the positions; `read_rules` is a fingerprint of all read rules.
@@ -79,21 +97,19 @@ class ChangeLog:
         When the rules are not those of the last start, rows may have become visible or hidden
         without a change of their own, so every older cursor is made to start anew.
         """
-        self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
         (known,) = (await self._store.read(SQL["read_rules"]))[0]
-        if known == read_rules:
-            return
 
-        async def unit(tx: Tx) -> int:
+        async def unit(tx: Tx) -> None:
             await tx.execute(SQL["save_read_rules"], (read_rules,))
-            if not known:
-                return 0
-            oldest = tx.next_seq
-            tx.publish(None)  # takes up a position, so that even the newest cursor lies before it
-            await tx.execute(SQL["raise_oldest_seq"], (oldest,))
-            return oldest
+            if known:
+                # Takes up a position, so that even the newest cursor lies before it.
+                oldest = tx.next_seq
+                tx.publish(OldestRaised(oldest_seq=oldest))
+                await tx.execute(SQL["raise_oldest_seq"], (oldest,))
 
-        self._oldest_seq = max(self._oldest_seq, await self._store.write(unit))
+        if known != read_rules:
+            await self._store.write(unit)
+        self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
 
     async def append(
         self,
@@ -123,6 +139,7 @@ class ChangeLog:
                 entity,
                 row_id,
                 kind,
+                seq,
                 audiences,
                 int(now),
             ),
@@ -169,7 +186,7 @@ class ChangeLog:
         audiences, dropped = remember(read_audiences(known[0][0] if known else None), seq, ended)
         if dropped:
             await tx.execute(SQL["raise_oldest_seq"], (dropped,))
-            self._oldest_seq = max(self._oldest_seq, dropped)
+            tx.tell(OldestRaised(oldest_seq=dropped))
         return encode(audiences).decode()
 
     async def purge(self, retain_seconds: float) -> int:
@@ -178,17 +195,24 @@ class ChangeLog:
         Cursors from before the newest of them are answered 410 from then on.
         """
         before = int(self._clock.now() - retain_seconds)
+        dropped = after = 0
+        while True:
+            # Looked for outside the unit: it may be a long way through the log.
+            found = await self._store.read(
+                SQL["tombstones_before"], (before, after, limits.PURGE_UNIT_ROWS), heavy=True
+            )
+            seqs = [int(row[0]) for row in found]
+            if seqs:
+                after = seqs[-1]
+                dropped += await self._store.write(partial(self._drop, seqs))
+            if len(seqs) < limits.PURGE_UNIT_ROWS:
+                return dropped
 
-        async def unit(tx: Tx) -> int:
-            newest = (await tx.fetch(SQL["newest_tombstone_before"], (before,)))[0][0]
-            if newest is None:
-                return 0
-            await tx.execute(SQL["raise_oldest_seq"], (newest,))
-            # Already here: a pull may see the commit before this coroutine hears of it.
-            self._oldest_seq = max(self._oldest_seq, int(newest))
-            return await tx.execute(SQL["purge_tombstones"], (newest,))
-
-        return await self._store.write(unit)
+    async def _drop(self, seqs: list[int], tx: Tx) -> int:
+        """Delete those of these tombstones that still are, the oldest first."""
+        await tx.execute(SQL["raise_oldest_seq"], (seqs[-1],))
+        tx.tell(OldestRaised(oldest_seq=seqs[-1]))
+        return sum([await tx.execute(SQL["purge_tombstone"], (seq,)) for seq in seqs])
 
     async def seq_before(self, seconds: float) -> int:
         """The position that the log had `seconds` ago."""

@@ -1,4 +1,7 @@
-"""A change as it travels from the write that made it to the readers that hear of it."""
+"""What travels from the write that made it to the readers that hear of it: changes of rows.
+
+Facts that concern no row are in `facts.py`, the order in which all of it comes in `feed.py`.
+"""
 
 from __future__ import annotations
 
@@ -31,3 +34,15 @@ class Change:
     patch: RowData | None
     at: float
     document_update: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Forgotten:
+    """A temporary row that one client is to drop; published just before the insert that replaces
+    it (`sync/temporary.py`). `reader` is the client's `identity.caller_key`."""
+
+    seq: int
+    reader: bytes
+    entity: str
+    temporary_id: str
+    at: float

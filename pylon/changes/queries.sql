@@ -1,28 +1,13 @@
 -- The change log: the latest change of each row, in commit order (design 4.3).
 
--- name: create_log
-CREATE TABLE IF NOT EXISTS _pylon_changes (
-    seq INTEGER PRIMARY KEY NOT NULL,
-    entity TEXT NOT NULL,
-    row_id TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    born INTEGER NOT NULL,
-    audiences TEXT,
-    at INTEGER NOT NULL,
-    UNIQUE (entity, row_id)
-);
-
--- name: create_positions
-INSERT OR IGNORE INTO _pylon_meta (key, value) VALUES ('oldest_seq', 0), ('read_rules', '');
-
 -- name: append
 INSERT INTO _pylon_changes (seq, entity, row_id, kind, born, audiences, at)
-VALUES (?1, ?2, ?3, ?4, ?1, ?5, ?6)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (entity, row_id) DO UPDATE SET
     seq = excluded.seq,
     kind = excluded.kind,
-    born = CASE WHEN excluded.kind = 'insert' THEN excluded.born ELSE born END,
-    audiences = coalesce(excluded.audiences, audiences),
+    born = CASE WHEN excluded.kind = 'insert' THEN excluded.born ELSE _pylon_changes.born END,
+    audiences = coalesce(excluded.audiences, _pylon_changes.audiences),
     at = excluded.at;
 
 -- name: audiences_of_row
@@ -32,13 +17,15 @@ SELECT audiences FROM _pylon_changes WHERE entity = ? AND row_id = ?;
 SELECT value FROM _pylon_meta WHERE key = 'oldest_seq';
 
 -- name: raise_oldest_seq
-UPDATE _pylon_meta SET value = max(value, ?) WHERE key = 'oldest_seq';
+INSERT INTO _pylon_meta (key, value) VALUES ('oldest_seq', CAST(? AS BIGINT))
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+WHERE CAST(_pylon_meta.value AS BIGINT) < CAST(excluded.value AS BIGINT);
 
--- name: newest_tombstone_before
-SELECT max(seq) FROM _pylon_changes WHERE kind = 'delete' AND at < ?;
+-- name: tombstones_before
+SELECT seq FROM _pylon_changes WHERE kind = 'delete' AND at < ? AND seq > ? ORDER BY seq LIMIT ?;
 
--- name: purge_tombstones
-DELETE FROM _pylon_changes WHERE kind = 'delete' AND seq <= ?;
+-- name: purge_tombstone
+DELETE FROM _pylon_changes WHERE kind = 'delete' AND seq = ?;
 
 -- name: seq_at
 SELECT coalesce(max(seq), 0) FROM _pylon_changes WHERE at < ?;

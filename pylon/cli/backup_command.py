@@ -8,7 +8,7 @@ import click
 
 from pylon.cli.command import json_option
 from pylon.cli.output import USAGE, Output, current
-from pylon.cli.schema_database import database_path, db_option
+from pylon.cli.schema_database import database, database_path, db_option
 from pylon.config import process_environment
 
 FILES_HELP = "The folder of uploaded files. [env PYLON_FILES_DIR; default: uploads/ beside the db]"
@@ -39,9 +39,8 @@ def uploads_path(files: str | None, database: Path) -> Path:
 @click.option("--files", metavar="DIR", help=FILES_HELP)
 @json_option
 def command(target: Path | None, app: str, db: str | None, files: str | None) -> None:
-    import apsw
-
-    from pylon.cli.bundle import BundleError, make_bundle
+    from pylon.store.bundle import make_bundle
+    from pylon.store.database import BackupError, DatabaseFailed
 
     output = current()
     if target is None:
@@ -54,13 +53,13 @@ def command(target: Path | None, app: str, db: str | None, files: str | None) ->
     try:
         bundle = make_bundle(
             target,
-            database=path,
+            database=database(path),
             manifest_json=_manifest(output, app, path),
             uploads=uploads_path(files, path),
         )
-    except BundleError as error:
+    except BackupError as error:
         output.fail(error.code, error.message, error.hint)
-    except (OSError, apsw.Error) as error:
+    except (OSError, DatabaseFailed) as error:
         output.fail("BACKUP_FAILED", f"cannot write {target}: {error}")
     output.say(f"{bundle.folder}: the database and {len(bundle.uploads)} uploaded files.")
     output.record(
@@ -76,20 +75,13 @@ def command(target: Path | None, app: str, db: str | None, files: str | None) ->
 
 def _manifest(output: Output, app: str, path: Path) -> bytes | None:
     """The app's manifest; where it cannot be loaded, the one that the database was fitted to."""
-    import apsw
-
     from pylon import codec
     from pylon.cli.loading import LoadError, find_entry, load_app
-    from pylon.store.sqlite.evolution.history import read_history
 
     try:
         manifest = load_app(find_entry(app, verb="BACKUP")).manifest
         return codec.encode_pretty(manifest.to_wire()).encode()
     except LoadError:
         output.warn("The app cannot be loaded; its manifest is taken from the database.")
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    try:
-        newest = read_history(connection, limit=1)
-    finally:
-        connection.close()
+    newest = database(path).history(limit=1)
     return newest[0].manifest_json.encode() if newest else None

@@ -9,12 +9,16 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pylon import __version__
 from pylon.cli.output import USAGE, Output
+
+if TYPE_CHECKING:
+    from pylon.part import Command  # the whole program comes with it
+from pylon.errors import ConfigError
 
 COMMANDS = {
     "dev": "Serve an app while you write it; restarts on every change.",
@@ -30,21 +34,34 @@ COMMANDS = {
     "restore": "Put a backup in place of a database.",
     "version": "Print the version.",
 }
-"""Every subcommand and its line in `pylon --help`; each is `command` in the module of its name."""
+"""Every subcommand of our own and its line in `pylon --help`; each is `command` in the module of
+its name."""
 
-_MODULES = {name: f"pylon.cli.{name}_command" for name in COMMANDS}
+
+def part_commands() -> dict[str, Command]:
+    """The subcommands that parts bring, by name. Looking imports the whole program, so it is done
+    for the list of all and for names that are not ours."""
+    from pylon.wiring import PARTS
+
+    found = [command for part in PARTS for command in part.commands]
+    assert COMMANDS.keys().isdisjoint(each.name for each in found), "a part takes a name of ours"
+    return {each.name: each for each in found}
 
 
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and imports one when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *part_commands()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _MODULES:
-            return None
-        found = import_module(_MODULES[cmd_name]).command
+        module = f"pylon.cli.{cmd_name}_command"
+        if cmd_name not in COMMANDS:
+            brought = part_commands().get(cmd_name)
+            if brought is None:
+                return None
+            module = brought.module
+        found = import_module(module).command
         assert isinstance(found, click.Command)
         return found
 
@@ -52,16 +69,18 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in COMMANDS or name.startswith("-"):
+        if name in COMMANDS or name.startswith("-") or name in part_commands():
             return super().resolve_command(ctx, args)
-        close = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        known = f"Commands: {', '.join(COMMANDS)}."
+        names = self.list_commands(ctx)
+        close = get_close_matches(name, names, n=1, cutoff=0.5)
+        known = f"Commands: {', '.join(names)}."
         hint = f"Did you mean: {close[0]}?" if close else known
         raise click.UsageError(f"There is no command {name!r}. {hint}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            brought = {name: each.help for name, each in part_commands().items()}
+            formatter.write_dl(list({**COMMANDS, **brought}.items()))
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,7 +128,8 @@ def show_version(output: Output) -> None:
 
 
 def run(command: click.Command, args: list[str] | None = None) -> None:
-    """Run the command and end the process; a usage error is exit code 64."""
+    """Run the command and end the process; a usage error is exit code 64, and a refused database is
+    one line."""
     output = Output(json="--json" in (sys.argv[1:] if args is None else args))
     try:
         result = command.main(args, prog_name="pylon", standalone_mode=False, obj=output)
@@ -121,6 +141,9 @@ def run(command: click.Command, args: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except ConfigError as error:
+        output.report(error.code, error.message, error.hint)
+        sys.exit(error.exit_code)
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import apsw
-
 from pylon import codec
 from pylon.cli.dev_schema import Decision, look, take
 from pylon.cli.loading import Entry, LoadedApp, LoadError, load_app
@@ -97,8 +95,8 @@ def _take_schema(
         reasons = "; ".join(planned_text(each) for each in plan.refused)
         finding = {"severity": "error", "code": error.code, "message": error.message}
         _fail(order, [{**finding, "hint": reasons} if reasons else finding])
-    except apsw.Error as error:
-        _fail(order, [{"severity": "error", "code": "SCHEMA_FAILED", "message": str(error)}])
+    except ConfigError as error:
+        _fail(order, [{"severity": "error", "code": "SCHEMA_FAILED", "message": error.message}])
 
 
 def _load(order: Order) -> LoadedApp:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pylon.cli.output import Output
+from pylon.cli.schema_database import database
+from pylon.errors import ConfigError
 
 if TYPE_CHECKING:
     from pylon.cli.loading import LoadedApp
@@ -30,68 +32,46 @@ at all when only additive steps are to be taken."""
 
 def look(loaded: LoadedApp, config: Config) -> dict[str, Any] | None:
     """What the database needs beyond additive steps; None when that is nothing. Changes nothing."""
-    import apsw
-
-    from pylon.clock import SystemClock
     from pylon.store.evolution.model import EvolutionError, RemoveEntity, RemoveField
-    from pylon.store.evolution.words import planned_text, push_command
-    from pylon.store.sqlite.evolution.engine import Wish, blockers, prepare, preview
-    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
-    from pylon.store.sqlite.store import META_TABLE
+    from pylon.store.evolution.session import Evolution
+    from pylon.store.evolution.wish import Wish
+    from pylon.store.evolution.words import planned_text
 
-    path = Path(config.db_path)
-    if config.in_memory or not path.is_file():
+    target = database(Path(config.db_path))
+    if config.in_memory or not target.exists():
         return None
-    wish = Wish(keep_removed=True)
+    evolution = Evolution(
+        target, loaded.manifest, Wish(keep_removed=True), app=str(loaded.entry.file)
+    )
     try:
-        connection = apsw.Connection(str(path))
-        try:
-            connection.set_busy_timeout(1_000)
-            for statement in META_TABLE:
-                connection.execute(statement)
-            prepare(connection)
-            plan = preview(
-                connection,
-                loaded.manifest,
-                wish,
-                now=SystemClock.now(),
-                search=SqliteSearchIndexes(),
-            )
-        finally:
-            connection.close()
-    except (apsw.Error, EvolutionError):
+        proposal = evolution.propose()
+    except (ConfigError, EvolutionError):
         return None  # The start of the server tells of it.
-    blocked = blockers(plan, wish)
+    plan = proposal.plan
     removals = [
         each
         for each in plan.steps
         if isinstance(each.step, RemoveField | RemoveEntity) and each.is_visible
     ]
-    if not blocked and not removals:
+    if not proposal.blocked and not removals:
         return None
     return {
-        "blocked": [planned_text(each) for each in blocked],
+        "blocked": [planned_text(each) for each in proposal.blocked],
         "refused": [planned_text(each) for each in plan.refused],
         "removed": [planned_text(each) for each in removals],
         "suggestions": [
             {"option": each.option, "message": each.message} for each in plan.suggestions
         ],
-        "command": push_command(
-            plan, [*blocked, *removals], database=str(path), app=str(loaded.entry.file)
-        ),
+        "command": evolution.way_on(plan, *removals),
     }
 
 
 def take(loaded: LoadedApp, config: Config, decision: Decision) -> None:
-    """Take the steps that were agreed to. Raises `EvolutionError` or `apsw.Error`."""
-    from pylon.app import SYSTEM_DDL
-    from pylon.clock import SystemClock
+    """Take the steps that were agreed to. Raises `EvolutionError` or `ConfigError`."""
     from pylon.store.evolution.model import Hints
-    from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare
-    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
-    from pylon.store.sqlite.store import connect_for_commands
+    from pylon.store.evolution.session import Evolution
+    from pylon.store.evolution.wish import Wish
 
-    path = Path(config.db_path)
     wish = Wish(
         allow=decision["allow"],
         keep_removed=decision["allow"] != "destructive",
@@ -100,16 +80,8 @@ def take(loaded: LoadedApp, config: Config, decision: Decision) -> None:
             entities=tuple((old, new) for old, new in decision["entities"]),
         ),
         baseline="dev",
-        backup_from=path,
     )
-    connection = connect_for_commands(path, ddl=SYSTEM_DDL)
-    try:
-        prepare(connection)
-        evolve(
-            connection, loaded.manifest, wish, now=SystemClock.now(), search=SqliteSearchIndexes()
-        )
-    finally:
-        connection.close()
+    Evolution(database(Path(config.db_path)), loaded.manifest, wish).evolve()
 
 
 # --- in the parent ---------------------------------------------------------------------------

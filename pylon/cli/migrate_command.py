@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from pylon.cli.options import ABOUT_APP, app_argument
 from pylon.cli.output import USAGE, Output, current
 from pylon.cli.schema_database import (
     app_folder,
-    blocked_hint,
     database,
     database_path,
     db_option,
@@ -28,7 +26,9 @@ from pylon.cli.schema_database import (
 )
 
 if TYPE_CHECKING:
-    from pylon.store.evolution.model import Outcome, Plan, SqlMigration
+    from pylon.store.evolution.ledger import RanMigration
+    from pylon.store.evolution.model import Outcome, SqlMigration
+    from pylon.store.evolution.session import Proposal
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -67,8 +67,8 @@ def folder_option(function: Any) -> Any:
 @folder_option
 @json_option
 def create(name: str | None, folder: Path | None) -> None:
+    from pylon.store.evolution.migration_files import FOLDER, TEMPLATE, next_file
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.sqlite.evolution.sql_migrations import FOLDER, TEMPLATE, next_file
 
     output = current()
     folder = folder or Path(FOLDER)
@@ -123,23 +123,18 @@ def status(app: str, db: str | None, folder: Path | None) -> None:
 
 
 def _states(output: Output, app: str, db: str | None, folder: Path | None) -> list[dict[str, Any]]:
+    from pylon.store.evolution.migration_files import FOLDER, read_migrations
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.sqlite.evolution.history import applied_migrations
-    from pylon.store.sqlite.evolution.sql_migrations import FOLDER, read_migrations
 
     beside = app_folder(output, app)
     try:
         migrations = read_migrations(_existing(folder) or beside / FOLDER)
     except EvolutionError as error:
         fail_evolution(output, error)
-    path = database_path(db, beside)
-    ran: dict[int, dict[str, Any]] = {}
-    if path.is_file():
-        with database(output, path) as connection:
-            ran = applied_migrations(connection)
+    ran = database(database_path(db, beside)).ran_migrations()
     states = [_state(each, ran.get(each.number)) for each in migrations]
     files = {each.number for each in migrations}
-    states += [_gone(number, ran[number]) for number in ran.keys() - files]
+    states += [_gone(ran[number]) for number in ran.keys() - files]
     return sorted(states, key=lambda state: state["number"])
 
 
@@ -150,18 +145,18 @@ def _existing(folder: Path | None) -> Path | None:
     return folder
 
 
-def _gone(number: int, ran: dict[str, Any]) -> dict[str, Any]:
+def _gone(ran: RanMigration) -> dict[str, Any]:
     """A migration that has run and whose file is there no more."""
     return {
-        "number": number,
-        "name": ran["name"],
-        "filename": f"{number:04}_{ran['name']}.sql",
+        "number": ran.number,
+        "name": ran.name,
+        "filename": f"{ran.number:04}_{ran.name}.sql",
         "status": "missing",
-        "applied_at": ran["applied_at"],
+        "applied_at": ran.applied_at,
     }
 
 
-def _state(migration: SqlMigration, ran: dict[str, Any] | None) -> dict[str, Any]:
+def _state(migration: SqlMigration, ran: RanMigration | None) -> dict[str, Any]:
     state: dict[str, Any] = {
         "number": migration.number,
         "name": migration.name,
@@ -169,8 +164,8 @@ def _state(migration: SqlMigration, ran: dict[str, Any] | None) -> dict[str, Any
         "status": "pending",
     }
     if ran is not None:
-        changed = ran["checksum"] != migration.checksum
-        state |= {"status": "changed" if changed else "applied", "applied_at": ran["applied_at"]}
+        changed = ran.checksum != migration.checksum
+        state |= {"status": "changed" if changed else "applied", "applied_at": ran.applied_at}
     return state
 
 
@@ -237,66 +232,46 @@ def _run(
     allow_destructive: bool = False,
     yes: bool = False,
 ) -> None:
-    from pylon.clock import SystemClock
+    from pylon.store.evolution.migration_files import FOLDER
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.sqlite.evolution.engine import Wish, blockers, evolve, preview
-    from pylon.store.sqlite.evolution.history import applied_migrations
-    from pylon.store.sqlite.evolution.sql_migrations import FOLDER, pending, read_migrations
-    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
+    from pylon.store.evolution.session import Evolution
+    from pylon.store.evolution.wish import Wish
 
     output = current()
     loaded = load(output, app, verb="MIGRATE")
-    path = database_path(db, loaded.entry.folder)
-    wish = Wish(
-        allow="destructive" if allow_destructive else "careful",
-        hints=read_hints(rename, rename_entity),
-        baseline="migrate",
-        backup_from=path,
+    evolution = Evolution(
+        database(database_path(db, loaded.entry.folder)),
+        loaded.manifest,
+        Wish(
+            allow="destructive" if allow_destructive else "careful",
+            hints=read_hints(rename, rename_entity),
+            baseline="migrate",
+        ),
+        app=app,
+        command="migrate apply",
+        progress=progress_line(output),
     )
-    now, progress = SystemClock.now(), progress_line(output)
+
+    def agree(proposal: Proposal) -> bool:
+        show_plan(output, proposal.shown)
+        return yes or output.json or output.confirm("Apply?")
+
     try:
-        with database(output, path) as connection:
-            written = read_migrations(_existing(folder) or loaded.entry.folder / FOLDER)
-            found = pending(written, applied_migrations(connection))
-            wish = replace(wish, migrations=found)
-            planned = preview(
-                connection,
-                loaded.manifest,
-                wish,
-                now=now,
-                progress=progress,
-                search=SqliteSearchIndexes(),
-            )
-            if dry_run:
-                _tell_plan(output, planned, is_blocked=bool(blockers(planned, wish)))
-                return
-            if planned.is_empty:
-                output.say("Up to date.")
-                evolve(connection, loaded.manifest, wish, now=now, search=SqliteSearchIndexes())
-                output.record({"applied": 0, "up_to_date": True})
-                return
-            if not blockers(planned, wish):
-                show_plan(output, planned)
-                if not (yes or output.json) and not output.confirm("Apply?"):
-                    output.say("Nothing was changed.")
-                    return
-            outcome = evolve(
-                connection,
-                loaded.manifest,
-                wish,
-                now=now,
-                progress=progress,
-                search=SqliteSearchIndexes(),
-            )
+        evolution.add_migrations(_existing(folder) or loaded.entry.folder / FOLDER)
+        if dry_run:
+            _tell_plan(output, evolution.propose())
+            return
+        outcome = evolution.run(agree)
     except EvolutionError as error:
-        if error.code == "SCHEMA_BLOCKED" and error.plan is not None:
-            hint = blocked_hint(error.plan, wish, path, app)
-            error.hint = hint.replace("schema push", "migrate apply")
         fail_evolution(output, error, applied=0)
-    _tell_outcome(output, outcome)
+    if outcome is None:
+        output.say("Nothing was changed.")
+    else:
+        _tell_outcome(output, outcome)
 
 
-def _tell_plan(output: Output, planned: Plan, *, is_blocked: bool) -> None:
+def _tell_plan(output: Output, proposal: Proposal) -> None:
+    planned = proposal.plan
     show_plan(output, planned)
     output.say("Up to date." if planned.is_empty else "Nothing was changed (plan).")
     wire = plan_wire(planned)
@@ -304,13 +279,17 @@ def _tell_plan(output: Output, planned: Plan, *, is_blocked: bool) -> None:
         {
             "steps": wire["plan"]["operations"] if planned.steps else [],
             "has_destructive": wire["analysis"]["destructive"],
-            "blocked": is_blocked,
+            "blocked": bool(proposal.blocked),
             **wire,
         }
     )
 
 
 def _tell_outcome(output: Output, outcome: Outcome) -> None:
+    if outcome.history_id is None:
+        output.say("Up to date.")
+        output.record({"applied": 0, "up_to_date": True})
+        return
     if outcome.backup:
         output.say(f"  The database as it was: {outcome.backup}")
     output.say("Applied.")

@@ -60,6 +60,11 @@ class Output:
         self, code: str, message: str, hint: str | None = None, *, exit_code: int = FAILED
     ) -> NoReturn:
         """Print one error and end the process."""
+        self.report(code, message, hint)
+        raise click.exceptions.Exit(exit_code)
+
+    def report(self, code: str, message: str, hint: str | None = None) -> None:
+        """Print one error."""
         finding = {"severity": "error", "code": code, "message": message}
         if hint is not None:
             finding["hint"] = hint
@@ -70,7 +75,6 @@ class Output:
             _write(sys.stderr, f"{label}[{code}] {message}")
             if hint is not None:
                 _write(sys.stderr, f"  hint: {hint}")
-        raise click.exceptions.Exit(exit_code)
 
     def confirm(self, question: str) -> bool:
         """Ask for a yes. Where nobody is there to answer, the error names the option to give."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import apsw
 import click
 
 from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import claims_of
+from pylon.cli.schema_database import database
 from pylon.codec import decode
 from pylon.data.table import Table
 from pylon.errors import PylonError
@@ -26,8 +26,8 @@ from pylon.policy.lookup import Fetch, Lookup
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.syntax import PolicySyntaxError, parse
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
-from pylon.store.naming import quote
-from pylon.store.sqlite.tables import create_table
+from pylon.store.database import DatabaseFailed, Reader
+from pylon.store.opening import scratch
 
 if TYPE_CHECKING:
     from pylon.cli.output import Output
@@ -124,28 +124,25 @@ def _type_of(value: object) -> str:
 
 def database_of(entities: Mapping[str, EntitySpec], tables: Mapping[str, Sequence[Row]]) -> Fetch:
     """A database in memory that holds these rows."""
-    connection = apsw.Connection(":memory:")
-    for name, entity in entities.items():
-        connection.execute(create_table(entity))
-        for number, row in enumerate(tables.get(name, ())):
-            values = {"id": f"row {number}", **row}
-            unknown = values.keys() - {"id", *entity.fields_by_name}
+    rows = {
+        name: [{"id": f"row {number}", **row} for number, row in enumerate(tables.get(name, ()))]
+        for name in entities
+    }
+    for name, each in rows.items():
+        for row in each:
+            unknown = row.keys() - {"id", *entities[name].fields_by_name}
             if unknown:
                 raise click.UsageError(f"--rows: {name} has no field {min(unknown)}.")
-            columns, marks = ", ".join(map(quote, values)), ", ".join("?" * len(values))
-            connection.execute(
-                f"INSERT INTO {quote(name)} ({columns}) VALUES ({marks})", tuple(values.values())
-            )
-    return _fetch_of(connection)
+    return _fetch_of(scratch(entities.values(), rows))
 
 
-def _fetch_of(connection: apsw.Connection) -> Fetch:
+def _fetch_of(reader: Reader) -> Fetch:
     """What policies ask through. Nobody waits for it, so `seconds` does not matter."""
 
     async def fetch(
         sql: str, params: Sequence[Any] = (), *, seconds: float | None = None
     ) -> list[tuple[Any, ...]]:
-        return connection.execute(sql, params).fetchall()
+        return reader.fetch(sql, params)
 
     return fetch
 
@@ -172,36 +169,35 @@ def verdicts(
     if not path.is_file():
         output.fail("DB_NOT_FOUND", f"There is no database {path}.", "Name it with --db PATH.")
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        row = _row(connection, manifest.entities_by_name[entity], row_id)
-        if row is None:
-            output.fail("NOT_FOUND", f"There is no row {row_id} in {entity}.")
-        fetch = _fetch_of(connection)
-        identity = _identity(connection, manifest, user, tenant)
-        engine = PolicyEngine(manifest, open_by_default=False, read=fetch)
+        with database(path).reading() as reader:
+            row = _row(reader, manifest.entities_by_name[entity], row_id)
+            if row is None:
+                output.fail("NOT_FOUND", f"There is no row {row_id} in {entity}.")
+            fetch = _fetch_of(reader)
+            identity = _identity(reader, manifest, user, tenant)
+            engine = PolicyEngine(manifest, open_by_default=False, read=fetch)
 
-        async def judge() -> list[Verdict]:
-            return [await _verdict(engine, manifest, entity, slot, identity, row, Lookup(fetch))
-                    for slot in ENTITY_SLOTS]  # fmt: skip
+            async def judge() -> list[Verdict]:
+                lookup = Lookup(fetch)
+                return [await _verdict(engine, manifest, entity, slot, identity, row, lookup)
+                        for slot in ENTITY_SLOTS]  # fmt: skip
 
-        return asyncio.run(judge())
-    except apsw.Error as error:
+            return asyncio.run(judge())
+    except DatabaseFailed as error:
         output.fail("DB_READ_FAILED", f"The database does not answer: {error}.")
 
 
-def _row(connection: apsw.Connection, spec: EntitySpec, row_id: str) -> Row | None:
+def _row(reader: Reader, spec: EntitySpec, row_id: str) -> Row | None:
     table = Table(spec)
-    found = connection.execute(table.select_one, (row_id,)).fetchall()
+    found = reader.fetch(table.select_one, (row_id,))
     return table.decode(found[0]) if found else None
 
 
-def _identity(
-    connection: apsw.Connection, manifest: Manifest, user: str | None, tenant: str | None
-) -> Identity:
+def _identity(reader: Reader, manifest: Manifest, user: str | None, tenant: str | None) -> Identity:
     if user is None:
         return Identity(tenant_id=tenant)
     spec = manifest.entities_by_name.get(USER)
-    row = None if spec is None else _row(connection, spec, user)
+    row = None if spec is None else _row(reader, spec, user)
     claims = claims_of(row or {})
     return Identity(
         user_id=user,

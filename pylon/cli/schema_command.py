@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -12,7 +12,6 @@ from pylon.cli.options import ABOUT_APP, app_argument
 from pylon.cli.output import USAGE, Output, current
 from pylon.cli.schema_database import (
     app_folder,
-    blocked_hint,
     database,
     database_path,
     db_option,
@@ -26,8 +25,12 @@ from pylon.cli.schema_database import (
 )
 
 if TYPE_CHECKING:
+    from pylon.cli.loading import LoadedApp
     from pylon.schema.model import Manifest
-    from pylon.store.sqlite.evolution.engine import Wish
+    from pylon.store.database import Database
+    from pylon.store.evolution.model import Outcome
+    from pylon.store.evolution.session import Proposal
+    from pylon.store.evolution.wish import Wish
 
 
 @click.group(
@@ -139,7 +142,7 @@ def push(
     if from_app is not None and db is not None:
         hint = "Leave out --db or --from."
         output.fail("PUSH_AMBIGUOUS_MODE", "two things to compare with", hint, exit_code=USAGE)
-    from pylon.store.sqlite.evolution.engine import Wish
+    from pylon.store.evolution.wish import Wish
 
     loaded = load(output, app, verb="PUSH")
     wish = Wish(
@@ -148,62 +151,57 @@ def push(
         hints=read_hints(rename, rename_entity),
         baseline="live_sqlite",
     )
+    path = database_path(db, loaded.entry.folder)
     if from_app is not None:
         before = load(output, from_app, verb="PUSH").manifest
-        _plan_from(output, before, loaded.manifest, wish)
-        return
-    path = database_path(db, loaded.entry.folder)
-    _push(output, loaded.manifest, wish, path, app=app, dry_run=dry_run)
+        _plan_from(output, database(path), before, loaded.manifest, wish)
+    elif dry_run and not path.exists():
+        _plan_from(output, database(path), None, loaded.manifest, wish)
+    else:
+        _push(output, loaded, wish, path, app=app, dry_run=dry_run)
 
 
 def _push(
-    output: Output, manifest: Manifest, wish: Wish, path: Path, *, app: str, dry_run: bool
+    output: Output, loaded: LoadedApp, wish: Wish, path: Path, *, app: str, dry_run: bool
 ) -> None:
     """Preview, say it, do it."""
-    from dataclasses import replace
-
-    from pylon.clock import SystemClock
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.sqlite.evolution.engine import as_wished, blockers, evolve, preview
-    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
+    from pylon.store.evolution.session import Evolution
 
-    told = _told(manifest, wish.baseline, path=path, dry_run=dry_run)
-    if dry_run and not path.exists():
-        _plan_from(output, None, manifest, replace(wish, baseline="empty"))
-        return
-    now, progress = SystemClock.now(), progress_line(output)
-    wish = replace(wish, backup_from=path)
-    with database(output, path) as connection:
-        try:
-            plan = preview(
-                connection, manifest, wish, now=now, progress=progress, search=SqliteSearchIndexes()
-            )
-            if dry_run:
-                shown = as_wished(plan, wish)
-                show_plan(output, shown)
-                _say_summary(output, shown.is_empty, "Nothing was changed (dry run).")
-                is_blocked = bool(blockers(plan, wish))
-                output.record(
-                    {
-                        "code": "PUSH_BLOCKED" if is_blocked else "PUSH_DRY_RUN",
-                        **told,
-                        "applied": False,
-                        **plan_wire(shown),
-                        "diagnostics": [],
-                    }
-                )
-                raise click.exceptions.Exit(1 if is_blocked else 0)
-            if not blockers(plan, wish):
-                show_plan(output, as_wished(plan, wish))
-            outcome = evolve(
-                connection, manifest, wish, now=now, progress=progress, search=SqliteSearchIndexes()
-            )
-        except EvolutionError as error:
-            if error.code == "SCHEMA_BLOCKED" and error.plan is not None:
-                error.hint = blocked_hint(error.plan, wish, path, app)
-            if error.plan is not None:
-                error.plan = as_wished(error.plan, wish)
-            fail_evolution(output, error, code="PUSH_BLOCKED", **told, applied=False)
+    target = database(path)
+    told = _told(target, loaded.manifest, wish.baseline, path=path, dry_run=dry_run)
+    evolution = Evolution(target, loaded.manifest, wish, app=app, progress=progress_line(output))
+
+    def shown(proposal: Proposal) -> bool:
+        show_plan(output, proposal.shown)
+        return True
+
+    try:
+        if dry_run:
+            _tell_dry_run(output, evolution.propose(), told)
+        outcome = evolution.run(agree=shown)
+    except EvolutionError as error:
+        fail_evolution(output, error, code="PUSH_BLOCKED", **told, applied=False)
+    assert outcome is not None, "who is only shown the plan does not refuse it"
+    _tell_outcome(output, outcome, told)
+
+
+def _tell_dry_run(output: Output, proposal: Proposal, told: dict[str, Any]) -> NoReturn:
+    show_plan(output, proposal.shown)
+    _say_summary(output, proposal.shown.is_empty, "Nothing was changed (dry run).")
+    output.record(
+        {
+            "code": "PUSH_BLOCKED" if proposal.blocked else "PUSH_DRY_RUN",
+            **told,
+            "applied": False,
+            **plan_wire(proposal.shown),
+            "diagnostics": [],
+        }
+    )
+    raise click.exceptions.Exit(1 if proposal.blocked else 0)
+
+
+def _tell_outcome(output: Output, outcome: Outcome, told: dict[str, Any]) -> None:
     if outcome.backup:
         output.say(f"  The database as it was: {outcome.backup}")
     _say_summary(output, outcome.history_id is None, "Applied.")
@@ -224,33 +222,25 @@ def _say_summary(output: Output, is_empty: bool, otherwise: str) -> None:
     output.say("The database fits the app already." if is_empty else otherwise)
 
 
-def _told(manifest: Manifest, baseline: str, *, path: Path | None, dry_run: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"dry_run": dry_run, "adapter": "sqlite"}
+def _told(
+    target: Database, manifest: Manifest, baseline: str, *, path: Path | None, dry_run: bool
+) -> dict[str, Any]:
+    told: dict[str, Any] = {"dry_run": dry_run, "adapter": target.adapter}
     if path is not None:
         told["database_path"] = str(path)
     return {**told, "baseline": baseline, "manifest_version": manifest.manifest_version}
 
 
-def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish: Wish) -> None:
-    """The plan from another app, or from nothing; found in a database in memory."""
-    import apsw
-
-    from pylon.clock import SystemClock
+def _plan_from(
+    output: Output, target: Database, before: Manifest | None, manifest: Manifest, wish: Wish
+) -> None:
+    """The plan from another app, or from nothing."""
     from pylon.store.evolution.model import EvolutionError
-    from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare, preview
-    from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
-    from pylon.store.sqlite.store import META_TABLE
 
     baseline = "empty" if before is None else "manifest"
-    told = _told(manifest, baseline, path=None, dry_run=True)
-    connection, now = apsw.Connection(":memory:"), SystemClock.now()
-    for statement in META_TABLE:
-        connection.execute(statement)
-    prepare(connection)
+    told = _told(target, manifest, baseline, path=None, dry_run=True)
     try:
-        if before is not None:
-            evolve(connection, before, Wish(), now=now, search=SqliteSearchIndexes())
-        plan = preview(connection, manifest, wish, now=now, search=SqliteSearchIndexes())
+        plan = target.plan_from(before, manifest, wish)
     except EvolutionError as error:
         fail_evolution(output, error, code="PUSH_PLAN_FAILED", **told, applied=False)
     show_plan(output, plan)
@@ -267,12 +257,8 @@ def _plan_from(output: Output, before: Manifest | None, manifest: Manifest, wish
 @db_option
 @json_option
 def inspect(app: str, db: str | None) -> None:
-    from pylon.store.sqlite.evolution.introspect import introspect
-
     output = current()
-    path = _existing(output, app, db, code="INSPECT_NO_TARGET")
-    with database(output, path) as connection:
-        live = introspect(connection)
+    live = database(_existing(output, app, db, code="INSPECT_NO_TARGET")).inspect()
     for table in live.tables.values():
         output.say(table.name)
         for column in table.columns.values():
@@ -293,17 +279,12 @@ def inspect(app: str, db: str | None) -> None:
 @click.option("--id", "entry_id", metavar="ID", help="This entry, with its plan.")
 @json_option
 def history(app: str, db: str | None, limit: str | None, entry_id: str | None) -> None:
-    from pylon.store.sqlite.evolution.history import read_history
-
     output = current()
     if limit is not None and not (limit.isascii() and limit.isdigit() and int(limit) > 0):
         hint = "Give a number above 0."
         output.fail("HISTORY_INVALID_LIMIT", f"--limit {limit}", hint, exit_code=USAGE)
     path = _existing(output, app, db, code="HISTORY_NO_TARGET")
-    with database(output, path) as connection:
-        entries = read_history(
-            connection, limit=None if limit is None else int(limit), entry_id=entry_id
-        )
+    entries = database(path).history(limit=None if limit is None else int(limit), entry_id=entry_id)
     if entry_id is not None and not entries:
         output.fail("HISTORY_ENTRY_NOT_FOUND", f"no entry {entry_id} in {path}")
     for entry in entries:

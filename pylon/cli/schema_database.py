@@ -7,8 +7,7 @@ The database is the one that `dev` or `start` would use: `--db`, else `PYLON_DB_
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,11 +17,9 @@ from pylon.cli.output import USAGE, Output
 from pylon.config import process_environment
 
 if TYPE_CHECKING:
-    import apsw
-
     from pylon.cli.loading import LoadedApp
+    from pylon.store.database import Database
     from pylon.store.evolution.model import EvolutionError, Hints, Plan
-    from pylon.store.sqlite.evolution.engine import Wish
 
 DB_HELP = "The SQLite database file. [env PYLON_DB_PATH; default: .pylon/dev.db beside the app]"
 
@@ -101,29 +98,13 @@ def database_path(db: str | None, folder: Path) -> Path:
     return Path(given) if given else folder / ".pylon" / "dev.db"
 
 
-@contextmanager
-def database(output: Output, path: Path) -> Iterator[apsw.Connection]:
-    """The database with the server's own tables, made where it is missing. A running server keeps
-    it open too; it notices what happens here."""
-    import apsw
+def database(path: Path) -> Database:
+    """The database there, with the server's own tables. A `ConfigError` of it ends the process as
+    one line (`command.run`)."""
+    from pylon.store.opening import open_database
+    from pylon.wiring import PARTS, table_steps
 
-    from pylon.app import SYSTEM_DDL
-    from pylon.errors import ConfigError
-    from pylon.store.sqlite.evolution.engine import prepare
-    from pylon.store.sqlite.failures import translate_open
-    from pylon.store.sqlite.store import connect_for_commands
-
-    try:
-        connection = connect_for_commands(path, ddl=SYSTEM_DDL)
-        prepare(connection)
-    except ConfigError as error:
-        output.fail_config(error)
-    try:
-        yield connection
-    except apsw.Error as error:
-        output.fail_config(translate_open(error, str(path)))
-    finally:
-        connection.close()
+    return open_database(path, tables=table_steps(PARTS))
 
 
 def progress_line(output: Output) -> Callable[[str, int, int], None]:
@@ -209,14 +190,3 @@ def fail_evolution(
 
 def _exit_code(code: str) -> int:
     return USAGE if code == "RENAME_INVALID" else 1
-
-
-def blocked_hint(plan: Plan, wish: Wish, path: Path, app: str) -> str:
-    """How to go on after `SCHEMA_BLOCKED`."""
-    from pylon.store.evolution.words import push_command
-    from pylon.store.sqlite.evolution.engine import blockers
-
-    command = push_command(
-        plan, blockers(plan, wish), database=str(path), app=app, given=wish.hints
-    )
-    return f"Run `{command}{' --keep-removed' if wish.keep_removed else ''}`."

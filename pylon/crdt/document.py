@@ -27,7 +27,7 @@ from loro import (
 
 from pylon import limits
 from pylon.codec import decode_trusted
-from pylon.crdt.binding import decoding
+from pylon.crdt.deep_stack import decoding
 from pylon.crdt.fields import MergeKind, RowData
 from pylon.crdt.items import set_list
 from pylon.crdt.steps import Importer, Pending, TooCostly
@@ -35,6 +35,7 @@ from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
 from pylon.crdt.values import refuse_deep, show
 from pylon.errors import PylonError
+from pylon.store.watchdog import Overrun
 
 ROOT: Final = "row"
 
@@ -310,7 +311,7 @@ def _same(one: object, other: object) -> bool:
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError)
+    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError | Overrun)
 
 
 def _undecodable(error: BaseException) -> BaseException:

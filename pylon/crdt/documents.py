@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pylon import limits
 from pylon.clock import Clock
@@ -20,6 +20,7 @@ from pylon.errors import PylonError
 from pylon.schema.model import EntitySpec
 from pylon.store.base import Tx
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
 
 if TYPE_CHECKING:
     from loro import Frontiers
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SQL = load_queries("pylon.crdt")
 
-CRDT_DDL = (SQL["create_snapshots"], SQL["create_updates"])
+CRDT_TABLES: Final = load_steps("pylon.crdt")
 
 Key = tuple[str, str]
 

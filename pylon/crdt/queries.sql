@@ -1,26 +1,7 @@
 -- Documents: a snapshot a row, and the updates since. `n` counts a document's updates.
 
--- name: create_snapshots
-CREATE TABLE IF NOT EXISTS _pylon_crdt_snapshots (
-    entity TEXT NOT NULL,
-    row_id TEXT NOT NULL,
-    n INTEGER NOT NULL,
-    updated_at TEXT NOT NULL,
-    snapshot BLOB NOT NULL,
-    PRIMARY KEY (entity, row_id)
-);
-
--- name: create_updates
-CREATE TABLE IF NOT EXISTS _pylon_crdt_updates (
-    entity TEXT NOT NULL,
-    row_id TEXT NOT NULL,
-    n INTEGER NOT NULL,
-    data BLOB NOT NULL,
-    PRIMARY KEY (entity, row_id, n)
-) WITHOUT ROWID;
-
 -- name: any_of_entity
-SELECT 1 FROM _pylon_crdt_snapshots WHERE entity = ? LIMIT 1;
+SELECT 1 FROM _pylon_crdt_snapshots WHERE entity = ? ORDER BY row_id LIMIT 1;
 
 -- name: newest
 SELECT coalesce((SELECT max(u.n) FROM _pylon_crdt_updates u

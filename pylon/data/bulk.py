@@ -48,6 +48,15 @@ class Transacted:
         return self.outcomes[-1].error if self.outcomes else None
 
 
+class _Undone(Exception):
+    """A transaction that is not to be; the outcomes end with what failed."""
+
+    def __init__(self, outcomes: list[Outcome], error: PylonError) -> None:
+        super().__init__(error.message)
+        self.outcomes = outcomes
+        self.error = error
+
+
 class Bulk:
     """Bulk writes of one app."""
 
@@ -69,24 +78,23 @@ class Bulk:
                 operations.append(read_operation(value))
             except PylonError as error:
                 return Transacted(outcomes=[_failed(value, error)], failed_at=place)
-        done = Transacted()
 
-        async def all_of_them(tx: Transaction) -> None:
-            done.outcomes.clear()  # a store may run a unit again
+        async def all_of_them(tx: Transaction) -> list[Outcome]:
+            outcomes: list[Outcome] = []
             for value, operation in zip(values, operations, strict=True):
                 try:
-                    done.outcomes.append(await self._one(identity, tx, operation, strict))
+                    outcomes.append(await self._one(identity, tx, operation, strict))
                 except PylonError as error:
-                    done.failed_at = len(done.outcomes)
-                    done.outcomes.append(_failed(value, error))
-                    raise
+                    # Raised, so that nothing stays.
+                    raise _Undone([*outcomes, _failed(value, error)], error) from error
+            return outcomes
 
         try:
-            await self._rows.write(identity, all_of_them)
-        except PylonError as error:
-            if error is not done.failure or error.status >= 500:
-                raise
-        return done
+            return Transacted(outcomes=await self._rows.write(identity, all_of_them))
+        except _Undone as undone:
+            if undone.error.status >= 500:
+                raise undone.error from undone
+            return Transacted(outcomes=undone.outcomes, failed_at=len(undone.outcomes) - 1)
 
     async def batch(self, identity: Identity, values: Sequence[Any]) -> list[Outcome]:
         """Do each operation on its own, in order; one that fails stops none of the others."""

@@ -1,23 +1,29 @@
 """How reads get at a table: the read policy as SQL, and the columns that this caller may name.
 
-`query`, `graph`, `aggregate` and `search` make their statements from what a `ReadDoor` opens and
-fetch through it, so one place knows who reads and from which moment.
+`rows`, `query`, `graph`, `aggregate`, `search` and `erase` make their statements from what a
+`ReadDoor` opens and fetch through it, so one place knows who reads what, and from which moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
 
+from pylon import limits
 from pylon.changes.model import RowData
-from pylon.data.errors import policy_denied
+from pylon.data.context import Context
+from pylon.data.errors import not_found, policy_denied
 from pylon.data.filters import Columns
-from pylon.data.rows import Rows
+from pylon.data.reads import ReadRecord
+from pylon.data.shown import Shown, filtered_fields
 from pylon.data.table import Table
+from pylon.hooks import ReadFilter
 from pylon.identity import Identity
 from pylon.policy.engine import EVERY_ROW, Where
+from pylon.policy.formula import Exists
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
 from pylon.store.dialect import Dialect
@@ -34,9 +40,21 @@ class Opened(msgspec.Struct, frozen=True):
     where: Where
     columns: Columns
     decode: Callable[[Row], RowData]
+    """From a tuple of the table's columns to the row as this caller sees it."""
     row_json: str
     """A SQL expression that gives a row of alias `t` as JSON text."""
     dialect: Dialect
+    shown: Shown | None = None
+    """Where a read filter listens: `row_json` then has all fields, and this takes them apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of a cursor list; `next_cursor` is the last id, None for an empty page."""
+
+    rows: list[RowData]
+    next_cursor: str | None
+    has_more: bool
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -51,42 +69,155 @@ class ReadDoor:
     """Opens tables for callers.
 
     `fetch` reads inside a transaction instead of from the latest commit. `trusted` is for the
-    server's own code: policies are not asked and private fields can be seen.
+    server's own code: policies are not asked and private fields can be seen. `record` is told what
+    is read.
     """
 
-    def __init__(self, rows: Rows, *, fetch: Fetch | None = None, trusted: bool = False) -> None:
-        self._rows = rows
+    def __init__(
+        self,
+        context: Context,
+        *,
+        fetch: Fetch | None = None,
+        trusted: bool = False,
+        record: ReadRecord | None = None,
+    ) -> None:
+        self._context = context
         self._trusted = trusted
-        self._views: dict[tuple[str, bool], _View] = {}
-        self.dialect: Dialect = rows.store.dialect
-        self.fetch: Fetch = fetch or rows.store.read
+        self._record = record
+        self.dialect: Dialect = context.store.dialect
+        self._views: dict[tuple[str, bool, tuple[ReadFilter, ...]], _View] = {}
+        self.fetch: Fetch = fetch or context.store.read
 
-    def open(self, identity: Identity, entity: str) -> Opened:
-        """The table, or 400 `ENTITY_NOT_FOUND`; `where.never` where the caller can see no row."""
-        table = self._rows.table(entity)
+    def open(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
+        """The table, or 400 `ENTITY_NOT_FOUND`; `where.never` where the caller can see no row.
+
+        `row_id` says that no row but this one will be asked for.
+        """
+        table = self._context.table(entity)
         everything = self._trusted or identity.is_admin
-        view = self._views.get((entity, everything))
+        filters = () if everything else table.hooks.filters
+        view = self._views.get((entity, everything, filters))
         if view is None:
-            view = self._views[entity, everything] = _view(table, self.dialect, private=everything)
-        rule = self._rows.policies.entity(entity).read
+            view = self._views[entity, everything, filters] = _view(
+                table, self.dialect, everything, filters
+            )
+        rule = self._context.policies.entity(entity).read
+        if self._record is not None:
+            self._note(self._record, entity, row_id, () if everything else rule.memberships)
         where = EVERY_ROW if everything else rule.where(identity, gathers=True)
+        if filters:
+            shown, decode = Shown(table, filters, identity), view.decode
+            return Opened(
+                table,
+                where,
+                view.columns,
+                lambda row: shown(decode(row)),
+                view.row_json,
+                self.dialect,
+                shown,
+            )
         return Opened(table, where, view.columns, view.decode, view.row_json, self.dialect)
 
-    def open_readable(self, identity: Identity, entity: str) -> Opened:
+    def open_readable(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
         """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""
-        opened = self.open(identity, entity)
+        opened = self.open(identity, entity, row_id)
         if opened.where.never:
             raise policy_denied()
         return opened
 
+    async def get(self, identity: Identity, entity: str, row_id: str) -> RowData:
+        """The row, or 404 `NOT_FOUND` where it is not there or hidden from the caller."""
+        opened = self.open_readable(identity, entity, row_id)
+        where, sql = opened.where, opened.table.select_one
+        if where.sql is not None:
+            sql = f"{sql} AND {where.sql}"
+        found = await self.fetch(sql, (row_id, *where.params))
+        if not found:
+            raise not_found(entity)
+        return opened.decode(found[0])
 
-def _view(table: Table, dialect: Dialect, *, private: bool) -> _View:
-    seen = [field for field in table.spec.fields if private or not field.is_private]
-    kinds: dict[str, FieldKind] = {"id": "string", **{field.name: field.kind for field in seen}}
+    async def list(
+        self, identity: Identity, entity: str, *, limit: int | None, offset: int
+    ) -> list[RowData]:
+        """Rows by id, at most `limits.LIST_ROWS_MAX` of them."""
+        opened = self.open_readable(identity, entity)
+        table, where = opened.table, opened.where
+        count = limits.LIST_ROWS_MAX if limit is None else min(limit, limits.LIST_ROWS_MAX)
+        condition = "" if where.sql is None else f" WHERE {where.sql}"
+        found = await self.fetch(
+            f"SELECT {table.columns} FROM {table.source}{condition} ORDER BY t.id LIMIT ? OFFSET ?",
+            (*where.params, count, offset),
+        )
+        return [opened.decode(row) for row in found]
+
+    async def page(self, identity: Identity, entity: str, *, after: str, limit: int) -> Page:
+        """The rows whose id follows `after`; every page but the last is full."""
+        opened = self.open_readable(identity, entity)
+        table, where = opened.table, opened.where
+        condition = "" if where.sql is None else f" AND {where.sql}"
+        found = await self.fetch(
+            f"SELECT {table.columns} FROM {table.source}"
+            f" WHERE t.id > ?{condition} ORDER BY t.id LIMIT ?",
+            (after, *where.params, limit + 1),
+        )
+        has_more = len(found) > limit
+        rows = [opened.decode(row) for row in found[:limit]]
+        return Page(rows=rows, next_cursor=rows[-1]["id"] if rows else None, has_more=has_more)
+
+    async def row_ids(
+        self, identity: Identity, entity: str, condition: str = "TRUE", params: Sequence[Value] = ()
+    ) -> AsyncIterator[str]:
+        """Ids of rows in order, read page by page; those deleted meanwhile disturb nothing.
+
+        `condition` is SQL over the table aliased `t`, in parentheses where it says OR.
+        """
+        opened = self.open_readable(identity, entity)
+        if opened.where.sql is not None:
+            condition = f"{condition} AND {opened.where.sql}"
+        sql = (
+            f"SELECT t.id FROM {opened.table.source} WHERE t.id > ? AND {condition}"
+            " ORDER BY t.id LIMIT ?"
+        )
+        after = ""
+        while True:
+            values = (after, *params, *opened.where.params, limits.ERASE_UNIT_ROWS)
+            page = await self.fetch(sql, values)
+            for (row_id,) in page:
+                yield row_id
+            if len(page) < limits.ERASE_UNIT_ROWS:
+                return
+            after = page[-1][0]
+
+    @staticmethod
+    def _note(
+        record: ReadRecord, entity: str, row_id: str | None, memberships: Sequence[Exists]
+    ) -> None:
+        if row_id is None:
+            record.note_entity(entity)
+        else:
+            record.note_row(entity, row_id)
+        for each in memberships:  # whose rows decide too
+            record.note_entity(each.entity)
+
+
+def _view(
+    table: Table, dialect: Dialect, everything: bool, filters: tuple[ReadFilter, ...]
+) -> _View:
+    """`everything`: private fields too. Fields that filters decide about can be asked by nowhere,
+    and the rows come with all fields, for the filters to look at."""
+    hidden = frozenset() if everything else table.private | filtered_fields(filters)
+    kinds: dict[str, FieldKind] = {"id": "string"}
+    kinds |= {field.name: field.kind for field in table.spec.fields}
+    asked_by = {name: kind for name, kind in kinds.items() if name not in hidden}
     indexed = indexed_fields(table.spec)
     texts = indexed or text_fields(table.spec)
+    is_indexed = bool(indexed)
+    if filters:
+        # The index has the hidden texts too; one that is short of them is looked through without.
+        whole, texts = texts, tuple(name for name in texts if name in asked_by)
+        is_indexed = is_indexed and len(texts) == len(whole)
     return _View(
-        columns=Columns(table.name, kinds, texts, is_indexed=bool(indexed)),
-        decode=table.decode if private else table.decode_public,
-        row_json=row_json(dialect, kinds),
+        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed),
+        decode=table.decode if everything or filters else table.decode_public,
+        row_json=row_json(dialect, kinds if filters else asked_by),
     )

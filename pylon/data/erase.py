@@ -11,13 +11,9 @@ from typing import TypeAlias
 
 from pylon import limits
 from pylon.data.rows import Rows
-from pylon.data.write import Transaction
+from pylon.data.write import RowName, Transaction
 from pylon.errors import PylonError
 from pylon.identity import ADMIN
-from pylon.store.base import Value
-
-RowName: TypeAlias = tuple[str, str]
-"""Entity and id of a row."""
 
 Delete: TypeAlias = Callable[[Transaction, str, str], Awaitable[bool]]
 """Deletes the row of that entity and id; False when there was nothing to delete any more."""
@@ -49,24 +45,6 @@ async def erase(rows: Rows, found: AsyncIterator[RowName], delete: Delete, done:
     return done
 
 
-async def row_ids(
-    rows: Rows, entity: str, condition: str = "TRUE", params: Sequence[Value] = ()
-) -> AsyncIterator[str]:
-    """Ids of rows in order, read page by page; those deleted meanwhile disturb nothing."""
-    sql = (
-        f"SELECT t.id FROM {rows.table(entity).source}"
-        f" WHERE t.id > ? AND {condition} ORDER BY t.id LIMIT ?"
-    )
-    after = ""
-    while True:
-        page = await rows.store.read(sql, (after, *params, limits.ERASE_UNIT_ROWS), heavy=True)
-        for (row_id,) in page:
-            yield row_id
-        if len(page) < limits.ERASE_UNIT_ROWS:
-            return
-        after = page[-1][0]
-
-
 class Reset:
     """Empties the database of a test run; refused elsewhere by `api/subjects.py`."""
 
@@ -87,7 +65,7 @@ class Reset:
 
     async def _all_rows(self) -> AsyncIterator[RowName]:
         for entity in self._entities:
-            async for row_id in row_ids(self._rows, entity):
+            async for row_id in self._rows.door.row_ids(ADMIN, entity):
                 yield entity, row_id
 
 

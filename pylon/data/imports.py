@@ -141,7 +141,7 @@ class ImportUnits:
         stored = None if each.id is None else await tx.get(each.entity, each.id)
         if stored is None:
             # A database that somebody else made has ids of any form, and relations to them.
-            await tx.insert(each.entity, dict(each.row), row_id=each.id)
+            await tx.insert(each.entity, each.row, row_id=each.id)
             return "inserted"
         assert each.id is not None
         if mode == "insert":

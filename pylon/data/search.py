@@ -80,7 +80,9 @@ def _names(opened: Opened) -> _Names:
             "Give it a search block with text, facets or sortable.",
         )
     indexed = indexed_fields(spec)
-    text = tuple(name for name in dict.fromkeys(spec.search.text) if name in indexed)
+    text = tuple(
+        name for name in dict.fromkeys(spec.search.text) if name in indexed and name in kinds
+    )
     return _Names(
         text=text,
         is_narrow=len(text) < len(indexed),
@@ -387,6 +389,8 @@ class Searches:
         answer = await self._door.fetch(sql, params)
         total = next(number for part, _, number in answer if part == -1)
         hits = [value for part, value, _ in answer if part == -2]
+        if opened.shown is not None:
+            hits = [encode(opened.shown(decode_trusted(hit))).decode() for hit in hits]
         if ask.highlight and text is not EVERYTHING:
             hits = [_highlighted(hit, ask.highlight, text) for hit in hits]
         return Found(hits=hits, total=total, facet_counts=_facet_counts(answer, names, ask))

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from pylon.clock import iso_seconds
-from pylon.data.erase import Erased, RowName, erase, row_ids
+from pylon.data.erase import Erased, erase
 from pylon.data.exports import ExportText, Part, as_object
 from pylon.data.rows import Rows
-from pylon.data.write import Transaction
+from pylon.data.write import RowName, Transaction
+from pylon.identity import ADMIN
 from pylon.part import Erase, ExportRows
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Value
@@ -118,7 +119,7 @@ class Subjects:
 
     async def _found(self, queries: Iterable[tuple[str, str, Params]]) -> AsyncIterator[RowName]:
         for entity, condition, params in queries:
-            async for row_id in row_ids(self._rows, entity, condition, params):
+            async for row_id in self._rows.door.row_ids(ADMIN, entity, condition, params):
                 yield entity, row_id
 
 

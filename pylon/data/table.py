@@ -13,6 +13,7 @@ from pylon.changes.model import RowData
 from pylon.crdt.values import json_checker
 from pylon.data.fields import CHECKERS, Checker
 from pylon.errors import PylonError
+from pylon.hooks import EntityHooks
 from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, NowDefault
@@ -32,6 +33,8 @@ class Table:
 
     def __init__(self, spec: EntitySpec) -> None:
         self.spec = spec
+        self.hooks = EntityHooks()
+        """The hooks that its rows meet; set by the `Context`."""
         self.name = spec.name
         self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
         self.private = frozenset(f.name for f in spec.fields if f.is_private)
@@ -56,10 +59,6 @@ class Table:
         )
         self.delete = f"DELETE FROM {quote(self.name)} WHERE id = ?"
         self._updates: dict[tuple[str, ...], str] = {}
-
-    def decoder(self, identity: Identity) -> Callable[[Row], RowData]:
-        """Row tuples to what this caller may see: private fields are for administrators."""
-        return self.decode if identity.is_admin else self.decode_public
 
     def update(self, names: tuple[str, ...]) -> str:
         """The statement that sets these columns of one row."""

@@ -1,77 +1,123 @@
 """The one way to write a row: every door of the server ends here (design idea 2).
 
-The steps of each operation stand in order in its method: look at the stored row, hooks, values,
-policy on what is and on what would be, apply, append the change. All of it happens inside one
-unit of the store's writer, so it is atomic and serial; the commit publishes the change.
+The steps of each operation stand in order in its method: look at the stored row, before-hooks,
+values, policy on what is and on what would be, apply, append the change, note it for hooks of
+commits, after-hooks. All of it happens inside one unit of the store's writer, so it is atomic and
+serial; the commit publishes the change. What a caller hands in is never changed: a unit may run
+again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias, TypeVar
 
-from pylon.changes.model import RowData
+from pylon import limits
+from pylon.changes.model import Change, RowData
 from pylon.clock import iso_seconds
 from pylon.crdt.documents import Documents, OpenDocument
+from pylon.data import outbox
+from pylon.data.context import Context
 from pylon.data.errors import not_found, policy_denied
 from pylon.data.table import Table
 from pylon.errors import PylonError
+from pylon.hooks import Committed, WriteHook
 from pylon.identity import Identity
 from pylon.ids import is_well_formed_row_id
 from pylon.policy.engine import Rule
 from pylon.policy.lookup import Lookup
-from pylon.store.base import ConstraintFailed, Tx
-
-if TYPE_CHECKING:
-    from pylon.data.rows import Rows
+from pylon.store.base import ConstraintFailed, Tx, Value
 
 log = logging.getLogger("pylon.data")
+
+T = TypeVar("T")
+
+Work: TypeAlias = Coroutine[Any, Any, T]
+
+RowName: TypeAlias = tuple[str, str]
+"""Entity and id of a row."""
 
 
 class Transaction:
     """Writes of one caller inside one unit.
 
-    `trusted` is for the server's own code (sign-up, functions): policies are not asked and
-    private fields may be written.
+    `trusted` is for the server's own code (sign-up, functions, hooks): policies are not asked and
+    private fields may be written. `at_hand` are the rows of writes that are under way, whose
+    before-hooks this transaction is for.
     """
 
-    __slots__ = ("_identity", "_lookup", "_rows", "_trusted", "_tx")
+    __slots__ = ("_at_hand", "_context", "_depth", "_identity", "_lookup", "_trusted", "_tx")
 
-    def __init__(self, rows: Rows, tx: Tx, identity: Identity, *, trusted: bool = False) -> None:
-        self._rows = rows
+    def __init__(
+        self,
+        context: Context,
+        tx: Tx,
+        identity: Identity,
+        *,
+        trusted: bool = False,
+        depth: int = 0,
+        at_hand: tuple[RowName, ...] = (),
+    ) -> None:
+        self._context = context
         self._tx = tx
         self._lookup = Lookup(tx.fetch, is_of_unit=True)
         self._identity = identity
         self._trusted = trusted or identity.is_admin
+        self._depth = depth
+        self._at_hand = at_hand
+
+    # --- joining -----------------------------------------------------------------------------
+
+    @property
+    def tx(self) -> Tx:
+        """The unit that all this happens in, for parts with tables of their own."""
+        return self._tx
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """A part of the unit that is undone alone when its block raises; see `Tx.savepoint`."""
+        return self._tx.savepoint()
+
+    async def enlist(self, sql: str, params: Sequence[Value] = ()) -> int:
+        """Run a statement on a table that is no entity's, to be committed or undone with the rest:
+        a job, an entry of an outbox, an operation that is done. The number of rows it changed."""
+        return await self._tx.execute(sql, params)
+
+    # --- rows --------------------------------------------------------------------------------
 
     async def get(self, entity: str, row_id: str) -> RowData | None:
         """The stored row, all fields, whatever the read policy says; None when there is none."""
-        table = self._rows.table(entity)
+        table = self._context.table(entity)
         found = await self._tx.fetch(table.select_one, (row_id,))
         return table.decode(found[0]) if found else None
 
     async def can_read(self, entity: str, row: RowData) -> bool:
         """Whether the caller may see this row, as the database stands in this transaction."""
-        rule = self._rows.policies.entity(entity).read
+        rule = self._context.policies.entity(entity).read
         if rule.asked:
             await self._lookup.gather(rule, self._identity, [(row, None)])
         return rule.allows(self._identity, row, None, self._lookup)
 
-    async def insert(self, entity: str, data: Any, *, row_id: str | None = None) -> RowData:
+    def insert(self, entity: str, data: Any, *, row_id: str | None = None) -> Work[RowData]:
         """Insert a row and return it as stored.
 
         An `id` in the data is kept where it is well-formed (40 hex or UUID v4/v7), else replaced.
         `row_id` is the id whatever its form: of a row that was stored before.
         """
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).insert
+        table = self._context.table(entity)
+        write = self._insert(table, entity, data, row_id)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _insert(self, table: Table, entity: str, data: Any, row_id: str | None) -> RowData:
+        hooks = table.hooks
+        rule = self._context.policies.entity(entity).insert
         self._refuse_hopeless(rule)
         table.check_keys(data, trusted=self._trusted, is_insert=True)
-        for hook in self._rows.hooks.before_insert:
-            await hook(self._identity, entity, data)
+        if hooks.before_insert:
+            data = await self._ask(hooks.before_insert, table, None, data)
         values = table.check_values(data)
-        table.fill_defaults(values, self._identity, iso_seconds(self._rows.clock.now()))
+        table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
         table.check_required(values, "INSERT_FAILED")
         after: RowData = {"id": self._row_id(data) if row_id is None else row_id}
         for name in table.fields:
@@ -84,50 +130,63 @@ class Transaction:
             await self._tx.execute(table.insert, tuple(after.values()))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
-        await self._rows.log.append(
+        change = await self._context.log.append(
             self._tx, entity=entity, row_id=after["id"], kind="insert", before=None, after=after
         )
+        if hooks.after_insert or hooks.committed:
+            await self._tell(hooks.after_insert, hooks.committed, change, after)
         return after
 
-    async def update(self, entity: str, row_id: str, patch: Any) -> RowData:
+    def update(self, entity: str, row_id: str, patch: Any) -> Work[RowData]:
         """Change fields of a row and return it as stored; 404 `NOT_FOUND` without such a row.
 
         The update rule must hold for the stored row and for the resulting one.
         """
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).update
+        table = self._context.table(entity)
+        write = self._update(table, entity, row_id, patch)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _update(self, table: Table, entity: str, row_id: str, patch: Any) -> RowData:
+        hooks = table.hooks
+        rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         table.check_keys(patch, trusted=self._trusted)
         before = await self._stored(table, row_id, rule)
         if not self._trusted:
             table.check_fixed(patch, before)
-        for hook in self._rows.hooks.before_update:
-            await hook(self._identity, entity, patch)
+        if hooks.before_update:
+            patch = await self._ask(hooks.before_update, table, before, patch)
         values = table.check_values(patch)
         if not values:
             raise PylonError(404, "NOT_FOUND", "The body names no field to change.")
         document = None
-        if self._rows.documents is not None:
-            document = await self._rows.documents.find(self._tx, table.spec, before)
+        if self._context.documents is not None:
+            document = await self._context.documents.find(self._tx, table.spec, before)
         return await self._change(table, rule, before, values, document)
 
-    async def merge(self, entity: str, row_id: str, update: bytes) -> RowData:
+    def merge(self, entity: str, row_id: str, update: bytes) -> Work[RowData]:
         """Merge a client's document update and return the row as stored (spec 03 section 3.3).
 
         What it changes in the row is an update like any other. `Document.merge` lists the errors
         of the document itself; whatever is refused, nothing of it is kept.
         """
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).update
+        table = self._context.table(entity)
+        write = self._merge(table, entity, row_id, update)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _merge(self, table: Table, entity: str, row_id: str, update: bytes) -> RowData:
+        hooks = table.hooks
+        rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
-        document = await self._documents().open(self._tx, table.spec, before)
+        document = await self._shared_documents(entity).open(self._tx, table.spec, before)
         patch = document.merge(update)
         if not self._trusted:
             table.check_fixed(patch, before)
-        if patch:
-            for hook in self._rows.hooks.before_update:
-                await hook(self._identity, entity, patch)
+        if patch and hooks.before_update:
+            wanted = await self._ask(hooks.before_update, table, before, patch)
+            # What a hook has taken out stays as it was, in the document too.
+            patch = {**{name: before[name] for name in patch if name not in wanted}, **wanted}
         values = table.check_values(patch)
         return await self._change(table, rule, before, values, document)
 
@@ -137,31 +196,39 @@ class Transaction:
         The second value is what the document gained by being brought in line with the row, for
         others who follow it; nearly always None.
         """
-        table = self._rows.table(entity)
+        table = self._context.table(entity)
         found = await self._tx.fetch(table.select_one, (row_id,))
         if not found:
             return None
         row = table.decode(found[0])
         if not await self.can_read(entity, row):
             return None
-        document = await self._documents().open(self._tx, table.spec, row)
-        update = await self._documents().save(self._tx, document)
+        documents = self._shared_documents(entity)
+        document = await documents.open(self._tx, table.spec, row)
+        update = await documents.save(self._tx, document)
         return document.snapshot(), update
 
-    async def delete(self, entity: str, row_id: str) -> None:
+    def delete(self, entity: str, row_id: str) -> Work[None]:
         """Delete a row; 404 `NOT_FOUND` without such a row."""
-        table = self._rows.table(entity)
-        rule = self._rows.policies.entity(entity).delete
+        table = self._context.table(entity)
+        write = self._delete(table, entity, row_id)
+        return self._undoable(write) if table.hooks.are_in_unit else write
+
+    async def _delete(self, table: Table, entity: str, row_id: str) -> None:
+        hooks = table.hooks
+        rule = self._context.policies.entity(entity).delete
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
-        for hook in self._rows.hooks.before_delete:
-            await hook(self._identity, entity, row_id)
+        if hooks.before_delete:
+            await self._ask(hooks.before_delete, table, before, {})
         await self._tx.execute(table.delete, (row_id,))
-        if self._rows.documents is not None:
-            await self._rows.documents.forget(self._tx, table.spec, row_id)
-        await self._rows.log.append(
+        if self._context.documents is not None:
+            await self._context.documents.forget(self._tx, table.spec, row_id)
+        change = await self._context.log.append(
             self._tx, entity=entity, row_id=row_id, kind="delete", before=before, after=None
         )
+        if hooks.after_delete or hooks.committed:
+            await self._tell(hooks.after_delete, hooks.committed, change, {})
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -192,7 +259,7 @@ class Transaction:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error
         elif document_update is None:
             return after  # a client sent what the document had already
-        await self._rows.log.append(
+        change = await self._context.log.append(
             self._tx,
             entity=table.name,
             row_id=after["id"],
@@ -202,18 +269,85 @@ class Transaction:
             patch=values,
             document_update=document_update,
         )
+        hooks = table.hooks
+        if values and (hooks.after_update or hooks.committed):
+            await self._tell(hooks.after_update, hooks.committed, change, values)
         return after
 
+    # --- hooks -------------------------------------------------------------------------------
+
+    async def _undoable(self, write: Work[T]) -> T:
+        """The write, undone alone if it fails: hooks may write or refuse in its midst."""
+        async with self._tx.savepoint():
+            return await write
+
+    async def _ask(
+        self, hooks: Sequence[WriteHook], table: Table, before: RowData | None, data: RowData
+    ) -> RowData:
+        """Let before-hooks refuse or change a copy of the data; they may set any field there is."""
+        data = dict(data)
+        at_hand = self._at_hand if before is None else (*self._at_hand, (table.name, before["id"]))
+        inner = self._inner(at_hand)
+        for hook in hooks:
+            seen = None if before is None else dict(before)
+            await hook(inner, self._identity, table.name, seen, data)
+        table.check_keys(data, trusted=True)
+        return data
+
+    async def _tell(
+        self,
+        hooks: Sequence[WriteHook],
+        committed: Sequence[Committed],
+        change: Change,
+        data: RowData,
+    ) -> None:
+        """Note the change for hooks of commits, then let after-hooks write more, or refuse."""
+        for each in committed:
+            if change.kind in each.kinds:
+                await outbox.put(self._tx, each.name, change, self._identity, data)
+        inner = self._inner(self._at_hand) if hooks else self
+        for hook in hooks:
+            seen = None if change.before is None else dict(change.before)
+            await hook(inner, self._identity, change.entity, seen, dict(data))
+
+    def _inner(self, at_hand: tuple[RowName, ...]) -> Transaction:
+        """The transaction for hooks: in the same unit, as the same caller, trusted."""
+        if self._depth >= limits.HOOK_DEPTH_MAX:
+            raise PylonError(
+                500,
+                "HOOKS_TOO_DEEP",
+                f"Hooks have written rows in hooks {limits.HOOK_DEPTH_MAX} deep.",
+                "Two hooks call each other, or one calls itself.",
+            )
+        return Transaction(
+            self._context,
+            self._tx,
+            self._identity,
+            trusted=True,
+            depth=self._depth + 1,
+            at_hand=at_hand,
+        )
+
     def _documents(self) -> Documents:
-        if self._rows.documents is None:
+        if self._context.documents is None:
             raise PylonError(400, "NOT_SUPPORTED", "This server keeps no documents.")
-        return self._rows.documents
+        return self._context.documents
+
+    def _shared_documents(self, entity: str) -> Documents:
+        """The documents, for those who may hold one: it goes whole to who reads its row."""
+        if not self._trusted and self._context.table(entity).hooks.filters:
+            raise PylonError(
+                400,
+                "NOT_SUPPORTED",
+                f"Rows of {entity} have no documents: a read filter decides what is seen of them.",
+            )
+        return self._documents()
 
     def _row_id(self, data: Mapping[str, Any]) -> str:
         chosen = data.get("id")
         if isinstance(chosen, str) and is_well_formed_row_id(chosen):
             return chosen
-        return self._rows.ids.new()
+        return self._context.ids.new()
 
     def _refuse_hopeless(self, rule: Rule) -> None:
         """403 at once where no row whatever could pass, before anything is looked at."""
@@ -225,6 +359,13 @@ class Transaction:
 
         A row that the caller may not even read is answered like one that is not there.
         """
+        if (table.name, row_id) in self._at_hand:
+            raise PylonError(
+                500,
+                "HOOK_WROTE_ITS_ROW",
+                f"A before-hook of {table.name} has written the row that it was asked about.",
+                "Change the data that the hook is given, or write in an after-hook.",
+            )
         found = await self._tx.fetch(table.select_one, (row_id,))
         if not found:
             raise not_found(table.name)

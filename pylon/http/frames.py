@@ -11,7 +11,6 @@ from typing import Final
 
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
-_CLOSE: Final = 0x88
 _PING: Final = 0x89
 _DEFLATED_TEXT: Final = _TEXT | 0x40
 
@@ -63,22 +62,6 @@ def ping_frame(payload: bytes = b"") -> bytes:
     if len(payload) > _CONTROL_BYTES_MAX:
         raise ValueError("a ping carries at most 125 bytes")
     return bytes((_PING, len(payload))) + payload
-
-
-def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame; a reason too long for a control frame is cut at a character.
-
-    `code` is one that may be sent (RFC 6455 section 7.4): 1000-1003, 1007-1014 or 3000-4999.
-    """
-    if not is_sendable_code(code):
-        raise ValueError(f"close code {code} must not be sent")
-    text = clip_reason(reason).encode()
-    return bytes((_CLOSE, 2 + len(text))) + struct.pack("!H", code) + text
-
-
-def is_sendable_code(code: int) -> bool:
-    """Whether an endpoint may put `code` into a close frame."""
-    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 def clip_reason(reason: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from pylon.errors import ConfigError
 from pylon.http.asgi import Message, Scope
 from pylon.http.listener import ASGIApp
+from pylon.tasks import Tasks
 
 
 class Lifespan:
@@ -21,6 +22,7 @@ class Lifespan:
         self._app = app
         self._to_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
         self._from_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
+        self._tasks = Tasks()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -30,8 +32,7 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
-        coroutine = self._app(scope, self._to_app.get, self._from_app.put)
-        self._task = asyncio.ensure_future(coroutine)
+        self._task = self._tasks.start("lifespan", self._run(scope), logs=False)
         await self._exchange("startup")
 
     async def stop(self, *, seconds_max: float) -> None:
@@ -50,10 +51,13 @@ class Lifespan:
         if self._task is not None:
             self._task.cancel()
 
+    async def _run(self, scope: Scope) -> None:
+        await self._app(scope, self._to_app.get, self._from_app.put)
+
     async def _exchange(self, phase: str) -> None:
         assert self._task is not None
         await self._to_app.put({"type": f"lifespan.{phase}"})
-        answer = asyncio.ensure_future(self._from_app.get())
+        answer = self._tasks.start("lifespan answer", self._from_app.get(), logs=False)
         try:
             await asyncio.wait({answer, self._task}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():

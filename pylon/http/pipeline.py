@@ -1,18 +1,14 @@
-"""The one way in: every HTTP request passes these stages, in this order, without side doors.
+"""The one way in: every HTTP request passes this, in this order, without side doors.
 
     request id and clock        Pipeline.request
-    health and metrics          probes.Probes
-    rate limit                  rate_limit.RateLimit
-    CSRF                        csrf.CsrfCheck
-    identity                    handed in by the composition root
-    body limits                 refuse_large_bodies
-    on_request of extras        handed in
+    stages                      those that the composition root lists, in its order
     route                       router.Router
     compression                 compression.Compression, for large bodies
     response headers            finish.Finish.headers
     metrics and access log      finish.Finish.observe
 
-The composition root lists the middle ones once. Errors are rendered here and nowhere else.
+A stage is any callable of the type `Stage`; those of this folder are `probes`, `rate_limit`, `csrf`
+and `body_limit`. Errors are rendered here and nowhere else.
 """
 
 from __future__ import annotations
@@ -35,18 +31,13 @@ from pylon.http.response import AnyResponse, Response, StreamResponse, error_res
 from pylon.http.router import Router
 from pylon.ids import new_request_id
 from pylon.log import fields
+from pylon.tasks import Tasks
 
 _log = logging.getLogger("pylon.http")
 
 Stage: TypeAlias = Callable[[Request], AnyResponse | Awaitable[AnyResponse | None] | None]
 """Looks at a request and returns None to let it pass, a response to answer it, or an awaitable of
 either when it must wait. It refuses by raising `PylonError`."""
-
-
-def refuse_large_bodies(request: Request) -> None:
-    """The body-limit stage: 413 for a declared length that is too large (spec 01 section 3, 8).
-    What arrives is counted again while it is read."""
-    request.refuse_declared_length()
 
 
 class Pipeline:
@@ -188,13 +179,15 @@ class Pipeline:
 
     async def _send_stream(self, request: Request, response: StreamResponse, send: Send) -> None:
         """Send chunks as they come until the body ends or the client goes."""
-        sender = asyncio.ensure_future(_send_chunks(response, send))
-        # Only one may take what the client sends: the body, or here the news that it has gone.
-        watcher: asyncio.Future[object] = asyncio.ensure_future(
-            asyncio.Event().wait() if response.reads_body else _client_gone(request.receive)
-        )
+        tasks = Tasks()
+        sender = tasks.start("http stream", _send_chunks(response, send), logs=False)
+        waited: list[asyncio.Task[None]] = [sender]
+        if not response.reads_body:
+            # Only one may take what the client sends: the body, or here the news that it has gone.
+            gone = _client_gone(request.receive)
+            waited.append(tasks.start("http stream's client", gone, logs=False))
         try:
-            await asyncio.wait((sender, watcher), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if sender.done():
                 sender.result()
         except Exception:
@@ -205,9 +198,7 @@ class Pipeline:
                 extra=fields(request_id=request.id, path=request.path),
             )
         finally:
-            sender.cancel()
-            watcher.cancel()
-            await asyncio.wait((sender, watcher))
+            await tasks.stop()
 
 
 async def _send_chunks(response: StreamResponse, send: Send) -> None:

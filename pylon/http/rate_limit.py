@@ -1,19 +1,29 @@
 """How many requests one caller may make: a limiter of fixed cost, and the stage that uses it.
 
 The limiter keeps one number per key (GCRA: the time at which the key's allowance is whole again)
-and forgets idle keys; it knows nothing of requests, so other doors make limiters of their own.
+and forgets idle keys; it knows nothing of requests, so other doors make limiters of their own. In
+one of several processes it is a `SharedRateLimiter`; who carries its counts knows the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pylon import limits
 from pylon.clock import Clock
 from pylon.http.errors import HttpError
 from pylon.http.request import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a limiter grants each key; 0 for either is no limit."""
+
+    requests_max: int
+    window_seconds: float
 
 
 class RateLimiter:
@@ -47,8 +57,7 @@ class RateLimiter:
             return 0
         now = self._now()
         if now >= self._turn_at or len(self._recent) >= self._half:
-            self._older, self._recent = self._recent, {}
-            self._turn_at = now + self._window
+            self._turn(now)
         whole_at = self._recent.get(key)
         if whole_at is None:
             whole_at = self._older.get(key, now)
@@ -61,9 +70,56 @@ class RateLimiter:
         self._recent[key] = next_at
         return 0
 
+    def _turn(self, now: float) -> None:
+        self._older, self._recent = self._recent, {}
+        self._turn_at = now + self._window
+
     def __len__(self) -> int:
         """Keys remembered now."""
         return len(self._recent) + len(self._older)
+
+
+class SharedRateLimiter(RateLimiter):
+    """A limiter of one of several processes: it also counts what the others let through.
+
+    What they report makes a debt: a key that was let through here and there at the same time waits
+    until it has made up for it. So over time it gets its rate however many processes it asks, but
+    what it may do at once it may do in each of them before they have heard of one another. Debts
+    above one window are forgiven, and those of a key that stays away for a window.
+    """
+
+    def __init__(self, *, requests_max: int, window_seconds: float, clock: Clock) -> None:
+        super().__init__(requests_max=requests_max, window_seconds=window_seconds, clock=clock)
+        self._counts: dict[str, int] = {}
+
+    def hit(self, key: str) -> int:
+        seconds = super().hit(key)
+        if not seconds and self.is_on:
+            counted = self._counts.get(key)
+            if counted is not None:
+                self._counts[key] = counted + 1
+            elif len(self._counts) < limits.RATE_COUNTS_KEYS_MAX:
+                self._counts[key] = 1
+        return seconds
+
+    def take_counts(self) -> dict[str, int]:
+        """Requests let through here since the last call, by key."""
+        counts, self._counts = self._counts, {}
+        return counts
+
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        """Requests that another process has let through."""
+        if not self.is_on:
+            return
+        now = self._now()
+        most = now + 2 * self._window
+        for key, count in counts.items():
+            if now >= self._turn_at or len(self._recent) >= self._half:
+                self._turn(now)
+            whole_at = self._recent.get(key)
+            if whole_at is None:
+                whole_at = self._older.get(key, now)
+            self._recent[key] = min(max(whole_at, now) + count * self._interval, most)
 
 
 class RateLimit:

@@ -135,10 +135,6 @@ class Request:
         values = self._parsed_query().get(name)
         return None if values is None else values[0]
 
-    def query_all(self) -> dict[str, list[str]]:
-        """Every query value by name, decoded, in order."""
-        return self._parsed_query()
-
     def query_int(
         self,
         name: str,

@@ -1,8 +1,8 @@
-"""What the hub writes to: one open stream of one reader, whatever carries it.
+"""What features write to: one open stream of one reader, whatever carries it, and its encodings.
 
-`api/live.py` makes an outlet of a WebSocket with raw frames, of one without, or of a stream of
-server-sent events. The hub asks each only for the encoding it takes, so that bytes are made once
-for all readers of a kind.
+`sockets.py` has the outlets of a WebSocket with raw frames, of one without, and of a stream of
+server-sent events. Whoever writes asks each only for the encoding it takes, so that bytes are made
+once for all readers of a kind.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 from pylon.store.dialect import Dialect
@@ -39,6 +40,11 @@ class Tx(Protocol):
 
     Everything a unit does is undone when it raises, and becomes visible to others, in the order
     of the log, when the commit of its batch succeeds.
+
+    Each await here may let the loop go on, when the unit has run for a while; its transaction stays
+    open and no other unit comes between. Only the unit may use this, while it runs: 500
+    `TX_CLOSED` to tasks that it left behind. A read is ended after `limits.UNIT_READ_SECONDS_MAX`
+    (503 `QUERY_TIMEOUT`); a statement that writes is not, so bound its rows beforehand.
     """
 
     next_seq: int
@@ -82,10 +88,13 @@ class Tx(Protocol):
 
 
 Unit: TypeAlias = Callable[[Tx], Awaitable[T]]
-"""A unit of work: a coroutine function that awaits nothing but its `Tx`."""
+"""A unit of work: a coroutine function that awaits nothing but its `Tx` (`Store.hold`: or more)."""
 
 CommitListener: TypeAlias = Callable[[Sequence[object]], None]
-"""Called on the loop after each commit with the published changes, in `seq` order."""
+"""Called on the loop after each commit with what its units published and told, in order.
+
+By then `Store.seq` is the commit's last position. Everybody above hears commits through one
+listener, `changes/feed.py`."""
 
 
 class Snapshot(Protocol):
@@ -140,11 +149,34 @@ class Store(Protocol):
         """
         ...
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(
+        self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> T:
         """Run `unit` in the next batch and return its result after the commit is durable.
 
-        The listeners have heard of it by then. A unit whose caller has gone before its turn is not
-        run; 503 `SHUTTING_DOWN` once the store is closing.
+        In the turn of the loop that acknowledges a commit all listeners run; the caller goes on
+        after them. A unit that fails is undone alone. It may await nothing but its `Tx`: 500
+        `MUTATION_AWAITED_IO`. When its batch has not begun within `limits.WRITE_QUEUE_SECONDS_MAX`
+        it is refused: 503 `OVERLOADED`, with `retry_after_secs`; one whose caller has gone by then
+        is not run. 503 `SHUTTING_DOWN` once the store is closing.
+
+        `alone` gives it a batch of its own, in which writing statements are ended as reads are; for
+        statements that cannot be bounded beforehand. `compute_seconds` is for code of others: how
+        long it may compute between two awaits of its `Tx`. Then it is ended wherever it stands and
+        undone alone: 400 `FN_TIMEOUT`. Any unit is that goes on for `limits.UNIT_SECONDS_MAX`.
+        """
+        ...
+
+    async def hold(self, unit: Unit[T], *, compute_seconds: float | None = None) -> T:
+        """Run `unit` in a transaction of its own in which it may await the world outside.
+
+        The last resort: all other writes wait meanwhile. There is one at a time. It may wait
+        `limits.HELD_WAIT_SECONDS_MAX` at a time and take `limits.HELD_SECONDS_MAX` in all; beyond
+        that it is cancelled: 503 `HELD_TOO_LONG`. After one, the next waits until others had the
+        writer for `limits.HELD_PAUSE_TIMES` its time; 503 `OVERLOADED` where that cannot be within
+        `limits.WRITE_QUEUE_SECONDS_MAX`. Both say `retry_after_secs`. Whatever ends it, the
+        cancellation of the caller too, nothing of it is kept. It runs in a task of its own, in the
+        context of the caller.
         """
         ...
 
@@ -157,7 +189,7 @@ class Store(Protocol):
         ...
 
     def on_commit(self, listener: CommitListener) -> None:
-        """Add a listener for published changes."""
+        """Add a listener for what units publish and tell."""
         ...
 
     @property
@@ -167,4 +199,42 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what is queued, checkpoint, and let go of the files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFigures:
+    """What a store has done and what waits in it, for metrics."""
+
+    units: int
+    batches: int
+    writes_waiting: int
+    reads_waiting: int
+
+
+class ServedStore(Store, Protocol):
+    """A store that a service was opened on: also tells how it is."""
+
+    @property
+    def figures(self) -> StoreFigures:
+        """Units committed, the commits that carried them, and the lengths of the queues."""
+        ...
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether code of others, in a unit, has ignored every interruption for
+        `limits.COMPUTE_STUCK_SECONDS`: only a new process helps."""
+        ...
+
+    @property
+    def schema_is_current(self) -> bool:
+        """Whether the tables are still those that this process was made for, as far as it knows.
+
+        Where another process has migrated the database, writes and failing reads are answered 503
+        `SCHEMA_CHANGED`.
+        """
+        ...
+
+    async def look_at_schema(self) -> None:
+        """Find out; for a timer of processes that do not write."""
         ...

@@ -4,18 +4,23 @@ A browser sends its pushes over several connections, so the second may come firs
 as its own sender's request, until the row's document changes, and is tried again; after a short
 time it is refused. So nothing is kept that no rule has looked at.
 
-A merge holds the loop. Who has just made it busy for long waits a multiple of that time before the
-next one, so that no single caller takes more than a fifth of it.
+A merge holds the loop. Each caller has one at a time, and who has just made it busy for long waits
+a multiple of that time before the next one, so that no single caller takes more than a fifth of it.
+
+In two processes: merges write, so all of them are in the owner of the database, and so is what is
+remembered here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from pylon import limits
+from pylon.changes.feed import Gap, Message
 from pylon.changes.model import Change, RowData
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
@@ -33,8 +38,23 @@ CALLERS_MAX = 1_000
 """Callers remembered as resting; a rest takes seconds at most."""
 
 
-class _Resting(Exception):
-    """Another merge of this caller was quicker, and took long."""
+class _Refused(Exception):
+    """A merge that was refused, after it had taken so many seconds."""
+
+    def __init__(self, error: PylonError, seconds: float) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.seconds = seconds
+
+
+class _Turn:
+    """Whose turn it is among the merges of one caller."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
 
 
 class Merger:
@@ -45,6 +65,7 @@ class Merger:
         self._waiting: dict[Key, set[asyncio.Future[None]]] = {}
         self._count = 0
         self._rested_at: OrderedDict[bytes, float] = OrderedDict()
+        self._turns: dict[bytes, _Turn] = {}
 
     @property
     def waiting(self) -> int:
@@ -59,36 +80,59 @@ class Merger:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limits.DOCUMENT_PENDING_SECONDS
         caller = caller_key(identity) or b""
-
-        async def unit(tx: Transaction) -> RowData:
-            if self._rest(caller) > 0:
-                raise _Resting
-            started = perf_counter()
-            try:
-                return await tx.merge(entity, row_id, update)
-            finally:
-                self._charge(caller, perf_counter() - started)
-
         while True:
-            left, rest = deadline - loop.time(), self._rest(caller)
-            if rest > left:
-                raise PylonError(
-                    429,
-                    "RATE_LIMITED",
-                    "Merging your updates takes too much time.",
-                    "Send smaller updates, or wait.",
-                    retry_after_secs=int(rest) + 1,
-                )
-            if rest > 0:
-                await asyncio.sleep(rest)
             try:
-                return await self._rows.write(identity, unit)
-            except _Resting:
-                continue
+                async with self._turn(caller, deadline):
+                    return await self._merge(caller, identity, entity, row_id, update)
             except PylonError as error:
                 left = deadline - loop.time()
                 if error.code != MISSING or not await self._changed((entity, row_id), left):
                     raise
+
+    @asynccontextmanager
+    async def _turn(self, caller: bytes, deadline: float) -> AsyncIterator[None]:
+        """One merge of a caller at a time, and none while it rests: a merge that was queued could
+        not be told any more that the one before it took long."""
+        turn = self._turns.setdefault(caller, _Turn())
+        turn.users += 1
+        try:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await turn.lock.acquire()
+            except TimeoutError:
+                raise _too_busy(limits.DOCUMENT_PENDING_SECONDS) from None
+            try:
+                rest = self._rest(caller)
+                if rest > deadline - asyncio.get_running_loop().time():
+                    raise _too_busy(rest)
+                if rest > 0:
+                    await asyncio.sleep(rest)
+                yield
+            finally:
+                turn.lock.release()
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[caller]
+
+    async def _merge(
+        self, caller: bytes, identity: Identity, entity: str, row_id: str, update: bytes
+    ) -> RowData:
+        async def unit(tx: Transaction) -> tuple[RowData, float]:
+            started = perf_counter()
+            try:
+                row = await tx.merge(entity, row_id, update)
+            except PylonError as error:
+                raise _Refused(error, perf_counter() - started) from error
+            return row, perf_counter() - started
+
+        try:
+            row, seconds = await self._rows.write(identity, unit)
+        except _Refused as refused:
+            self._charge(caller, refused.seconds)
+            raise refused.error from refused
+        self._charge(caller, seconds)
+        return row
 
     def _rest(self, caller: bytes) -> float:
         """The seconds for which a caller may not merge."""
@@ -125,12 +169,28 @@ class Merger:
                 del self._waiting[key]
         return True
 
-    def publish(self, changes: Sequence[object]) -> None:
-        """Wake those who wait for these rows (a store's commit listener)."""
+    def hear(self, messages: Sequence[Message], _: int) -> None:
+        """Wake those who wait for these rows, everybody after a gap (listens to the feed)."""
         if not self._waiting:
             return
-        for change in changes:
-            if isinstance(change, Change) and change.document_update is not None:
-                for changed in self._waiting.get((change.entity, change.row_id), ()):
-                    if not changed.done():
-                        changed.set_result(None)
+        for message in messages:
+            if isinstance(message, Change) and message.document_update is not None:
+                self._wake((message.entity, message.row_id))
+            elif isinstance(message, Gap):
+                for key in self._waiting:
+                    self._wake(key)
+
+    def _wake(self, key: Key) -> None:
+        for changed in self._waiting.get(key, ()):
+            if not changed.done():
+                changed.set_result(None)
+
+
+def _too_busy(seconds: float) -> PylonError:
+    return PylonError(
+        429,
+        "RATE_LIMITED",
+        "Merging your updates takes too much time.",
+        "Send smaller updates, or wait.",
+        retry_after_secs=int(seconds) + 1,
+    )

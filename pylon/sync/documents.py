@@ -4,8 +4,10 @@ A follower gets a snapshot, then every update in commit order, between the event
 those of the next. Only who may read the row follows it: asked on the full row at the start and at
 each change. A row that is not there or not visible is waited for, and followed when it appears.
 
-States of an interest: waiting -> (row visible: snapshot) following -> (row hidden or deleted)
-waiting. Not here: the documents themselves (`crdt/`), the order of writes (`hub.py`).
+States of an interest: waiting -> asking -> (row visible: snapshot) following -> (row hidden or
+deleted) waiting. An interest that asks keeps the changes that go by; those after the position of
+its snapshot follow it, and one that may have shown or hidden the row makes it ask again. Not here:
+the documents themselves (`crdt/`), the order of writes (`hub.py`).
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from pylon.changes.model import Change
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
+from pylon.http.close_codes import CLOSE_TRY_AGAIN
 from pylon.identity import Identity
+from pylon.live.budget import Write
 from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
 from pylon.policy.lookup import NOTHING, Ask
+from pylon.tasks import Tasks
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, document_frame
 
 log = logging.getLogger("pylon.sync")
-
-CLOSE_TRY_AGAIN = 1013
 
 SNAPSHOT_BACKLOG_BYTES = limits.OUTBOX_BYTES_MAX // 4
 """No snapshot is made for a reader that has this much still to take."""
@@ -41,7 +44,7 @@ Key = tuple[str, str]
 class Interest:
     """One reader's interest in one row."""
 
-    __slots__ = ("asking", "following", "identity", "key", "outlet", "seq")
+    __slots__ = ("asking", "following", "identity", "key", "outlet", "passed", "seq")
 
     def __init__(self, key: Key, identity: Identity, outlet: Outlet, seq: int) -> None:
         self.key = key
@@ -50,6 +53,8 @@ class Interest:
         self.following = False
         self.asking = False
         """Whether a snapshot is on its way."""
+        self.passed: list[Change] = []
+        """The changes that went by while it asks, `limits.DOCUMENT_PASSED_MAX` and one at most."""
         self.seq = seq
         """What was committed up to here is the snapshot's business."""
 
@@ -61,7 +66,7 @@ class DocumentHub:
         self._rows = rows
         self._by_row: dict[Key, dict[Outlet, Interest]] = {}
         self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._lookup = NOTHING
         self.frames = 0
 
@@ -97,11 +102,6 @@ class DocumentHub:
         for interest in list(self._by_outlet.pop(outlet, {}).values()):
             self._remove(interest)
 
-    def is_following(self, outlet: Outlet, entity: str, row_id: str) -> bool:
-        """Whether updates of the row are being sent to this stream."""
-        interest = self._by_outlet.get(outlet, {}).get((entity, row_id))
-        return interest is not None and interest.following
-
     def _can_follow(self, key: Key) -> bool:
         try:
             spec = self._rows.table(key[0]).spec
@@ -128,21 +128,22 @@ class DocumentHub:
     # --- snapshots ---------------------------------------------------------------------------
 
     async def _ask(self, interest: Interest) -> None:
-        """Send the snapshot if the row can be seen now.
+        """Send the snapshot if the row can be seen now, then what has gone by since."""
 
-        The interest follows from within the unit that reads the document, so no update between
-        that unit and the snapshot's arrival is missed; one that comes twice does no harm.
-        """
-
-        async def unit(tx: Transaction) -> tuple[bytes, bytes | None] | None:
-            interest.seq = self._rows.store.seq
+        async def unit(tx: Transaction) -> tuple[int, tuple[bytes, bytes | None] | None]:
             found = await tx.snapshot(*interest.key)
-            interest.following = found is not None and self._is_current(interest)
-            return found
+            return tx.tx.next_seq - 1, found
 
         interest.asking = True
         try:
-            found = await self._rows.write(interest.identity, unit)
+            while True:
+                interest.passed.clear()
+                interest.seq, found = await self._rows.write(interest.identity, unit)
+                passed = [change for change in interest.passed if change.seq > interest.seq]
+                if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX and not any(
+                    self._may_decide(change) for change in passed
+                ):
+                    break
         except PylonError as error:
             log.info("no document of %s: %s", interest.key[0], error.code)
             self._remove(interest)
@@ -152,13 +153,25 @@ class DocumentHub:
             return
         finally:
             interest.asking = False
+            interest.passed = []
+        interest.following = found is not None and self._is_current(interest)
         if found is None or not interest.following:
             return
         snapshot, gained = found
         if gained is not None:
             self._tell_others(interest, gained)
-        frame = document_frame(SNAPSHOT, *interest.key, snapshot)
-        self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+        frames = [document_frame(SNAPSHOT, *interest.key, snapshot)]
+        frames += [
+            document_frame(UPDATE, *interest.key, change.document_update)
+            for change in passed
+            if change.document_update is not None
+        ]
+        for frame in frames:
+            self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+
+    def _may_decide(self, change: Change) -> bool:
+        """Whether a change that went by may have shown or hidden its row: then ask again."""
+        return _watched_changed(self._rows.policies.entity(change.entity).read, change)
 
     def _tell_others(self, interest: Interest, update: bytes) -> None:
         frame = document_frame(UPDATE, *interest.key, update)
@@ -195,7 +208,7 @@ class DocumentHub:
             return []
         return [interest for interest in of_row.values() if interest.seq < change.seq]
 
-    def writes(self, changes: Sequence[object]) -> Iterator[tuple[Outlet, bytes, int]]:
+    def writes(self, changes: Sequence[object]) -> Iterator[Write]:
         """What followers are to be sent of a commit: stream, bytes, and 1 for the count.
 
         Who follows is decided at once; the hub draws the writes after those of the events.
@@ -204,7 +217,7 @@ class DocumentHub:
         for change in changes if self._by_row else ():
             if not isinstance(change, Change):
                 continue
-            interests = self._concerned(change)
+            interests = [each for each in self._concerned(change) if not _keeps(each, change)]
             if interests:
                 self._route(change, interests, planned)
         return self._draw(planned)
@@ -238,14 +251,24 @@ class DocumentHub:
                 planned.append((interest, data))
 
     def _ask_later(self, interest: Interest) -> None:
-        if interest.asking:
-            return
         interest.asking = True
-        task = asyncio.get_running_loop().create_task(self._ask(interest))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start("send a document", self._ask(interest))
 
-    def _draw(self, planned: list[tuple[Interest, bytes]]) -> Iterator[tuple[Outlet, bytes, int]]:
+    def ask_anew(self) -> None:
+        """Updates were missed: every follower gets a snapshot again, one after another."""
+        interests = [each for of_row in self._by_row.values() for each in of_row.values()]
+        for interest in interests:
+            interest.following = False
+        if interests:
+            self._tasks.start("send documents after a gap", self._ask_all(interests))
+
+    async def _ask_all(self, interests: Sequence[Interest]) -> None:
+        for interest in interests:
+            # One whose row has changed since may have been asked for already.
+            if self._is_current(interest) and not (interest.following or interest.asking):
+                await self._ask(interest)
+
+    def _draw(self, planned: list[tuple[Interest, bytes]]) -> Iterator[Write]:
         for interest, data in planned:
             if interest.following:
                 self.frames += 1
@@ -253,9 +276,14 @@ class DocumentHub:
 
     async def close(self) -> None:
         """End what is under way."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
+
+
+def _keeps(interest: Interest, change: Change) -> bool:
+    """Keep a change for an interest whose snapshot is on its way; False for any other interest."""
+    if interest.asking and len(interest.passed) <= limits.DOCUMENT_PASSED_MAX:
+        interest.passed.append(change)
+    return interest.asking
 
 
 def _watched_changed(rule: Rule, change: Change) -> bool:

@@ -3,7 +3,8 @@
 The official client pulls, then connects, and says nothing of its cursor; what is written between
 the two would be lost. So the hub replays from the lowest position that the client's pulls (one a
 tab) have lately been given. In memory, bounded; a client of whom nothing is known any more is
-sent back to pull, so forgetting never costs an event.
+sent back to pull, so forgetting never costs an event. In two processes: kept by the owner of the
+database alone, and asked for by the others (`whereabouts.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class _Pull:
 
     until: int
     at: float
-    began: int
+    whole_from: int
     named: bool
     is_lost: bool = False
     is_spent: bool = False
@@ -51,17 +52,24 @@ class Positions:
 
     def __init__(self, clock: Clock) -> None:
         self._now = clock.monotonic
+        self._started = clock.monotonic()
         self._by_caller: OrderedDict[bytes, list[_Pull]] = OrderedDict()
+
+    @property
+    def is_young(self) -> bool:
+        """Whether clients that pulled before this was started may still come to connect."""
+        return self._now() - self._started < RECENT_SECONDS
 
     def __len__(self) -> int:
         return len(self._by_caller)
 
     def pulled(
-        self, caller: bytes, *, since: int, until: int, began: int = 0, named: bool = True
+        self, caller: bytes, *, since: int, until: int, whole_from: int = 0, named: bool = True
     ) -> None:
         """A pull of this caller moved from `since` to `until`; one that failed stayed there.
 
-        `began` is what `PullPage.began` says, `named` whether it was anybody's but the public's.
+        `whole_from` is what `PullPage.whole_from` says, `named` whether it was anybody's but the
+        public's.
         """
         pulls = self._by_caller.setdefault(caller, [])
         self._by_caller.move_to_end(caller)
@@ -71,7 +79,7 @@ class Positions:
         behind = [each for each in pulls if each.is_lost and each.is_void]
         if behind:
             pulls.remove(behind[-1])
-        pulls.append(_Pull(until, self._now(), began, named))
+        pulls.append(_Pull(until, self._now(), whole_from, named))
         self._bound(pulls)
 
     def _arrived(self, pulls: list[_Pull], since: int, until: int) -> _Pull | None:
@@ -101,15 +109,15 @@ class Positions:
         if len(pulls) > TABS_MAX:
             lower, upper = pulls.pop(0), pulls[0]
             if lower.until < upper.until and not lower.is_void:
-                upper.until, upper.began = lower.until, 0
+                upper.until, upper.whole_from = lower.until, 0
         if len(self._by_caller) > CALLERS_MAX:
             self._by_caller.popitem(last=False)
 
-    def began(self, caller: bytes, position: int) -> int:
+    def whole_from(self, caller: bytes, position: int) -> int:
         """From where on the history behind this position is complete, if it was given out by a
         pull that started at 0; else 0."""
         pulls = self._by_caller.get(caller, ())
-        return max((each.began for each in pulls if each.until == position), default=0)
+        return max((each.whole_from for each in pulls if each.until == position), default=0)
 
     def take_start(self, caller: bytes) -> int | None:
         """The position from which a new stream of this caller must start; None if unknown.

@@ -1,43 +1,46 @@
 """Presence and topics on open sockets: carries what `presence_state.py` decides.
 
 The relay is best effort, unlike the changes of rows: it never closes a stream and never waits for a
-reader; one that is behind misses what is said meanwhile, and asks for the list. It writes at most
-every `limits.PRESENCE_TICK_SECONDS` and at most a fifth of the loop's time.
+reader; one that is behind misses what is said meanwhile, and asks for the list. When it may write
+is `live/budget.py`'s. Other processes are told in the same rhythm, and heard, by
+`presence_exchange.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Sequence
-from time import perf_counter
 
 from pylon import limits
+from pylon.bus.base import Bus
 from pylon.clock import Clock
 from pylon.identity import ADMIN_USER_ID, Identity
+from pylon.live.budget import Budget, Write
 from pylon.live.outlet import Encoding, Outlet
+from pylon.sync.presence_exchange import PresenceExchange, first_id
 from pylon.sync.presence_state import Delivery, PresenceState, Sharing, space_of
-
-log = logging.getLogger("pylon.sync")
-
-SLICE_SECONDS = 0.002
-"""How long one slice of a relay holds the loop."""
-
-REST_RATIO = 4.0
-"""A relay that took `t` is followed by at least so many times `t` without one."""
+from pylon.tasks import Tasks
 
 
 class Presence:
     """The relay of one server. All of it runs on the loop."""
 
-    def __init__(self, sharing: Sharing, clock: Clock) -> None:
-        self.state = PresenceState()
+    def __init__(
+        self, sharing: Sharing, clock: Clock, budget: Budget, bus: Bus, tasks: Tasks
+    ) -> None:
+        self.state = PresenceState(first_id(bus.node))
+        self.exchange = PresenceExchange(self.state, bus, tasks, clock, self._wake)
         self._sharing: Sharing = sharing
         self._now = clock.monotonic
         self._ids: dict[Outlet, int] = {}
         self._outlets: dict[int, Outlet] = {}
-        self._relaying = False
-        self._free_at = 0.0
+        self._lane = budget.lane(
+            "presence",
+            self,
+            part=limits.PRESENCE_SHARE,
+            slice_seconds=limits.PRESENCE_SLICE_SECONDS,
+            tick_seconds=limits.PRESENCE_TICK_SECONDS,
+        )
         self.relayed = 0
         """Messages written to sockets."""
         self.skipped = 0
@@ -60,7 +63,7 @@ class Presence:
         if member_id is not None:
             del self._outlets[member_id]
             self.state.leave(member_id)
-            self._schedule()
+            self._wake()
 
     # --- what sockets say --------------------------------------------------------------------
 
@@ -77,7 +80,7 @@ class Presence:
         member_id = self._ids.get(outlet)
         if member_id is not None:
             self.state.withdraw(member_id, topic)
-            self._schedule()
+            self._wake()
 
     async def say(
         self,
@@ -99,20 +102,21 @@ class Presence:
         member_id = self._ids.get(outlet)
         if member_id is not None and self.state.subscribe(member_id, topic):
             self.tell_list(outlet, topic)
+            self._wake()
 
     def unsubscribe(self, outlet: Outlet, topic: str) -> None:
         """No longer hear it."""
         member_id = self._ids.get(outlet)
         if member_id is not None:
             self.state.unsubscribe(member_id, topic)
-            self._schedule()
+            self._wake()
 
     def tell_list(self, outlet: Outlet, topic: str | None) -> None:
         """Send who is present, to one socket."""
         member_id = self._ids.get(outlet)
         message = None if member_id is None else self.state.list_message(member_id, topic)
         if message is not None:
-            self._write(outlet, outlet.encoding.join([(0, message)]), 1)
+            self.write(outlet, outlet.encoding.join([(0, message)]), 1)
 
     def listed(self, identity: Identity, topic: str | None) -> tuple[list[bytes], int]:
         """Who is present where this caller is; nobody in a topic that it does not hear."""
@@ -123,7 +127,7 @@ class Presence:
 
     async def _said(self, member_id: int, data: bytes | None) -> None:
         """Pass it on, and read the next message of a talkative client later."""
-        self._schedule()
+        self._wake()
         size = limits.PRESENCE_MESSAGE_BYTES_MIN + len(data or b"")
         wait = self.state.charge(member_id, size, self._now())
         if wait > 0:
@@ -131,37 +135,16 @@ class Presence:
 
     # --- what sockets hear -------------------------------------------------------------------
 
-    def _schedule(self) -> None:
-        if self._relaying or self.state.is_quiet:
-            return
-        self._relaying = True
-        wait = self._free_at - perf_counter()
-        loop = asyncio.get_running_loop()
-        if wait > 0:
-            loop.call_later(wait, self._relay)
-        else:
-            loop.call_soon(self._relay)
+    def _wake(self) -> None:
+        if not self.state.is_quiet:
+            self._lane.wake()
 
-    def _relay(self) -> None:
-        started = perf_counter()
-        writes = self._writes(self.state.take())
-        self._send(writes, perf_counter() - started)
+    def begin(self) -> Iterator[Write]:
+        """The writes of a turn (`live/budget.Source`)."""
+        self.exchange.tell()
+        return self._writes(self.state.take())
 
-    def _send(self, writes: Iterator[tuple[Outlet, bytes, int]], spent: float) -> None:
-        started = perf_counter()
-        for outlet, data, count in writes:
-            self._write(outlet, data, count)
-            if perf_counter() - started > SLICE_SECONDS:
-                spent += perf_counter() - started
-                asyncio.get_running_loop().call_soon(self._send, writes, spent)
-                return
-        now = perf_counter()
-        spent += now - started
-        self._free_at = now + max(limits.PRESENCE_TICK_SECONDS, REST_RATIO * spent)
-        self._relaying = False
-        self._schedule()
-
-    def _writes(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Outlet, bytes, int]]:
+    def _writes(self, deliveries: Sequence[Delivery]) -> Iterator[Write]:
         for delivery in deliveries:
             made: dict[Encoding, bytes] = {}
             count = len(delivery.messages)
@@ -175,12 +158,20 @@ class Presence:
                     data = made[outlet.encoding] = outlet.encoding.join(events)
                 yield outlet, data, count
 
-    def _write(self, outlet: Outlet, data: bytes, count: int) -> None:
+    def write(self, outlet: Outlet, data: bytes, count: int) -> None:
+        """Make one of them, unless the reader is behind."""
         if outlet.backlog() > limits.PRESENCE_BACKLOG_BYTES_MAX:
             self.skipped += count
             return
         self.relayed += count
         outlet.write(data)
+
+    def end(self) -> bool:
+        """Whether more has been said meanwhile."""
+        return not self.state.is_quiet
+
+    def fail(self) -> None:
+        """What was lost is lost: it may be."""
 
 
 def name_of(identity: Identity) -> str:

@@ -8,22 +8,27 @@ asked. A member is *present* in a channel once it has said something of itself t
 
 Presence is what is so, not what was said: of several updates between two `take`s the last goes out.
 Messages to topics all go out, in order, up to a bound. Sockets and time are in `presence.py`.
+
+Sockets of this process are *members* of channels. Of those of other processes it is known who hears
+a topic and who is present (`others`, by `presence_others.py`), and `news` gathers what those
+processes are to know of the members here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from pylon import limits
 from pylon.identity import Identity
+from pylon.live.outgoing import Outgoing
+from pylon.sync.presence_news import News, Space, Stands
 from pylon.wire.presence import disconnect_json, here_json, list_json, presence_json, topic_json
 
 Sharing = Literal["tenant", "all"]
 """Who shares a space beside those of one tenant: nobody, or all callers without a tenant."""
-
-Space = tuple[str, str]
 
 
 def space_of(identity: Identity, sharing: Sharing) -> Space:
@@ -41,6 +46,7 @@ class Here:
 
     data: bytes | None
     room: str | None
+    name: str
 
 
 @dataclass(slots=True, eq=False)
@@ -50,12 +56,13 @@ class Channel:
     space: Space
     topic: str | None
     members: dict[int, None] = field(default_factory=dict)
+    others: dict[int, str] = field(default_factory=dict)
+    """Names of those at other processes that hear it or are present in it."""
     present: dict[int, Here] = field(default_factory=dict)
-    waiting: dict[int, bytes | None] = field(default_factory=dict)
-    """What goes out next, in order: a member's id with its news (None: what it says of itself
-    now), or a number below 0 with a message."""
-    waiting_bytes: int = 0
-    """Bytes of the messages among it."""
+    outgoing: Outgoing[int] = field(
+        default_factory=lambda: Outgoing(limits.PRESENCE_WAITING_BYTES_MAX)
+    )
+    """What goes out next: of each member its latest news, and messages, in order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,12 +91,13 @@ class PresenceState:
     """All spaces. Every call is cheap: its cost does not grow with the members of a channel, but
     for `listed` and `take`."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_id: int = 0) -> None:
         self._members: dict[int, Member] = {}
         self._channels: dict[tuple[Space, str | None], Channel] = {}
         self._talking: dict[Channel, None] = {}
-        self._ids = 0
-        self._messages = 0
+        self._ids = first_id
+        self.news: News | None = None
+        """Where other processes are: what they have not been told yet."""
         self.dropped = 0
         """Messages to topics that more was said in than they can carry, and announcements of
         sockets that hold too many."""
@@ -107,10 +115,10 @@ class PresenceState:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing waits to be said."""
-        return not self._talking
+        return not self._talking and not self.news
 
     def join(self, space: Space, name: str, now: float) -> int:
-        """A socket has opened; its number, unique in the process."""
+        """A socket has opened; its number, unique in all processes."""
         member_id = self._ids
         self._ids += 1
         lobby = self._enter(member_id, space, None)
@@ -131,6 +139,7 @@ class PresenceState:
         if len(member.topics) >= limits.PRESENCE_TOPICS_PER_SOCKET_MAX:
             return False
         member.topics[topic] = self._enter(member_id, member.space, topic)
+        self._note(member_id, topic)
         return True
 
     def unsubscribe(self, member_id: int, topic: str) -> None:
@@ -147,8 +156,7 @@ class PresenceState:
         entries: list[bytes] = []
         size = 0
         for member_id, here in channel.present.items():
-            name = self._members[member_id].name
-            entries.append(here_json(member_id, name, here.room, here.data))
+            entries.append(here_json(member_id, here.name, here.room, here.data))
             size += len(entries[-1])
             if len(entries) >= limits.PRESENCE_LISTED_MAX or size > limits.PRESENCE_LIST_BYTES_MAX:
                 break
@@ -164,9 +172,10 @@ class PresenceState:
     def hears(self, space: Space, name: str, topic: str) -> bool:
         """Whether any socket of this caller hears a topic."""
         channel = self._channels.get((space, topic))
-        return channel is not None and any(
-            self._members[member_id].name == name for member_id in channel.members
-        )
+        if channel is None:
+            return False
+        own = (self._members[member_id].name for member_id in channel.members)
+        return name in own or name in channel.others.values()
 
     # --- what is said ------------------------------------------------------------------------
 
@@ -183,10 +192,9 @@ class PresenceState:
             self.dropped += 1
             return False
         member.held_bytes = held
-        channel.present[member_id] = Here(data, room)
-        channel.waiting.pop(member_id, None)
-        channel.waiting[member_id] = None
-        self._talking[channel] = None
+        channel.present[member_id] = Here(data, room, member.name)
+        self._tell_update(channel, member_id)
+        self._note(member_id, topic)
         return True
 
     def withdraw(self, member_id: int, topic: str | None) -> None:
@@ -217,14 +225,9 @@ class PresenceState:
         else:
             assert topic is not None
             message = topic_json(topic=topic, sender=name, room=room, data=data)
-        if channel.waiting_bytes + len(message) > limits.PRESENCE_WAITING_BYTES_MAX:
+        if self.news is not None and not self.news.add(channel.space, topic, message):
             self.dropped += 1
-            return False
-        self._messages += 1
-        channel.waiting[-self._messages] = message
-        channel.waiting_bytes += len(message)
-        self._talking[channel] = None
-        return True
+        return self._tell_message(channel, message)
 
     def charge(self, member_id: int, size: int, now: float) -> float:
         """Count what a member said; the seconds for which it is not to be read."""
@@ -240,36 +243,100 @@ class PresenceState:
         talking, self._talking = self._talking, {}
         deliveries: list[Delivery] = []
         for channel in talking:
-            messages = tuple(self._draw(channel))
+            messages = tuple(channel.outgoing.take())
             if messages and channel.members:
                 deliveries.append(Delivery(tuple(channel.members), messages))
-            if channel.waiting:
+            if channel.outgoing:
                 self._talking[channel] = None
             self._forget_if_empty(channel)
         return deliveries
 
+    # --- between processes -------------------------------------------------------------------
+
+    def is_own(self, member_id: int) -> bool:
+        """Whether it is a socket of this process."""
+        return member_id in self._members
+
+    def own(self, member_id: int, topic: str | None) -> Stands | None:
+        """What others are to know of a member in a channel; None when it is not there (any more).
+        Nobody need know who says nothing in the lobby."""
+        member = self._members.get(member_id)
+        if member is None:
+            return None
+        channel = member.lobby if topic is None else member.topics.get(topic)
+        here = None if channel is None else channel.present.get(member_id)
+        if channel is None or (here is None and topic is None):
+            return None
+        data, room = (None, None) if here is None else (here.data, here.room)
+        return Stands(member_id, member.name, member.space, topic, here is not None, room, data)
+
+    def own_after(self, member_id: int) -> Iterator[tuple[int, list[Stands]]]:
+        """The same of every member with a higher id, by id."""
+        for each in [number for number in self._members if number > member_id]:
+            topics = (None, *self._members[each].topics)
+            yield each, [found for topic in topics if (found := self.own(each, topic)) is not None]
+
+    def stands(self, entry: Stands) -> None:
+        """What is so of a member at another process from now on."""
+        channel = self._channel(entry.space, entry.topic)
+        channel.others[entry.member] = entry.name
+        if entry.is_present:
+            channel.present[entry.member] = Here(entry.data, entry.room, entry.name)
+            self._tell_update(channel, entry.member)
+        elif channel.present.pop(entry.member, None) is not None:
+            self._tell_gone(channel, entry.member)
+
+    def left(self, entry: Stands) -> None:
+        """It is not there any more; `entry` is what was last known of it."""
+        channel = self._channels[entry.space, entry.topic]
+        del channel.others[entry.member]
+        if channel.present.pop(entry.member, None) is not None:
+            self._tell_gone(channel, entry.member)
+        self._forget_if_empty(channel)
+
+    def said(self, space: Space, topic: str | None, message: bytes) -> None:
+        """A message of a member at another process."""
+        channel = self._channels.get((space, topic))
+        if channel is not None:
+            self._tell_message(channel, message)
+
+    def _note(self, member_id: int, topic: str | None) -> None:
+        if self.news is not None:
+            self.news.put(member_id, topic)
+
     # --- parts -------------------------------------------------------------------------------
 
-    def _draw(self, channel: Channel) -> Iterator[bytes]:
-        drawn = 0
-        while channel.waiting and drawn <= limits.PRESENCE_WAITING_BYTES_MAX:
-            key = next(iter(channel.waiting))
-            message = channel.waiting.pop(key)
-            if key < 0:
-                assert message is not None
-                channel.waiting_bytes -= len(message)
-            elif message is None:
-                here = channel.present[key]
-                message = presence_json(
-                    event="update",
-                    sender=self._members[key].name,
-                    client_id=key,
-                    topic=channel.topic,
-                    room=here.room,
-                    data=here.data,
-                )
-            drawn += len(message)
-            yield message
+    def _tell_update(self, channel: Channel, member_id: int) -> None:
+        """Let the members here hear what one says of itself now."""
+        if channel.members:
+            channel.outgoing.put(member_id, partial(self._update, member_id, channel))
+            self._talking[channel] = None
+
+    def _tell_gone(self, channel: Channel, member_id: int) -> None:
+        if channel.members:
+            channel.outgoing.put(member_id, disconnect_json(member_id, channel.topic))
+            self._talking[channel] = None
+
+    def _tell_message(self, channel: Channel, message: bytes) -> bool:
+        if not channel.members:
+            return True
+        if not channel.outgoing.add(message):
+            self.dropped += 1
+            return False
+        self._talking[channel] = None
+        return True
+
+    def _update(self, member_id: int, channel: Channel) -> bytes:
+        """What a member says of itself when it is said."""
+        here = channel.present[member_id]
+        return presence_json(
+            event="update",
+            sender=here.name,
+            client_id=member_id,
+            topic=channel.topic,
+            room=here.room,
+            data=here.data,
+        )
 
     def _channel_of(self, member_id: int, topic: str | None) -> Channel | None:
         """Where a member speaks; who speaks to a topic also hears it."""
@@ -278,16 +345,22 @@ class PresenceState:
             return member.lobby
         return member.topics[topic] if self.subscribe(member_id, topic) else None
 
-    def _enter(self, member_id: int, space: Space, topic: str | None) -> Channel:
+    def _channel(self, space: Space, topic: str | None) -> Channel:
         channel = self._channels.get((space, topic))
         if channel is None:
             channel = self._channels[space, topic] = Channel(space, topic)
+        return channel
+
+    def _enter(self, member_id: int, space: Space, topic: str | None) -> Channel:
+        channel = self._channel(space, topic)
         channel.members[member_id] = None
         return channel
 
     def _exit(self, member_id: int, channel: Channel) -> None:
         del channel.members[member_id]
         self._say_gone(member_id, channel)
+        if channel.topic is not None:
+            self._note(member_id, channel.topic)
         self._forget_if_empty(channel)
 
     def _say_gone(self, member_id: int, channel: Channel) -> None:
@@ -297,26 +370,26 @@ class PresenceState:
         member = self._members.get(member_id)
         if member is not None:
             member.held_bytes -= _size(here)
-        channel.waiting.pop(member_id, None)
-        channel.waiting[member_id] = disconnect_json(member_id, channel.topic)
-        self._talking[channel] = None
+        self._tell_gone(channel, member_id)
+        self._note(member_id, channel.topic)
 
     def _forget_if_empty(self, channel: Channel) -> None:
-        if not channel.members:
+        if channel.members:
+            return
+        channel.outgoing = Outgoing(limits.PRESENCE_WAITING_BYTES_MAX)
+        self._talking.pop(channel, None)
+        if not channel.others:
             self._channels.pop((channel.space, channel.topic), None)
-            self._talking.pop(channel, None)
 
     def validate(self) -> None:
         """Assert what always holds; for tests."""
         for (space, topic), channel in self._channels.items():
             assert (channel.space, channel.topic) == (space, topic)
-            assert channel.members, "an empty channel is forgotten"
-            assert channel.present.keys() <= channel.members.keys()
-            assert (channel in self._talking) == bool(channel.waiting)
-            for key, message in channel.waiting.items():
-                assert key < 0 or message is not None or key in channel.present
-            sizes = [len(m) for k, m in channel.waiting.items() if k < 0 and m is not None]
-            assert sum(sizes) == channel.waiting_bytes
+            assert channel.members or channel.others, "an empty channel is forgotten"
+            assert channel.members.keys().isdisjoint(channel.others)
+            assert channel.present.keys() <= channel.members.keys() | channel.others.keys()
+            assert channel.members or not channel.outgoing, "nobody is told"
+            assert (channel in self._talking) == bool(channel.outgoing)
             for member_id in channel.members:
                 member = self._members[member_id]
                 assert member.space == space

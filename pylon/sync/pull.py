@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pylon import limits
-from pylon.changes.epochs import any_raised, epoch_of
+from pylon.changes.epochs import any_raised
 from pylon.changes.log import ChangeLog, read_audiences
 from pylon.changes.scan import LogScan, Scanned, newest_seq
 from pylon.clock import iso_seconds
@@ -23,7 +23,7 @@ from pylon.policy.lookup import NOTHING, Ask, Lookup, gather
 from pylon.schema.model import Manifest
 from pylon.store.base import Store
 from pylon.sync.temporary import Temporary
-from pylon.sync.visibility import told_later
+from pylon.sync.visibility import told_by_pull
 from pylon.wire.events import event_end, event_json
 
 SCAN_ROWS_FIRST = 10
@@ -43,7 +43,7 @@ class PullPage:
     has_more: bool
     is_partial: bool = False
     """Whether there were changes of rows that this reader does not see now, for whatever reason."""
-    began: int = 0
+    whole_from: int = 0
     """From where on the log was whole when the pull that led here started at 0; to be handed to
     the next `page`. 0 for a pull that started elsewhere."""
 
@@ -73,37 +73,38 @@ class Puller:
         self._turns = asyncio.Semaphore(limits.PULL_PAGES_AT_ONCE)
 
     async def page(
-        self, identity: Identity, since: int, *, epoch: int = 0, began: int = 0
+        self, identity: Identity, since: int, *, epoch: int = 0, whole_from: int = 0
     ) -> PullPage:
         """The next page after `since`; `last_seq` rises whenever `has_more` is true.
 
         410 `RESYNC_REQUIRED` for a cursor that cannot be continued: from another life of the
         database, or from before deletes that were purged or `epoch`, unless it is on its way up
-        from 0 (`began`, see `PullPage`).
+        from 0 (`whole_from`, see `PullPage`).
         """
         async with self._turns:
-            return await self._page(identity, since, epoch, began)
+            return await self._page(identity, since, epoch, whole_from)
 
-    async def _page(self, identity: Identity, since: int, epoch: int, began: int) -> PullPage:
+    async def _page(self, identity: Identity, since: int, epoch: int, whole_from: int) -> PullPage:
         await self._refuse_future(since)
-        epoch = max(epoch, await epoch_of(self._store, identity))
         if since == 0:
-            began = max(self._log.oldest_seq, epoch)
-        self._refuse_past(since, epoch, began)
+            whole_from = max(epoch, await self._log.good_from(identity))
+        else:
+            # As far as this process has heard; the database is asked once the page has been read.
+            _refuse_past(since, max(epoch, self._log.oldest_seq), whole_from)
         head = self._store.seq
         page = await self._log_page(identity, since)
         # Deletes may have been purged while it was read, or a membership have changed.
-        now = await epoch_of(self._store, identity)
-        if since == 0 and now > began:
+        now = max(epoch, await self._log.good_from(identity))
+        if since == 0 and now > whole_from:
             return await self._page(identity, since, now, 0)
-        self._refuse_past(since, max(epoch, now), began)
+        _refuse_past(since, now, whole_from)
         if not page.has_more:
             # A position that carries no row (an epoch has taken one) is passed too.
             page = replace(page, last_seq=max(page.last_seq, head))
         reader = caller_key(identity)
         if reader is not None and page.last_seq != since:
             page = await self._with_own(page, reader, since)
-        return replace(page, began=began)
+        return replace(page, whole_from=whole_from)
 
     async def _refuse_future(self, since: int) -> None:
         if since > self._store.seq:
@@ -111,11 +112,6 @@ class Puller:
             stored = await newest_seq(self._store)
             if since > stored:
                 raise resync_required(stored + 1)
-
-    def _refuse_past(self, since: int, epoch: int, began: int) -> None:
-        oldest = max(self._log.oldest_seq, epoch)
-        if 0 < since < oldest and began < oldest:
-            raise resync_required(oldest)
 
     async def has_own(self, since: int, until: int) -> bool:
         """Whether in `(since, until]` anybody has been told of a temporary row, or has come to see
@@ -200,7 +196,7 @@ class Puller:
         assert entity is not None
         assert row_id is not None
         assert born is not None
-        kind = told_later(
+        kind = told_by_pull(
             self._policies.entity(entity).read,
             identity,
             since=since,
@@ -219,6 +215,11 @@ class Puller:
             data=None if kind == "delete" else data,
             timestamp=iso_seconds(at),
         )
+
+
+def _refuse_past(since: int, good_from: int, whole_from: int) -> None:
+    if 0 < since < good_from and whole_from < good_from:
+        raise resync_required(good_from)
 
 
 def _next_count(scanned: int, size: int) -> int:

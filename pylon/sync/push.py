@@ -1,8 +1,9 @@
 """Pushes: the queued changes of an offline-capable client (spec 03 section 3.2).
 
-In order, under the caller's policies, through the same `Transaction` as every write; the first one
-that fails ends the push, because the official client matches results to changes by their place.
-Changes that share a unit share a commit, each in a savepoint of its own. Not here: HTTP
+In order, under the caller's policies, through the same door as every write (`Rows.write`); the
+first one that fails ends the push, because the official client matches results to changes by their
+place. Changes that share a unit share a commit, each in a savepoint of its own, with what is
+remembered of it. Not here: HTTP
 (`api/sync.py`), what is remembered of a push (`temporary.py`).
 """
 
@@ -18,7 +19,6 @@ from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
 from pylon.ids import is_well_formed_row_id
-from pylon.store.base import Tx
 from pylon.sync.temporary import Temporary, is_temporary
 
 KINDS = ("insert", "update", "delete")
@@ -128,7 +128,7 @@ class Push:
         return done
 
     async def _push_part(self, identity: Identity, changes: Sequence[PushedChange]) -> Pushed:
-        async def unit(tx: Tx) -> Pushed:
+        async def unit(tx: Transaction) -> Pushed:
             done = Pushed()
             one = _Unit(self._rows, self._temporary, identity, tx, done.ids)
             for change in changes:
@@ -143,19 +143,24 @@ class Push:
                 done.applied += 1
             return done
 
-        return await self._rows.store.write(unit)
+        return await self._rows.write(identity, unit)
 
 
 class _Unit:
     """The changes of one caller inside one unit."""
 
     def __init__(
-        self, rows: Rows, temporary: Temporary, identity: Identity, tx: Tx, ids: dict[str, str]
+        self,
+        rows: Rows,
+        temporary: Temporary,
+        identity: Identity,
+        transaction: Transaction,
+        ids: dict[str, str],
     ) -> None:
         self._rows = rows
         self._temporary = temporary
-        self._tx = tx
-        self._transaction = Transaction(rows, tx, identity)
+        self._transaction = transaction
+        self._tx = transaction.tx
         self._user_id = identity.user_id or ""
         self._reader = caller_key(identity) or b""
         self._ids = ids

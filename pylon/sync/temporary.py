@@ -3,22 +3,24 @@
 An optimistic client shows a new row under a temporary id until the server names the real one. It
 is told to drop the temporary row by an event of its own: a delete that takes a position in the log
 just before the insert, and that nobody but the client's session ever hears of. The positions stand
-in a table of this module; `pull.py` and `hub.py` mix them with the log's.
+in a table of this module; `pull.py` and `routing.py` mix them with the log's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
 
 from pylon import limits
+from pylon.changes.model import Forgotten
 from pylon.clock import Clock, iso_seconds
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
+from pylon.store.system import load_steps
 from pylon.wire.events import event_json
 
 SQL = load_queries("pylon.sync")
 
-PUSH_DDL = tuple(sql for name, sql in SQL.items() if name.startswith("create_"))
+SYNC_TABLES: Final = load_steps("pylon.sync")
 
 TEMPORARY_PREFIX = "_pending_"
 """How the official clients begin a temporary id (spec 03 section 8.6)."""
@@ -29,21 +31,6 @@ PURGED_AT_ONCE = 1_000
 def is_temporary(value: object) -> bool:
     """Whether it is a temporary id."""
     return isinstance(value, str) and value.startswith(TEMPORARY_PREFIX)
-
-
-@dataclass(slots=True, kw_only=True)
-class Forgotten:
-    """A temporary row that one client is to drop; published with the insert that replaces it."""
-
-    seq: int
-    reader: bytes
-    entity: str
-    temporary_id: str
-    at: float
-
-    def to_json(self) -> bytes:
-        """The delete event."""
-        return _delete(self.seq, self.entity, self.temporary_id, self.at)
 
 
 class Temporary:
@@ -96,7 +83,8 @@ class Temporary:
         """The first `count` deletes of temporary rows of this client in `(since, until]`."""
         found = await self._store.read(SQL["forgotten"], (reader, since, until, count))
         return [
-            (seq, _delete(seq, entity, temporary_id, at)) for seq, entity, temporary_id, at in found
+            (seq, delete_event(seq, entity, temporary_id, at))
+            for seq, entity, temporary_id, at in found
         ]
 
     async def any_events(self, since: int, until: int) -> bool:
@@ -115,7 +103,8 @@ class Temporary:
                 pass
 
 
-def _delete(seq: int, entity: str, temporary_id: str, at: float) -> bytes:
+def delete_event(seq: int, entity: str, temporary_id: str, at: float) -> bytes:
+    """What tells a client to drop a temporary row."""
     return event_json(
         seq=seq,
         entity=entity,

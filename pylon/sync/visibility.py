@@ -37,7 +37,7 @@ def looked_at(change: Change) -> list[tuple[RowData | None, None]]:
     return [(row, None) for row in (change.before, change.after) if row is not None]
 
 
-def told_later(
+def told_by_pull(
     rule: Rule,
     identity: Identity,
     *,
@@ -47,7 +47,7 @@ def told_later(
     visible_now: bool,
     lookup: Lookup = NOTHING,
 ) -> Kind | None:
-    """The same for a pull from the cursor `since`.
+    """The kind of event that this reader gets for a row by a pull from the cursor `since`.
 
     `born` is the position of the row's insert, `audiences` its earlier watched values. A row that
     was visible at any time after `since` and is not now must be forgotten. `lookup` has gathered

@@ -22,7 +22,9 @@ from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.failures import translate
-from pylon.store.sqlite.store import META_TABLE
+from pylon.store.sqlite.held import held_too_long
+from pylon.store.sqlite.system_tables import fit_system_tables
+from pylon.store.system import NO_TABLES, SystemTables
 
 T = TypeVar("T")
 
@@ -30,15 +32,16 @@ T = TypeVar("T")
 class MemoryStore:
     """A `Store` for tests. Make it anywhere, use it inside a running loop.
 
-    `ddl` makes the tables. `fail_next_commit`: the next batch that would be committed is undone and
-    each of its callers gets this error instead, once.
+    `tables` are the system tables of parts, `ddl` makes others. `fail_next_commit`: the next batch
+    that would be committed is undone and each of its callers gets this error instead, once.
     """
 
-    def __init__(self, ddl: Iterable[str] = ()) -> None:
+    def __init__(self, ddl: Iterable[str] = (), *, tables: SystemTables = NO_TABLES) -> None:
         self.fail_next_commit: PylonError | None = None
         self.seq = 0
         self._connection = apsw.Connection(":memory:")
-        for statement in (*META_TABLE, *ddl):
+        fit_system_tables(self._connection, tables, "in memory")
+        for statement in ddl:
             self._connection.execute(statement)
         self._keep_from_writing(True)
         self._queue: deque[tuple[Unit[Any], asyncio.Future[Any]]] = deque()
@@ -46,6 +49,9 @@ class MemoryStore:
         self._snapshots: set[MemorySnapshot] = set()
         self._is_scheduled = False
         self._is_closed = False
+        self._holding = asyncio.Lock()
+        self._not_held = asyncio.Event()
+        self._not_held.set()
 
     @property
     def dialect(self) -> SqliteDialect:
@@ -61,6 +67,7 @@ class MemoryStore:
         heavy: bool = False,
         seconds: float | None = None,
     ) -> list[Row]:
+        await self._not_held.wait()  # there is one connection, and reads see commits only
         return _fetch(self._connection, sql, params, seconds or limits.READ_SECONDS_MAX)
 
     async def snapshot(self) -> MemorySnapshot:
@@ -72,7 +79,10 @@ class MemoryStore:
 
     # --- writes ------------------------------------------------------------------------------
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(
+        self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> T:
+        """What the unit computes is not bounded here."""
         if self._is_closed:
             raise PylonError(503, "SHUTTING_DOWN", "The store is closed.")
         if len(self._queue) >= limits.WRITES_WAITING_MAX:
@@ -80,10 +90,29 @@ class MemoryStore:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.append((unit, future))
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            loop.call_soon(self._turn)
+        self._schedule()
         return await future
+
+    async def hold(self, unit: Unit[T], *, compute_seconds: float | None = None) -> T:
+        """Only all that it takes is bounded here, not each wait nor what it computes."""
+        async with self._holding:
+            self._turn()  # whoever came before
+            tx = self._begin()
+            self._not_held.clear()
+            try:
+                async with asyncio.timeout(limits.HELD_SECONDS_MAX):
+                    result = await unit(tx)
+                failure = self._commit(tx)
+            except BaseException as error:
+                self._end("ROLLBACK")
+                raise held_too_long() if isinstance(error, TimeoutError) else error from None
+            finally:
+                self._not_held.set()
+                self._schedule()
+            if failure is not None:
+                raise failure
+            self._tell(tx)
+            return result
 
     def on_commit(self, listener: CommitListener) -> None:
         self._listeners.append(listener)
@@ -98,12 +127,9 @@ class MemoryStore:
     def _turn(self) -> None:
         """Everything that is queued in one transaction; then results, then listeners."""
         self._is_scheduled = False
-        if not self._queue:
+        if not (self._queue and self._not_held.is_set()):
             return
-        execute = self._connection.execute
-        self._keep_from_writing(False)
-        execute("BEGIN")
-        tx = _MemoryTx(self._connection, self.seq + 1)
+        tx = self._begin()
         done: list[tuple[asyncio.Future[Any], Any]] = []
         while self._queue:
             unit, future = self._queue.popleft()
@@ -113,18 +139,42 @@ class MemoryStore:
                 done.append((future, _run(tx, unit)))
             except Exception as error:  # the unit's own failure, for its caller only
                 future.set_exception(error)
-        failure, self.fail_next_commit = self.fail_next_commit, None
-        if failure is None:
-            self.seq = tx.next_seq - 1
-            execute("UPDATE _pylon_meta SET value = ? WHERE key = 'seq'", (self.seq,))
-        execute("COMMIT" if failure is None else "ROLLBACK")
-        self._keep_from_writing(True)
+        failure = self._commit(tx)
         for future, result in done:
             if failure is None:
                 future.set_result(result)
             else:
                 future.set_exception(failure)
-        if failure is None and tx.told:
+        if failure is None:
+            self._tell(tx)
+
+    def _schedule(self) -> None:
+        if self._queue and not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _begin(self) -> _MemoryTx:
+        self._keep_from_writing(False)
+        self._connection.execute("BEGIN")
+        return _MemoryTx(self._connection, self.seq + 1)
+
+    def _commit(self, tx: _MemoryTx) -> PylonError | None:
+        """Commit, or undo everything where this commit is to fail, and say why."""
+        failure, self.fail_next_commit = self.fail_next_commit, None
+        if failure is None:
+            self.seq = tx.next_seq - 1
+            self._connection.execute(
+                "UPDATE _pylon_meta SET value = ? WHERE key = 'seq'", (self.seq,)
+            )
+        self._end("COMMIT" if failure is None else "ROLLBACK")
+        return failure
+
+    def _end(self, statement: str) -> None:
+        self._connection.execute(statement)
+        self._keep_from_writing(True)
+
+    def _tell(self, tx: _MemoryTx) -> None:
+        if tx.told:
             for listener in self._listeners:
                 listener(tx.told)
 

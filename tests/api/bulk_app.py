@@ -1,9 +1,8 @@
 """The app that the tests of bulk routes serve: owners, relations on either side, a hook."""
 
-from typing import Any
-
 from pylon import App, Entity, Id, User, auth, data, field, index, relation
 from pylon.errors import PylonError
+from pylon.hooks import Row, RowTx
 from pylon.identity import Identity
 
 app = App("bulk")
@@ -57,13 +56,15 @@ class Comment(Entity):
         allow = True
 
 
-async def refuse_sacred(identity: Identity, entity: str, row_id: str) -> None:
+async def refuse_sacred(
+    tx: RowTx, identity: Identity, entity: str, before: Row | None, row: Row
+) -> None:
     """Rows of this id can never be deleted."""
-    if row_id == "f" * 40:
+    if before is not None and before["id"] == "f" * 40:
         raise PylonError(409, "SACRED", "This row stays.")
 
 
-async def shout(identity: Identity, entity: str, row: dict[str, Any]) -> None:
+async def shout(tx: RowTx, identity: Identity, entity: str, before: Row | None, row: Row) -> None:
     """Shows that hooks run in bulk writes too."""
     if row.get("title") == "shout":
         row["title"] = "SHOUT"

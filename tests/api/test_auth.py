@@ -13,18 +13,20 @@ import pytest
 import uvicorn
 
 from pylon import limits
-from pylon.api.auth.sessions import AuthRoutes, guest_limiter
-from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.api.auth.sessions import AuthRoutes, guest_allowance
+from pylon.auth.sessions import AUTH_TABLES
 from pylon.clock import ManualClock
 from pylon.config import Config
+from pylon.http.body_limit import BodyLimit
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
-from pylon.http.pipeline import Pipeline, refuse_large_bodies
-from pylon.http.rate_limit import RateLimit, RateLimiter
+from pylon.http.pipeline import Pipeline
+from pylon.http.rate_limit import Allowance, RateLimit, RateLimiter
 from pylon.http.router import Router
 from pylon.metrics import Metrics
 from pylon.store.sqlite.store import SqliteStore, open_store
+from tests.auth.processes import sessions_on
 
 ADMIN_TOKEN = "correct-horse-battery"
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -48,10 +50,17 @@ def set_cookie(token: str) -> str:
     return f"{COOKIE}={token}; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=2592000"
 
 
+def limiter_of(most: Allowance, clock: ManualClock) -> RateLimiter:
+    return RateLimiter(
+        requests_max=most.requests_max, window_seconds=most.window_seconds, clock=clock
+    )
+
+
 def build(store: SqliteStore, clock: ManualClock, *, is_dev: bool) -> Pipeline:
     """What the composition root does for this family of routes."""
     config = Config(dev_mode=is_dev, admin_token=ADMIN_TOKEN)
-    auth = AuthRoutes(Sessions(store, clock), config, app_name="todo", clock=clock)
+    guests = limiter_of(guest_allowance(is_dev=is_dev), clock)
+    auth = AuthRoutes(sessions_on(store, clock), config, app_name="todo", guests=guests)
     router = Router()
     auth.register(router)
     # One request a minute for all but the administrator when `X-Limited` is on, to see `is_admin`.
@@ -63,7 +72,7 @@ def build(store: SqliteStore, clock: ManualClock, *, is_dev: bool) -> Pipeline:
             lambda request: strict(request) if b"x-limited" in request.headers else None,
             CsrfCheck(("https://app.example",)),
             auth.identify,
-            refuse_large_bodies,
+            BodyLimit({}),
         ),
         router=router,
         finish=Finish(cors=Cors(("https://app.example",)), metrics=Metrics(), clock=clock),
@@ -111,7 +120,7 @@ async def start(clock: ManualClock) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def run(*, is_dev: bool = True) -> httpx.AsyncClient:
-            store = open_store(None, ddl=AUTH_DDL)
+            store = open_store(None, tables={"auth": AUTH_TABLES})
             stack.push_async_callback(store.close)
             return await stack.enter_async_context(serving(build(store, clock, is_dev=is_dev)))
 
@@ -246,7 +255,7 @@ async def test_guests_are_capped_per_address(
 
 
 def test_guests_are_hardly_capped_in_dev(clock: ManualClock) -> None:
-    guests = guest_limiter(clock, is_dev=True)
+    guests = limiter_of(guest_allowance(is_dev=True), clock)
     assert not any(guests.hit("a") for _ in range(10 * limits.GUESTS_PER_ADDRESS_MAX))
 
 
@@ -459,12 +468,12 @@ async def test_sessions_survive_a_restart_and_logouts_too(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     path = tmp_path / "app.db"
-    store = open_store(path, ddl=AUTH_DDL)
+    store = open_store(path, tables={"auth": AUTH_TABLES})
     async with serving(build(store, clock, is_dev=False)) as http:
         kept, ended = await mint(http, "u1"), await mint(http, "u2")
         assert (await http.delete("/api/auth/session", headers=bearer(ended))).status_code == 200
     await store.close()
-    store = open_store(path, ddl=AUTH_DDL)
+    store = open_store(path, tables={"auth": AUTH_TABLES})
     async with serving(build(store, clock, is_dev=False)) as http:
         assert (await me(http, bearer(kept)))["user_id"] == "u1"
         assert await me(http, bearer(ended)) == ANONYMOUS

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pylon import limits
-from pylon.api.live import QueueOutlet
 from pylon.api.messages import Messages
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.live.outlet import FRAMES, LINES, SERVER_SENT_EVENTS, BinaryMessage, Outlet
+from pylon.live.sockets import QueueOutlet
 
 ANN = Identity(user_id="ann")
 

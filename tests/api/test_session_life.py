@@ -18,9 +18,11 @@ from websockets.exceptions import ConnectionClosed
 from pylon import codec, limits
 from pylon.app import Service
 from pylon.auth.sessions import Sessions
+from pylon.changes.feed import Feed
 from pylon.clock import SystemClock
 from pylon.config import Config
 from pylon.schema.parse import parse_manifest
+from pylon.sync.pulls import Pulls, StreamStart
 from tests.blackbox.streams import WAIT_SECONDS
 from tests.http.live import live
 from tests.server import ADMIN_TOKEN, bearer
@@ -44,6 +46,7 @@ class JumpingClock(SystemClock):
 class Running:
     clock: JumpingClock
     sessions: Sessions
+    feed: Feed
     client: httpx.AsyncClient
     url: str
     stack: AsyncExitStack
@@ -83,12 +86,18 @@ async def end_of(socket: ClientConnection) -> tuple[int | None, str | None]:
 @asynccontextmanager
 async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     made: list[Sessions] = []
+    feeds: list[Feed] = []
 
     def sessions(*arguments: Any, **more: Any) -> Sessions:
         made.append(Sessions(*arguments, **more))
         return made[-1]
 
+    def feed(*arguments: Any) -> Feed:
+        feeds.append(Feed(*arguments))
+        return feeds[-1]
+
     monkeypatch.setattr("pylon.assembly.identity.Sessions", sessions)
+    monkeypatch.setattr("pylon.assembly.base.Feed", feed)
     manifest, problems = parse_manifest(codec.encode(NOTES))
     assert manifest is not None, problems
     config = Config(
@@ -115,6 +124,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
         yield Running(
             clock=clock,
             sessions=made[0],
+            feed=feeds[0],
             client=client,
             url=f"{server.ws_url}/ws",
             stack=stack,
@@ -197,6 +207,38 @@ async def test_what_changes_a_session_ends_its_streams_only(
             assert await end_of(socket) == SESSION_ENDED
         for socket in (theirs, root):
             assert (await app.told_of_a_row(socket, orgId="red"))["kind"] == "insert"
+
+
+@pytest.mark.parametrize("happens", ["end", "gap", "nothing"])
+async def test_a_handshake_under_way_ends_with_its_session(
+    monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    """Who it is has been looked up already, and the hub does not know the stream yet."""
+    looked_up, may_go_on, start = asyncio.Event(), asyncio.Event(), Pulls.start
+
+    async def slow(self: Pulls, *arguments: Any, **more: Any) -> StreamStart:
+        looked_up.set()
+        await may_go_on.wait()
+        return await start(self, *arguments, **more)
+
+    async with running(monkeypatch) as app:
+        token, _ = await app.sessions.create("ann")
+        monkeypatch.setattr(Pulls, "start", slow)
+        opening = asyncio.create_task(app.socket(token))
+        await asyncio.wait_for(looked_up.wait(), WAIT_SECONDS)
+        if happens == "end":
+            assert await app.sessions.revoke(token)
+        elif happens == "gap":
+            app.feed.gap(app.feed.seq)
+        may_go_on.set()
+        if happens == "nothing":
+            assert (await app.told_of_a_row(await opening, ownerId="ann"))["kind"] == "insert"
+            return
+        with pytest.raises(ConnectionClosed) as closed:
+            await opening
+        assert closed.value.rcvd is not None
+        told = (closed.value.rcvd.code, closed.value.rcvd.reason)
+        assert told == (SESSION_ENDED if happens == "end" else (1013, "resync required"))
 
 
 async def test_a_stream_opened_again_is_that_of_the_new_tenant(

@@ -11,6 +11,7 @@ from typing import Any
 
 from pylon.config import Setting
 from pylon.errors import PylonError
+from pylon.hooks import Row, RowTx
 from pylon.http.pipeline import Stage
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
@@ -158,7 +159,9 @@ def _stages(house: House) -> Mapping[Place, Stage]:
 
 
 def _hooks(house: House) -> None:
-    async def shout(_identity: Identity, _entity: str, data: dict[str, Any]) -> None:
+    async def shout(
+        _tx: RowTx, _identity: Identity, _entity: str, _before: Row | None, data: Row
+    ) -> None:
         if isinstance(data.get("text"), str):
             data["text"] = data["text"].upper()
 
@@ -167,7 +170,11 @@ def _hooks(house: House) -> None:
 
 def _listeners(house: House) -> Sequence[Listener]:
     feature = house.once(greetings)
-    return (Listener(name="greetings", hear=lambda heard: feature.seen.append("commit heard")),)
+
+    def hear(_messages: Sequence[object], _seq: int) -> None:
+        feature.seen.append("commit heard")
+
+    return (Listener(name="greetings", hear=hear),)
 
 
 def _metrics(house: House, metrics: Metrics) -> None:

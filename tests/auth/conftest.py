@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pylon.auth.sessions import AUTH_DDL, Sessions
+from pylon.auth.sessions import AUTH_TABLES, Sessions
 from pylon.clock import ManualClock
 from pylon.store.sqlite.store import SqliteStore, open_store
+from tests.auth.processes import sessions_on
 
 
 @pytest.fixture
@@ -18,11 +19,11 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def store() -> AsyncIterator[SqliteStore]:
-    store = open_store(None, ddl=AUTH_DDL)
+    store = open_store(None, tables={"auth": AUTH_TABLES})
     yield store
     await store.close()
 
 
 @pytest.fixture
 def sessions(store: SqliteStore, clock: ManualClock) -> Sessions:
-    return Sessions(store, clock)
+    return sessions_on(store, clock)

@@ -12,6 +12,13 @@ from hypothesis import strategies as st
 from pylon import limits
 from pylon.changes.log import Audiences, read_audiences, remember
 from pylon.codec import encode
+from pylon.errors import PylonError
+from pylon.identity import ADMIN, Identity
+from pylon.store.base import Store
+from tests.sync.carried import Carried
+from tests.sync.world import process, world
+
+ANN = Identity(user_id="ann")
 
 values = st.fixed_dictionaries({"ownerId": st.sampled_from(["a", "b", "c", None])})
 
@@ -57,3 +64,51 @@ def test_the_column() -> None:
     assert read_audiences(None) == []
     kept, _ = remember([], 3, {"ownerId": "ann"})
     assert read_audiences(encode(kept).decode()) == [(3, {"ownerId": "ann"})]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_cursors_from_before_a_purged_delete_are_refused(is_restarted: bool) -> None:
+    """By the mark in the database: this process may have heard nothing of the purge yet, and one
+    that starts later knows of nothing else."""
+    async with world() as app:
+        row = await app.rows.insert(ADMIN, "Open", {"shown": True})
+        cursor = app.store.seq
+        await app.rows.delete(ADMIN, "Open", row["id"])
+        purged = app.store.seq
+        await app.rows.insert(ADMIN, "Open", {"shown": True})
+        app.clock.advance(100)
+        other = await process(app.manifest, app.store, app.clock, Unheard(app.store))
+        assert await app.log.purge(50) == 1
+        if is_restarted:
+            other = await process(app.manifest, app.store, app.clock)
+            assert other.log.oldest_seq == purged
+        for each in (app, other):
+            with pytest.raises(PylonError) as refused:
+                await each.puller.page(ANN, cursor)
+            assert (refused.value.status, refused.value.extra["oldest_seq"]) == (410, purged)
+            assert len((await each.puller.page(ANN, purged)).events) == 1
+            assert len((await each.puller.page(ANN, 0)).events) == 1
+        await other.close()
+
+
+class Unheard(Carried):
+    """A store of whose commits nothing is heard."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.is_cut = True
+
+
+async def test_other_read_rules_make_every_older_cursor_void() -> None:
+    """Rows may have appeared or vanished with the rules, without a change of their own."""
+    async with world() as app:
+        await app.rows.insert(ADMIN, "Open", {"shown": True})
+        cursor = app.store.seq
+        await app.log.start("rules")
+        assert await app.puller.page(ANN, cursor)
+        await app.log.start("other rules")
+        assert app.log.oldest_seq == app.store.seq == cursor + 1
+        with pytest.raises(PylonError) as refused:
+            await app.puller.page(ANN, cursor)
+        assert refused.value.status == 410
+        assert len((await app.puller.page(ANN, 0)).events) == 1

@@ -11,11 +11,11 @@ from typing import Any
 
 from loro import ExportMode, LoroDoc, LoroText
 
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.changes.model import Change
 from pylon.clock import ManualClock
 from pylon.codec import encode
-from pylon.crdt.documents import CRDT_DDL, Documents
+from pylon.crdt.documents import CRDT_TABLES, Documents
 from pylon.data.rows import Rows
 from pylon.hooks import Hooks
 from pylon.identity import ADMIN, Identity
@@ -23,7 +23,7 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.sqlite.tables import fresh_schema
+from tests.store.sqlite.fresh import fresh_schema
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -166,7 +166,7 @@ async def desk(manifest_json: dict[str, Any] = PAGES) -> AsyncIterator[Desk]:
     manifest, problems = parse_manifest(encode(manifest_json))
     assert manifest is not None, problems
     clock, hooks = ManualClock(), Hooks()
-    store = open_store(None, ddl=(*LOG_DDL, *CRDT_DDL))
+    store = open_store(None, tables={"changes": LOG_TABLES, "crdt": CRDT_TABLES})
 
     async def fit(tx: Tx) -> None:
         for statement in fresh_schema(manifest):

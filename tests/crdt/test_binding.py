@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from pylon.crdt.binding import DEEP_STACK, document_class
+from pylon.crdt.binding import document_class
+from pylon.crdt.deep_stack import DEEP_STACK
 from pylon.errors import PylonError
 
 

@@ -13,6 +13,7 @@ from pylon import limits
 from pylon.codec import decode
 from pylon.crdt.documents import Documents
 from pylon.errors import PylonError
+from pylon.hooks import Row, RowTx
 from pylon.identity import ADMIN, Identity
 from tests.crdt.people import ANN, BOB, Replica, desk
 
@@ -218,7 +219,9 @@ async def test_hooks_see_and_change_what_a_merge_writes() -> None:
         page = await d.page(title="a", body="hello", n=1)
         seen: list[dict[str, Any]] = []
 
-        async def trim(identity: Identity, entity: str, data: dict[str, Any]) -> None:
+        async def trim(
+            tx: RowTx, identity: Identity, entity: str, before: Row | None, data: Row
+        ) -> None:
             seen.append(dict(data))
             if "title" in data:
                 data["title"] = data["title"].strip()
@@ -231,6 +234,25 @@ async def test_hooks_see_and_change_what_a_merge_writes() -> None:
         assert seen == [{"title": "  spaced ", "body": "xhello"}]
         replica.hear()
         assert replica.row["title"] == "spaced"
+
+
+async def test_what_a_hook_takes_out_of_a_merge_stays_as_it_was() -> None:
+    async with desk() as d:
+        page = await d.page(title="a", body="hello", n=1)
+
+        async def keep(
+            tx: RowTx, identity: Identity, entity: str, before: Row | None, data: Row
+        ) -> None:
+            data.pop("title", None)
+
+        d.hooks.before_update.append(keep)
+        replica = await d.replica(page)
+        replica.doc.get_map("row").insert("title", "b")
+        replica.text().insert(0, "x")
+        row = await replica.push()
+        assert (row["title"], row["body"]) == ("a", "xhello")
+        replica.hear()
+        assert replica.row["title"] == "a", "in the document too"
 
 
 async def test_a_later_failure_in_the_unit_takes_the_document_back() -> None:

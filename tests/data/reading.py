@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.data.rows import Rows
 from pylon.hooks import Hooks
@@ -28,7 +28,7 @@ async def reading(
     open_by_default: bool = True,
 ) -> AsyncIterator[Rows]:
     """The rows of an app, put straight into its tables; `indexed` is (entity, field)s."""
-    store = open_store(None, ddl=LOG_DDL)
+    store = open_store(None, tables={"changes": LOG_TABLES})
     clock = ManualClock()
     rows = Rows(
         store=store,

@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.data.door import ReadDoor
 from pylon.data.query import Queries
@@ -21,8 +21,8 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import open_store
-from pylon.store.sqlite.tables import fresh_schema
 from tests.schema.samples import a_field, an_app, an_entity, parsed
+from tests.store.sqlite.fresh import fresh_schema
 
 Json = dict[str, Any]
 
@@ -121,7 +121,7 @@ async def searching(
             connection.execute(statement)
         indexes.ensure(connection, manifest)
 
-    store = open_store(path, ddl=LOG_DDL, prepare=prepare)
+    store = open_store(path, tables={"changes": LOG_TABLES}, prepare=prepare)
     clock = ManualClock()
     log = ChangeLog(store, clock, {})
     await log.start("")

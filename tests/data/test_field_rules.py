@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pylon.errors import PylonError
+from pylon.hooks import Row, RowTx
 from pylon.identity import ADMIN, Identity
 from tests.sync.world import World, field, world
 
@@ -77,7 +78,9 @@ async def test_administrators_trusted_code_and_hooks_may_write_them() -> None:
         assert row["state"] == "paid"
         await app.rows.update(ADMIN, "Order", row["id"], {"code": "y"})
 
-        async def count(_who: Identity, _entity: str, patch: dict[str, Any]) -> None:
+        async def count(
+            _tx: RowTx, _who: Identity, _entity: str, _before: Row | None, patch: Row
+        ) -> None:
             patch["count"] = 7
 
         app.rows.hooks.before_update.append(count)

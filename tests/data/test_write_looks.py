@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pylon import limits
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.data.rows import Rows
@@ -22,8 +22,8 @@ from pylon.policy.engine import PolicyEngine
 from pylon.schema.parse import parse_manifest
 from pylon.store.base import Store, Tx
 from pylon.store.sqlite.store import open_store
-from pylon.store.sqlite.tables import fresh_schema
 from tests.slow import SlowStore
+from tests.store.sqlite.fresh import fresh_schema
 
 ANN = Identity(user_id="ann")
 MEMBER = "exists(Member, teamId == data.teamId && userId == auth.userId)"
@@ -54,7 +54,9 @@ def app(rule: str) -> dict[str, Any]:
 async def looking(rule: str = MEMBER, *, slow: bool = True) -> AsyncIterator[Rows]:
     manifest, problems = parse_manifest(encode(app(rule)))
     assert manifest is not None, problems
-    opened, clock = open_store(None, ddl=(*LOG_DDL, *fresh_schema(manifest))), ManualClock()
+    tables = {"changes": LOG_TABLES}
+    opened = open_store(None, tables=tables, ddl=fresh_schema(manifest))
+    clock = ManualClock()
     store: Store = SlowStore(opened) if slow else opened
     policies = PolicyEngine(manifest, open_by_default=False, read=store.read)
     log = ChangeLog(store, clock, {"Room": ("teamId",)})

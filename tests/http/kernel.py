@@ -15,11 +15,12 @@ from pylon.clock import SystemClock
 from pylon.config import Config
 from pylon.errors import PylonError
 from pylon.http.access_log import AccessLog
+from pylon.http.body_limit import BodyLimit
 from pylon.http.compression import Compression
 from pylon.http.cors import Cors
 from pylon.http.csrf import CsrfCheck
 from pylon.http.finish import Finish
-from pylon.http.pipeline import Pipeline, Stage, refuse_large_bodies
+from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
 from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.request import Request
@@ -127,7 +128,7 @@ def build(config: Config) -> Kernel:
         RateLimit(limiter),
         CsrfCheck(config.csrf_origins, exempt_prefixes=("/api/webhooks/",)),
         _identify,
-        refuse_large_bodies,
+        BodyLimit({}),
         _on_request,
     )
     kernel = Kernel(

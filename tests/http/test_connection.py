@@ -416,6 +416,29 @@ async def test_the_app_hears_of_a_disconnect_and_later_sends_go_nowhere() -> Non
 
 
 @both_loops
+async def test_send_waits_for_a_slow_client() -> None:
+    count, piece, sent = 400, b"x" * 100_000, 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(count):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            sent += 1
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body"})
+
+    async with live(app) as server:
+        raw = await server.connect()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await raw.send(GET)
+        await asyncio.sleep(0.2)
+        assert sent < count, "what the client does not take is not made"
+        raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await raw.answer())[2] == piece * count
+
+
+@both_loops
 async def test_a_client_that_stops_reading_is_dropped() -> None:
     ended = asyncio.Event()
 

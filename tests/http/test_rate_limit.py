@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylon import limits
 from pylon.clock import ManualClock
 from pylon.config import Config
-from pylon.http.rate_limit import RateLimiter, address_key
+from pylon.http.rate_limit import RateLimiter, SharedRateLimiter, address_key
 from tests.http.kernel import ADMIN_TOKEN, DEV
 
 
@@ -112,3 +113,75 @@ def test_over_sockets(serve: Callable[[Config], httpx.Client]) -> None:
     # Another client behind the proxy; what it writes itself further left does not count.
     other = {"x-forwarded-for": "9.9.9.9, 5.6.7.8"}
     assert client.get("/api/who", headers=other).json()["client"] == "5.6.7.8"
+
+
+# --- in several processes --------------------------------------------------------------------
+
+EXCHANGE = 0.2
+"""Seconds between two exchanges of counts."""
+
+
+@given(
+    processes=st.integers(1, 4),
+    steps=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 12), st.sampled_from([0.0, 0.05, 0.2, 3.0])),
+        max_size=80,
+    ),
+)
+def test_a_limit_is_passed_by_no_more_than_is_said(
+    processes: int, steps: list[tuple[int, int, float]]
+) -> None:
+    """At once a caller may do what it may in one process in each of them; over time its rate, and
+    what each process lets through before it has heard of the others."""
+    most, window = 5, 10.0
+    clock = ManualClock(at=1000)
+    limiters = [
+        SharedRateLimiter(requests_max=most, window_seconds=window, clock=clock)
+        for _ in range(processes)
+    ]
+    passed, started, exchanged_at = 0, clock.monotonic(), clock.monotonic()
+    for number, hits, wait in steps:
+        passed += sum(limiters[number % processes].hit("a") == 0 for _ in range(hits))
+        clock.advance(wait)
+        while clock.monotonic() - exchanged_at >= EXCHANGE:
+            exchanged_at += EXCHANGE
+            exchange(limiters)
+        seconds = clock.monotonic() - started
+        assert passed <= processes * most + (seconds + processes * EXCHANGE) * most / window
+
+
+def exchange(limiters: list[SharedRateLimiter]) -> None:
+    """What `bus/counts.py` does, at once."""
+    taken = [each.take_counts() for each in limiters]
+    for counts in taken:
+        for each, own in zip(limiters, taken, strict=True):
+            if own is not counts:
+                each.add_counts(counts)
+
+
+def test_who_was_let_through_twice_makes_up_for_it() -> None:
+    clock = ManualClock(at=1000)
+    here, there = (
+        SharedRateLimiter(requests_max=3, window_seconds=60, clock=clock) for _ in range(2)
+    )
+    assert [each.hit("a") for each in (here, there) for _ in range(3)] == [0] * 6
+    exchange([here, there])
+    assert here.hit("a") == there.hit("a") == 80, "three too many, and then the next"
+    assert here.hit("b") == 0
+    clock.advance(80)
+    assert here.hit("a") == 0
+    exchange([here, there])
+    assert there.hit("a") == 20
+
+
+def test_counts_are_bounded_and_none_are_kept_without_a_limit() -> None:
+    clock = ManualClock()
+    limit = SharedRateLimiter(requests_max=3, window_seconds=60, clock=clock)
+    for number in range(limits.RATE_COUNTS_KEYS_MAX + 10):
+        limit.hit(str(number))
+    assert len(limit.take_counts()) == limits.RATE_COUNTS_KEYS_MAX
+    assert limit.take_counts() == {}
+    off = SharedRateLimiter(requests_max=0, window_seconds=60, clock=clock)
+    off.hit("a")
+    off.add_counts({"a": 5})
+    assert (off.take_counts(), len(off), off.hit("a")) == ({}, 0, 0)

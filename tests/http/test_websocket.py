@@ -17,6 +17,7 @@ from websockets.frames import Frame, Opcode
 from pylon import limits
 from pylon.http.asgi import Message, Receive, Scope, Send
 from pylon.http.frames import binary_frame, text_frame
+from pylon.http.inbox import Inbox
 from pylon.http.listener import ASGIApp, Bounds
 from pylon.http.websocket import RawFrames, WebSocketConnection
 from tests.http.live import Live, Raw, both_loops, disconnect_of, live
@@ -356,10 +357,10 @@ async def test_client_pings_are_answered() -> None:
 async def test_a_flood_waits_until_the_app_receives() -> None:
     go = asyncio.Event()
     total = 50_000
-    inboxes: list[list[Message]] = []
+    inboxes: list[Inbox] = []
 
     async def app(frames: RawFrames, receive: Receive, send: Send) -> None:
-        inboxes.append(frames._socket._inbox)
+        inboxes.append(frames._socket.state.inbox)
         await go.wait()
         count = 0
         while count < total:
@@ -402,11 +403,11 @@ async def test_frames_that_say_nothing_are_read_more_slowly(
         flooding = await upgraded(server)
         flooding.writer.write(client_frame(Opcode.TEXT, b"x", fin=False))
         flooding.writer.write(minor * (limits.SOCKET_MINOR_FRAMES_BURST + 1_000))
-        while not sockets[-1]._read_paused:
+        while not sockets[-1]._is_read_paused:
             flooding.writer.write(minor)
             await other.send("still here")
             assert await asyncio.wait_for(other.recv(), 10) == "still here"
-        assert sockets[-1]._held, "what came meanwhile is kept"
+        assert sockets[-1].state._held, "what came meanwhile is kept"
 
 
 @both_loops

@@ -39,17 +39,6 @@ WORDS = re.compile(
     )
 )
 
-STILL_THERE = {
-    "app.py": 2,  # opens the store and fits its schema
-    "auth/queries.sql": 1,
-    "changes/epochs.sql": 1,
-    "changes/queries.sql": 1,
-    "crdt/queries.sql": 1,
-    "store/evolution/model.py": 3,  # the seam to search indexes takes a connection
-    "sync/queries.sql": 2,
-}
-"""Lines that wait for the Protocol of the database and for portable system tables."""
-
 SAID_OTHERWISE = {
     # Names that tables of users must not have, whatever the store.
     "schema/validate_names.py": 2,
@@ -61,7 +50,7 @@ def lines_with_words(folder: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.suffix not in (".py", ".sql") or name.startswith((*ROOMS, "cli/")):
+        if path.suffix not in (".py", ".sql") or name.startswith(ROOMS):
             continue
         for line in path.read_text("utf-8").splitlines():
             found[name] += WORDS.search(line) is not None
@@ -69,7 +58,7 @@ def lines_with_words(folder: Path) -> Counter[str]:
 
 
 def test_dialect_stays_in_its_room() -> None:
-    allowed = Counter(STILL_THERE | SAID_OTHERWISE)
+    allowed = Counter(SAID_OTHERWISE)
     too_many = lines_with_words(PACKAGE) - allowed
     assert not too_many, f"use store.dialect, or SQL that every store takes: {dict(too_many)}"
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pylon import limits
+from pylon.changes.facts import SessionChanged
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.sync.push import PushedChange
@@ -120,8 +121,7 @@ class Play:
         for result in await asyncio.gather(*self.writes, return_exceptions=True):
             assert not isinstance(result, BaseException) or isinstance(result, PylonError), result
         self.writes = []
-        while self.app.hub.is_flushing:  # noqa: ASYNC110
-            await asyncio.sleep(0.0005)
+        await self.app.settle()
 
     async def insert(self, target: tuple[str, dict[str, Any]]) -> None:
         entity, data = target
@@ -168,7 +168,7 @@ class Play:
         self.joins[number] = asyncio.ensure_future(self.join(replica, since))
 
     async def join(self, replica: Replica, since: int | None) -> bool:
-        known_at, identity = self.app.hub.ends, replica.identity
+        mark, identity = self.app.sessions.ended.mark, replica.identity
         try:
             start = await self.app.pulls.start(identity, "here", since)
         except PylonError:
@@ -176,7 +176,10 @@ class Play:
             return False
         if start.since is None:
             replica.joined_at = self.app.store.seq
-        return await self.app.hub.join(identity, replica, start.since, known_at=known_at)
+        if self.app.sessions.ended.since(identity.session_id, mark) != "open":
+            replica.close(1008, "session ended")  # as the doors do
+            return True
+        return await self.app.hub.join(identity, replica, start.since)
 
     async def push(self, number: int, data: dict[str, Any]) -> None:
         """Show a row under a temporary id until the server names the real one."""
@@ -198,7 +201,11 @@ class Play:
         """A session chooses another tenant, or none: its streams end, its cursors are void."""
         replica = self.replicas[CHANGEABLE]
         replica.identity = CLEO if replica.identity == CLEO_AT_ACME else CLEO_AT_ACME
-        self.app.hub.close_session(b"c" * 32)
+        await self.app.tell(
+            SessionChanged(
+                session_id=b"c" * 32, user_id="cleo", tenant_id=replica.identity.tenant_id
+            )
+        )
         join = self.joins.get(CHANGEABLE)
         if join is not None:
             await join
@@ -287,14 +294,3 @@ async def test_all_tabs_of_a_session_start_anew_when_it_means_another_reader() -
             await tab.pull(app)
             assert tab.resets == 1
             assert len(tab.rows["Note"]) == 1
-
-
-async def test_a_handshake_that_overlaps_the_end_of_its_session_ends_too() -> None:
-    async with world() as app:
-        replica, known_at = Replica(CLEO), app.hub.ends
-        app.hub.close_session(b"c" * 32)
-        await app.hub.join(CLEO, replica, None, known_at=known_at)
-        assert replica.closed == 1008
-        later = Replica(CLEO)
-        await app.hub.join(CLEO, later, None, known_at=app.hub.ends)
-        assert later.closed is None

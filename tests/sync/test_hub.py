@@ -8,8 +8,10 @@ import logging
 import pytest
 
 from pylon import limits
+from pylon.changes.facts import OldestRaised
 from pylon.data.write import Transaction
 from pylon.identity import ADMIN, ANONYMOUS, Identity
+from pylon.sync.pull import PullPage
 from tests.sync.replica import Replica
 from tests.sync.world import World, world
 
@@ -75,8 +77,7 @@ async def insert(app: World, **note: object) -> None:
 
 
 async def settle(app: World) -> None:
-    while app.hub.is_flushing:  # noqa: ASYNC110
-        await asyncio.sleep(0.0005)
+    await app.settle()
 
 
 async def test_a_reader_that_takes_nothing_is_closed_and_others_are_served() -> None:
@@ -100,7 +101,7 @@ async def test_of_readers_that_keep_too_much_together_the_furthest_behind_are_cl
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "OUTBOX_TOTAL_BYTES_MAX", 1_000)
-    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("pylon.live.slow.SWEEP_SECONDS", 0.01)
     async with world() as app:
         readers = [Behind(one_of_many(size), size) for size in (0, 300, 600, 200, 500)]
         for reader in readers:
@@ -117,7 +118,7 @@ async def test_bytes_that_wait_too_long_end_a_stream_but_one_that_is_always_busy
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "OUTBOX_SECONDS_MAX", 0.05)
-    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("pylon.live.slow.SWEEP_SECONDS", 0.01)
     async with world() as app:
         stuck, busy = Behind(ANN, 300), Busy(BOB, 300)
         for reader in (busy, stuck):
@@ -132,7 +133,7 @@ async def test_what_readers_of_one_audience_keep_counts_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "OUTBOX_TOTAL_BYTES_MAX", 1_000)
-    monkeypatch.setattr("pylon.sync.hub.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("pylon.live.slow.SWEEP_SECONDS", 0.01)
     async with world() as app:
         alike = [Behind(ANN, size) for size in (900, 800, 100, 700)]
         other = Behind(BOB, 250)
@@ -257,18 +258,18 @@ async def test_stopping_closes_every_stream_as_going_away() -> None:
         assert [reader.closed for reader in readers] == [1001, 1001]
 
 
-async def test_a_client_that_may_hold_more_is_not_started_from_0_past_an_epoch() -> None:
+async def test_a_client_that_may_be_ahead_is_not_started_from_0_past_an_epoch() -> None:
     """A replay cannot tell it that a room went out of its sight with its membership."""
     async with world() as app:
         await app.rows.insert(ADMIN, "Room", {"teamId": "red"})
         knowing, fresh = Replica(ANN), Replica(ANN)
-        assert await app.hub.join(ANN, knowing, 0, may_hold_more=True)
+        assert await app.hub.join(ANN, knowing, 0, may_be_ahead=True)
         member = {"teamId": "red", "userId": "ann", "n": 3}
         await app.rows.insert(ADMIN, "Member", member)
         await settle(app)
         assert knowing.closed == 1013
         again = Replica(ANN)
-        assert not await app.hub.join(ANN, again, 0, may_hold_more=True)
+        assert not await app.hub.join(ANN, again, 0, may_be_ahead=True)
         assert again.closed == 1013
         assert await app.hub.join(ANN, fresh, 0)
         assert len(fresh.rows["Room"]) == 1
@@ -282,8 +283,52 @@ async def test_a_page_of_somebody_unknown_is_not_replayed_past_anybodys_epoch() 
         member = {"teamId": "red", "userId": "ann", "n": 3}
         await app.rows.insert(ADMIN, "Member", member)
         page, program = Replica(ANONYMOUS), Replica(ANONYMOUS)
-        assert not await app.hub.join(ANONYMOUS, page, before, hears_all=False)
+        assert not await app.hub.join(ANONYMOUS, page, before, shows_all=False)
         assert page.closed == 1013
         assert not page.events
         assert await app.hub.join(ANONYMOUS, program, before)
         assert [event["entity"] for event in program.events] == ["Member"]
+
+
+async def test_a_position_that_carries_no_row_is_passed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reader whose replay has seen it goes live when the hub hears of it."""
+    async with world() as app:
+        head = app.store.seq + 1
+
+        async def page(*_: object, **__: object) -> PullPage:
+            return PullPage(events=[], last_seq=head, has_more=False)
+
+        monkeypatch.setattr(app.puller, "page", page)
+        assert await app.hub.join(ANN, Replica(ANN), 0)
+        assert app.hub.joining == 1
+        app.feed.deliver([OldestRaised(oldest_seq=head)], head)
+        await app.settle()
+        assert app.hub.joining == 0
+
+
+async def test_a_fan_out_that_fails_closes_every_stream(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether it fails as it is decided or as it is written; and the next one comes."""
+    async with world() as app:
+        for name in ("route", "_draw"):
+
+            def fails(*_: object) -> None:
+                raise ValueError("a fault of ours")
+
+            readers = [Replica(ANN), Replica(BOB)]
+            for reader in readers:
+                await app.hub.join(reader.identity, reader, None)
+            with monkeypatch.context() as patch:
+                patch.setattr(f"pylon.sync.routing.Routing.{name}", fails)
+                await insert(app, ownerId="ann")
+                await settle(app)
+            assert [reader.closed for reader in readers] == [1011, 1011]
+        fine = Replica(ANN)
+        await app.hub.join(ANN, fine, None)
+        await insert(app, ownerId="ann")
+        await settle(app)
+        assert len(fine.events) == 1
+        assert caplog.text.count("a fan-out of changes failed") == 2

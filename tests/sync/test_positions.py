@@ -150,12 +150,12 @@ def test_a_tab_that_never_connects_does_not_hold_others_back_for_long(clock: Man
 
 def test_the_way_up_from_0_is_known(clock: ManualClock) -> None:
     known = Positions(clock)
-    known.pulled(ANN, since=0, until=100, began=70)
-    assert known.began(ANN, 100) == 70
-    assert known.began(ANN, 99) == 0
-    assert known.began(BOB, 100) == 0
-    known.pulled(ANN, since=100, until=200, began=70)
-    assert (known.began(ANN, 100), known.began(ANN, 200)) == (0, 70)
+    known.pulled(ANN, since=0, until=100, whole_from=70)
+    assert known.whole_from(ANN, 100) == 70
+    assert known.whole_from(ANN, 99) == 0
+    assert known.whole_from(BOB, 100) == 0
+    known.pulled(ANN, since=100, until=200, whole_from=70)
+    assert (known.whole_from(ANN, 100), known.whole_from(ANN, 200)) == (0, 70)
 
 
 def test_memory_is_bounded_and_the_furthest_back_is_kept(

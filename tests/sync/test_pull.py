@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.clock import iso_seconds
 from pylon.codec import encode
 from pylon.data.write import Transaction
-from pylon.identity import ADMIN
+from pylon.identity import ADMIN, Identity
+from pylon.sync.pull import PullPage
 from pylon.wire.events import event_json
 from tests.sync.world import World, world
 
@@ -59,3 +61,24 @@ async def test_events_are_the_same_as_if_made_here(notes: list[Any], text: str |
         rows = {since + 1: await app.rows.get(ADMIN, "Note", ids[0])}
         page = await app.puller.page(ADMIN, since)
         assert [event for _, event in page.events] == made_here(app, "update", rows)
+
+
+async def test_a_first_page_during_which_the_view_changed_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that the pages after it can go on from where the log is whole."""
+    ann = Identity(user_id="ann")
+    async with world() as app:
+        await app.rows.insert(ADMIN, "Room", {"teamId": "red"})
+        read = app.puller._log_page
+
+        async def joins_meanwhile(*arguments: Any) -> PullPage:
+            page = await read(*arguments)
+            monkeypatch.setattr(app.puller, "_log_page", read)
+            await app.rows.insert(ADMIN, "Member", {"teamId": "red", "userId": "ann", "n": 3})
+            return page
+
+        monkeypatch.setattr(app.puller, "_log_page", joins_meanwhile)
+        page = await app.puller.page(ann, 0)
+        assert len(page.events) == 2, "the room and the membership"
+        assert page.whole_from == await app.log.good_from(ann) > 0

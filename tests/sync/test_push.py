@@ -44,8 +44,7 @@ async def texts(app: World) -> list[str]:
 
 async def settle(app: World) -> None:
     await app.store.write(_nothing)
-    while app.hub.is_flushing:  # noqa: ASYNC110
-        await asyncio.sleep(0.0005)
+    await app.settle()
 
 
 async def _nothing(tx: object) -> None:

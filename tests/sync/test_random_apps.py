@@ -50,7 +50,7 @@ class RandomPlay(Play):
         app.store.on_commit(self.record)
 
     def record(self, changes: Any) -> None:
-        self.states.update({change.seq: change for change in changes if change is not None})
+        self.states.update({change.seq: change for change in changes if isinstance(change, Change)})
 
     async def play(self, steps: int) -> None:
         for _ in range(steps):

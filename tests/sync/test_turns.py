@@ -57,7 +57,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def waiting_turn(app: World) -> asyncio.Event:
     """A turn with a room that waits for what its readers belong to."""
-    release = app.network.hold(LOOKS)
+    release = app.network.hold_back(LOOKS)
     asked = len(app.network.asked)
     await room(app, "first")
     await until(lambda: any(sql.startswith(LOOKS) for sql in app.network.asked[asked:]))
@@ -79,6 +79,40 @@ async def test_later_commits_wait_for_a_turn_that_waits() -> None:
         await settle(app)
         everything = ["first", 0, "room 0", 1, "room 1", 2, "room 2"]
         assert (told(ann), told(bob), told(admin)) == (everything, [0, 1, 2], everything)
+
+
+class Asleep:
+    """Stands in for the hub's lane, and keeps it from beginning."""
+
+    is_idle = False
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+@pytest.mark.usefixtures("nothing_is_kept")
+async def test_a_commit_after_the_answer_belongs_to_the_next_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was gathered for a turn says nothing of rows that come before it begins."""
+    async with world(slow=True) as app:
+        for team in ("red", "blue"):
+            await member(app, "ann", team)
+        ann = await join(app, ANN)
+        release = await waiting_turn(app)
+        lane, asleep = app.hub._lane, Asleep()
+        with monkeypatch.context() as patch:
+            patch.setattr(app.hub, "_lane", asleep)
+            release.set()
+            await asleep.woken.wait()
+            await room(app, "second", "blue")
+        lane.wake()
+        await settle(app)
+        assert told(ann) == ["first", "second"]
+        assert app.hub.closes == {}
 
 
 @pytest.mark.usefixtures("nothing_is_kept")
@@ -191,7 +225,7 @@ async def test_a_turn_does_not_wait_for_what_joiners_are_still_fetching() -> Non
         people = [Identity(user_id=f"user {n}") for n in range(12)]
         for person in people:
             await member(app, str(person.user_id))
-        release = app.network.hold("SELECT DISTINCT")
+        release = app.network.hold_back("SELECT DISTINCT")
         streams = [Replica(person) for person in people]
         joins = [
             asyncio.ensure_future(app.hub.join(who, stream, None))

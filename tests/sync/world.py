@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pylon.changes.log import LOG_DDL, ChangeLog
+from pylon.auth.sessions import AUTH_TABLES, Sessions
+from pylon.changes.facts import OldestRaised
+from pylon.changes.feed import Feed, Message
+from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.data.rows import Rows
 from pylon.hooks import Hooks
+from pylon.live.budget import Budget
+from pylon.live.slow import SlowReaders
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.schema.parse import parse_manifest
-from pylon.store.base import Store
+from pylon.store.base import Store, Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.sqlite.tables import fresh_schema
 from pylon.sync.audience import Audiences
-from pylon.sync.epochs import Epochs
 from pylon.sync.hub import Hub
 from pylon.sync.positions import Positions
 from pylon.sync.pull import Puller
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push
-from pylon.sync.temporary import PUSH_DDL, Temporary
+from pylon.sync.reader_epochs import ReaderEpochs
+from pylon.sync.temporary import SYNC_TABLES, Temporary
+from pylon.sync.whereabouts import Here
 from tests.slow import SlowStore
+from tests.store.sqlite.fresh import fresh_schema
 
 
 def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -86,19 +93,42 @@ NOTES = {
 
 @dataclass
 class World:
-    """The parts of the app."""
+    """The parts of the app, as one process has them."""
 
+    manifest: Manifest
     store: SqliteStore
     network: SlowStore
     """What the parts read through, where the world is slow."""
     clock: ManualClock
+    feed: Feed
+    sessions: Sessions
     log: ChangeLog
     rows: Rows
     puller: Puller
     hub: Hub
+    slow: SlowReaders
     temporary: Temporary
     push: Push
     pulls: Pulls
+
+    async def settle(self) -> None:
+        """Wait until all that is committed has been written to readers."""
+        while not self.hub._lane.is_idle or len(self.hub._tasks):  # noqa: ASYNC110
+            await asyncio.sleep(0.0005)
+
+    async def tell(self, *facts: Message) -> None:
+        """Commit facts."""
+
+        async def unit(tx: Tx) -> None:
+            for fact in facts:
+                tx.tell(fact)
+
+        await self.store.write(unit)
+
+    async def close(self) -> None:
+        await self.hub.close()
+        await self.sessions.close()
+        self.slow.close()
 
 
 @asynccontextmanager
@@ -111,39 +141,68 @@ async def world(
     if manifest is None:
         manifest, problems = parse_manifest(encode(app))
         assert manifest is not None, problems
-    clock = ManualClock()
-    opened = open_store(None, ddl=(*LOG_DDL, *PUSH_DDL, *fresh_schema(manifest)))
-    network = SlowStore(opened)
-    store: Store = network if slow else opened
-    policies = PolicyEngine(manifest, open_by_default=True, read=store.read)
+    tables = {"changes": LOG_TABLES, "sync": SYNC_TABLES, "auth": AUTH_TABLES}
+    store = open_store(None, tables=tables, ddl=fresh_schema(manifest))
+    network = SlowStore(store)
+    opened = await process(manifest, store, ManualClock(), network if slow else None)
+    opened.network = network
+    try:
+        yield opened
+    finally:
+        await opened.close()
+        await store.close()
+
+
+async def process(
+    manifest: Manifest,
+    store: SqliteStore,
+    clock: ManualClock,
+    heard_from: Store | None = None,
+) -> World:
+    """The parts of one process on a store; `heard_from` is what it reads and hears, if not that."""
+    heard_from = heard_from or store
+    policies = PolicyEngine(manifest, open_by_default=True, read=heard_from.read)
     reads = {spec.name: policies.entity(spec.name).read for spec in manifest.entities}
     watched = {name: tuple(rule.fields) for name, rule in reads.items()}
-    log = ChangeLog(store, clock, watched, policies.watches)
+    feed = Feed(heard_from)
+    log = ChangeLog(heard_from, clock, watched, policies.watches)
     await log.start("rules")
     rows = Rows(
-        store=store, log=log, manifest=manifest, policies=policies, hooks=Hooks(), clock=clock
+        store=heard_from, log=log, manifest=manifest, policies=policies, hooks=Hooks(), clock=clock
     )
-    temporary = Temporary(store, clock)
-    puller = Puller(store, log, manifest, policies, temporary)
+    sessions = Sessions(heard_from, clock)
+    temporary = Temporary(heard_from, clock)
+    puller = Puller(heard_from, log, manifest, policies, temporary)
     private = {name: rows.table(name).private for name in reads}
     audiences = Audiences(policies, reads)
-    hub = Hub(audiences, puller, private)
-    epochs = Epochs(store, audiences, clock)
-    hub.start(store.seq)
-    store.on_commit(hub.publish)
-    try:
-        yield World(
-            store=opened,
-            network=network,
-            clock=clock,
-            log=log,
-            rows=rows,
-            puller=puller,
-            hub=hub,
-            temporary=temporary,
-            push=Push(rows, temporary),
-            pulls=Pulls(puller, Positions(clock), epochs, log, clock),
-        )
-    finally:
-        hub.close_all()
-        await store.close()
+    slow = SlowReaders()
+    hub = Hub(
+        audiences,
+        puller,
+        private,
+        budget=Budget(),
+        slow=slow,
+        ask_sessions=sessions.over_among,
+    )
+    epochs = ReaderEpochs(heard_from, audiences, clock)
+    hub.start(heard_from.seq)
+    feed.subscribe("sessions", sessions.hear, sessions.HEARS)
+    feed.subscribe("readers", epochs.hear, epochs.HEARS)
+    feed.subscribe("oldest position", log.hear, (OldestRaised,))
+    feed.subscribe("live readers", hub.hear)
+    return World(
+        manifest=manifest,
+        store=store,
+        network=SlowStore(store),
+        clock=clock,
+        feed=feed,
+        sessions=sessions,
+        log=log,
+        rows=rows,
+        puller=puller,
+        hub=hub,
+        slow=slow,
+        temporary=temporary,
+        push=Push(rows, temporary),
+        pulls=Pulls(puller, Here(Positions(clock)), epochs, log),
+    )

@@ -15,35 +15,33 @@ from pylon.auth.device import device_label
 from pylon.auth.identify import Identifier
 from pylon.auth.model import Session
 from pylon.auth.sessions import Sessions
-from pylon.clock import Clock
 from pylon.config import Config
 from pylon.errors import PylonError
-from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
+from pylon.http.rate_limit import Allowance, RateLimiter, address_key, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Router
 
 
-def guest_limiter(clock: Clock, *, is_dev: bool) -> RateLimiter:
+def guest_allowance(*, is_dev: bool) -> Allowance:
     """How many guests one client address may make; in dev as many as it may make requests."""
     if is_dev:
-        return RateLimiter(
+        return Allowance(
             requests_max=limits.RATE_LIMIT_MAX_DEV,
             window_seconds=limits.RATE_LIMIT_WINDOW_SECONDS,
-            clock=clock,
         )
-    return RateLimiter(
-        requests_max=limits.GUESTS_PER_ADDRESS_MAX,
-        window_seconds=limits.GUEST_WINDOW_SECONDS,
-        clock=clock,
+    return Allowance(
+        requests_max=limits.GUESTS_PER_ADDRESS_MAX, window_seconds=limits.GUEST_WINDOW_SECONDS
     )
 
 
 class AuthRoutes:
     """The handlers, with the identity stage as `identify`. Dev mode opens minting and upgrading to
-    callers on this machine."""
+    callers on this machine; `guests` limits how many an address makes (`guest_allowance`)."""
 
-    def __init__(self, sessions: Sessions, config: Config, *, app_name: str, clock: Clock) -> None:
+    def __init__(
+        self, sessions: Sessions, config: Config, *, app_name: str, guests: RateLimiter
+    ) -> None:
         self._sessions = sessions
         self._is_dev = config.dev_mode
         self._cookie = SessionCookie(
@@ -55,7 +53,7 @@ class AuthRoutes:
         self._identifier = Identifier(
             sessions, admin_token=config.admin_token, cookie_name=self._cookie.name
         )
-        self._guests = guest_limiter(clock, is_dev=config.dev_mode)
+        self._guests = guests
         self.identify = IdentityStage(self._identifier)
 
     def is_admin(self, request: Request) -> bool:

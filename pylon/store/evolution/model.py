@@ -1,16 +1,15 @@
 """The words of schema evolution: steps, plans, hints, and what a database remembers of itself.
 
-Frozen values only. What is compared is in `plan`, what is asked of the rows in `survey`, what is
-done in `apply`; `engine` is what others call.
+Frozen values only. What is compared is in `plan`, what is wanted in `wish`; what is asked of the
+rows and done to them is in the room of each database. Others come through `session`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
 
-import apsw
 import msgspec
 
 from pylon.schema.model import EntitySpec, FieldSpec, SearchSpec
@@ -23,6 +22,10 @@ LEVELS: Final[tuple[Level, ...]] = ("additive", "careful", "destructive")
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how many rows are done and how many there are."""
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """For callers that do not show progress."""
 
 
 # --- steps -----------------------------------------------------------------------------------
@@ -277,23 +280,6 @@ class SqlMigration:
         return f"{self.number:04}_{self.name}"
 
 
-# --- the seam to search ----------------------------------------------------------------------
-
-
-class SearchIndexes(Protocol):
-    """Whoever keeps full-text indexes (`data/`, floors above). Both run inside the transaction of
-    the evolution, on its connection."""
-
-    def remove(self, connection: apsw.Connection, entity: str) -> None:
-        """Drop every table, trigger and index that serves the search of `entity`; none is fine.
-        Called before its table is renamed, changed or dropped."""
-        ...
-
-    def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
-        """Make the indexes of `entity.search` and fill them from the rows."""
-        ...
-
-
 # --- failures --------------------------------------------------------------------------------
 
 
@@ -317,4 +303,3 @@ class Outcome:
     plan: Plan
     history_id: str | None = None
     backup: str | None = None
-    migrated: Mapping[str, int] = field(default_factory=dict)

@@ -80,13 +80,14 @@ def push_command(
     database: str | None,
     app: str | None = None,
     given: Hints = NO_HINTS,
+    command: str = "schema push",
 ) -> str:
     """What to type to take the steps that are not taken by themselves.
 
     `given` are renames that a person has said already: without them the command would remove what
     they rename.
     """
-    words = ["pylon schema push", *([app] if app else [])]
+    words = [f"pylon {command}", *([app] if app else [])]
     if database is not None:
         words.append(f"--db {database}")
     words += [f"--rename-entity {old}:{new}" for old, new in given.entities]

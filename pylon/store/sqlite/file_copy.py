@@ -1,17 +1,17 @@
 """Consistent copies of a database file, made while others write to it.
 
 For backups and for the copy before a destructive migration. Not here: what else belongs to a
-backup (`cli/bundle.py`).
+backup (`store/bundle.py`).
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import apsw
 
 from pylon import limits
+from pylon.store.durable import sync_file, sync_folder
 
 STEP_PAGES = 4_096
 """Pages copied in one go (16 MiB); between two the source may be written."""
@@ -86,17 +86,3 @@ def is_in_use(path: Path) -> bool:
     except (apsw.NotADBError, apsw.CorruptError):
         return False  # Nobody can be using it.
     return False
-
-
-def sync_file(path: Path) -> None:
-    """Make the content of a file or folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder durable."""
-    sync_file(folder)

@@ -250,7 +250,8 @@ class Readers:
             raise
 
     async def close(self) -> None:
-        """Wait for reads on threads, then close every connection."""
+        """End reads that are under way, wait for their threads, then close every connection."""
+        await self._shared.close()
         if self._pool is not None:
             pool = self._pool
             await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)

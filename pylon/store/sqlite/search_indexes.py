@@ -16,7 +16,7 @@ import apsw
 from pylon import limits
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
-from pylon.store.evolution.model import Progress
+from pylon.store.evolution.model import Progress, no_progress
 from pylon.store.naming import quote
 from pylon.store.search_fields import indexed_fields
 
@@ -129,10 +129,6 @@ def fingerprint(entity: EntitySpec) -> str:
 
 
 # --- Building --------------------------------------------------------------------------------
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """For callers that do not show progress."""
 
 
 class SqliteSearchIndexes:

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from pylon.tasks import Tasks
+
 T = TypeVar("T")
 
 
@@ -26,6 +28,7 @@ class Shared(Generic[T]):
 
     def __init__(self) -> None:
         self._under_way: dict[Hashable, _Work[T]] = {}
+        self._tasks = Tasks()
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -37,7 +40,8 @@ class Shared(Generic[T]):
         """
         work = self._under_way.get(key)
         if work is None:
-            work = self._under_way[key] = _Work(asyncio.create_task(make()))
+            task = self._tasks.start("shared work", make(), logs=False)
+            work = self._under_way[key] = _Work(task)
             work.task.add_done_callback(lambda task: self._done(key, task))
         work.callers += 1
         try:
@@ -48,6 +52,10 @@ class Shared(Generic[T]):
                 work.task.cancel()
                 # Whoever comes now must not get the cancelled one.
                 self._forget(key, work.task)
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        await self._tasks.stop()
 
     def _done(self, key: Hashable, task: asyncio.Task[T]) -> None:
         self._forget(key, task)

@@ -1,11 +1,12 @@
 """The embedded store: SQLite through apsw, in WAL mode with full durability.
 
-One writer connection (`writer.py`), reads on the loop and on threads (`readers.py`). The system
-table `_pylon_meta` lives here; every other table is handed in as DDL by whoever owns it.
+One writer connection (`writer.py`), reads on the loop and on threads (`readers.py`). The tables of
+the server's own parts are handed in as numbered steps (`system_tables.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Row, Unit, Value
+from pylon.store.base import CommitListener, Row, StoreFigures, Unit, Value
 from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
@@ -23,16 +24,15 @@ from pylon.store.sqlite.failures import translate_open
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.readers import Readers
 from pylon.store.sqlite.snapshot import SqliteSnapshot
+from pylon.store.sqlite.system_tables import fit_system_tables
+from pylon.store.sqlite.turns import ORDINARY, Wish
 from pylon.store.sqlite.version import refuse_old_version
 from pylon.store.sqlite.volatile import make_volatile_path, remove_volatile
 from pylon.store.sqlite.writer import Writer
+from pylon.store.system import NO_TABLES, SystemTables
+from pylon.store.watchdog import Watchdog
 
 T = TypeVar("T")
-
-META_TABLE = (
-    "CREATE TABLE IF NOT EXISTS _pylon_meta (key TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
-    "INSERT OR IGNORE INTO _pylon_meta (key, value) VALUES ('seq', 0)",
-)
 
 
 class SqliteStore:
@@ -50,7 +50,9 @@ class SqliteStore:
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
         stored = connection.execute(NEWEST_SEQ).fetchall()
-        self.writer = Writer(connection, seq=int(stored[0][0] or 0))
+        self.watchdog = Watchdog()
+        """Ends code of others that computes for too long, in units and elsewhere."""
+        self.writer = Writer(connection, seq=int(stored[0][0] or 0), watchdog=self.watchdog)
 
     def _connect_reader(self) -> apsw.Connection:
         connection = apsw.Connection(
@@ -68,9 +70,13 @@ class SqliteStore:
         return self.writer.seq
 
     @property
-    def reads_waiting(self) -> int:
-        """Reads on or before the reader threads; for metrics."""
-        return self._readers.waiting
+    def figures(self) -> StoreFigures:
+        return StoreFigures(
+            units=self.writer.units,
+            batches=self.writer.batches,
+            writes_waiting=self.writer.waiting,
+            reads_waiting=self._readers.waiting,
+        )
 
     async def read(
         self,
@@ -91,8 +97,17 @@ class SqliteStore:
                 raise
             raise left_behind from None
 
-    async def write(self, unit: Unit[T]) -> T:
-        result: T = await self.writer.submit(unit)
+    async def write(
+        self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> T:
+        wish = ORDINARY
+        if alone or compute_seconds is not None:
+            wish = Wish(alone=alone, compute_seconds=compute_seconds)
+        result: T = await self.writer.submit(unit, wish)
+        return result
+
+    async def hold(self, unit: Unit[T], *, compute_seconds: float | None = None) -> T:
+        result: T = await self.writer.hold(unit, compute_seconds)
         return result
 
     async def snapshot(self) -> SqliteSnapshot:
@@ -120,12 +135,14 @@ class SqliteStore:
         return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
 
     @property
+    def is_stuck(self) -> bool:
+        return self.watchdog.is_stuck
+
+    @property
     def schema_is_current(self) -> bool:
-        """Whether the tables are still those that this server was made for."""
         return self.schema is None or self.schema.is_current
 
     async def look_at_schema(self) -> None:
-        """Find out, for servers that do not write; for a timer."""
         if self.schema is not None:
             await self.schema.look(self)
 
@@ -137,27 +154,35 @@ class SqliteStore:
         for snapshot in list(self._snapshots):
             await snapshot.aclose()
         await self._readers.close()
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # On a thread: it waits for the disk, and for other processes that read.
+        await asyncio.get_running_loop().run_in_executor(None, self._checkpoint)
         self._connection.close()
+        self.watchdog.close()
         self._lock.release()
         if self._volatile:
             remove_volatile(self.path)
+
+    def _checkpoint(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def open_store(
     path: Path | None,
     *,
+    tables: SystemTables = NO_TABLES,
     ddl: Iterable[str] = (),
     prepare: Callable[[apsw.Connection], None] | None = None,
 ) -> SqliteStore:
-    """Open (or create) the database at `path` and run `ddl` in one transaction.
+    """Open (or create) the database at `path`, bring the system tables to what `tables` says, and
+    run `ddl`, the caller's own statements.
 
     `path` None means a volatile database: a file in a private temporary folder, without syncs,
     removed at close. `prepare` gets the write connection last, before anybody reads; what it
-    raises goes to the caller. Failures are `ConfigError` `STORE_OPEN_FAILED` or `SQLITE_TOO_OLD`:
-    one line for the operator.
+    raises goes to the caller. Failures are `ConfigError`, one line for the operator:
+    `STORE_OPEN_FAILED`, `SQLITE_TOO_OLD`, `DATABASE_NEWER`, `DATABASE_INCOMPLETE`.
     """
     refuse_old_version()
     volatile = path is None
@@ -170,11 +195,11 @@ def open_store(
         raise translate_open(error, str(path)) from error
     try:
         connection = _connect_writer(path, volatile)
-        _make_tables(connection, ddl)
     except (apsw.Error, OSError) as error:
         lock.release()
         raise translate_open(error, str(path)) from error
     try:
+        _make_tables(connection, path, tables, ddl)
         if prepare is not None:
             prepare(connection)
     except BaseException:
@@ -186,24 +211,33 @@ def open_store(
     return SqliteStore(path, connection, volatile, lock)
 
 
-def connect_for_commands(path: Path, *, ddl: Iterable[str]) -> apsw.Connection:
+def connect_for_commands(path: Path, *, tables: SystemTables) -> apsw.Connection:
     """A plain connection to the database at `path`, made where it is missing, with its system
     tables; for commands that may run beside a server. Failures as in `open_store`."""
     refuse_old_version()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect_writer(path, volatile=False)
-        _make_tables(connection, ddl)
     except (apsw.Error, OSError) as error:
         raise translate_open(error, str(path)) from error
+    try:
+        _make_tables(connection, path, tables, ())
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _make_tables(connection: apsw.Connection, ddl: Iterable[str]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in (*META_TABLE, *ddl):
-        connection.execute(statement)
-    connection.execute("COMMIT")
+def _make_tables(
+    connection: apsw.Connection, path: Path, tables: SystemTables, ddl: Iterable[str]
+) -> None:
+    try:
+        fit_system_tables(connection, tables, str(path))
+        with connection:
+            for statement in ddl:
+                connection.execute(statement)
+    except (apsw.Error, OSError) as error:
+        raise translate_open(error, str(path)) from error
 
 
 def _set_up(connection: apsw.Connection) -> None:

@@ -5,11 +5,9 @@ What they hold is in `store/tables.py`; when they are run is `evolution/`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.schema.model import EntitySpec, FieldSpec
 from pylon.store.naming import quote
-from pylon.store.tables import IndexShape, column_type, wanted_indexes
+from pylon.store.tables import IndexShape, column_type
 
 
 def column(field: FieldSpec) -> str:
@@ -28,11 +26,3 @@ def create_index(entity: str, index: IndexShape) -> str:
     columns = ", ".join(quote(field) for field in index.fields)
     unique = "UNIQUE " if index.unique else ""
     return f"CREATE {unique}INDEX {quote(index.name)} ON {quote(entity)} ({columns})"
-
-
-def fresh_schema(manifest: Manifest) -> Iterator[str]:
-    """Every statement that makes the tables of a manifest in an empty database."""
-    for entity in manifest.entities:
-        yield create_table(entity)
-        for index in wanted_indexes(entity):
-            yield create_index(entity.name, index)

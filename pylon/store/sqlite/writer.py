@@ -1,21 +1,19 @@
 """The writer: units that arrive in one turn of the loop share one transaction and one fsync.
 
-Units run on the loop, one after another, each in a savepoint; the commit runs on a thread of
-its own while the next batch gathers. Results are delivered and listeners told after the commit,
-in order. Nobody else writes to the database.
+Units run on the loop, one after another, each in a savepoint (`driver.py`), a few milliseconds a
+turn; the commit runs on a thread of its own (`committer.py`) while the next batch gathers. Whose
+turn it is, is decided in `turns.py`. Nobody else writes to the database.
 
-States: idle -> (a unit arrives) scheduled -> running -> committing -> idle, or scheduled again.
+After a commit the results are settled and the listeners told in one go on the loop, in the order of
+the log; whoever awaited a result goes on in a later turn, when all listeners have run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from queue import SimpleQueue
+from collections.abc import Callable
+from contextvars import copy_context
 from time import perf_counter
 from typing import Any
 
@@ -23,112 +21,53 @@ import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Row, Unit, Value
-from pylon.store.sqlite.failures import timed_out, translate
+from pylon.store.base import CommitListener, Unit
+from pylon.store.sqlite.committer import Committer
+from pylon.store.sqlite.driver import PAUSED, Driver
+from pylon.store.sqlite.failures import translate
+from pylon.store.sqlite.held import Held
+from pylon.store.sqlite.turns import ORDINARY, Queued, State, Turns, Wish, waited_too_long
+from pylon.store.sqlite.unit import CLOSED, UnitTx
+from pylon.store.watchdog import Watchdog
+from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon.store")
 
-SAVE_SEQ = "UPDATE _pylon_meta SET value = ? WHERE key = 'seq'"
-
-
-class UnitTx:
-    """The `Tx` that units of one batch share; on SQLite nothing here ever suspends."""
-
-    __slots__ = ("_connection", "changes", "next_seq")
-
-    def __init__(self, connection: apsw.Connection, next_seq: int) -> None:
-        self._connection = connection
-        self.next_seq = next_seq
-        self.changes: list[object] = []
-
-    async def fetch(
-        self, sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
-    ) -> list[Row]:
-        try:
-            if seconds is not None:
-                return self._fetch_within(seconds, sql, params)
-            return self._connection.execute(sql, params).fetchall()
-        except apsw.Error as error:
-            raise translate(error) from error
-
-    def _fetch_within(self, seconds: float, sql: str, params: Sequence[Value]) -> list[Row]:
-        """A read that is interrupted when its time is over; the transaction goes on."""
-        stop_at = perf_counter() + seconds
-        set_handler = self._connection.set_progress_handler
-        set_handler(lambda: perf_counter() >= stop_at, limits.READ_PROGRESS_STEPS)
-        try:
-            return self._connection.execute(sql, params).fetchall()
-        except apsw.InterruptError as error:
-            raise timed_out(seconds) from error
-        finally:
-            set_handler(None)
-
-    async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
-        try:
-            self._connection.execute(sql, params)
-        except apsw.Error as error:
-            raise translate(error) from error
-        return self._connection.changes()
-
-    def publish(self, change: object) -> None:
-        self.changes.append(change)
-        self.next_seq += 1
-
-    def tell(self, fact: object) -> None:
-        self.changes.append(fact)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        execute = self._connection.execute
-        mark, seq = len(self.changes), self.next_seq
-        execute("SAVEPOINT part")
-        try:
-            yield
-        except BaseException:
-            del self.changes[mark:]
-            self.next_seq = seq
-            if self._connection.in_transaction:
-                execute("ROLLBACK TO part")
-                execute("RELEASE part")
-            raise
-        execute("RELEASE part")
-
-
-def drive(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that must not suspend to its end and return its result."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        return stop.value
-    work.close()
-    raise PylonError(
-        500,
-        "MUTATION_AWAITED_IO",
-        "Code inside a transaction may await only its context.",
-        "Move network calls, sleeps and other waiting into an action.",
-    )
+Done = list[tuple[asyncio.Future[Any], Any]]
+"""Units that have run, with the futures of their results."""
 
 
 class Writer:
     """Owns the write connection, the queue before it and the counter of the log."""
 
-    def __init__(self, connection: apsw.Connection, *, seq: int) -> None:
-        self._connection = connection
-        self._queue: deque[tuple[Unit[Any], asyncio.Future[Any]]] = deque()
-        self._listeners: list[CommitListener] = []
-        self._busy = False
-        self._closed = False
-        self._idle: asyncio.Event | None = None
+    def __init__(self, connection: apsw.Connection, *, seq: int, watchdog: Watchdog) -> None:
         self.seq = seq
         self.guard: Callable[[apsw.Connection], Exception | None] | None = None
         """Asked at the beginning of each transaction why it may not go on; None: it may."""
         self.batches = 0
         self.units = 0
-        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(
-            target=self._commit_thread, name="pylon-commit", daemon=True
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._dog = watchdog
+        self._listeners: list[CommitListener] = []
+        self._turns = Turns()
+        self._committer = Committer(self._cursor)
+        self._tasks = Tasks()
+        self._is_closed = False
+        self._idle: asyncio.Event | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._held_timer: asyncio.TimerHandle | None = None
+        # Of the open transaction:
+        self._driver = Driver(self._cursor, UnitTx(self._cursor, seq + 1), watchdog)
+        self._running: Queued | None = None
+        self._running_until = 0.0
+        self._done: Done = []
+        self._spent = 0.0
+        # No wait for a lock on the loop: the commit thread has a timeout while it waits for one.
+        connection.set_busy_timeout(0)
+        connection.set_progress_handler(
+            lambda: self._driver.tx.is_late(), limits.READ_PROGRESS_STEPS
         )
-        self._thread.start()
 
     def add_listener(self, listener: CommitListener) -> None:
         self._listeners.append(listener)
@@ -136,156 +75,269 @@ class Writer:
     @property
     def waiting(self) -> int:
         """Units in the queue."""
-        return len(self._queue)
+        return self._turns.waiting
 
-    def submit(self, unit: Unit[Any]) -> asyncio.Future[Any]:
+    def submit(self, unit: Unit[Any], wish: Wish = ORDINARY) -> asyncio.Future[Any]:
         """Queue a unit; the future resolves after its commit."""
-        if self._closed:
-            raise PylonError(503, "SHUTTING_DOWN", "The server is stopping.")
-        if len(self._queue) >= limits.WRITES_WAITING_MAX:
-            raise PylonError(
-                503, "OVERLOADED", "Too many writes are waiting.", "Try again shortly."
-            )
-        loop = asyncio.get_running_loop()
+        if self._is_closed:
+            raise _stopping()
+        loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._queue.append((unit, future))
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._turn, loop)
+        until = loop.time() + limits.WRITE_QUEUE_SECONDS_MAX
+        is_first = self._turns.admit((unit, future, until, wish))
+        if self._expiry is None:
+            self._expiry = loop.call_at(until, self._expire)
+        if is_first:
+            self._turns.state = State.SCHEDULED
+            loop.call_soon(self._turn)
+        return future
+
+    def hold(self, unit: Unit[Any], compute_seconds: float | None) -> asyncio.Future[Any]:
+        """Queue a held unit, see `Store.hold`; it ends when the future is cancelled."""
+        if self._is_closed:
+            raise _stopping()
+        loop = self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        now = loop.time()
+        until = now + limits.WRITE_QUEUE_SECONDS_MAX
+        wish = Wish(compute_seconds=compute_seconds, context=copy_context())
+        is_first = self._turns.admit_held((unit, future, until, wish), now)
+        if self._expiry is None:
+            self._expiry = loop.call_at(until, self._expire)
+        if is_first:
+            self._schedule()
         return future
 
     async def close(self) -> None:
-        """Commit what is queued, then end the commit thread."""
-        self._closed = True
-        if self._busy:
+        """Commit what is queued, then end the commit thread. Of held units the one that has begun
+        may go on, within its bounds."""
+        self._is_closed = True
+        self._refuse(_stopping(), only_held=True)
+        if self._turns.state is not State.IDLE:
             self._idle = asyncio.Event()
             await self._idle.wait()
-        self._orders.put(None)
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        for timer in (self._expiry, self._held_timer):
+            if timer is not None:
+                timer.cancel()
+        await self._tasks.stop()
+        await self._committer.close()
 
-    # --- a turn ------------------------------------------------------------------------------
+    # --- before a transaction ----------------------------------------------------------------
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run the queued units in one transaction and send it to be committed."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except apsw.Error as error:
-            self._refuse(translate(error))
+    def _schedule(self) -> None:
+        """Nothing is open: begin the next transaction when it is due, or rest."""
+        delay = self._turns.due(self._loop.time)
+        if delay == 0.0:
+            self._turns.state = State.SCHEDULED
+            self._loop.call_soon(self._turn)
             return
-        refused_by_guard = None if self.guard is None else self.guard(self._connection)
-        if refused_by_guard is not None:
-            self._connection.execute("ROLLBACK")
-            self._refuse(refused_by_guard)
-            return
-        tx = UnitTx(self._connection, self.seq + 1)
-        done: list[tuple[asyncio.Future[Any], Any]] = []
-        stop_at = perf_counter() + limits.WRITE_BATCH_SECONDS_MAX
-        while self._queue and len(done) < limits.WRITE_BATCH_MAX and perf_counter() < stop_at:
-            unit, future = self._queue.popleft()
-            if future.cancelled():
-                continue
-            try:
-                done.append((future, self._run_unit(tx, unit)))
-            except Exception as error:  # the unit's own failure, for its caller only
-                _settle(future, error=translate(error) if isinstance(error, apsw.Error) else error)
-                if not self._connection.in_transaction:
-                    # Disk full or I/O failure: SQLite undid the whole batch.
-                    self._fail(done, error)
-                    self._next(loop)
-                    return
-        self._orders.put(lambda: self._commit(loop, tx, done))
-
-    def _refuse(self, refused: Exception) -> None:
-        """Answer everybody in the queue with the same failure."""
-        while self._queue:
-            _settle(self._queue.popleft()[1], error=refused)
-        self._rest()
-
-    def _run_unit(self, tx: UnitTx, unit: Unit[Any]) -> Any:
-        execute = self._connection.execute
-        mark, seq = len(tx.changes), tx.next_seq
-        execute("SAVEPOINT unit")
-        try:
-            result = drive(unit(tx))  # type: ignore[arg-type]
-        except BaseException:
-            del tx.changes[mark:]
-            tx.next_seq = seq
-            if self._connection.in_transaction:
-                execute("ROLLBACK TO unit")
-                execute("RELEASE unit")
-            raise
-        execute("RELEASE unit")
-        return result
-
-    # --- on the commit thread ----------------------------------------------------------------
-
-    def _commit_thread(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
-
-    def _commit(
-        self, loop: asyncio.AbstractEventLoop, tx: UnitTx, done: list[tuple[Any, Any]]
-    ) -> None:
-        failure: apsw.Error | None = None
-        try:
-            if tx.next_seq - 1 != self.seq:
-                self._connection.execute(SAVE_SEQ, (tx.next_seq - 1,))
-            self._connection.execute("COMMIT")
-        except apsw.Error as error:
-            failure = error
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        loop.call_soon_threadsafe(self._committed, loop, tx, done, failure)
-
-    # --- back on the loop --------------------------------------------------------------------
-
-    def _committed(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        tx: UnitTx,
-        done: list[tuple[asyncio.Future[Any], Any]],
-        failure: apsw.Error | None,
-    ) -> None:
-        if failure is not None:
-            self._fail(done, failure)
-        else:
-            self.batches += 1
-            self.units += len(done)
-            self.seq = tx.next_seq - 1
-            for future, result in done:
-                _settle(future, result=result)
-            if tx.changes:
-                for listener in self._listeners:
-                    listener(tx.changes)
-        self._next(loop)
-
-    def _fail(self, done: list[tuple[asyncio.Future[Any], Any]], error: Exception) -> None:
-        log.error("a batch of %d units was not committed: %s", len(done), error)
-        cause = translate(error) if isinstance(error, apsw.Error) else error
-        if not (isinstance(cause, PylonError) and cause.status in {503, 507}):
-            cause = PylonError(500, "TX_COMMIT_FAILED", "The write could not be made durable.")
-        for future, _ in done:
-            _settle(future, error=cause)
-
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._queue:
-            loop.call_soon(self._turn, loop)
-        else:
-            self._rest()
-
-    def _rest(self) -> None:
-        self._busy = False
+        if delay is not None and self._held_timer is None:
+            self._held_timer = self._loop.call_later(delay, self._held_due)
         if self._idle is not None:
             self._idle.set()
 
+    def _held_due(self) -> None:
+        self._held_timer = None
+        if self._turns.state is State.IDLE:
+            self._schedule()
 
-def _settle(
-    future: asyncio.Future[Any], *, result: Any = None, error: Exception | None = None
-) -> None:
-    """Resolve a future whose caller may have gone away meanwhile."""
-    if future.done():
-        return
-    if error is not None:
+    def _expire(self) -> None:
+        """Refuse those that have waited for too long."""
+        turns = self._turns
+        over = turns.expire(self._loop.time())
+        if over:
+            failure: Exception = waited_too_long()
+            if turns.state is State.LOCKING:
+                failure = translate(apsw.BusyError())
+            log.warning("%d writes waited too long: %s", len(over), failure)
+            for queued in over:
+                _settle(queued[1], failure)
+        end = turns.next_expiry
+        self._expiry = None if end is None else self._loop.call_at(end, self._expire)
+
+    def _refuse(self, refused: Exception, *, only_held: bool = False) -> None:
+        """Answer everybody in the queue with the same failure."""
+        for queued in self._turns.drain(only_held=only_held):
+            _settle(queued[1], refused)
+
+    # --- a transaction -----------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Open a transaction for what is queued."""
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._turns.state = State.LOCKING
+            self._committer.begin(self._loop, self._opened)
+        except apsw.Error as error:
+            self._opened(error)
+        else:
+            self._opened(None)
+
+    def _opened(self, failure: apsw.Error | None) -> None:
+        refused = None if failure is None else translate(failure)
+        if refused is None and self.guard is not None:
+            refused = self.guard(self._connection)
+        if refused is not None:
+            self._refuse(refused)
+            self._roll_back()
+            return
+        tx = self._driver.tx = UnitTx(self._cursor, self.seq + 1)
+        self._done = []
+        self._spent = 0.0
+        held = self._turns.begin(self._loop.time)
+        tx.bounds_writes = self._turns.is_alone
+        self._driver.is_sole = len(self._turns.batch) == 1
+        if held is None:
+            self._run()
+        else:
+            self._run_held(held)
+
+    def _run(self) -> None:
+        """Run units of the batch for one step; then go on in the next turn, or commit."""
+        driver, batch, done = self._driver, self._turns.batch, self._done
+        tx = driver.tx
+        began = now = perf_counter()
+        stop_at = began + limits.WRITE_BATCH_SECONDS_MAX - self._spent
+        tx.step_until = step_until = began + limits.WRITE_STEP_SECONDS
+        queued = self._running
+        while now < step_until:
+            try:
+                if queued is not None:
+                    result = driver.go_on() if now < self._running_until else driver.stop()
+                elif batch and now < stop_at:
+                    queued = batch.popleft()
+                    unit, future, _, wish = queued
+                    if future.done():  # its caller has gone
+                        queued = None
+                        continue
+                    self._running_until = now + limits.UNIT_SECONDS_MAX
+                    result = driver.run(unit, wish)
+                else:
+                    break
+            except BaseException as error:  # the unit's own failure, for its caller only
+                self._unit_failed(queued, error)
+                if self._turns.state is not State.RUNNING:
+                    return
+            else:
+                if result is PAUSED:
+                    break
+                done.append((queued[1], result))
+            queued = None
+            now = perf_counter()
+        tx.step_until = CLOSED
+        self._spent += perf_counter() - began
+        self._running = queued
+        if queued is None and (not batch or now >= stop_at):
+            self._finish()
+        else:
+            self._loop.call_soon(self._run)
+
+    def _unit_failed(self, queued: Queued | None, error: BaseException) -> None:
+        """A unit of the batch was undone; the others go on, unless the database undid all."""
+        assert queued is not None
+        _fail_unit(queued[1], error)
+        # Disk full or I/O failure; a unit that has the transaction to itself has undone it.
+        is_lost = not (self._connection.in_transaction or self._driver.is_sole)
+        ends_process = isinstance(error, KeyboardInterrupt | SystemExit)
+        if is_lost or ends_process:
+            self._driver.tx.step_until = CLOSED
+            self._running = None
+        if is_lost:
+            self._fail_batch(error)
+            self._next()
+        elif ends_process:
+            self._loop.call_soon(self._run)
+        if ends_process:
+            raise error
+
+    def _run_held(self, queued: Queued) -> None:
+        """Start the task of a held unit, which has the transaction until it ends."""
+        unit, future, _, wish = queued
+        held = Held(unit, wish.compute_seconds, self._driver.tx, self._dog)
+        began = self._loop.time()
+
+        async def hold() -> Any:
+            return await held
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            now = self._loop.time()
+            self._turns.held_for(now - began, now)
+            if task.cancelled():
+                future.cancel()
+            elif (error := task.exception()) is not None:
+                _fail_unit(future, error)
+            elif not future.cancelled():
+                self._done.append((future, task.result()))
+            self._finish()
+
+        assert wish.context is not None
+        task = wish.context.run(self._tasks.start, "held unit", hold(), logs=False)
+        task.add_done_callback(ended)
+        future.add_done_callback(lambda _: task.cancel() if future.cancelled() else None)
+
+    def _finish(self) -> None:
+        """All units have run: commit what they did, if anybody did anything."""
+        if not self._done:
+            self._roll_back()
+            return
+        self._turns.state = State.COMMITTING
+        seq = self._driver.tx.next_seq - 1
+        self._committer.commit(self._loop, None if seq == self.seq else seq, self._committed)
+
+    # --- after a transaction -----------------------------------------------------------------
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._cursor.execute("ROLLBACK")
+        self._next()
+
+    def _committed(self, failure: apsw.Error | None) -> None:
+        if failure is not None:
+            self._fail_batch(failure)
+        else:
+            tx = self._driver.tx
+            self.batches += 1
+            self.units += len(self._done)
+            self.seq = tx.next_seq - 1
+            for future, result in self._done:
+                if not future.done():
+                    future.set_result(result)
+            if tx.changes:
+                for listener in self._listeners:
+                    listener(tx.changes)
+        self._next()
+
+    def _fail_batch(self, error: BaseException) -> None:
+        """Tell those whose units had run that nothing of them was kept."""
+        log.error("a batch of %d units was not committed: %s", len(self._done), error)
+        cause = translate(error) if isinstance(error, apsw.Error) else error
+        if not (isinstance(cause, PylonError) and cause.status in {503, 507}):
+            cause = PylonError(500, "TX_COMMIT_FAILED", "The write could not be made durable.")
+        for future, _ in self._done:
+            _settle(future, cause)
+
+    def _next(self) -> None:
+        self._turns.end()
+        self._schedule()
+
+
+def _stopping() -> PylonError:
+    return PylonError(503, "SHUTTING_DOWN", "The server is stopping.")
+
+
+def _fail_unit(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Hand a unit's failure to its caller."""
+    if isinstance(error, apsw.Error):
+        error = translate(error)
+    elif not isinstance(error, Exception):
+        # What ends a task or the process must not do so to whoever waits for a result.
+        log.error("a unit was ended by %r", error)
+        error = PylonError(500, "INTERNAL", "The write was interrupted.")
+    _settle(future, error)
+
+
+def _settle(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Fail a future whose caller may have gone away meanwhile."""
+    if not future.done():
         future.set_exception(error)
-    else:
-        future.set_result(result)

@@ -193,3 +193,39 @@ async def test_closing_finishes_what_is_queued_and_takes_no_more(
     with pytest.raises(PylonError) as caught:
         await store.write(put("d"))
     assert (caught.value.status, caught.value.code) == (503, "SHUTTING_DOWN")
+
+
+async def test_a_held_unit_may_wait_and_others_come_after_it(store: Store) -> None:
+    heard: list[object] = []
+    store.on_commit(heard.extend)
+    said = asyncio.Event()
+
+    async def unit(tx: Tx) -> int:
+        await put("held")(tx)
+        await asyncio.wait_for(said.wait(), 30)
+        return await put("held too")(tx)
+
+    held = asyncio.ensure_future(store.hold(unit))
+    await asyncio.sleep(0)
+    other = asyncio.ensure_future(store.write(put("other")))
+    await asyncio.sleep(0)
+    said.set()
+    assert (await held, await other) == (2, 3)
+    assert heard == ["held", "held too", "other"]
+
+
+async def test_a_held_unit_that_is_cancelled_leaves_nothing(store: Store) -> None:
+    begun = asyncio.Event()
+
+    async def unit(tx: Tx) -> None:
+        await put("lost")(tx)
+        begun.set()
+        await asyncio.Event().wait()
+
+    held = asyncio.ensure_future(store.hold(unit))
+    await begun.wait()
+    held.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await held
+    assert await store.write(put("kept")) == 1
+    assert await ids(store) == ["kept"]

@@ -16,12 +16,13 @@ from pylon import limits
 from pylon.identity import ADMIN
 from pylon.schema.model import Manifest
 from pylon.store.evolution.model import Hints
-from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare
+from pylon.store.evolution.wish import Wish
+from pylon.store.sqlite.evolution.engine import evolve
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes, statements
-from pylon.store.sqlite.store import META_TABLE
-from pylon.store.sqlite.tables import fresh_schema
+from pylon.store.sqlite.system_tables import fit_system_tables
 from tests.data.searching import PRODUCT, Json, a_plain, column, manifest_of, searching
 from tests.schema.samples import an_entity
+from tests.store.sqlite.fresh import fresh_schema
 
 MANIFEST = manifest_of(PRODUCT)
 
@@ -29,7 +30,8 @@ MANIFEST = manifest_of(PRODUCT)
 def database(manifest: Manifest | None = None) -> apsw.Connection:
     """A database with the tables of a manifest and three rows, without indexes."""
     connection = apsw.Connection(":memory:")
-    for statement in (*META_TABLE, *(() if manifest is None else fresh_schema(manifest))):
+    fit_system_tables(connection, {}, "in memory")
+    for statement in () if manifest is None else fresh_schema(manifest):
         connection.execute(statement)
     if manifest is not None:
         for name in ("red shoe", "blue shoe", "red coat"):
@@ -240,7 +242,6 @@ async def test_a_crash_keeps_rows_and_index_equal(tmp_path: Path) -> None:
 
 
 def evolved(connection: apsw.Connection, manifest: Manifest, **wish: Any) -> list[str]:
-    prepare(connection)
     outcome = evolve(connection, manifest, Wish(**wish), now=1.0, search=SqliteSearchIndexes())
     # What the engine did is all that is needed.
     assert SqliteSearchIndexes().ensure(connection, manifest) == []

@@ -6,8 +6,8 @@ import apsw
 import pytest
 
 from pylon.schema.model import EntitySpec, FieldSpec, IndexSpec, Manifest
-from pylon.store.sqlite.tables import fresh_schema
 from pylon.store.tables import wanted_indexes
+from tests.store.sqlite.fresh import fresh_schema
 
 TASK = EntitySpec(
     name="Task",

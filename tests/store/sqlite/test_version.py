@@ -31,7 +31,7 @@ def test_the_loaded_one_is_asked_before_a_file_is_made(
 ) -> None:
     monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
     path = tmp_path / "deep" / "app.db"
-    for use in (lambda: open_store(path), lambda: connect_for_commands(path, ddl=())):
+    for use in (lambda: open_store(path), lambda: connect_for_commands(path, tables={})):
         with pytest.raises(ConfigError):
             use()
     assert not path.parent.exists()

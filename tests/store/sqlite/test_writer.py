@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+import apsw
 import pytest
 
 from pylon import limits
 from pylon.errors import ConfigError, PylonError
 from pylon.store.base import ConstraintFailed, Row, Tx, Unit
 from pylon.store.sqlite.store import SqliteStore, open_store
+from pylon.store.sqlite.turns import State
 
 TABLE = "CREATE TABLE IF NOT EXISTS t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
 SLOW = (
     "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?)"
     " SELECT max(x) FROM c"
 )
+
+ENDLESS = SLOW.replace("?", "1000000000000").replace("max(x)", "count(x) AS x")
 
 
 @pytest.fixture
@@ -144,6 +149,162 @@ async def test_positions_go_on_after_a_restart(tmp_path: Path) -> None:
         await store.close()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+async def test_the_position_of_a_batch_of_any_size_is_stored(tmp_path: Path, count: int) -> None:
+    store = open_store(tmp_path / "app.db", ddl=[TABLE])
+    await asyncio.gather(*(store.write(put(f"r{number}")) for number in range(count)))
+    assert store.writer.batches == 1
+    await store.close()
+    again = open_store(tmp_path / "app.db", ddl=[TABLE])
+    assert again.seq == count
+    assert await again.write(put("next")) == count + 1
+    await again.close()
+
+
+@pytest.mark.parametrize(("is_volatile", "level"), [(False, 2), (True, 0)])
+async def test_a_real_database_syncs_every_commit(
+    tmp_path: Path, is_volatile: bool, level: int
+) -> None:
+    """2 is FULL: without it an acknowledged write may be gone after a power cut."""
+    store = open_store(None if is_volatile else tmp_path / "app.db")
+
+    async def unit(tx: Tx) -> object:
+        return await tx.fetch("PRAGMA synchronous")
+
+    assert await store.write(unit) == [(level,)]
+    await store.close()
+
+
+async def test_who_awaits_a_write_goes_on_after_all_listeners(store: SqliteStore) -> None:
+    order: list[str] = []
+    store.on_commit(lambda changes: order.extend(f"heard {change}" for change in changes))
+
+    async def caller(name: str) -> None:
+        await store.write(put(name))
+        order.append(f"went on {name}")
+
+    await asyncio.gather(caller("a"), caller("b"))
+    assert order == ["heard a", "heard b", "went on a", "went on b"]
+
+
+async def test_what_ends_a_unit_but_is_no_exception_leaves_the_writer_at_work(
+    store: SqliteStore,
+) -> None:
+    class Panic(BaseException):
+        pass
+
+    async def broken(tx: Tx) -> None:
+        await tx.execute("INSERT INTO t VALUES ('broken', 0)")
+        raise Panic
+
+    results = await asyncio.gather(
+        store.write(put("a")), store.write(broken), store.write(put("b")), return_exceptions=True
+    )
+    assert isinstance(results[1], PylonError)
+    assert (results[1].code, results[0], results[2]) == ("INTERNAL", 1, 2)
+    with pytest.raises(PylonError):
+        await store.write(broken)
+    assert await ids(store) == ["a", "b"]
+
+
+# --- somebody else's lock, and time in the queue ---------------------------------------------
+
+
+@pytest.fixture
+def other(store: SqliteStore) -> Iterator[apsw.Connection]:
+    """Another process's connection to the same database."""
+    connection = apsw.Connection(str(store.path))
+    yield connection
+    connection.close()
+
+
+async def test_the_loop_goes_on_while_somebody_else_has_the_lock(
+    store: SqliteStore, other: apsw.Connection
+) -> None:
+    other.execute("BEGIN IMMEDIATE")
+    queued = asyncio.create_task(store.write(put("a")))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert store.writer._turns.state is State.LOCKING
+    assert not queued.done()
+    other.execute("ROLLBACK")
+    assert await queued == 1
+
+    async def unit(tx: Tx) -> object:
+        return await tx.fetch("PRAGMA busy_timeout")
+
+    assert await store.write(unit) == [(0,)], "on the loop it waits for nobody"
+
+
+async def test_a_lock_is_not_waited_for_without_end(
+    store: SqliteStore, other: apsw.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SQLITE_BUSY_MILLISECONDS", 20)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(PylonError) as refused:
+        await store.write(put("a"))
+    assert refused.value.code == "LOCK_FAILED"
+    other.execute("ROLLBACK")
+    assert await store.write(put("b")) == 1
+
+
+async def test_a_unit_waits_so_long_in_the_queue_and_no_longer(
+    store: SqliteStore, other: apsw.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a held unit has the writer, the others' time runs."""
+    monkeypatch.setattr(limits, "WRITE_QUEUE_SECONDS_MAX", 0.02)
+    monkeypatch.setattr(limits, "HELD_WAIT_SECONDS_MAX", 60.0)
+    monkeypatch.setattr(limits, "HELD_SECONDS_MAX", 60.0)
+    go = asyncio.Event()
+    began = asyncio.Event()
+
+    async def waits(tx: Tx) -> None:
+        began.set()
+        await go.wait()
+
+    holding = asyncio.create_task(store.hold(waits))
+    await began.wait()
+    with pytest.raises(PylonError) as refused:
+        await store.write(put("a"))
+    error = refused.value
+    assert (error.status, error.code, error.extra) == (503, "OVERLOADED", {"retry_after_secs": 1})
+    go.set()
+    await holding
+    assert await store.write(put("b")) == 1
+    assert await ids(store) == ["b"]
+
+
+async def test_a_unit_alone_shares_its_commit_with_nobody(store: SqliteStore) -> None:
+    results = await asyncio.gather(
+        store.write(put("a")),
+        store.write(put("b")),
+        store.write(put("alone"), alone=True),
+        store.write(put("c")),
+        store.write(put("d")),
+    )
+    assert list(results) == [1, 2, 3, 4, 5]
+    assert store.writer.batches == 3
+
+
+async def test_a_statement_of_a_unit_alone_is_ended_even_when_it_writes(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "UNIT_READ_SECONDS_MAX", 0.02)
+
+    async def endless(tx: Tx) -> None:
+        await tx.execute(f"INSERT INTO t SELECT 'x', x FROM ({ENDLESS})")
+
+    before, failed, after = await asyncio.gather(
+        store.write(put("before")),
+        store.write(endless, alone=True),
+        store.write(put("after")),
+        return_exceptions=True,
+    )
+    assert isinstance(failed, PylonError)
+    assert (failed.code, before, after) == ("QUERY_TIMEOUT", 1, 2)
+    assert await ids(store) == ["before", "after"]
+
+
 async def test_a_full_disk_refuses_writes_and_loses_nothing(store: SqliteStore) -> None:
     await store.write(put("before"))
     pages = (await store.read("PRAGMA page_count"))[0][0]
@@ -168,19 +329,37 @@ async def test_a_full_disk_refuses_writes_and_loses_nothing(store: SqliteStore) 
     assert "before" in kept
 
 
-async def test_a_long_read_moves_to_a_thread_and_the_loop_goes_on(store: SqliteStore) -> None:
-    ticks = 0
+async def test_a_long_read_moves_to_a_thread_and_the_loop_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the loop the read would never end; on a thread it ends when the loop has gone on."""
+    went_on = threading.Event()
+    connect = SqliteStore._connect_reader
+
+    def bound(*_: object) -> int:
+        if threading.current_thread() is threading.main_thread():
+            return 10**12
+        went_on.wait()
+        return 1_000
+
+    def with_bound(store: SqliteStore) -> apsw.Connection:
+        connection = connect(store)
+        connection.create_scalar_function("bound", bound)
+        return connection
+
+    monkeypatch.setattr(SqliteStore, "_connect_reader", with_bound)
+    store = open_store(tmp_path / "app.db")
 
     async def tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
+        for _ in range(10):
             await asyncio.sleep(0)
+        went_on.set()
 
-    ticker = asyncio.create_task(tick())
-    assert await store.read(SLOW, (500_000,)) == [(500_000,)]
-    ticker.cancel()
-    assert ticks > 10
+    ticking = asyncio.create_task(tick())
+    endless = SLOW.replace("x < ?", "x < bound()")
+    assert await store.read(endless) == [(1_000,)]
+    await ticking
+    await store.close()
 
 
 async def test_a_read_that_never_ends_is_abandoned(

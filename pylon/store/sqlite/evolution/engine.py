@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import apsw
 import msgspec
 
-from pylon.schema.model import Manifest
+from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import (
-    NO_HINTS,
     CreateSearchIndex,
     EvolutionError,
-    Hints,
-    Level,
     Outcome,
     Plan,
     Planned,
@@ -36,49 +34,33 @@ from pylon.store.evolution.model import (
     RenameEntity,
     RenameField,
     RestoreEntity,
-    RetireEntity,
-    RetireField,
-    SearchIndexes,
-    SqlMigration,
+    no_progress,
 )
 from pylon.store.evolution.plan import diff
 from pylon.store.evolution.searched import disturbed_by, rewritten_by
+from pylon.store.evolution.wish import Wish, as_wished, blockers
 from pylon.store.sqlite.evolution import history
 from pylon.store.sqlite.evolution.apply import Apply
 from pylon.store.sqlite.evolution.follow import forget_documents, reconcile_log, restart_cursors
 from pylon.store.sqlite.evolution.introspect import introspect
-from pylon.store.sqlite.evolution.sql_migrations import run_migration
+from pylon.store.sqlite.evolution.migration_run import run_migration
 from pylon.store.sqlite.evolution.survey import survey
 from pylon.store.sqlite.file_copy import copy_database
 from pylon.store.tables import wanted_indexes
 
 
-def no_progress(what: str, done: int, total: int) -> None:
-    """For callers that do not show progress."""
+class SearchIndexes(Protocol):
+    """Whoever keeps full-text indexes. Both run inside the transaction of the evolution, on its
+    connection."""
 
+    def remove(self, connection: apsw.Connection, entity: str) -> None:
+        """Drop every table, trigger and index that serves the search of `entity`; none is fine.
+        Called before its table is renamed, changed or dropped."""
+        ...
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is wanted of an evolution.
-
-    `allow` is the highest level of step that may be taken. With `keep_removed`, what left the
-    manifest stays in the database and can be removed later; `confirm_renames` refuses to go on
-    while something looks like a rename that nobody has confirmed. `backup_from` is the file that
-    is copied before something is lost (None: no copy, for a volatile database).
-    """
-
-    allow: Level = "additive"
-    keep_removed: bool = False
-    confirm_renames: bool = False
-    hints: Hints = NO_HINTS
-    migrations: tuple[SqlMigration, ...] = ()
-    baseline: str = "push"
-    backup_from: Path | None = None
-
-
-def prepare(connection: apsw.Connection) -> None:
-    """Make the ledger's table; `_pylon_meta` is there already."""
-    connection.execute(history.HISTORY_DDL)
+    def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
+        """Make the indexes of `entity.search` and fill them from the rows."""
+        ...
 
 
 def preview(
@@ -105,47 +87,25 @@ def evolve(
     now: float,
     search: SearchIndexes | None = None,
     progress: Progress = no_progress,
+    backup_from: Path | None = None,
 ) -> Outcome:
     """Bring the database to the manifest, all or nothing.
 
-    Raises `EvolutionError` with the plan: `SCHEMA_REFUSED` when the rows do not allow a step,
-    `SCHEMA_BLOCKED` when a step is above `wish.allow`, `RENAME_UNCONFIRMED`.
+    `backup_from` is the file that is copied before something is lost (None: no copy, for a volatile
+    database). Raises `EvolutionError` with the plan: `SCHEMA_REFUSED` when the rows do not allow a
+    step, `SCHEMA_BLOCKED` when a step is above `wish.allow`, `RENAME_UNCONFIRMED`.
     """
-    run = _Run(connection, manifest, wish, now=now, search=search, progress=progress)
+    run = _Run(
+        connection,
+        manifest,
+        wish,
+        now=now,
+        search=search,
+        progress=progress,
+        backup_from=backup_from,
+    )
     with _transaction(connection, keep=True, immediate=True):
         return run.apply()
-
-
-def blockers(plan: Plan, wish: Wish) -> tuple[Planned, ...]:
-    """The steps that `wish` does not allow or that cannot be done."""
-    return tuple(each for each in plan.steps if _is_blocked(each, wish))
-
-
-def as_wished(plan: Plan, wish: Wish) -> Plan:
-    """The plan as it would be carried out: removals become retirements where removed things are
-    kept; what is retired already is left out."""
-    if not wish.keep_removed:
-        return plan
-    wished: list[Planned] = []
-    for planned in plan.steps:
-        step = planned.step
-        if not isinstance(step, RemoveEntity | RemoveField):
-            wished.append(planned)
-        elif planned.is_visible and isinstance(step, RemoveEntity):
-            wished.append(Planned(step=RetireEntity(name=step.name), is_visible=True))
-        elif planned.is_visible and isinstance(step, RemoveField):
-            retired = RetireField(entity=step.entity, name=step.name)
-            wished.append(Planned(step=retired, is_visible=True))
-    return replace(plan, steps=tuple(wished))
-
-
-def _is_blocked(planned: Planned, wish: Wish) -> bool:
-    if planned.refused is not None:
-        return True
-    if wish.keep_removed and isinstance(planned.step, RemoveField | RemoveEntity):
-        return False
-    order = ("additive", "careful", "destructive")
-    return order.index(planned.level) > order.index(wish.allow)
 
 
 @contextlib.contextmanager
@@ -175,6 +135,7 @@ class _Run:
         now: float,
         search: SearchIndexes | None,
         progress: Progress,
+        backup_from: Path | None = None,
     ) -> None:
         self._connection = connection
         self._manifest = manifest
@@ -182,6 +143,7 @@ class _Run:
         self._now = now
         self._search = search
         self._progress = progress
+        self._backup_from = backup_from
         self._live = Live(tables={})
         self._recorded: Recorded | None = None
         self._entity_before: dict[str, str] = {}
@@ -263,7 +225,7 @@ class _Run:
 
     def _back_up(self, plan: Plan) -> str | None:
         """Copy the file as it was before this transaction, when something is about to be lost."""
-        source = self._wish.backup_from
+        source = self._backup_from
         if source is None or not (plan.at("destructive") or plan.migrations):
             return None
         stamp = datetime.fromtimestamp(self._now, UTC).strftime("%Y%m%dT%H%M%SZ")

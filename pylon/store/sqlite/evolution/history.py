@@ -1,15 +1,14 @@
-"""The ledger: what was done to the schema and when, and what the engine made of this database.
+"""Reads and writes the ledger: what was done to the schema, and what the engine made of it.
 
-`_pylon_schema_history` has a row for each change (spec 05 section 8.1, with the manifest and the
-hand-written migrations beside it). `_pylon_meta` holds the recorded state and a fingerprint that
-tells a running server when somebody else has changed its schema.
+`_pylon_schema_history` has a row for each change (`store/evolution/ledger.py`). `_pylon_meta` holds
+the recorded state and a fingerprint that tells a running server when somebody else has changed its
+schema.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import apsw
 import msgspec
@@ -17,21 +16,9 @@ import msgspec
 from pylon.clock import iso_seconds
 from pylon.codec import decode_trusted, encode
 from pylon.schema.model import Manifest
+from pylon.store.evolution.ledger import HistoryEntry, RanMigration
 from pylon.store.evolution.model import Plan, Recorded, SqlMigration
 from pylon.store.sqlite.evolution.introspect import fetch
-
-HISTORY_DDL: Final = (
-    "CREATE TABLE IF NOT EXISTS _pylon_schema_history ("
-    " id TEXT PRIMARY KEY NOT NULL,"
-    " manifest_version INTEGER NOT NULL,"
-    " app_version TEXT NOT NULL,"
-    " applied_at TEXT NOT NULL,"
-    " operation_count INTEGER NOT NULL,"
-    " baseline TEXT NOT NULL,"
-    " plan_json TEXT NOT NULL,"
-    " manifest_json TEXT NOT NULL,"
-    " migrations_json TEXT)"
-)
 
 FINGERPRINT = "SELECT value FROM _pylon_meta WHERE key = 'schema_fingerprint'"
 
@@ -39,38 +26,6 @@ _SAVE = (
     "INSERT INTO _pylon_meta (key, value) VALUES (?, ?)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One change of the schema."""
-
-    id: str
-    manifest_version: int
-    app_version: str
-    applied_at: str
-    operation_count: int
-    baseline: str
-    plan_json: str
-    manifest_json: str
-    migrations: tuple[dict[str, Any], ...]
-
-    def to_wire(self, *, with_plan: bool = True) -> dict[str, Any]:
-        """The JSON object of `schema history` (spec 05 section 9.5)."""
-        wire: dict[str, Any] = {
-            "id": self.id,
-            "manifest_version": self.manifest_version,
-            "app_version": self.app_version,
-            "applied_at": self.applied_at,
-            "operation_count": self.operation_count,
-            "baseline": self.baseline,
-        }
-        if self.migrations:
-            wire["migrations"] = list(self.migrations)
-        if with_plan:
-            wire["plan"] = decode_trusted(self.plan_json)
-            wire["plan_json"] = self.plan_json
-        return wire
 
 
 # --- the recorded state ----------------------------------------------------------------------
@@ -197,8 +152,8 @@ def has_history(connection: apsw.Connection) -> bool:
     return bool(found)
 
 
-def applied_migrations(connection: apsw.Connection) -> dict[int, dict[str, Any]]:
-    """Hand-written migrations in the ledger, by number, with `applied_at`."""
+def applied_migrations(connection: apsw.Connection) -> dict[int, RanMigration]:
+    """Hand-written migrations in the ledger, by number."""
     if not has_history(connection):
         return {}
     found = fetch(
@@ -207,7 +162,7 @@ def applied_migrations(connection: apsw.Connection) -> dict[int, dict[str, Any]]
         " WHERE migrations_json IS NOT NULL ORDER BY id",
     )
     return {
-        each["number"]: {**each, "applied_at": applied_at}
+        each["number"]: RanMigration(**each, applied_at=applied_at)
         for text, applied_at in found
         for each in decode_trusted(text)
     }

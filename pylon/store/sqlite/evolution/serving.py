@@ -14,9 +14,10 @@ import apsw
 
 from pylon.errors import ConfigError
 from pylon.schema.model import Manifest
-from pylon.store.evolution.model import EvolutionError, Plan, SearchIndexes
+from pylon.store.evolution.model import EvolutionError, Plan
+from pylon.store.evolution.wish import Wish, blockers
 from pylon.store.evolution.words import planned_text, push_command
-from pylon.store.sqlite.evolution.engine import Wish, blockers, evolve, prepare
+from pylon.store.sqlite.evolution.engine import SearchIndexes, evolve
 from pylon.store.sqlite.evolution.history import read_fingerprint
 from pylon.store.sqlite.evolution.watch import SchemaWatch
 
@@ -52,7 +53,6 @@ class FitSchema:
 
     def __call__(self, connection: apsw.Connection) -> None:
         """Fit the database; `ConfigError` `SCHEMA_UNREACHABLE` when that would take more."""
-        prepare(connection)
         try:
             outcome = evolve(
                 connection,

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import apsw
 
-from pylon.changes.log import LOG_DDL
-from pylon.crdt.documents import CRDT_DDL
+from pylon.changes.log import LOG_TABLES
+from pylon.crdt.documents import CRDT_TABLES
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.evolution.live import Live
-from pylon.store.evolution.model import Level, Outcome, SearchIndexes
+from pylon.store.evolution.model import Level, Outcome
+from pylon.store.evolution.wish import Wish
 from pylon.store.naming import quote
-from pylon.store.sqlite.evolution.engine import Wish, evolve, prepare
+from pylon.store.sqlite.evolution.engine import SearchIndexes, evolve
 from pylon.store.sqlite.evolution.introspect import introspect
-from pylon.store.sqlite.store import META_TABLE
+from pylon.store.sqlite.system_tables import fit_system_tables
 
 NOW = 1_767_225_600.0
 
 
 def open_empty(path: str = ":memory:") -> apsw.Connection:
     connection = apsw.Connection(path)
-    for statement in (*META_TABLE, *LOG_DDL, *CRDT_DDL):
-        connection.execute(statement)
-    prepare(connection)
+    tables = {"changes": LOG_TABLES, "crdt": CRDT_TABLES}
+    fit_system_tables(connection, tables, path)
     return connection
 
 
@@ -43,9 +44,12 @@ def fit(
     connection: apsw.Connection,
     manifest: Manifest,
     search: SearchIndexes | None = None,
+    backup_from: Path | None = None,
     **wish: Any,
 ) -> Outcome:
-    return evolve(connection, manifest, Wish(**wish), now=NOW, search=search)
+    return evolve(
+        connection, manifest, Wish(**wish), now=NOW, search=search, backup_from=backup_from
+    )
 
 
 def start_with(manifest: Manifest, **rows: list[dict[str, Any]]) -> apsw.Connection:

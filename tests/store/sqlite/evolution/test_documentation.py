@@ -10,12 +10,15 @@ CODES = re.compile(
     r'"((?:SCHEMA|RENAME|INDEX_NAME|PUSH|DIFF|INSPECT|HISTORY|MIGRATE|MIGRATION|BACKUP|RESTORE)'
     r'_[A-Z_]+)"'
 )
-NAMES = ("schema_command", "migrate_command", "backup_command", "restore_command", "bundle")
+NAMES = (
+    *("cli/schema_command", "cli/migrate_command", "cli/backup_command", "cli/restore_command"),
+    *("store/bundle", "store/restoring", "store/sqlite/exchange"),
+)
 
 
 def test_every_code_is_documented() -> None:
     files = [*(ROOT / "pylon/store/evolution").glob("*.py")]
-    files += [ROOT / f"pylon/cli/{name}.py" for name in NAMES]
+    files += [ROOT / f"pylon/{name}.py" for name in NAMES]
     codes = {code for file in files for code in CODES.findall(file.read_text("utf-8"))}
     pages = "".join(
         (ROOT / f"docs/{name}.md").read_text("utf-8") for name in ("evolution", "backup")

@@ -10,8 +10,9 @@ import pytest
 
 from pylon.schema.model import EntitySpec, IndexSpec, NowDefault, SearchSpec
 from pylon.store.evolution.model import EvolutionError, Hints, Progress, SqlMigration, step_wire
+from pylon.store.evolution.wish import Wish
 from pylon.store.evolution.words import planned_text
-from pylon.store.sqlite.evolution.engine import Wish, evolve, preview
+from pylon.store.sqlite.evolution.engine import evolve, preview
 from pylon.store.sqlite.evolution.history import read_fingerprint, read_history
 from pylon.store.sqlite.evolution.introspect import introspect
 from tests.store.sqlite.evolution.database import (

@@ -1,7 +1,8 @@
 """Hand-written migrations: `migrations/NNNN_name.sql` with an UP and a DOWN part.
 
-Read in order of their number; each runs once, inside the transaction of the evolution, before the
-steps that the engine finds. DOWN is for people: nothing here runs it.
+Found, read and compared with the ledger here; each database runs UP in its own way, once, in order
+of the numbers, inside the transaction of the evolution and before the steps that the engine finds.
+DOWN is for people: nothing runs it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-import apsw
-
+from pylon.store.evolution.ledger import RanMigration
 from pylon.store.evolution.model import EvolutionError, SqlMigration
 
 FOLDER = "migrations"
@@ -72,7 +71,7 @@ def _read(file: Path, number: int, name: str) -> SqlMigration:
 
 
 def pending(
-    migrations: Iterable[SqlMigration], applied: Mapping[int, Mapping[str, Any]]
+    migrations: Iterable[SqlMigration], applied: Mapping[int, RanMigration]
 ) -> tuple[SqlMigration, ...]:
     """Those that have not run. One that ran and was edited since is an error, and so is one that
     comes before one that ran."""
@@ -81,10 +80,10 @@ def pending(
         ran = applied.get(migration.number)
         if ran is None:
             waiting.append(migration)
-        elif ran["checksum"] != migration.checksum:
+        elif ran.checksum != migration.checksum:
             raise EvolutionError(
                 "MIGRATION_CHANGED",
-                f"{migration.label} was changed after it ran ({ran['applied_at']}).",
+                f"{migration.label} was changed after it ran ({ran.applied_at}).",
                 "Put it back as it was, and write a new migration.",
             )
     newest = max(applied, default=0)
@@ -96,47 +95,6 @@ def pending(
             "Give it the next number.",
         )
     return tuple(waiting)
-
-
-def run_migration(connection: apsw.Connection, migration: SqlMigration) -> None:
-    """Run the UP part. Transactions and other files are not its to open."""
-    connection.authorizer = _authorize
-    try:
-        # `execute` runs every statement of the text; the rows of a query must be asked for.
-        connection.execute(migration.up).fetchall()
-    except apsw.AuthError as error:
-        raise EvolutionError(
-            "MIGRATION_NOT_ALLOWED",
-            f"{migration.label} begins or ends a transaction, attaches a file or changes the"
-            " server's own ledger.",
-            "A migration runs inside one transaction already; leave that out.",
-        ) from error
-    except apsw.Error as error:
-        raise EvolutionError("MIGRATION_FAILED", f"{migration.label}: {error}.") from error
-    finally:
-        connection.authorizer = None
-
-
-_LEDGER = frozenset({"_pylon_meta", "_pylon_schema_history"})
-
-
-def _authorize(action: int, first: str | None, _2: Any, _3: Any, _4: Any) -> int:
-    forbidden = action in (
-        apsw.SQLITE_TRANSACTION,
-        apsw.SQLITE_ATTACH,
-        apsw.SQLITE_DETACH,
-        apsw.SQLITE_PRAGMA,
-    )
-    writes = action in (
-        apsw.SQLITE_INSERT,
-        apsw.SQLITE_UPDATE,
-        apsw.SQLITE_DELETE,
-        apsw.SQLITE_DROP_TABLE,
-        apsw.SQLITE_ALTER_TABLE,
-    )
-    if forbidden or (writes and first in _LEDGER):
-        return apsw.SQLITE_DENY
-    return apsw.SQLITE_OK
 
 
 def next_file(folder: Path, name: str) -> Path:

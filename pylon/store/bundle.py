@@ -2,7 +2,7 @@
 
     VERSION  SHA256SUMS  pylon.db  manifest.json  uploads/
 
-Made and read here; what is printed is in `backup_command` and `restore_command`. The checksums are
+Made and read here; how one takes the place of what is there is in `restoring.py`. The checksums are
 in the form of `sha256sum`, so a bundle can be checked without Pylon.
 """
 
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pylon import __version__
+from pylon.store.database import BackupError, Database
+from pylon.store.durable import sync_file, sync_folder
 
 FORMAT = 1
 DATABASE = "pylon.db"
@@ -25,16 +27,6 @@ CHECKSUMS = "SHA256SUMS"
 VERSION = "VERSION"
 
 _CHUNK_BYTES = 1_048_576
-
-
-class BundleError(Exception):
-    """A bundle that cannot be made or must not be used. `code` is stable."""
-
-    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +41,21 @@ class Bundle:
 
 
 def make_bundle(
-    target: Path, *, database: Path, manifest_json: bytes | None, uploads: Path
+    target: Path, *, database: Database, manifest_json: bytes | None, uploads: Path
 ) -> Bundle:
     """Write a bundle into the folder `target`, which appears only when it is complete.
 
     The database is copied before the files, so that a file that a row names is in the bundle.
+    `BackupError` `BACKUP_DIR_EXISTS`, `DatabaseFailed` or `OSError`.
     """
-    from pylon.store.sqlite.file_copy import copy_database, sync_folder
-
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BundleError("BACKUP_DIR_EXISTS", f"{target} is not empty", "Choose another folder.")
+        raise BackupError("BACKUP_DIR_EXISTS", f"{target} is not empty", "Choose another folder.")
     part = target.with_name(f".{target.name}.part")
     if part.exists():
         shutil.rmtree(part)
     part.mkdir(parents=True)
     try:
-        copy_database(database, part / DATABASE)
+        database.backup(part / DATABASE)
         if manifest_json is not None:
             (part / MANIFEST).write_bytes(manifest_json)
         copied = tuple(_copy_files(uploads, part / UPLOADS))
@@ -91,21 +82,21 @@ def read_bundle(folder: Path) -> Bundle:
     if folder.is_file():
         return Bundle(folder=folder.parent, database=folder, is_single=True)
     if not folder.is_dir():
-        raise BundleError("RESTORE_NOT_FOUND", f"{folder} is not there")
+        raise BackupError("RESTORE_NOT_FOUND", f"{folder} is not there")
     if not (folder / DATABASE).is_file():
-        raise BundleError("RESTORE_NO_DATABASE", f"{folder} has no {DATABASE}", "Is it a backup?")
+        raise BackupError("RESTORE_NO_DATABASE", f"{folder} has no {DATABASE}", "Is it a backup?")
     _check_version(folder)
     listed = _read_checksums(folder)
     for name, expected in listed.items():
         file = folder / name
         if not file.is_file() or file.is_symlink():
-            raise BundleError("RESTORE_INCOMPLETE", f"{name} is missing from {folder}")
+            raise BackupError("RESTORE_INCOMPLETE", f"{name} is missing from {folder}")
         if _checksum(file) != expected:
-            raise BundleError(
+            raise BackupError(
                 "RESTORE_DAMAGED", f"{file} is not what was backed up", "Use another backup."
             )
     if DATABASE not in listed:
-        raise BundleError("RESTORE_INCOMPLETE", f"{CHECKSUMS} does not list {DATABASE}")
+        raise BackupError("RESTORE_INCOMPLETE", f"{CHECKSUMS} does not list {DATABASE}")
     prefix = f"{UPLOADS}/"
     return Bundle(
         folder=folder,
@@ -129,10 +120,10 @@ def _check_version(folder: Path) -> None:
     try:
         text = (folder / VERSION).read_text()
     except OSError as problem:
-        raise BundleError("RESTORE_INCOMPLETE", f"{folder} has no {VERSION}") from problem
+        raise BackupError("RESTORE_INCOMPLETE", f"{folder} has no {VERSION}") from problem
     number = text.partition(" ")[0]
     if number != str(FORMAT):
-        raise BundleError(
+        raise BackupError(
             "RESTORE_VERSION_UNSUPPORTED",
             f"{folder} has the format {number[:20]!r}; this version reads {FORMAT}",
             "Use the version of Pylon that made it.",
@@ -173,12 +164,12 @@ def _read_checksums(folder: Path) -> dict[str, str]:
     try:
         lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        raise BundleError("RESTORE_INCOMPLETE", f"{folder} has no {CHECKSUMS}") from problem
+        raise BackupError("RESTORE_INCOMPLETE", f"{folder} has no {CHECKSUMS}") from problem
     listed: dict[str, str] = {}
     for line in lines:
         checksum, _, name = line.partition("  ")
         if not name or name.startswith("/") or ".." in Path(name).parts:
-            raise BundleError("RESTORE_DAMAGED", f"{CHECKSUMS} has a line that is not ours")
+            raise BackupError("RESTORE_DAMAGED", f"{CHECKSUMS} has a line that is not ours")
         listed[name] = checksum
     return listed
 
@@ -193,5 +184,4 @@ def _checksum(file: Path) -> str:
 
 def _sync_files(folder: Path) -> None:
     for file in _files(folder):
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
+        sync_file(file)

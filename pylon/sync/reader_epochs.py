@@ -1,19 +1,22 @@
-"""From which position on the cursors of a client are good (design 4.5).
+"""Since when the cursors of each reader are good (design 4.5).
 
 A client's rows are what its session could see when it pulled them. When the session comes to mean
 another reader (it chose another tenant, a guest signed in, a role was given or taken), rows appear
 and vanish without a change of their own: older cursors must start anew. So must the cursor that a
 page keeps in its storage from whoever was signed in before. Hence, per session, in the database:
-what the read rules could tell of it when it last started, and from where on.
+what the read rules could tell of it when it last started, and from where on. What is kept of it in
+memory is what the feed tells. Epochs that rows of others begin are in `changes/epochs.py`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
 from hashlib import sha256
 
 from pylon import limits
+from pylon.changes.facts import ReaderBegun, ReadersForgotten
+from pylon.changes.feed import Gap, Message
 from pylon.clock import Clock
 from pylon.identity import Identity, caller_key
 from pylon.store.base import Row, Store, Tx
@@ -27,23 +30,17 @@ TOUCH_SECONDS = 86_400
 """How often the time at which a reader was last seen is written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What a reader's cursors rest on: they must not lie below `since`."""
-
-    audience: bytes
-    since: int
-    at: int
-
-
-class Epochs:
+class ReaderEpochs:
     """The epochs of all named readers; administrators and anonymous callers never change."""
+
+    HEARS = (ReaderBegun, ReadersForgotten)
 
     def __init__(self, store: Store, audiences: Audiences, clock: Clock) -> None:
         self._store = store
         self._audiences = audiences
         self._clock = clock
-        self._cache: OrderedDict[bytes, Epoch] = OrderedDict()
+        self._cache: OrderedDict[bytes, ReaderBegun] = OrderedDict()
+        self._drops = 0
 
     async def begun(self, identity: Identity) -> int | None:
         """The position below which this reader's cursors are void; None when it has never pulled
@@ -72,20 +69,21 @@ class Epochs:
             return 0
         audience, now = self._audience(identity), int(self._clock.now())
 
-        async def unit(tx: Tx) -> Epoch:
+        async def unit(tx: Tx) -> int:
             known = await tx.fetch(SQL["reader"], (reader,))
-            if known and known[0][0] == audience and now - known[0][2] < TOUCH_SECONDS:
-                return _epoch(known[0])  # another tab was quicker
-            since = 0
-            if known:
-                since = known[0][1]
-                if known[0][0] != audience:
-                    since = tx.next_seq
-                    tx.publish(None)
+            is_another = bool(known) and known[0][0] != audience
+            since = tx.next_seq if is_another else known[0][1] if known else 0
+            if known and not is_another and now - known[0][2] < TOUCH_SECONDS:
+                return int(since)  # another tab was quicker
             await tx.execute(SQL["save_reader"], (reader, audience, since, now))
-            return Epoch(audience, since, now)
+            begun = ReaderBegun(reader=reader, audience=audience, since=since, at=now)
+            if is_another:
+                tx.publish(begun)
+            else:
+                tx.tell(begun)
+            return int(since)
 
-        return self._keep(reader, await self._store.write(unit)).since
+        return await self._store.write(unit)
 
     async def touch(self, identity: Identity) -> None:
         """Note that the reader is still there, once a day."""
@@ -99,31 +97,43 @@ class Epochs:
         before = int(self._clock.now() - limits.SYNC_READER_SECONDS)
 
         async def unit(tx: Tx) -> int:
-            return await tx.execute(SQL["purge_readers"], (before, PURGED_AT_ONCE))
+            dropped = await tx.execute(SQL["purge_readers"], (before, PURGED_AT_ONCE))
+            if dropped:
+                tx.tell(ReadersForgotten())
+            return dropped
 
         while await self._store.write(unit) == PURGED_AT_ONCE:
             pass
-        self._cache.clear()
+
+    def hear(self, messages: Sequence[Message], _: int) -> None:
+        """Listen to the feed."""
+        for message in messages:
+            if isinstance(message, ReaderBegun):
+                self._keep(message)
+            elif isinstance(message, ReadersForgotten | Gap):
+                self._drops += 1
+                self._cache.clear()
 
     # --- parts -------------------------------------------------------------------------------
 
-    async def _find(self, reader: bytes) -> Epoch | None:
-        epoch = self._cache.get(reader)
-        if epoch is not None:
-            self._cache.move_to_end(reader)
-            return epoch
-        found = await self._store.read(SQL["reader"], (reader,))
-        if not found:
-            return None
-        # A unit may have been quicker than this read; it knows better.
-        return self._cache.get(reader) or self._keep(reader, _epoch(found[0]))
+    async def _find(self, reader: bytes) -> ReaderBegun | None:
+        while True:
+            known = self._cache.get(reader)
+            if known is not None:
+                self._cache.move_to_end(reader)
+                return known
+            drops = self._drops
+            found = await self._store.read(SQL["reader"], (reader,))
+            # What was heard while it was read is newer; what was dropped may be read anew.
+            if reader not in self._cache and drops == self._drops:
+                return self._keep(_begun(reader, found[0])) if found else None
 
-    def _keep(self, reader: bytes, epoch: Epoch) -> Epoch:
-        self._cache[reader] = epoch
-        self._cache.move_to_end(reader)
+    def _keep(self, begun: ReaderBegun) -> ReaderBegun:
+        self._cache[begun.reader] = begun
+        self._cache.move_to_end(begun.reader)
         if len(self._cache) > CACHED_MAX:
             self._cache.popitem(last=False)
-        return epoch
+        return begun
 
     def _audience(self, identity: Identity) -> bytes:
         return sha256(repr(self._audiences.key(identity)).encode("utf-8", "surrogatepass")).digest()
@@ -133,5 +143,5 @@ def _reader(identity: Identity) -> bytes | None:
     return None if identity.is_admin else caller_key(identity)
 
 
-def _epoch(row: Row) -> Epoch:
-    return Epoch(bytes(row[0]), row[1], row[2])
+def _begun(reader: bytes, row: Row) -> ReaderBegun:
+    return ReaderBegun(reader=reader, audience=bytes(row[0]), since=row[1], at=row[2])

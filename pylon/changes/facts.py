@@ -1,0 +1,87 @@
+"""What a unit tells besides changes of rows: facts that every process must hear, in commit order.
+
+A fact rides on the commit by `Tx.tell` and takes no position of the log; one that has to lie above
+every cursor is given to `Tx.publish` instead. Whoever keeps something in memory (sessions, epochs,
+figures) changes it when the fact comes out of the feed, in the process that wrote as in others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded:
+    """A sign-in is over: revoked, or found expired. `session_id` as in `Identity.session_id`."""
+
+    session_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionChanged:
+    """A session means another caller from now on: another user, or another tenant."""
+
+    session_id: bytes
+    user_id: str
+    tenant_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensVoid:
+    """The rows of these tokens (their hashes) were changed or deleted: what is kept is void."""
+
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsChanged:
+    """What the app knows of a user (roles, e-mail) is no longer what it was."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderBegun:
+    """A reader's cursors rest on something new; see `sync/reader_epochs.py`.
+
+    `audience` is a digest of what the read rules can tell of it, `since` the position below which
+    its cursors are void, `at` when it was last seen (Unix seconds).
+    """
+
+    reader: bytes
+    audience: bytes
+    since: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadersForgotten:
+    """Readers that have not pulled for long were dropped; which of them, nobody keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldestRaised:
+    """Cursors above 0 and below `oldest_seq` cannot be continued any more."""
+
+    oldest_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDue:
+    """There is something to do in a queue, at `at` (Unix seconds); whoever works there looks."""
+
+    queue: str
+    at: float
+
+
+Fact: TypeAlias = (
+    SessionEnded
+    | SessionChanged
+    | TokensVoid
+    | ClaimsChanged
+    | ReaderBegun
+    | ReadersForgotten
+    | OldestRaised
+    | JobDue
+)

@@ -1,0 +1,64 @@
+"""What reads and writes of rows are made with: the tables of an app and what stands around them.
+
+`Transaction` and `ReadDoor` take a `Context` and know no door above them; `Rows` is one, with the
+doors added. Nothing here reads or writes.
+"""
+
+from __future__ import annotations
+
+from pylon.changes.log import ChangeLog
+from pylon.clock import Clock
+from pylon.crdt.documents import Documents
+from pylon.data.table import Table
+from pylon.errors import PylonError
+from pylon.hooks import Hooks
+from pylon.ids import RowIds
+from pylon.policy.engine import PolicyEngine
+from pylon.schema.diagnostics import did_you_mean
+from pylon.schema.model import Manifest
+from pylon.store.base import Store
+
+
+class Context:
+    """The parts that the rows of one app share."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        log: ChangeLog,
+        manifest: Manifest,
+        policies: PolicyEngine,
+        hooks: Hooks,
+        clock: Clock,
+        documents: Documents | None = None,
+    ) -> None:
+        """`documents` None: no row has a document, whatever the manifest says."""
+        self.store = store
+        self.log = log
+        self.policies = policies
+        self.hooks = hooks
+        self.clock = clock
+        self.documents = documents
+        self.ids = RowIds()
+        self._tables = {spec.name: Table(spec) for spec in manifest.entities}
+        self._hooks_version = -1
+
+    def table(self, entity: str) -> Table:
+        """The table of an entity, or 400 `ENTITY_NOT_FOUND`."""
+        if self._hooks_version != self.hooks.version:
+            self._take_hooks()
+        table = self._tables.get(entity)
+        if table is None:
+            raise PylonError(
+                400,
+                "ENTITY_NOT_FOUND",
+                f'There is no entity "{entity[:100]}".',
+                did_you_mean(entity, self._tables),
+            )
+        return table
+
+    def _take_hooks(self) -> None:
+        self._hooks_version = self.hooks.version
+        for name, table in self._tables.items():
+            table.hooks = self.hooks.of(name)

@@ -1,0 +1,229 @@
+"""Taking requests apart, by bytes alone: cuts anywhere, bounds, upgrades, bad bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pylon import limits
+from pylon.http.asgi import Header
+from pylon.http.request_reader import Reading, RefusedError, RequestReader
+
+REQUESTS = (
+    b"GET /a?q=%20 HTTP/1.1\r\nHost: x\r\nX-A:  b \r\n\r\n"
+    b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello"
+    b"POST /c HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"2\r\nab\r\n3;x=y\r\ncde\r\n0\r\ntrailer: t\r\n\r\n"
+    b"GET http://other/d?e HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+)
+READ = [
+    ["GET", b"/a?q=%20", [(b"host", b"x"), (b"x-a", b"b")], True, b"", "end"],
+    ["POST", b"/b", [(b"host", b"x"), (b"content-length", b"5")], True, b"hello", "end"],
+    ["POST", b"/c", [(b"host", b"x"), (b"transfer-encoding", b"chunked")], True, b"abcde", "end"],
+    ["GET", b"/d?e", [(b"host", b"x"), (b"connection", b"close")], False, b"", "end"],
+]
+
+
+class Heard:
+    """A sink that writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.requests: list[list[object]] = []
+        self.body = b""
+        self.refusal: RefusedError | None = None
+
+    def take_head(
+        self, method: str, http_version: str, target: bytes, headers: list[Header], keep_alive: bool
+    ) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.body = b""
+        self.requests.append([method, target, headers, keep_alive])
+
+    def take_upgrade(self) -> None:
+        self.requests.append(["upgrade"])
+        if self.refusal is not None:
+            raise self.refusal
+
+    def take_body(self, body: bytes) -> None:
+        assert body
+        self.body += body
+
+    def take_end(self) -> None:
+        self.requests[-1] += [self.body, "end"]
+
+
+def reading(
+    *, header_bytes_max: int = 2_000, takes_websockets: bool = True
+) -> tuple[RequestReader, Heard]:
+    heard = Heard()
+    reader = RequestReader(
+        heard, header_bytes_max=header_bytes_max, takes_websockets=takes_websockets
+    )
+    return reader, heard
+
+
+def feed_in_pieces(reader: RequestReader, data: bytes, size: int) -> None:
+    for start in range(0, len(data), size):
+        reader.feed(data[start : start + size])
+
+
+@pytest.mark.parametrize("cut", range(len(REQUESTS) + 1))
+def test_requests_cut_anywhere_are_the_same(cut: int) -> None:
+    reader, heard = reading()
+    reader.feed(REQUESTS[:cut])
+    reader.feed(REQUESTS[cut:])
+    assert heard.requests == READ
+    assert reader.reading is Reading.IDLE
+
+
+@given(st.lists(st.integers(1, 80), max_size=60))
+def test_requests_in_many_pieces_are_the_same(sizes: list[int]) -> None:
+    reader, heard = reading()
+    rest = REQUESTS
+    for size in sizes:
+        reader.feed(rest[:size])
+        rest = rest[size:]
+    reader.feed(rest)
+    assert heard.requests == READ
+
+
+def test_reading_says_what_the_next_bytes_belong_to() -> None:
+    reader, _ = reading()
+    seen = [reader.reading]
+    for piece in (b"POST / HT", b"TP/1.1\r\ncontent-length: 2\r\n\r\n", b"a", b"b", b"G"):
+        reader.feed(piece)
+        seen.append(reader.reading)
+    reader.stop()
+    names = [each.name for each in [*seen, reader.reading]]
+    assert names == ["IDLE", "HEAD", "BODY", "BODY", "IDLE", "HEAD", "OVER"]
+
+
+HEAD_START = b"GET / HTTP/1.1\r\nhost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD_START + b"x: " + b"y" * 2_000 + b"\r\n\r\n",
+        HEAD_START + b"x: " + b"y" * 2_000,
+        HEAD_START + b"y" * 2_000,
+        b"GET /" + b"y" * 2_000,
+        HEAD_START + b"a:\r\n" * (limits.HEADER_COUNT_MAX + 1),
+        HEAD_START + b"a:\r\n" * limits.HEADER_COUNT_MAX + b"\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+def test_large_heads_are_refused_in_any_pieces(data: bytes, size: int) -> None:
+    reader, heard = reading()
+    with pytest.raises(RefusedError) as caught:
+        feed_in_pieces(reader, data, size)
+    assert caught.value.status == 431
+    assert heard.requests == []
+    assert reader.reading is Reading.OVER
+
+
+def test_the_bound_of_a_head_counts_no_neighbours() -> None:
+    """What came in one chunk with it belongs to other requests."""
+    reader, heard = reading()
+    large = HEAD_START + b"x: " + b"y" * 1_800 + b"\r\n\r\n"
+    body = b"POST / HTTP/1.1\r\ncontent-length: 5000\r\n\r\n" + b"b" * 5_000
+    reader.feed(body + large + body + large[:1_000])
+    reader.feed(large[1_000:])
+    assert len(heard.requests) == 4
+
+
+@pytest.mark.parametrize("tail", [b"0\r\nx: ", b"1;"])
+def test_framing_without_end_is_refused(tail: bytes) -> None:
+    reader, _ = reading()
+    reader.feed(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + tail)
+    with pytest.raises(RefusedError) as caught:
+        feed_in_pieces(reader, b"y" * 10_000, 100)
+    assert caught.value.status == 400
+
+
+def test_a_long_body_is_not_framing() -> None:
+    reader, heard = reading()
+    reader.feed(b"POST / HTTP/1.1\r\ncontent-length: 100000\r\n\r\n")
+    for _ in range(1_000):
+        reader.feed(b"b" * 100)
+    assert heard.requests[0][-1] == "end"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+    ],
+)
+def test_bad_bytes_are_refused_and_the_rest_ignored(data: bytes, status: int) -> None:
+    reader, heard = reading()
+    with pytest.raises(RefusedError) as caught:
+        reader.feed(data)
+    assert caught.value.status == status
+    before = list(heard.requests)
+    reader.feed(HEAD_START + b"\r\n")
+    assert heard.requests == before
+
+
+@pytest.mark.parametrize("is_behind_an_upgrade", [False, True])
+def test_the_sink_may_refuse_a_head(is_behind_an_upgrade: bool) -> None:
+    reader, heard = reading()
+    heard.refusal = RefusedError(417, "CODE", "message")
+    upgrade = b"connection: upgrade\r\nupgrade: h2c\r\n" if is_behind_an_upgrade else b""
+    with pytest.raises(RefusedError) as caught:
+        reader.feed(HEAD_START + upgrade + b"\r\n")
+    assert caught.value is heard.refusal
+
+
+def test_a_fault_of_the_sink_is_no_fault_of_the_client() -> None:
+    reader, heard = reading()
+    heard.requests = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        reader.feed(HEAD_START + b"\r\n")
+
+
+WEBSOCKET = b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", range(1, len(WEBSOCKET) + 1))
+def test_an_upgrade_to_a_websocket_ends_the_reading(cut: int) -> None:
+    reader, heard = reading()
+    data = WEBSOCKET + b"\x81\x80rest"
+    reader.feed(data[:cut])
+    if reader.upgrade is None:
+        reader.feed(data[cut:])
+    assert heard.requests == [["upgrade"]]
+    assert reader.upgrade is not None
+    head, rest = reader.upgrade
+    assert head == WEBSOCKET
+    assert rest == (b"" if cut == len(WEBSOCKET) else b"\x81\x80rest")
+    assert reader.reading is Reading.OVER
+
+
+def test_an_upgrade_may_be_refused() -> None:
+    reader, heard = reading()
+    heard.refusal = RefusedError(400, "CODE", "message")
+    with pytest.raises(RefusedError):
+        reader.feed(WEBSOCKET)
+    assert reader.upgrade is None
+
+
+@pytest.mark.parametrize("takes_websockets", [False, True])
+@pytest.mark.parametrize("cut", [10, 60, 88, 100, 200])
+def test_other_upgrades_are_ordinary_requests(takes_websockets: bool, cut: int) -> None:
+    reader, heard = reading(takes_websockets=takes_websockets)
+    offer = b"h2c" if takes_websockets else b"websocket"
+    data = (
+        b"POST /a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: " + offer + b"\r\n"
+        b"content-length: 2\r\n\r\nhi" + HEAD_START + b"\r\n"
+    )
+    reader.feed(data[:cut])
+    reader.feed(data[cut:])
+    assert [request[1] for request in heard.requests] == [b"/a", b"/"]
+    assert heard.requests[0][4:] == [b"hi", "end"]
