@@ -24,9 +24,9 @@ from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic, has_errors
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
-from pylon.store.base import ServedStore
-from pylon.store.opening import open_database
-from pylon.wiring import PARTS, House, Process, table_steps
+from pylon.store.base import ServedStore, Store
+from pylon.store.opening import open_database, open_tables
+from pylon.wiring import PARTS, House, Process, session_tables, table_steps
 
 
 def check_policies(manifest: Manifest) -> list[Diagnostic]:
@@ -124,12 +124,19 @@ class Service:
             self._starting = asyncio.Lock()
         async with self._starting:
             if self.house is None:
+                session_store = self._process.session_store or self._open_session_store()
+                try:
+                    store = self._process.store or self._open_store()
+                except BaseException:
+                    await self._close_stores(None, session_store)
+                    raise
                 house = House(
                     manifest=self.manifest,
                     config=self.config,
                     clock=self._clock,
                     hooks=self._hooks,
-                    store=self._process.store or self._open_store(),
+                    store=store,
+                    session_store=session_store,
                     root=self._root,
                     parts=self._parts,
                     process=self._process,
@@ -155,8 +162,14 @@ class Service:
 
     async def _end(self, house: House) -> None:
         await house.stop()
-        if self._process.store is None:
-            await house.store.close()
+        await self._close_stores(house.store, house.session_store)
+
+    async def _close_stores(self, store: Store | None, session_store: Store | None) -> None:
+        """Close what was opened here."""
+        if session_store is not None and self._process.session_store is None:
+            await session_store.close()
+        if store is not None and self._process.store is None:
+            await store.close()
 
     def _open_store(self) -> ServedStore:
         database = open_database(
@@ -169,6 +182,18 @@ class Service:
             baseline="dev" if self.config.dev_mode else "start",
             confirm_renames=not self.config.dev_mode,
         )
+
+    def _open_session_store(self) -> Store | None:
+        """The database of sessions; None where they are with the rows."""
+        if not self.config.sessions_are_apart:
+            return None
+        assert self._process.store is None, "whoever gives a process the rows gives it the sessions"
+        path = None if self.config.session_in_memory else self.config.session_db_path
+        try:
+            return open_tables(None if path is None else Path(path), tables=session_tables())
+        except ConfigError as error:
+            message = f"Sessions (PYLON_SESSION_DB): {error.message}"
+            raise ConfigError(error.code, message, error.hint) from error
 
 
 class App(Declarations):

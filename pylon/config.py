@@ -123,6 +123,11 @@ class Config:
             raise _refusal("CONFIG_UNSAFE", problems)
         return self
 
+    @property
+    def sessions_are_apart(self) -> bool:
+        """Whether sessions have a database of their own, beside that of the rows."""
+        return self.session_in_memory or self.session_db_path is not None
+
     def session_cookie_name(self, app_name: str) -> str:
         """The configured cookie name, else `<app>_session` made safe (spec 04 section 4)."""
         if self.cookie_name:
@@ -341,13 +346,13 @@ SETTINGS: tuple[Setting, ...] = (
         "PYLON_SESSION_DB",
         "session_db_path",
         "unset: with the data",
-        "A file of its own for sessions.",
+        "A database file of its own for sessions; who changes it signs everyone out.",
     ),
     _setting(
         "PYLON_SESSION_IN_MEMORY",
         "session_in_memory",
         "0",
-        "Keep sessions in memory only; a restart signs everyone out.",
+        "Keep sessions in memory only; a restart signs everyone out. Wins over PYLON_SESSION_DB.",
         _flag,
     ),
     _setting(
@@ -562,6 +567,13 @@ def _impossible(config: Config) -> list[Problem]:
                 "Use a host name such as example.com, or unset it.",
             )
         )
+    if _sessions_file_is_the_database(config):
+        problems.append(
+            (
+                f"PYLON_SESSION_DB={config.session_db_path!r} is the file of the rows",
+                "Unset it: sessions are with the rows then.",
+            )
+        )
     if config.port > 65_533 and not config.single_port:
         problems.append(
             (
@@ -570,6 +582,12 @@ def _impossible(config: Config) -> list[Problem]:
             )
         )
     return problems
+
+
+def _sessions_file_is_the_database(config: Config) -> bool:
+    if config.session_db_path is None or config.session_in_memory or config.in_memory:
+        return False
+    return Path(config.session_db_path).resolve() == Path(config.db_path).resolve()
 
 
 def _refusal(code: str, problems: list[Problem]) -> ConfigError:

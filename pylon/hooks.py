@@ -2,7 +2,8 @@
 
 Public API, described in `docs/hooks.md`. Here are the kinds, what each is given, and the lists that
 hold them; they are called where it happens: by `data/write.py` around every write, by
-`data/committed.py` after a commit, by `data/door.py` at every read, by the pipeline at a request.
+`data/committed.py` after a commit, by `data/door.py` at every read, by the pipeline at a request,
+by `auth/telling.py` when a session begins, changes or ends.
 """
 
 from __future__ import annotations
@@ -146,17 +147,20 @@ RequestHook: TypeAlias = Callable[[RequestView], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEvent:
-    """A session began, changed its caller, or ended. `session_id` as in `Identity`."""
+    """A session began, changed its caller, or ended. `session_id` as in `Identity`.
+
+    User and tenant are those that it means from now on; where it ended, those that it meant last.
+    """
 
     kind: Literal["started", "changed", "ended"]
     session_id: bytes
-    user_id: str | None
+    user_id: str
     tenant_id: str | None
     is_guest: bool
 
 
 SessionHook: TypeAlias = Callable[[SessionEvent], Awaitable[None]]
-"""Called after the commit that made it so, in a task of its own."""
+"""Told of each at most once, in order, after the commit that made it so; may await anything."""
 
 
 # --- The lists -------------------------------------------------------------------------------

@@ -272,6 +272,13 @@ OUTBOX_DEAD_SECONDS: Final = 2_592_000.0
 OUTBOX_DEAD_MAX: Final = 10_000
 """How many of the dead are kept; the oldest go first."""
 
+SESSION_HOOK_EVENTS_MAX: Final = 10_000
+"""Sessions that began, changed or ended and of which the app's hooks have still to be told, a few
+MB; what comes beyond that is not told."""
+
+SESSION_HOOK_SECONDS_MAX: Final = 30.0
+"""One call of a hook of sessions; one that takes longer has failed."""
+
 # --- Bulk --------------------------------------------------------------------------------------
 
 TRANSACT_OPERATIONS_MAX: Final = 1_000

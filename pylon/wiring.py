@@ -45,6 +45,11 @@ def table_steps(parts: Iterable[Part[Any]]) -> dict[str, tuple[tuple[str, ...], 
     return {part.name: part.tables for part in parts if part.tables}
 
 
+def session_tables() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Those that stand elsewhere where sessions are kept apart from the rows."""
+    return table_steps((IDENTITY,))
+
+
 @dataclass(kw_only=True)
 class House(KernelGroup):
     """The parts in use: made on one open store, connected, ended."""

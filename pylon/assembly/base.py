@@ -28,7 +28,7 @@ from pylon.live.slow import SlowReaders
 from pylon.metrics import Metrics
 from pylon.part import Part, RunsIn
 from pylon.schema.model import Manifest
-from pylon.store.base import ServedStore
+from pylon.store.base import ServedStore, Store
 from pylon.tasks import Tasks
 
 T = TypeVar("T")
@@ -46,6 +46,8 @@ class Process:
     """The way to the process that owns the database; None where it is this one."""
     store: ServedStore | None = None
     """An open database to serve, which whoever gave it closes; None to open one by the settings."""
+    session_store: Store | None = None
+    """The same for sessions, where the settings keep them apart from the rows."""
 
 
 @dataclass(kw_only=True)
@@ -62,6 +64,8 @@ class Base:
     tasks: Tasks = field(default_factory=Tasks, repr=False)
     """What the service does beside requests; ended with it."""
     process: Process = field(default_factory=Process)
+    session_store: Store | None = None
+    """Where sessions are kept; None: in `store`, with the rows."""
     shared_limiters: dict[str, SharedRateLimiter] = field(default_factory=dict, repr=False)
     """Limiters whose counts other processes hear of, by name."""
     _made: dict[Callable[..., object], object] = field(default_factory=dict, repr=False)
@@ -77,7 +81,8 @@ class Base:
     @cached_property
     def feed(self) -> Feed:
         """What this process hears of commits."""
-        return Feed(self.store)
+        beside = () if self.session_store is None else (self.session_store,)
+        return Feed(self.store, *beside)
 
     @cached_property
     def budget(self) -> Budget:

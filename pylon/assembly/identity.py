@@ -9,10 +9,12 @@ from pylon import limits
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.assembly.base import Base
 from pylon.auth.claims import UserClaims, claim_fields
-from pylon.auth.sessions import AUTH_TABLES, Sessions
+from pylon.auth.sessions import AUTH_TABLES, Sessions, end_all_in
+from pylon.auth.telling import SessionTeller
 from pylon.changes.model import Change
 from pylon.http.rate_limit import RateLimit
-from pylon.part import Listener, Part, Periodic
+from pylon.metrics import Metrics
+from pylon.part import Listener, Part, Periodic, Worker
 
 
 class IdentityGroup(Base):
@@ -27,7 +29,12 @@ class IdentityGroup(Base):
     @cached_property
     def sessions(self) -> Sessions:
         claims = None if self.claims is None else self.claims.of
-        return Sessions(self.store, self.clock, claims=claims)
+        return Sessions(self.session_store or self.store, self.clock, claims=claims)
+
+    @cached_property
+    def session_teller(self) -> SessionTeller | None:
+        """Tells the app's hooks of sessions; None where there are none."""
+        return SessionTeller(self.hooks.on_session) if self.hooks.on_session else None
 
     @cached_property
     def auth(self) -> AuthRoutes:
@@ -50,6 +57,13 @@ def _listeners(house: IdentityGroup) -> Sequence[Listener]:
     if house.claims is not None:
         hear = house.claims.listener(sessions.forget_user)
         found.append(Listener(name="claims", hear=hear, hears=(Change,)))
+    teller = house.session_teller
+    if teller is not None:
+        found.append(
+            Listener(
+                name="hooks of sessions", hear=teller.hear, hears=teller.HEARS, runs_in="owner"
+            )
+        )
     return found
 
 
@@ -68,6 +82,27 @@ def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
     )
 
 
+def _workers(house: IdentityGroup) -> Sequence[Worker]:
+    teller = house.session_teller
+    return () if teller is None else (Worker(name="tell hooks of sessions", run=teller.run),)
+
+
+def _metrics(house: IdentityGroup, metrics: Metrics) -> None:
+    teller = house.session_teller
+    if teller is not None:
+        name = "pylon_session_hook"
+        metrics.register_gauge(f"{name}_events_waiting", "To be told.", lambda: teller.waiting)
+        metrics.register_counter(
+            f"{name}_failures_total", "Calls that failed.", lambda: teller.failures
+        )
+        metrics.register_counter(f"{name}_events_lost_total", "Not told.", lambda: teller.lost)
+
+
+async def _start(house: IdentityGroup) -> None:
+    if house.session_store is not None and "owner" in house.process.duties:
+        await end_all_in(house.store)
+
+
 IDENTITY = Part[IdentityGroup](
     name="auth",
     tables=AUTH_TABLES,
@@ -76,6 +111,10 @@ IDENTITY = Part[IdentityGroup](
     secret_paths=("/api/auth/",),
     listeners=_listeners,
     periodic=_periodic,
+    workers=_workers,
+    metrics=_metrics,
+    start=_start,
     stop=lambda house: house.sessions.close(),
     erases=lambda house: {"sessions": house.sessions.revoke_all},
+    exports=lambda house: {"sessions": house.sessions.kept_of},
 )

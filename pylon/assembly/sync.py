@@ -181,6 +181,7 @@ SYNC = Part[SyncGroup](
         Periodic(name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge),
     ),
     metrics=_register_metrics,
+    erases=lambda house: {"pushes": house.temporary.erase},
     start=_start,
     drain=lambda house: house.hub.close_all(),
     stop=_stop,

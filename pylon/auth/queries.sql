@@ -24,6 +24,11 @@ WHERE user_id = ? AND successor_salt IS NULL AND (expires_at = 0 OR expires_at >
 ORDER BY created_at DESC, token_hash
 LIMIT ?;
 
+-- name: kept_of_user
+SELECT device, created_at, expires_at, last_seen_at FROM _pylon_sessions
+WHERE user_id = ? AND successor_salt IS NULL
+ORDER BY created_at, token_hash;
+
 -- name: replace
 UPDATE _pylon_sessions SET
     successor_salt = ?,
@@ -42,15 +47,15 @@ UPDATE _pylon_sessions SET last_seen_at = ? WHERE token_hash = ? AND last_seen_a
 -- name: end_by_token
 DELETE FROM _pylon_sessions
 WHERE session_id = (SELECT session_id FROM _pylon_sessions WHERE token_hash = ?)
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: end_by_id
 DELETE FROM _pylon_sessions WHERE session_id = ? AND user_id = ?
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: end_by_user
 DELETE FROM _pylon_sessions WHERE user_id = ?
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: is_any_expired
 SELECT 1 FROM _pylon_sessions WHERE expires_at > 0 AND expires_at <= ?
@@ -61,4 +66,9 @@ DELETE FROM _pylon_sessions WHERE token_hash IN (
     SELECT token_hash FROM _pylon_sessions WHERE expires_at > 0 AND expires_at <= ?
     ORDER BY expires_at, token_hash LIMIT ?
 )
-RETURNING session_id, token_hash, successor_salt, expires_at;
+RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
+
+-- name: delete_some
+DELETE FROM _pylon_sessions WHERE token_hash IN (
+    SELECT token_hash FROM _pylon_sessions ORDER BY token_hash LIMIT ?
+);

@@ -17,7 +17,13 @@ from pylon import limits
 from pylon.auth.cache import SessionCache
 from pylon.auth.ended import EndedSessions
 from pylon.auth.model import NO_CLAIMS, Claims, Session
-from pylon.changes.facts import ClaimsChanged, SessionChanged, SessionEnded, TokensVoid
+from pylon.changes.facts import (
+    ClaimsChanged,
+    SessionChanged,
+    SessionEnded,
+    SessionStarted,
+    TokensVoid,
+)
 from pylon.changes.feed import Gap, Message
 from pylon.clock import Clock
 from pylon.identity import Identity
@@ -144,6 +150,13 @@ class Sessions:
         params = (user_id, int(self._now()), limits.SESSIONS_LISTED_MAX)
         return [_session(row) for row in await self._store.read(SQL["list_of_user"], params)]
 
+    async def kept_of(self, user_id: str) -> list[dict[str, Value]]:
+        """What is kept of a user's sign-ins, the oldest first, for the user to read: times in Unix
+        seconds, and nothing of tokens."""
+        names = ("device", "created_at", "expires_at", "last_seen_at")
+        rows = await self._store.read(SQL["kept_of_user"], (user_id,), heavy=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
     # --- Making and changing -----------------------------------------------------------------
 
     async def create(
@@ -167,6 +180,7 @@ class Sessions:
 
         async def add(tx: Tx) -> None:
             await tx.execute(SQL["add"], _params(session))
+            tx.tell(SessionStarted(session_id=key, user_id=user_id, tenant_id=tenant_id))
 
         generation = self._cache.generation
         await self._store.write(add)
@@ -291,7 +305,9 @@ class Sessions:
     async def _end(self, query: str, params: tuple[Value, ...]) -> int:
         now = self._now()
         rows = await self._delete(query, params)
-        return sum(1 for _, _, salt, until in rows if salt is None and (not until or until > now))
+        return sum(
+            1 for _, _, salt, until, *_ in rows if salt is None and (not until or until > now)
+        )
 
     async def _delete(self, query: str, params: tuple[Value, ...]) -> list[Row]:
         """Delete tokens, and tell which are void and which sessions are over.
@@ -303,9 +319,12 @@ class Sessions:
             rows = await tx.fetch(SQL[query], params)
             if rows:
                 tx.tell(TokensVoid(tokens=tuple(row[1] for row in rows)))
-            for session_id, _, salt, _ in rows:
+            for session_id, _, salt, _, user_id, tenant_id in rows:
                 if salt is None:
-                    tx.tell(SessionEnded(session_id=session_id))
+                    ended = SessionEnded(
+                        session_id=session_id, user_id=user_id, tenant_id=tenant_id
+                    )
+                    tx.tell(ended)
             return rows
 
         return await self._to_its_end(delete)
@@ -318,6 +337,19 @@ class Sessions:
 
     async def _write(self, unit: Unit[T]) -> T:
         return await self._store.write(unit)
+
+
+async def end_all_in(store: Store) -> None:
+    """Delete the sessions of a database that keeps them no longer.
+
+    They can be ended by nobody any more, and would be good again when they are kept there again.
+    """
+
+    async def delete(tx: Tx) -> int:
+        return await tx.execute(SQL["delete_some"], (limits.SESSIONS_SWEPT_MAX,))
+
+    while await store.write(delete) == limits.SESSIONS_SWEPT_MAX:
+        pass
 
 
 def _is_well_formed(token: str) -> bool:

@@ -12,10 +12,21 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEnded:
-    """A sign-in is over: revoked, or found expired. `session_id` as in `Identity.session_id`."""
+class SessionStarted:
+    """Somebody has signed in, or a guest was made. `session_id` as in `Identity.session_id`."""
 
     session_id: bytes
+    user_id: str
+    tenant_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded:
+    """A sign-in is over: revoked, or found expired. User and tenant are what it meant last."""
+
+    session_id: bytes
+    user_id: str
+    tenant_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +87,8 @@ class JobDue:
 
 
 Fact: TypeAlias = (
-    SessionEnded
+    SessionStarted
+    | SessionEnded
     | SessionChanged
     | TokensVoid
     | ClaimsChanged

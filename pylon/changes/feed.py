@@ -49,15 +49,20 @@ class _Subscriber:
 class Feed:
     """The commits of one store, as this process hears them.
 
+    Those of `others`, stores beside it whose units tell facts only, are heard too: each at the
+    position heard of last, since a fact takes none. Between stores there is no order.
+
     A caller whose `store.write` has returned finds every listener of its own process told: results
     are settled first, but their callers go on in a later step of the loop (`store/base.py`).
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *others: Store) -> None:
         self._store = store
         self._seq = store.seq
         self._subscribers: list[_Subscriber] = []
         store.on_commit(self._committed)
+        for other in others:
+            other.on_commit(self._committed_beside)
 
     @property
     def seq(self) -> int:
@@ -93,6 +98,10 @@ class Feed:
     def _committed(self, news: Sequence[object]) -> None:
         """The store's commit listener. Whoever writes gives its units nothing but messages."""
         self.deliver(cast("Sequence[Message]", news), self._store.seq)
+
+    def _committed_beside(self, news: Sequence[object]) -> None:
+        # Not the position of the first store, which may be ahead of what is heard.
+        self.deliver(cast("Sequence[Message]", news), self._seq)
 
     def _tell(self, subscriber: _Subscriber, messages: Sequence[Message], since: int) -> None:
         try:

@@ -65,6 +65,7 @@ class Subjects:
     async def export(self, user_id: str) -> ExportText:
         """Every row that belongs to the person, as JSON from one snapshot; close the result.
 
+        Before the rows stands what the parts keep of the person, under their names, if anything.
         Private fields (a password's hash) are left out: the text is for the person.
         """
         parts = []
@@ -85,7 +86,8 @@ class Subjects:
             "exported_at": iso_seconds(self._rows.clock.now()),
         }
         for name, rows_of in self._exports.items():
-            head[name] = await rows_of(user_id)
+            if kept := await rows_of(user_id):
+                head[name] = kept
         snapshot = await self._rows.store.snapshot()
         chunks = as_object(snapshot, parts, head=head, keep_empty=False, with_counts=False)
         return ExportText(snapshot, chunks)

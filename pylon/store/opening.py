@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pylon.clock import SystemClock
 from pylon.schema.model import EntitySpec
-from pylon.store.base import Value
+from pylon.store.base import Store, Value
 from pylon.store.database import Database, Reader
 from pylon.store.sqlite.database import SqliteDatabase, rows_in_memory
+from pylon.store.sqlite.store import open_store
 from pylon.store.system import SystemTables
 
 
@@ -25,6 +26,12 @@ def open_database(
     tables of all parts, `now` is in epoch seconds.
     """
     return SqliteDatabase(path, tables=tables, now=now)
+
+
+def open_tables(path: Path | None, *, tables: SystemTables) -> Store:
+    """A database that holds these system tables and no entities, opened: for what a part keeps
+    apart from the rows. `path` and failures as in `Database.serve`."""
+    return open_store(path, tables=tables)
 
 
 def scratch(

@@ -31,6 +31,16 @@ DELETE FROM _pylon_temporary_rows WHERE seq IN (
     SELECT seq FROM _pylon_temporary_rows WHERE at < ? ORDER BY at, seq LIMIT ?
 );
 
+-- name: erase_op_ids
+DELETE FROM _pylon_op_ids WHERE (user_id, op_id) IN (
+    SELECT user_id, op_id FROM _pylon_op_ids WHERE user_id = ? ORDER BY user_id, op_id LIMIT ?
+);
+
+-- name: erase_temporary_rows
+DELETE FROM _pylon_temporary_rows WHERE seq IN (
+    SELECT seq FROM _pylon_temporary_rows WHERE user_id = ? ORDER BY temporary_id, seq LIMIT ?
+);
+
 -- name: reader
 SELECT audience, epoch, at FROM _pylon_sync_readers WHERE reader = ?;
 

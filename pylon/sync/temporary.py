@@ -13,7 +13,7 @@ from typing import Final
 from pylon import limits
 from pylon.changes.model import Forgotten
 from pylon.clock import Clock, iso_seconds
-from pylon.store.base import Store, Tx
+from pylon.store.base import Store, Tx, Value
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
 from pylon.wire.events import event_json
@@ -94,13 +94,27 @@ class Temporary:
     async def purge(self) -> None:
         """Drop what is older than `limits.PUSH_REMEMBER_SECONDS`. For a timer."""
         before = int(self._clock.now() - limits.PUSH_REMEMBER_SECONDS)
-        for query in ("purge_op_ids", "purge_temporary_rows"):
+        await self._delete("purge_op_ids", before)
+        await self._delete("purge_temporary_rows", before)
 
-            async def purge(tx: Tx, query: str = query) -> int:
-                return await tx.execute(SQL[query], (before, PURGED_AT_ONCE))
+    async def erase(self, user_id: str) -> int:
+        """Drop everything of one user, whose clients are signed out; how much that was."""
+        return await self._delete("erase_op_ids", user_id) + await self._delete(
+            "erase_temporary_rows", user_id
+        )
 
-            while await self._store.write(purge) == PURGED_AT_ONCE:
-                pass
+    async def _delete(self, query: str, which: Value) -> int:
+        """Run a query that deletes up to a number of rows until there are no more."""
+
+        async def delete(tx: Tx) -> int:
+            return await tx.execute(SQL[query], (which, PURGED_AT_ONCE))
+
+        count = 0
+        while deleted := await self._store.write(delete):
+            count += deleted
+            if deleted < PURGED_AT_ONCE:
+                break
+        return count
 
 
 def delete_event(seq: int, entity: str, temporary_id: str, at: float) -> bytes:

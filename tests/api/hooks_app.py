@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from pylon import App, Entity, Id, PylonError, User, auth, field, relation
-from pylon.hooks import Commit, RequestView, Row, RowTx
+from pylon.hooks import Commit, RequestView, Row, RowTx, SessionEvent
 from pylon.identity import Identity
 
 app = App("hooks")
@@ -115,3 +115,16 @@ async def refuse(request: RequestView) -> None:
 
 
 app.hooks.on_request.append(refuse)
+
+
+async def hear_session(event: SessionEvent) -> None:
+    """Writes what it is told to the file that `HOOKS_SESSIONS` names, and fails with eve."""
+    if event.user_id == "eve":
+        raise ValueError("eve is here")
+    if "HOOKS_SESSIONS" in os.environ:
+        who = "a guest" if event.is_guest else event.user_id
+        with Path(os.environ["HOOKS_SESSIONS"]).open("a") as file:
+            file.write(f"{event.session_id.hex()} {event.kind} {who}\n")
+
+
+app.hooks.on_session.append(hear_session)

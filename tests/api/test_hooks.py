@@ -190,3 +190,37 @@ def test_metrics_tell_of_hooks_of_commits(admin: httpx.Client, ids: dict[str, st
     for name in ("waiting", "told_total", "dead_total"):
         assert f'pylon_hook_commits_{name}{{hook="tests.told"}}' in told
     assert 'pylon_hook_failures_total{hook="tests.told"} 0' in told
+
+
+# --- sessions --------------------------------------------------------------------------------
+
+
+def test_hooks_of_sessions_hear_what_becomes_of_them(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    with serving(APP, tmp_path / "app.db", env={"HOOKS_SESSIONS": str(told)}) as server:
+        with server.client() as nobody:
+            guest = nobody.post("/api/auth/guest").json()["token"]
+        eve = server.token_of("eve")
+        with server.client(guest) as client:
+            assert client.post("/api/auth/refresh").status_code == 200, "is not told"
+            assert client.delete("/api/auth/session").status_code == 200
+        server.token_of("ann")
+        with server.client(ADMIN_TOKEN) as admin:
+            assert admin.delete("/api/admin/users/ann/purge").json()["sessions_revoked"] == 1
+            figures = admin.get("/metrics", headers={"accept": "text/plain"}).text
+        assert "pylon_session_hook_events_lost_total 0" in figures
+        with server.client(eve) as of_eve:
+            assert of_eve.get("/api/auth/me").json()["user_id"] == "eve", "the session is there"
+        server.token_of("last")
+        server.stop(traceback_is_fine=True)
+        assert server.stderr().count("ValueError: eve is here") == 1
+    lines = [line.split(" ", 1) for line in told.read_text().splitlines()]
+    assert [what for _, what in lines] == [
+        "started a guest",
+        "ended a guest",
+        "started ann",
+        "ended ann",
+        "started last",
+    ], "what waits at a stop is told"
+    ids = [session_id for session_id, _ in lines]
+    assert ids[0] == ids[1] != ids[2] == ids[3]

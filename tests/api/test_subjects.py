@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,48 @@ def test_a_purge_erases_them_and_nothing_else(server: Server, admin: httpx.Clien
         assert client.get("/api/auth/me").json()["user_id"] is None
     again = admin.delete(f"/api/admin/users/{me}/purge").json()
     assert (again["rows_deleted"], again["sessions_revoked"]) == (0, 0)
+
+
+def test_a_person_gets_their_sessions_without_tokens(server: Server, admin: httpx.Client) -> None:
+    me = f"{5:040x}"
+    tokens = [server.token_of(me), server.token_of(me)]
+    server.token_of("somebody else")
+    with server.client(tokens[0]) as client:
+        tokens.append(client.post("/api/auth/refresh").json()["token"])
+        listed = client.get("/api/auth/sessions").json()
+    answer = admin.post(f"/api/admin/users/{me}/export")
+    body = answer.json()
+    assert list(body) == ["user_id", "exported_at", "sessions", "entities"]
+    names = ("device", "created_at", "expires_at", "last_seen_at")
+    key = str  # in whatever order
+    assert sorted(body["sessions"], key=key) == sorted(
+        [{name: each[name] for name in names} for each in listed], key=key
+    )
+    assert len(body["sessions"]) == 2
+    assert "pylon_" not in answer.text
+    admin.delete(f"/api/admin/users/{me}/purge")
+    assert "sessions" not in admin.post(f"/api/admin/users/{me}/export").json()
+
+
+def test_a_purge_forgets_what_pushes_left_behind(server: Server, admin: httpx.Client) -> None:
+    me, other = f"{6:040x}", f"{7:040x}"
+    change = {
+        "entity": "Comment",
+        "row_id": "_pending_1",
+        "kind": "insert",
+        "data": {"text": "pushed"},
+        "timestamp": "2026-01-01T00:00:00Z",
+        "op_id": "one",
+    }
+    for each in (me, other):
+        with server.client(server.token_of(each)) as client:
+            pushed = client.post("/api/sync/push", json={"changes": [change], "client_id": "c"})
+            assert pushed.json()["applied"] == 1, pushed.text
+    admin.delete(f"/api/admin/users/{me}/purge")
+    with closing(sqlite3.connect(server.db)) as connection:
+        for table in ("_pylon_op_ids", "_pylon_temporary_rows"):
+            kept = connection.execute(f"SELECT user_id FROM {table}").fetchall()
+            assert kept == [(other,)], table
 
 
 def test_a_row_that_refuses_is_named_and_the_others_go(admin: httpx.Client) -> None:

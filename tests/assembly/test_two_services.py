@@ -48,9 +48,12 @@ async def test_what_is_written_in_one_is_heard_in_the_other_in_order() -> None:
                 assert positions == sorted(positions)
 
 
+@pytest.mark.parametrize("apart", ["0", "1"])
 @pytest.mark.parametrize("ends_at", [0, 1])
-async def test_a_session_that_ends_in_one_closes_its_sockets_in_the_other(ends_at: int) -> None:
-    async with two() as services:
+async def test_a_session_that_ends_in_one_closes_its_sockets_in_the_other(
+    ends_at: int, apart: str
+) -> None:
+    async with two(PYLON_SESSION_IN_MEMORY=apart) as services:
         first, second, _ = services
         token = await first.token_of("ann")
         async with second.socket(token) as socket:

@@ -78,6 +78,7 @@ async def two(**environment: str) -> AsyncIterator[tuple[One, One, Network]]:
             duties=frozenset(("every process",)),
             owner=LoopbackCalls(owner.house.call_table),
             store=owner.house.store,
+            session_store=owner.house.session_store,
         )
         other = Service(manifest, config, process=process)
         async with live(other, has_lifespan=True) as second:

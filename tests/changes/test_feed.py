@@ -42,7 +42,7 @@ async def raises(tx: Tx) -> int:
     return await raise_epoch(tx, "userId:ann")
 
 
-ENDED = SessionEnded(session_id=b"s")
+ENDED = SessionEnded(session_id=b"s", user_id="ann", tenant_id=None)
 CLAIMS = ClaimsChanged(user_id="ann")
 
 
@@ -147,3 +147,32 @@ async def test_who_fails_to_hear_is_told_a_gap_and_others_hear_all(
     assert len(after) == 2
     assert "failing failed to hear a commit" in caplog.text
     assert await store.write(raises) == 2, "the writer goes on"
+
+
+async def test_facts_of_a_store_beside_come_at_the_position_heard_of_last(
+    store: SqliteStore,
+) -> None:
+    beside = open_store(None)
+    try:
+        feed = Feed(store, beside)
+        heard = hears(feed)
+        await store.write(raises)
+        await beside.write(tells(ENDED))
+        await asyncio.gather(
+            *(
+                each
+                for _ in range(20)
+                for each in (store.write(raises), beside.write(tells(CLAIMS)))
+            )
+        )
+        assert heard[1] == ([ENDED], heard[0][1])
+        at = 0
+        for news, seq in heard:
+            if any(isinstance(each, EpochRaised) for each in news):
+                assert seq > at
+            else:
+                assert seq == at
+            at = seq
+        assert at == store.seq
+    finally:
+        await beside.close()

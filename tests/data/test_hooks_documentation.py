@@ -59,6 +59,11 @@ async def test_the_page_says_how_it_is(example: ModuleType) -> None:
         while (await row(row_id))["state"] != "mailed":  # noqa: ASYNC110
             await asyncio.sleep(0.002)
         assert [title for _, title in example.sent] == ["a"]
+        ann = {"user_id": "ann"}
+        await client.post("/api/auth/session", json=ann, headers=bearer(ADMIN_TOKEN))
+        while not example.signed_in:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        assert example.signed_in == ["ann"], "guests do not count"
         closed = await client.get(orders, headers={"x-closed": "1"})
         assert (closed.status_code, closed.json()["error"]["code"]) == (503, "CLOSED")
     await service.stop()

@@ -218,6 +218,19 @@ async def test_what_is_remembered_is_forgotten_with_age() -> None:
         assert (await push(app, ANN, insert(op_id="m2", ownerId="ann"))).deduped == 1
 
 
+async def test_what_is_kept_of_one_user_can_be_erased(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pylon.sync.temporary.PURGED_AT_ONCE", 2)
+    async with world() as app:
+        for number in range(5):
+            new = insert(f"_pending_{number}", op_id=f"m{number}", ownerId="ann", text="a")
+            await push(app, ANN, new)
+        assert await app.temporary.erase("bob") == 0
+        assert (await push(app, ANN, insert(op_id="m1", ownerId="ann"))).deduped == 1
+        assert await app.temporary.erase("ann") == 10
+        assert (await push(app, ANN, insert(op_id="m1", ownerId="ann"))).deduped == 0
+        assert (await push(app, ANN, update("_pending_3", "u", text="b"))).errors
+
+
 # --- ids -------------------------------------------------------------------------------------
 
 

@@ -170,7 +170,21 @@ SHAPES: Final[dict[str, Schema]] = {
         ),
         errors_omitted=COUNT,
     ),
-    "SubjectExport": object_of(user_id=TEXT, exported_at=TEXT, entities=_ROWS),
+    "SubjectExport": object_of(
+        {
+            "sessions": listed(
+                object_of(
+                    device=nullable(TEXT),
+                    created_at=COUNT,
+                    expires_at=COUNT,
+                    last_seen_at=COUNT,
+                )
+            )
+        },
+        user_id=TEXT,
+        exported_at=TEXT,
+        entities=_ROWS,
+    ),
     "Purged": object_of(
         user_id=TEXT, rows_deleted=COUNT, sessions_revoked=COUNT, errors=listed({}), purged_at=TEXT
     ),

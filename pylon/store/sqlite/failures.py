@@ -102,7 +102,7 @@ def _extended_code(error: apsw.Error) -> int:
 def translate_open(error: apsw.Error | OSError, path: str) -> ConfigError:
     """The one line that the operator sees when the database cannot be opened."""
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        reason, hint = "is not a database or is damaged", "Restore a backup, or choose another --db"
+        reason, hint = "is not a database or is damaged", "Restore a backup, or choose another file"
     elif isinstance(error, apsw.ReadOnlyError) or _errno(error) in _NOT_WRITABLE:
         reason, hint = "cannot be written", "Check the owner and mode of the file and its folder"
     elif isinstance(error, apsw.BusyError | BlockingIOError):
