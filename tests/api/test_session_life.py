@@ -117,7 +117,7 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
             headers=bearer(ADMIN_TOKEN),
             trust_env=False,
             verify=False,
-            timeout=30,
+            timeout=60,
         ) as client,
         AsyncExitStack() as stack,
     ):

@@ -48,7 +48,7 @@ class One:
 
     def client(self, token: str | None = ADMIN_TOKEN) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.server.url, headers=bearer(token), trust_env=False, timeout=30
+            base_url=self.server.url, headers=bearer(token), trust_env=False, timeout=60
         )
 
     def socket(self, token: str) -> connect:
