@@ -149,13 +149,13 @@ class Server:
         certificates when it is made, which takes longer than most tests."""
         headers = {**bearer(token), **more.pop("headers", {})}
         return httpx.Client(
-            base_url=self.url, headers=headers, trust_env=False, verify=False, timeout=30, **more
+            base_url=self.url, headers=headers, trust_env=False, verify=False, timeout=60, **more
         )
 
     def async_client(self, token: str | None = None) -> httpx.AsyncClient:
         """The same for asyncio."""
         return httpx.AsyncClient(
-            base_url=self.url, headers=bearer(token), trust_env=False, verify=False, timeout=30
+            base_url=self.url, headers=bearer(token), trust_env=False, verify=False, timeout=60
         )
 
     def token_of(self, user_id: str) -> str:

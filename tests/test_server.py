@@ -89,7 +89,7 @@ async def test_every_address_means_both_families() -> None:
     hosts = ["127.0.0.1", "[::1]"] if socket.has_dualstack_ipv6() else ["127.0.0.1"]
     async with (
         live(app, doors=doors) as server,
-        httpx.AsyncClient(trust_env=False, verify=False) as client,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client,
     ):
         for host in hosts:
             assert (await client.get(f"http://{host}:{server.ports.main}/")).status_code == 200
@@ -103,7 +103,7 @@ async def test_the_app_sees_its_door() -> None:
 
     async with (
         live(app, single_port=False) as server,
-        httpx.AsyncClient(trust_env=False, verify=False) as client,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client,
     ):
         ports = server.ports
         texts = [
@@ -140,7 +140,7 @@ async def test_the_lifespan_state_reaches_requests_and_the_stop_comes_last() -> 
 
     async with (
         live(app, has_lifespan=True) as server,
-        httpx.AsyncClient(trust_env=False, verify=False) as client,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client,
     ):
         request = asyncio.ensure_future(client.get(server.url))
         await asyncio.sleep(0.02)
@@ -237,7 +237,7 @@ class Process:
 
     def end(self) -> tuple[int, str]:
         """Exit code and what was printed since."""
-        out, _ = self.child.communicate(timeout=20)
+        out, _ = self.child.communicate(timeout=60)
         return self.child.returncode, out
 
 
@@ -282,7 +282,7 @@ def test_a_signal_finishes_what_is_in_flight(number: signal.Signals) -> None:
             assert response.startswith(b"HTTP/1.1 200 OK\r\n")
             assert response.endswith(b"connection: close\r\n\r\n/slow")
             with pytest.raises(ConnectionClosed):
-                websocket.recv(timeout=10)
+                websocket.recv(timeout=60)
             assert websocket.close_code == 1001
         assert server.end() == (0, "checkpoint\n")
 
@@ -301,7 +301,7 @@ def test_a_child_takes_over_the_doors_and_no_connection_is_refused() -> None:
     doors = bind_doors("127.0.0.1", 0)
     with process(doors) as server:
         assert server.ports[0] == doors.ports.main
-        assert httpx.get(server.url(), trust_env=False, verify=False).text == "/"
+        assert httpx.get(server.url(), trust_env=False, verify=False, timeout=60).text == "/"
         server.child.send_signal(signal.SIGTERM)
         assert server.end()[0] == 0
     with socket.create_connection(("127.0.0.1", doors.ports.main)) as waiting:

@@ -25,7 +25,7 @@ async def test_work_that_fails_is_logged_and_runs_again(caplog: pytest.LogCaptur
 
     with caplog.at_level(logging.ERROR, "pylon.tasks"):
         tasks.every(0.001, "sweep", work)
-        await asyncio.wait_for(done.wait(), 20)
+        await asyncio.wait_for(done.wait(), 60)
         await tasks.stop()
     assert "background task sweep failed" in caplog.text
 
@@ -44,7 +44,7 @@ async def test_a_stop_waits_until_everything_has_ended() -> None:
 
     tasks.every(0, "long", work)
     tasks.every(3_600, "not yet", work)
-    await asyncio.wait_for(started.wait(), 20)
+    await asyncio.wait_for(started.wait(), 60)
     await tasks.stop()
     assert ended == [True]
     await tasks.stop()

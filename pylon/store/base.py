@@ -1,7 +1,7 @@
 """The contract between the rows above and a database below.
 
 `sqlite/store.py` is the implementation that every app starts with, `testing/memory_store.py` the
-double for tests; `tests/store/contract.py` holds each of them to these promises. Nothing here knows
+double for tests; `tests/store/contract/` holds each of them to these promises. Nothing here knows
 an entity, a policy or HTTP.
 """
 

@@ -58,7 +58,7 @@ async def is_closed(socket: SocketStream) -> tuple[int | None, str | None]:
     """Close code and reason, once the server has closed it."""
     with suppress(ConnectionClosed):
         while True:
-            await asyncio.wait_for(socket.socket.recv(), 20)
+            await asyncio.wait_for(socket.socket.recv(), 60)
     return socket.socket.close_code, socket.socket.close_reason
 
 
@@ -374,7 +374,7 @@ async def test_a_page_that_reopens_its_stream_is_not_led_past_a_private_row(
     async with (
         server.async_client(token) as pam,
         server.async_client(ADMIN_TOKEN) as client,
-        httpx.AsyncClient(trust_env=False, verify=False, timeout=20) as page,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as page,
     ):
         await mark(client)
         _, cursor = await pull(pam, 0)

@@ -56,7 +56,7 @@ def pull(client: httpx.Client, since: int) -> tuple[int, dict[str, Any]]:
 async def close_code(stream: SocketStream) -> int | None:
     with suppress(ConnectionClosed):
         while True:
-            await asyncio.wait_for(stream.socket.recv(), 20)
+            await asyncio.wait_for(stream.socket.recv(), 60)
     return stream.socket.close_code
 
 

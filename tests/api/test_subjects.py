@@ -243,11 +243,11 @@ async def test_reset_deletes_every_row_and_tells_readers() -> None:
                 await client.post("/api/entities/Comment", json={"text": str(n)})
             await client.post("/api/entities/Todo", json={"title": "t"})
             listener = Listener(service)
-            await asyncio.wait_for(listener.opened.wait(), 10)
+            await asyncio.wait_for(listener.opened.wait(), 60)
             answer = await client.post("/api/__test__/reset", content=b"ignored")
             assert (answer.status_code, answer.json()) == (200, {"reset": True})
             # A stream without a cursor starts with what was written shortly before.
-            events = [await asyncio.wait_for(listener.heard.get(), 10) for _ in range(8)]
+            events = [await asyncio.wait_for(listener.heard.get(), 60) for _ in range(8)]
             assert [event["kind"] for event in events] == ["insert"] * 4 + ["delete"] * 4
             counts = (await client.get("/api/export")).json()["counts"]
             assert set(counts.values()) == {0}

@@ -53,7 +53,7 @@ async def series(server: Server) -> dict[str, float]:
 
 async def closed_for(server: Server, why: str) -> None:
     """Wait until one more stream has ended for this reason, as both doors tell."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await status_of(server))["closes"].get(why):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert (await series(server))[f"pylon_live_closes_total {why}"] >= 1

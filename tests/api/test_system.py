@@ -47,7 +47,9 @@ def test_health_and_metrics(admin: httpx.Client, nobody: httpx.Client, ann: http
 
 
 def me(server: Server, **headers: str) -> dict[str, object]:
-    answer = httpx.get(f"{server.url}/api/auth/me", headers=headers, trust_env=False, verify=False)
+    answer = httpx.get(
+        f"{server.url}/api/auth/me", headers=headers, trust_env=False, verify=False, timeout=60
+    )
     assert answer.status_code == 200
     told: dict[str, object] = answer.json()
     return told
@@ -214,7 +216,7 @@ def test_a_request_in_flight_is_finished_by_a_stop(tmp_path: Path) -> None:
 
 def wait_until_refused(port: int) -> None:
     """Until the server takes no new connections."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -50,7 +50,7 @@ class Running:
 
     def client(self, token: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.url, headers=bearer(token), trust_env=False, verify=False, timeout=30
+            base_url=self.url, headers=bearer(token), trust_env=False, verify=False, timeout=60
         )
 
     async def token_of(self, user_id: str) -> str:
@@ -77,7 +77,7 @@ async def running(db: Path | None, **environment: str) -> AsyncIterator[Running]
 
 
 async def until(is_so: Any) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

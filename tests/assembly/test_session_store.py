@@ -44,7 +44,7 @@ class Running:
 
     def client(self, token: str = ADMIN_TOKEN) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.url, headers=bearer(token), trust_env=False, timeout=30
+            base_url=self.url, headers=bearer(token), trust_env=False, timeout=60
         )
 
     async def token_of(self, user_id: str) -> str:

@@ -96,7 +96,7 @@ class One:
             headers=bearer(token),
             trust_env=False,
             verify=False,  # certificates take long to read, and nobody speaks TLS here
-            timeout=30,
+            timeout=60,
         )
 
     def socket(self, token: str) -> connect:

@@ -15,7 +15,7 @@ from pylon import codec
 from tests.server import ADMIN_TOKEN, Server, bearer
 
 Event = dict[str, Any]
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 class Stream(Protocol):
@@ -106,7 +106,7 @@ class _EventSourceContext:
         headers = bearer(token)
         if "last_event_id" in params:
             headers["last-event-id"] = str(params.pop("last_event_id"))
-        self._client = httpx.AsyncClient(trust_env=False, verify=False, timeout=30)
+        self._client = httpx.AsyncClient(trust_env=False, verify=False, timeout=60)
         base = server.sse_url if own else server.url
         self._stream = self._client.stream("GET", f"{base}/events", params=params, headers=headers)
 

@@ -36,7 +36,7 @@ def written(server: Server, admin: httpx.Client) -> Iterator[None]:
 
 
 def connected(server: Server, door: int = 0) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port + door), timeout=15)
+    return socket.create_connection(("127.0.0.1", server.port + door), timeout=60)
 
 
 def request(body: bytes, *headers: bytes, target: bytes = ROWS, method: bytes = b"POST") -> bytes:

@@ -18,7 +18,7 @@ from tests.server import ADMIN_TOKEN, Server, serving
 from tests.sync.engine import TOKEN, Browser, SyncEngine
 from tests.sync.networks import RealNetwork
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 KILLS = 40 if os.environ.get("PYLON_LONG") else 3
 DEV = {"PYLON_DEV_MODE": "1"}
 

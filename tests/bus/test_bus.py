@@ -21,7 +21,7 @@ class Ear:
             bus.subscribe(topic, lambda node, message: self.heard.append((node, message)))
 
     async def wait(self, count: int) -> list[tuple[int, bytes]]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.heard) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         return self.heard

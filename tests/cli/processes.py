@@ -15,7 +15,7 @@ from typing import Any
 from pylon import codec
 from tests.cli.conftest import clean_environment
 
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
 
 
 class Running:

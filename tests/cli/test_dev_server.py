@@ -72,7 +72,7 @@ def address(told: dict[str, Any]) -> str:
 
 def version(url: str) -> str:
     """The version of the app that is served now."""
-    text: str = httpx.get(url + "api/manifest", timeout=30).json()["version"]
+    text: str = httpx.get(url + "api/manifest", timeout=60).json()["version"]
     return text
 
 
@@ -119,7 +119,7 @@ def test_rows_survive_a_restart_and_no_connection_is_refused(dev: Running, folde
         nonlocal answered
         while not restarted.is_set():
             try:
-                httpx.get(url + "api/auth/me", timeout=30).raise_for_status()
+                httpx.get(url + "api/auth/me", timeout=60).raise_for_status()
                 answered += 1
             except httpx.ConnectError as error:
                 failures.append(str(error))

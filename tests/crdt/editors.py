@@ -17,7 +17,7 @@ from pylon import codec
 from pylon.wire.crdt_frames import SNAPSHOT, UPDATE, read_document_frame
 from tests.server import Server, bearer
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 60.0
 
 
 class Editor:

@@ -25,7 +25,7 @@ from tests.server import ADMIN_TOKEN, Server, bearer, serving
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".pylon" / "npm"
 INSTALL_SECONDS = 90.0
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ from tests.policy.worlds import Pool, effort
 T = TypeVar("T")
 Row = dict[str, Any]
 
-WORLDS = 15
+WORLDS = 40
 ASKED: Counter[str] = Counter()
 """Questions by door."""
 

@@ -37,8 +37,8 @@ _FLAGS = (
     "--remote-debugging-port=0",
 )
 _START_SECONDS = 60.0
-_ANSWER_SECONDS = 30.0
-_WAIT_MILLISECONDS = 20_000
+_ANSWER_SECONDS = 60.0
+_WAIT_MILLISECONDS = 60_000
 
 
 class PageError(AssertionError):
@@ -204,7 +204,7 @@ async def browser(profile: Path) -> AsyncIterator[Browser]:
         if process.returncode is None:
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), 10)
+            await asyncio.wait_for(process.wait(), 60)
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -15,7 +15,7 @@ from typing import IO, Any
 from pylon import codec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 
 class ServedApp:

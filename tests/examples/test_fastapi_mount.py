@@ -44,7 +44,7 @@ async def served(example: ModuleType) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(example.api, log_level="error", ws="websockets-sansio"))
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not server.started:  # noqa: ASYNC110 (uvicorn tells nobody)
                 await asyncio.sleep(0.01)
         yield f"127.0.0.1:{listening.getsockname()[1]}"
@@ -88,7 +88,7 @@ async def test_live_events_and_restarts_work_under_another_server(example: Modul
                 proxy=None,
             ) as live:
                 await client.post("/live/api/entities/Note", json={"text": "seen"})
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     event = codec.decode_trusted(await live.recv())
         assert event["entity"] == "Note"
         assert event["data"]["text"] == "seen"

@@ -21,7 +21,7 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
 
 @pytest.fixture
 def client(kernel: Kernel) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=kernel.url, trust_env=False, verify=False) as client:
+    with httpx.Client(base_url=kernel.url, trust_env=False, verify=False, timeout=60) as client:
         yield client
 
 
@@ -33,7 +33,7 @@ def serve() -> Iterator[Callable[[Config], httpx.Client]]:
         def start(config: Config) -> httpx.Client:
             kernel = stack.enter_context(served(config))
             return stack.enter_context(
-                httpx.Client(base_url=kernel.url, trust_env=False, verify=False)
+                httpx.Client(base_url=kernel.url, trust_env=False, verify=False, timeout=60)
             )
 
         yield start

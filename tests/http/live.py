@@ -103,7 +103,7 @@ class Raw:
             return b""
 
     async def _within(self, coroutine: Awaitable[T]) -> T:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await coroutine
 
     def close(self) -> None:
@@ -162,7 +162,7 @@ async def live(
         if not task.done():
             if not stop.asked.is_set():
                 stop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await task
 
 

@@ -24,7 +24,10 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 @both_loops
 async def test_ordinary_requests_keep_the_connection() -> None:
-    async with live(echo) as server, httpx.AsyncClient(trust_env=False, verify=False) as client:
+    async with (
+        live(echo) as server,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client,
+    ):
         first = await client.get(server.url + "/a%20b?q=1")
         second = await client.post(server.url + "/p", content=b"body")
         assert first.text == "GET /a b q=1 "
@@ -149,7 +152,10 @@ async def test_statuses_without_body(status: int) -> None:
 
 @both_loops
 async def test_large_bodies_go_both_ways() -> None:
-    async with live(echo) as server, httpx.AsyncClient(trust_env=False, verify=False) as client:
+    async with (
+        live(echo) as server,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client,
+    ):
         body = bytes(range(256)) * 20_000
         response = await client.post(server.url, content=body)
         assert response.content.endswith(body)
@@ -308,7 +314,7 @@ async def test_broken_chunks_tell_the_app_and_the_client() -> None:
         await raw.send(b"zz\r\nab\r\n")
         status, _, body = await raw.answer()
         assert (status, code_of(body)) == (400, "BAD_REQUEST")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await ended.wait()
 
 
@@ -411,7 +417,7 @@ async def test_the_app_hears_of_a_disconnect_and_later_sends_go_nowhere() -> Non
         await raw.send(GET)
         await raw.reader.readuntil(b"x")
         raw.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await heard.wait()
 
 
@@ -451,7 +457,7 @@ async def test_a_client_that_stops_reading_is_dropped() -> None:
     async with live(app, Bounds(stall_seconds_max=0.1)) as server:
         raw = await server.connect()
         await raw.send(GET)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await ended.wait()
         raw.close()
 

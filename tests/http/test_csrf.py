@@ -45,7 +45,7 @@ CASES: list[tuple[dict[str, str], str | None]] = [
 def production() -> Iterator[httpx.Client]:
     with (
         served(Config(cors_origins=(APP,), csrf_origins=(APP,))) as kernel,
-        httpx.Client(base_url=kernel.url, trust_env=False, verify=False) as client,
+        httpx.Client(base_url=kernel.url, trust_env=False, verify=False, timeout=60) as client,
     ):
         yield client
 

@@ -22,7 +22,7 @@ def code_of(response: httpx.Response) -> str:
 
 def raw(kernel: Kernel, request: bytes) -> bytes:
     """Send bytes as they are and read until the server closes."""
-    with socket.create_connection(("127.0.0.1", kernel.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", kernel.port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
         while piece := connection.recv(65_536):

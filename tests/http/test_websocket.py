@@ -56,7 +56,7 @@ class Outcome:
                 return
 
     async def goodbye(self) -> tuple[int, str]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.ended.wait()
         return disconnect_of(self.messages[-1])
 
@@ -406,7 +406,7 @@ async def test_frames_that_say_nothing_are_read_more_slowly(
         while not sockets[-1]._is_read_paused:
             flooding.writer.write(minor)
             await other.send("still here")
-            assert await asyncio.wait_for(other.recv(), 10) == "still here"
+            assert await asyncio.wait_for(other.recv(), 60) == "still here"
         assert sockets[-1].state._held, "what came meanwhile is kept"
 
 
@@ -470,7 +470,10 @@ async def test_bad_handshakes_are_400_and_the_app_hears_nothing() -> None:
         raise AssertionError("the app was called")
 
     upgrade = {"connection": "upgrade", "upgrade": "websocket"}
-    async with live(app) as server, httpx.AsyncClient(trust_env=False, verify=False) as client:
+    async with (
+        live(app) as server,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client,
+    ):
         for headers in ({}, {"sec-websocket-key": "short", "sec-websocket-version": "13"}):
             answer = await client.get(server.url, headers={**upgrade, **headers})
             assert answer.status_code == 400

@@ -121,7 +121,7 @@ async def test_turns_of_one_lane_keep_their_order_and_do_not_overlap() -> None:
     assert one.is_idle
     one.wake()
     one.wake()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await source.ended.wait()
     assert log == ["a0", "a1", "a2", "a0", "a1"]
     assert one.is_idle
@@ -135,7 +135,7 @@ async def test_lanes_in_the_middle_of_a_turn_take_slices_in_turns() -> None:
     for each in (long, short):
         lane(budget, each).wake()
     others = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not long.ended.is_set():
             others += 1
             await asyncio.sleep(0)
@@ -156,7 +156,7 @@ async def test_a_turn_that_fails_is_over_and_the_next_one_comes(
     with caplog.at_level(logging.ERROR, "pylon.live"):
         for each in (source, other):
             lane(budget, each).wake()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await source.ended.wait()
             await other.ended.wait()
     assert source.failed == 1

@@ -52,7 +52,7 @@ def passed(rule: Rule, identity: Identity, rows: list[Row], lookup: Lookup) -> s
     return {number for number, verdict in enumerate(verdicts) if verdict}
 
 
-@effort(60)
+@effort(120)
 @given(worlds())
 def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
     others = {"Other": world.other}
@@ -82,7 +82,7 @@ def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
     assert table.numbers(rule.where(ADMIN)) == set(range(len(world.rows)))
 
 
-@effort(30)
+@effort(60)
 @given(worlds())
 def test_selectors_find_whoever_passes_and_equal_keys_pass_alike(world: World) -> None:
     table = table_of(world)
@@ -102,7 +102,7 @@ def test_selectors_find_whoever_passes_and_equal_keys_pass_alike(world: World) -
             assert any(matches) or number not in allowed
 
 
-@effort(30)
+@effort(60)
 @given(worlds())
 def test_only_the_named_fields_and_attributes_decide(world: World) -> None:
     table = table_of(world)
@@ -140,7 +140,7 @@ def mutants(draw: Draw) -> tuple[World, str]:
     return world, "".join(words)
 
 
-@effort(60)
+@effort(120)
 @given(mutants())
 def test_mutants_are_refused_or_mean_one_thing(mutant: tuple[World, str]) -> None:
     world, text = mutant
@@ -183,7 +183,7 @@ def updates(draw: Draw) -> tuple[World, World]:
     return first, second
 
 
-@effort(30)
+@effort(60)
 @given(updates())
 def test_update_rules_see_both_rows_and_several_policies_must_all_hold(
     both: tuple[World, World],

@@ -46,7 +46,7 @@ def test_a_text_that_does_not_parse_is_told_and_never_holds() -> None:
     assert formula == texts_of(app()).lowered("false", DOC, "read")[0]
 
 
-@effort(60)
+@effort(120)
 @given(worlds())
 def test_the_same_as_lowered_alone(world: World) -> None:
     text = format_expr(world.expr)

@@ -7,6 +7,7 @@ Values come from small pools, so that equal ones meet often; the pools hold the 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -131,17 +132,94 @@ def exprs_of(
     With `other` they look for its rows, too.
     """
     roots = ("data", "existing") if update else ("data",)
-    conditions = _conditions_of(entity, roots)
+    names = _Names(entity, roots)
     if other is None:
-        return _combined(conditions, max_leaves=12)
-    inside = _combined(_conditions_of(entity, roots, other), max_leaves=6)
+        return _SHAPES.map(names.put_in)
+    names.other, names.inside = other.name, _Names(entity, roots, other)
+    return _ASKING_SHAPES.map(names.put_in)
+
+
+class _Names:
+    """What the places of a shape are filled with: paths of an entity, by kind.
+
+    A shape is drawn without regard to an entity, because strategies that are made for each take
+    Hypothesis twenty times as long. A place in it is a path such as `?text 17`: the seventeenth of
+    the paths that are texts, counted round and round.
+    """
+
+    def __init__(
+        self, entity: EntitySpec, roots: tuple[str, ...], bare: EntitySpec | None = None
+    ) -> None:
+        def paths(*kinds: str) -> list[str]:
+            return [
+                *(each.name for each in (bare.fields if bare else ()) if each.kind in kinds),
+                *(f"{root}.{f.name}" for root in roots for f in entity.fields if f.kind in kinds),
+            ]
+
+        self.paths = {
+            "text": [
+                *(("id", "data.id") if bare else ("data.id",)),
+                *paths("string", "datetime", "richtext", "id"),
+                *(f"auth.{name}" for name in ("userId", "user_id", "tenantId", "email")),
+            ],
+            "bool": paths("bool") or ["auth.isGuest"],
+            "number": paths("int", "float"),
+        }
+        self.other, self.inside = "", self
+
+    def put_in(self, expr: Any) -> Any:
+        """The expression with a path in each place."""
+        match expr:
+            case Path(name=name) if name.startswith("?"):
+                kind, number = name[1:].split()
+                found = self.paths[kind] or self.paths["text"]
+                return Path(found[int(number) % len(found)])
+            case Not(operand=operand):
+                return Not(self.put_in(operand))
+            case And(operands=operands) | Or(operands=operands):
+                return type(expr)(tuple(map(self.put_in, operands)))
+            case Exists(condition=condition):
+                return Exists(self.other, self.inside.put_in(condition))
+            case Compare(left=left, right=right) | In(left=left, right=right):
+                if not self.paths["number"] and (_is_number(left) or _is_number(right)):
+                    return self.put_in(_of_texts(expr))
+                changed = {"left": self.put_in(left), "right": self.put_in(right)}
+                return dataclasses.replace(expr, **changed)
+            case ListOf(items=items):
+                return ListOf(tuple(map(self.put_in, items)))
+        return expr
+
+
+def _is_number(expr: Expr | ListOf) -> bool:
+    return isinstance(expr, Path) and expr.name.startswith("?number")
+
+
+def _of_texts(expr: Compare | In) -> Compare:
+    """Instead of a comparison of numbers, where an entity has none."""
+    place = expr.left if _is_number(expr.left) else expr.right
+    assert isinstance(place, Path)
+    op = expr.op if isinstance(expr, Compare) else "=="
+    return Compare(op, Path(place.name.replace("?number", "?text")), Literal("a"))
+
+
+def _place(kind: str) -> st.SearchStrategy[Path]:
+    return st.sampled_from([Path(f"?{kind} {number}") for number in range(60)])
+
+
+def _shapes() -> tuple[st.SearchStrategy[Expr], st.SearchStrategy[Expr]]:
+    """Of policies that look at the row and the caller, and of those that ask for rows as well."""
+    conditions = _conditions()
+    inside = _combined(conditions, max_leaves=6)
     # As they are written in earnest: one field of the row, one of the caller.
-    likely = st.lists(_conditions_of(entity, roots, other), min_size=1, max_size=3).map(
+    likely = st.lists(conditions, min_size=1, max_size=3).map(
         lambda some: And(tuple(some)) if len(some) > 1 else some[0]
     )
     # By way of a function, since Hypothesis would print all of it.
-    asked = st.none().flatmap(lambda _: st.builds(Exists, st.just(other.name), inside | likely))
-    return _combined(conditions | asked | asked, max_leaves=8)
+    asked = st.none().flatmap(lambda _: st.builds(Exists, st.just("?"), inside | likely))
+    return (
+        _combined(conditions, max_leaves=12),
+        _combined(conditions | asked | asked, max_leaves=8),
+    )
 
 
 def _combined(conditions: st.SearchStrategy[Any], *, max_leaves: int) -> st.SearchStrategy[Expr]:
@@ -158,32 +236,16 @@ def _combined(conditions: st.SearchStrategy[Any], *, max_leaves: int) -> st.Sear
     )
 
 
-def _conditions_of(
-    entity: EntitySpec, roots: tuple[str, ...], other: EntitySpec | None = None
-) -> st.SearchStrategy[Expr]:
-    def paths(*kinds: str) -> list[Path]:
-        bare = () if other is None else other.fields
-        return [
-            *(Path(field.name) for field in bare if field.kind in kinds),
-            *(
-                Path(f"{root}.{field.name}")
-                for root in roots
-                for field in entity.fields
-                if field.kind in kinds
-            ),
-        ]
-
-    ids = [Path("data.id")] if other is None else [Path("id"), Path("data.id")]
-    texts = st.sampled_from(
-        [*ids, *paths("string", "datetime", "richtext", "id")]
-        + [Path(f"auth.{name}") for name in ("userId", "user_id", "tenantId", "email")]
-    )
-    bools = st.sampled_from([Path("auth.isGuest"), Path("auth.is_admin"), *paths("bool")])
+def _conditions() -> st.SearchStrategy[Expr]:
+    texts, numbers = _place("text"), _place("number")
+    bools = st.sampled_from([Path("auth.isGuest"), Path("auth.is_admin")]) | _place("bool")
     text = st.sampled_from([Literal(value) for value in STRINGS])
     truth = st.sampled_from([Literal(True), Literal(False)])
+    number = st.sampled_from([Literal(value) for value in (*INTS, *FLOATS)])
+    quoted = st.sampled_from([Literal(value) for value in NUMBER_TEXTS])
     null = st.just(Literal(None))
     roles = st.lists(st.sampled_from(ROLES), min_size=1, max_size=2).map(tuple)
-    conditions: list[st.SearchStrategy[Any]] = [
+    return st.one_of(
         _pairs(_COMPARISONS, texts, texts | text | null),
         _pairs(_ORDERS, texts, texts | text),
         _pairs(_COMPARISONS, bools, bools | truth | null),
@@ -191,18 +253,11 @@ def _conditions_of(
         st.builds(In, texts | text, st.just(Path("auth.roles"))),
         st.builds(Call, st.just("auth.hasAnyRole"), roles),
         texts | bools | truth | text | null,
-    ]
-    if found := paths("int", "float"):
-        numbers = st.sampled_from(found)
-        number = st.sampled_from([Literal(value) for value in (*INTS, *FLOATS)])
-        quoted = st.sampled_from([Literal(value) for value in NUMBER_TEXTS])
-        conditions += [
-            _pairs(_COMPARISONS, numbers, numbers | number | quoted | null),
-            _pairs(_ORDERS, numbers, numbers | number),
-            st.builds(In, numbers, st.lists(numbers | number | quoted, max_size=3).map(_list_of)),
-            numbers,
-        ]
-    return st.one_of(conditions)
+        _pairs(_COMPARISONS, numbers, numbers | number | quoted | null),
+        _pairs(_ORDERS, numbers, numbers | number),
+        st.builds(In, numbers, st.lists(numbers | number | quoted, max_size=3).map(_list_of)),
+        numbers,
+    )
 
 
 def _pairs(
@@ -225,6 +280,9 @@ def _is_bool(expr: Expr) -> bool:
     if isinstance(expr, Path):
         return expr.name in ("auth.isGuest", "auth.is_admin")
     return not isinstance(expr, Literal) or isinstance(expr.value, bool)
+
+
+_SHAPES, _ASKING_SHAPES = _shapes()
 
 
 @st.composite

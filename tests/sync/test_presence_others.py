@@ -236,7 +236,7 @@ async def test_who_comes_later_is_told_all_in_pages(clock: ManualClock) -> None:
         second = Peer(network, clock, tasks)
         await second.exchange.start()
         await first.exchange.beat()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while second.count < 50:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
     questions = [sent for sent in network.sent if sent.receiver is None]

@@ -31,7 +31,7 @@ STEPS = (
     *("insert", "insert", "update", "update", "update", "delete", "revive"),
     *("pull", "connect", "connect", "drop", "settle", "purge"),
 )
-WORLDS = 40
+WORLDS = 80
 TOLD: Counter[str] = Counter()
 """Replicas that were compared, and events that they were told."""
 

@@ -71,7 +71,7 @@ async def test_ends_of_streams_are_heard_of(two: Two) -> None:
     await pulled(two.there, 0, 100)
     await pulled(two.there, 0, 300)
     two.there.lost(ANN, 50)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await two.here.of(ANN, takes=False)).position != 50:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     await two.there.too_far(ANN, 50)
