@@ -18,6 +18,7 @@ from pylon.bus.base import Bus
 from pylon.bus.local import LocalBus
 from pylon.calls import Calls, CallTable, DirectCalls, LoopbackCalls
 from pylon.changes.feed import Feed
+from pylon.changes.feed_codec import carry_encoded
 from pylon.clock import Clock
 from pylon.config import Config
 from pylon.hooks import Hooks
@@ -77,7 +78,7 @@ class Base:
     @cached_property
     def feed(self) -> Feed:
         """What this process hears of commits."""
-        return Feed(self.store)
+        return Feed(self.store, carry=carry_encoded if self.config.loopback else None)
 
     @cached_property
     def budget(self) -> Budget:

@@ -27,7 +27,7 @@ class IdentityGroup(Base):
     @cached_property
     def sessions(self) -> Sessions:
         claims = None if self.claims is None else self.claims.of
-        return Sessions(self.store, self.clock, claims=claims)
+        return Sessions(self.store, self.clock, claims=claims, calls=self.calls)
 
     @cached_property
     def auth(self) -> AuthRoutes:
@@ -73,6 +73,7 @@ IDENTITY = Part[IdentityGroup](
     tables=AUTH_TABLES,
     routes=lambda house: (house.auth,),
     stages=lambda house: {"rate limit": house.rate_limit, "identity": house.auth.identify},
+    calls=lambda house: (house.sessions.seen,),
     secret_paths=("/api/auth/",),
     listeners=_listeners,
     periodic=_periodic,

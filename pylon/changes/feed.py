@@ -39,6 +39,10 @@ after it: positions that carry no row, as an epoch's or a purge's, are passed wi
 It is quick, awaits nothing, and changes neither the messages nor their sequence."""
 
 
+Carry: TypeAlias = Callable[[Sequence[Message], int], tuple[Sequence[Message], int]]
+"""A way that commits come: messages and position as they were told, and as they arrive."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subscriber:
     name: str
@@ -53,8 +57,11 @@ class Feed:
     are settled first, but their callers go on in a later step of the loop (`store/base.py`).
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, carry: Carry | None = None) -> None:
+        """`carry` is what the store's commits pass on their way here; None where nothing lies
+        between."""
         self._store = store
+        self._carry = carry
         self._seq = store.seq
         self._subscribers: list[_Subscriber] = []
         store.on_commit(self._committed)
@@ -92,7 +99,10 @@ class Feed:
 
     def _committed(self, news: Sequence[object]) -> None:
         """The store's commit listener. Whoever writes gives its units nothing but messages."""
-        self.deliver(cast("Sequence[Message]", news), self._store.seq)
+        messages, seq = cast("Sequence[Message]", news), self._store.seq
+        if self._carry is not None:
+            messages, seq = self._carry(messages, seq)
+        self.deliver(messages, seq)
 
     def _tell(self, subscriber: _Subscriber, messages: Sequence[Message], since: int) -> None:
         try:
