@@ -93,6 +93,10 @@ class Play:
         answer = await AsgiNetwork(self.app).request(method, path, token=token, body=body)
         return answer.body if answer.status < 300 else None
 
+    async def public_rows(self, entity: str) -> dict[str, Row]:
+        answer = await AsgiNetwork(self.app).request("GET", f"/api/entities/{entity}", token=None)
+        return {row["id"]: row for row in answer.body["data"]}
+
     async def sign_in(self, browser: Browser, user: str) -> None:
         minted = await self.call("POST", "/api/auth/session", {"user_id": user})
         browser.local[TOKEN] = minted["token"]
@@ -266,6 +270,11 @@ class Play:
                 listed = await self.call("GET", f"/api/entities/{entity}", token=token)
                 truth = {row["id"]: row for row in (listed or {"data": []})["data"]}
                 held = tab.table(entity)
+                if self.transport == "sse":
+                    # An EventSource has no token: it shows what the public may see, also where a
+                    # rule hides that from some user (`!exists` of `Member`).
+                    public = await self.public_rows(entity)
+                    held = {i: row for i, row in held.items() if i in truth or row != public.get(i)}
                 # What the tab deleted itself, in vain, stays out of its sight until a reset.
                 for name, row_id in [k for k, s in tab.tombstones.items() if s == MAX_SAFE_INTEGER]:
                     if name == entity:
