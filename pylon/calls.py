@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -66,6 +66,9 @@ class DirectCalls:
     ) -> AnswerT:
         return await call.run(identity, argument)
 
+
+DIRECT: Final = DirectCalls()
+"""For whatever is made where the database is: the usual case, and most tests."""
 
 # --- what crosses ----------------------------------------------------------------------------
 

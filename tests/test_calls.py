@@ -100,6 +100,21 @@ async def test_json_of_any_kind_crosses(value: Any) -> None:
     assert await LoopbackCalls(made).ask(call, ANN, value) == value
 
 
+async def test_what_could_not_cross_is_found() -> None:
+    """In one process anything passes: an object of the asking process, an answer of another
+    type."""
+
+    async def echo(_who: Identity, asked: Any) -> Any:
+        return asked
+
+    made, call = table(echo, takes=Any, gives=int)
+    own: list[Any] = ["text", object()]
+    for value in own:
+        assert await DirectCalls().ask(call, ANN, value) is value
+        with pytest.raises((msgspec.ValidationError, TypeError)):
+            await LoopbackCalls(made).ask(call, ANN, value)
+
+
 def test_a_name_is_taken_once() -> None:
     async def nothing(_who: Identity, _asked: None) -> None:
         return None

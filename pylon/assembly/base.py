@@ -18,6 +18,7 @@ from pylon.bus.base import Bus
 from pylon.bus.local import LocalBus
 from pylon.calls import Calls, CallTable, DirectCalls, LoopbackCalls
 from pylon.changes.feed import Feed
+from pylon.changes.feed_codec import carry_encoded
 from pylon.clock import Clock
 from pylon.config import Config
 from pylon.hooks import Hooks
@@ -82,7 +83,7 @@ class Base:
     def feed(self) -> Feed:
         """What this process hears of commits."""
         beside = () if self.session_store is None else (self.session_store,)
-        return Feed(self.store, *beside)
+        return Feed(self.store, *beside, carry=carry_encoded if self.config.loopback else None)
 
     @cached_property
     def budget(self) -> Budget:

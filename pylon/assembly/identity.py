@@ -29,7 +29,9 @@ class IdentityGroup(Base):
     @cached_property
     def sessions(self) -> Sessions:
         claims = None if self.claims is None else self.claims.of
-        return Sessions(self.session_store or self.store, self.clock, claims=claims)
+        return Sessions(
+            self.session_store or self.store, self.clock, claims=claims, calls=self.calls
+        )
 
     @cached_property
     def session_teller(self) -> SessionTeller | None:
@@ -108,6 +110,7 @@ IDENTITY = Part[IdentityGroup](
     tables=AUTH_TABLES,
     routes=lambda house: (house.auth,),
     stages=lambda house: {"rate limit": house.rate_limit, "identity": house.auth.identify},
+    calls=lambda house: (house.sessions.seen,),
     secret_paths=("/api/auth/",),
     listeners=_listeners,
     periodic=_periodic,

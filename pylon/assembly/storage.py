@@ -53,7 +53,9 @@ async def _start(house: StorageGroup) -> None:
     state = "open to everybody" if house.config.dev_mode else "closed to all but admins"
     for entity, slot in house.policies.undeclared:
         log.warning("%s has no %s policy and is %s", entity, slot, state)
-    await house.changes.start(_read_rules(house.manifest, house.config))
+    owns_database = "owner" in house.process.duties
+    rules = _read_rules(house.manifest, house.config)
+    await house.changes.start(rules, owns_database=owns_database)
 
 
 def _metrics(house: StorageGroup, metrics: Metrics) -> None:

@@ -62,7 +62,7 @@ class SyncGroup(RowsGroup):
 
     @cached_property
     def documents(self) -> DocumentHub:
-        return DocumentHub(self.rows)
+        return DocumentHub(self.rows, calls=self.calls)
 
     @cached_property
     def merger(self) -> Merger:
@@ -83,7 +83,7 @@ class SyncGroup(RowsGroup):
 
     @cached_property
     def epochs(self) -> ReaderEpochs:
-        return ReaderEpochs(self.store, self.audiences, self.clock)
+        return ReaderEpochs(self.store, self.audiences, self.clock, calls=self.calls)
 
     @cached_property
     def pulls(self) -> Pulls:
@@ -170,7 +170,7 @@ SYNC = Part[SyncGroup](
     name="sync",
     tables=SYNC_TABLES,
     routes=_routes,
-    calls=lambda house: house.position_calls.all(),
+    calls=lambda house: (*house.position_calls.all(), house.epochs.call),
     paths_apart=(PULL_PATH,),
     listeners=lambda house: (
         Listener(name="readers", hear=house.epochs.hear, hears=house.epochs.HEARS),
@@ -194,6 +194,7 @@ SYNC = Part[SyncGroup](
 TOGETHER = Part[SyncGroup](
     name="documents",
     routes=lambda house: (house.crdt_routes,),
+    calls=lambda house: (house.documents.call,),
     messages=lambda house: SocketMessages(
         handlers=house.crdt_routes.messages(), leave=house.documents.leave
     ),

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from pylon import limits
 from pylon.auth.cache import SessionCache
 from pylon.auth.ended import EndedSessions
 from pylon.auth.model import NO_CLAIMS, Claims, Session
+from pylon.calls import DIRECT, Call, Calls
 from pylon.changes.facts import (
     ClaimsChanged,
     SessionChanged,
@@ -26,7 +27,7 @@ from pylon.changes.facts import (
 )
 from pylon.changes.feed import Gap, Message
 from pylon.clock import Clock
-from pylon.identity import Identity
+from pylon.identity import ANONYMOUS, Identity
 from pylon.ids import new_guest_user_id, new_session_token, token_hash
 from pylon.store.base import Row, Store, Tx, Unit, Value
 from pylon.store.naming import load_queries
@@ -38,6 +39,9 @@ SQL = load_queries("pylon.auth")
 AUTH_TABLES: Final = load_steps("pylon.auth")
 
 T = TypeVar("T")
+
+Seen: TypeAlias = tuple[bytes, int]
+"""Hash of a token, and when it was last used (Unix seconds)."""
 
 _TOKEN_PREFIX = "pylon_"
 _TOKEN_CHARACTERS = 70
@@ -65,11 +69,17 @@ class Sessions:
         clock: Clock,
         *,
         claims: Callable[[str], Awaitable[Claims]] | None = None,
+        calls: Calls = DIRECT,
         cached_max: int = limits.SESSIONS_CACHED_MAX,
     ) -> None:
         """`claims` tells what the app knows of a user; who changes that tells `ClaimsChanged`, or
-        calls `forget_user` in every process."""
+        calls `forget_user` in every process. `calls` is the way to where the database is."""
         self._store = store
+        self._calls = calls
+        self.seen: Call[list[Seen], None] = Call(
+            name="sessions.seen", takes=list[Seen], gives=None, run=self._save_seen
+        )
+        """Note when sessions were last used, as one process saw it."""
         self._claims = claims
         self._now = clock.now
         self._cache = SessionCache(cached_max)
@@ -293,14 +303,16 @@ class Sessions:
         return await self.purge_expired() if over else 0
 
     async def save_last_seen(self) -> None:
-        """Store when sessions were last used, as far as it is not stored yet. For a timer."""
+        """Have stored when sessions were last used here, as far as it is not yet. For a timer."""
         while seen := self._cache.take_seen(limits.SESSIONS_SWEPT_MAX):
+            await self._calls.ask(self.seen, ANONYMOUS, seen)
 
-            async def save(tx: Tx, seen: list[tuple[bytes, int]] = seen) -> None:
-                for key, at in seen:
-                    await tx.execute(SQL["set_last_seen"], (at, key, at))
+    async def _save_seen(self, _: Identity, seen: list[Seen]) -> None:
+        async def save(tx: Tx) -> None:
+            for key, at in seen:
+                await tx.execute(SQL["set_last_seen"], (at, key, at))
 
-            await self._store.write(save)
+        await self._store.write(save)
 
     async def _end(self, query: str, params: tuple[Value, ...]) -> int:
         now = self._now()

@@ -39,6 +39,10 @@ after it: positions that carry no row, as an epoch's or a purge's, are passed wi
 It is quick, awaits nothing, and changes neither the messages nor their sequence."""
 
 
+Carry: TypeAlias = Callable[[Sequence[Message], int], tuple[Sequence[Message], int]]
+"""A way that commits come: messages and position as they were told, and as they arrive."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subscriber:
     name: str
@@ -56,8 +60,11 @@ class Feed:
     are settled first, but their callers go on in a later step of the loop (`store/base.py`).
     """
 
-    def __init__(self, store: Store, *others: Store) -> None:
+    def __init__(self, store: Store, *others: Store, carry: Carry | None = None) -> None:
+        """`carry` is what the store's commits pass on their way here; None where nothing lies
+        between."""
         self._store = store
+        self._carry = carry
         self._seq = store.seq
         self._subscribers: list[_Subscriber] = []
         store.on_commit(self._committed)
@@ -97,11 +104,17 @@ class Feed:
 
     def _committed(self, news: Sequence[object]) -> None:
         """The store's commit listener. Whoever writes gives its units nothing but messages."""
-        self.deliver(cast("Sequence[Message]", news), self._store.seq)
+        self._carried(news, self._store.seq)
 
     def _committed_beside(self, news: Sequence[object]) -> None:
         # Not the position of the first store, which may be ahead of what is heard.
-        self.deliver(cast("Sequence[Message]", news), self._seq)
+        self._carried(news, self._seq)
+
+    def _carried(self, news: Sequence[object], seq: int) -> None:
+        messages = cast("Sequence[Message]", news)
+        if self._carry is not None:
+            messages, seq = self._carry(messages, seq)
+        self.deliver(messages, seq)
 
     def _tell(self, subscriber: _Subscriber, messages: Sequence[Message], since: int) -> None:
         try:

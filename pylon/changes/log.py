@@ -91,11 +91,12 @@ class ChangeLog:
             if isinstance(message, OldestRaised):
                 self._oldest_seq = max(self._oldest_seq, message.oldest_seq)
 
-    async def start(self, read_rules: str) -> None:
+    async def start(self, read_rules: str, *, owns_database: bool = True) -> None:
         """Load the positions; `read_rules` is a fingerprint of all read rules.
 
         When the rules are not those of the last start, rows may have become visible or hidden
-        without a change of their own, so every older cursor is made to start anew.
+        without a change of their own, so every older cursor is made to start anew. That
+        is for the owner to do; other processes start after it.
         """
         (known,) = (await self._store.read(SQL["read_rules"]))[0]
 
@@ -107,7 +108,7 @@ class ChangeLog:
                 tx.publish(OldestRaised(oldest_seq=oldest))
                 await tx.execute(SQL["raise_oldest_seq"], (oldest,))
 
-        if known != read_rules:
+        if owns_database and known != read_rules:
             await self._store.write(unit)
         self._oldest_seq = int((await self._store.read(SQL["oldest_seq"]))[0][0])
 

@@ -8,6 +8,7 @@ totals and counts are of the rows that the caller may read. How the typed text i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -34,8 +35,6 @@ from pylon.store.search_query import Phrase, Piece, SearchQuery, Within, every, 
 HIGHLIGHT: Final = "_highlight"
 """The key of a hit's excerpts."""
 
-_ABSENT: Final = object()
-
 
 # --- What is asked ---------------------------------------------------------------------------
 
@@ -43,14 +42,13 @@ _ABSENT: Final = object()
 class Ask(msgspec.Struct, frozen=True):
     """A search as it was asked for, names checked against the entity's configuration.
 
-    `filters` are field and wanted value; `is_hopeless`: some filter has a value that no row has.
+    `filters` are field and wanted value; None, which equals nothing, where no row can have it.
     `sort` is a field and whether it descends; None means by relevance.
     """
 
     query: str
     where: Condition
     filters: tuple[tuple[str, Value], ...]
-    is_hopeless: bool
     facets: tuple[str, ...]
     facet_values_max: int
     excludes_own: bool
@@ -100,11 +98,7 @@ def _parse(body: object, names: _Names, columns: Columns) -> Ask:
     limit = max(1, min(size, limits.SEARCH_PAGE_ROWS_MAX))
     if page * limit > INT_MAX:
         raise invalid("There is no such page.")
-    filters = [
-        (name, _facet_value(names.facets[name], value))
-        for name, value in require_object(given.get("filters", {}), "filters").items()
-        if name in names.facets
-    ]
+    filters = require_object(given.get("filters", {}), "filters")
     facets = dict.fromkeys(_texts(given, "facets")) or names.facets
     mode = given.get("facetMode", given.get("facet_mode", "include"))
     if mode not in ("include", "exclude"):
@@ -121,8 +115,11 @@ def _parse(body: object, names: _Names, columns: Columns) -> Ask:
     return Ask(
         query=query,
         where=parse_where(given.get("where", {}), columns),
-        filters=tuple((name, value) for name, value in filters if value is not _ABSENT),
-        is_hopeless=any(value is _ABSENT for _, value in filters),
+        filters=tuple(
+            (name, _facet_value(names.facets[name], value))
+            for name, value in filters.items()
+            if name in names.facets
+        ),
         facets=tuple(name for name in facets if name in names.facets),
         facet_values_max=min(values_max, limits.SEARCH_FACET_VALUES_MAX),
         excludes_own=mode == "exclude",
@@ -165,31 +162,39 @@ def _highlight(given: Mapping[str, Any], names: _Names) -> tuple[str, ...]:
     return tuple(name for name in _texts(given, "highlight") if name in names.text)
 
 
-def _facet_value(kind: FieldKind, value: object) -> Any:
-    """The stored value that a filter means, which may be given as the text of its count."""
+def _facet_value(kind: FieldKind, value: object) -> Value:
+    """The stored value that a filter means, which may be given as the text of its count; None if
+    a column of this kind cannot have it."""
     match kind:
         case "bool":
             words = {"true": True, "false": False}
             if isinstance(value, str):
-                return words.get(value, _ABSENT)
-            is_known = isinstance(value, bool | int) and value in (0, 1)
-            return bool(value) if is_known else _ABSENT
+                return words.get(value)
+            return bool(value) if isinstance(value, bool | int) and value in (0, 1) else None
         case "int" | "float":
-            if isinstance(value, str):
-                try:
-                    value = float(value) if kind == "float" else int(value)
-                except ValueError:
-                    return _ABSENT
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                return _ABSENT
-            if not INT_MIN <= value <= INT_MAX:
-                return _ABSENT
-            if kind == "int" and value != int(value):
-                return _ABSENT
-            return int(value) if kind == "int" else float(value)
+            if isinstance(value, bool) or not isinstance(value, str | int | float):
+                return None
+            return _whole(value) if kind == "int" else _double(value)
     if isinstance(value, bool | int | float):
         return encode(value).decode()
-    return value if isinstance(value, str) else _ABSENT
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: str | int | float) -> int | None:
+    try:
+        whole = int(value)
+    except (ValueError, OverflowError):  # A word, a fraction in a text, an infinity.
+        return None
+    is_same = isinstance(value, str) or whole == value
+    return whole if is_same and INT_MIN <= whole <= INT_MAX else None
+
+
+def _double(value: str | int | float) -> float | None:
+    try:
+        double = float(value)
+    except (ValueError, OverflowError):  # A word, more digits than a double reaches.
+        return None
+    return double if isfinite(double) else None
 
 
 # --- The statement ---------------------------------------------------------------------------
@@ -259,7 +264,7 @@ class _Statement:
         where = compile_condition(self._ask.where, self._dialect, self._params)
         if where is not None:
             conditions.append(where)
-        if self._ask.is_hopeless or self._text.is_nothing:
+        if self._text.is_nothing:
             conditions.append("1 = 0")
         for symbol in self._text.symbols:
             held = [self._dialect.contains(f"t.{quote(name)}") for name in self._names.text]

@@ -6,7 +6,8 @@ each change. A row that is not there or not visible is waited for, and followed 
 
 States of an interest: waiting -> asking -> (row visible: snapshot) following -> (row hidden or
 deleted) waiting. An interest that asks keeps the changes that go by; those after the position of
-its snapshot follow it, and one that may have shown or hidden the row makes it ask again. Not here:
+its snapshot follow it, and one that may have shown or hidden the row makes it ask again. A snapshot
+is made where the database is, by a call, since that may store the row's first document. Not here:
 the documents themselves (`crdt/`), the order of writes (`hub.py`).
 """
 
@@ -16,7 +17,10 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from pylon import limits
+from pylon.calls import DIRECT, Call, Calls
 from pylon.changes.model import Change
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
@@ -41,6 +45,15 @@ Key = tuple[str, str]
 """Entity and id of a row."""
 
 
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """A row's document at the position `seq`: `snapshot` is None where the row cannot be seen,
+    `gained` what others who follow it have yet to hear (`Transaction.snapshot`)."""
+
+    seq: int
+    snapshot: bytes | None
+    gained: bytes | None
+
+
 class Interest:
     """One reader's interest in one row."""
 
@@ -62,8 +75,13 @@ class Interest:
 class DocumentHub:
     """All interests of all open streams. Runs on the loop."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, *, calls: Calls = DIRECT) -> None:
+        """`calls` is the way to where the database is."""
         self._rows = rows
+        self._calls = calls
+        self.call: Call[Key, Document] = Call(
+            name="documents.open", takes=tuple[str, str], gives=Document, run=self._open
+        )
         self._by_row: dict[Key, dict[Outlet, Interest]] = {}
         self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
         self._tasks = Tasks()
@@ -129,16 +147,12 @@ class DocumentHub:
 
     async def _ask(self, interest: Interest) -> None:
         """Send the snapshot if the row can be seen now, then what has gone by since."""
-
-        async def unit(tx: Transaction) -> tuple[int, tuple[bytes, bytes | None] | None]:
-            found = await tx.snapshot(*interest.key)
-            return tx.tx.next_seq - 1, found
-
         interest.asking = True
         try:
             while True:
                 interest.passed.clear()
-                interest.seq, found = await self._rows.write(interest.identity, unit)
+                found = await self._calls.ask(self.call, interest.identity, interest.key)
+                interest.seq = found.seq
                 passed = [change for change in interest.passed if change.seq > interest.seq]
                 if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX and not any(
                     self._may_decide(change) for change in passed
@@ -154,13 +168,12 @@ class DocumentHub:
         finally:
             interest.asking = False
             interest.passed = []
-        interest.following = found is not None and self._is_current(interest)
-        if found is None or not interest.following:
+        interest.following = found.snapshot is not None and self._is_current(interest)
+        if found.snapshot is None or not interest.following:
             return
-        snapshot, gained = found
-        if gained is not None:
-            self._tell_others(interest, gained)
-        frames = [document_frame(SNAPSHOT, *interest.key, snapshot)]
+        if found.gained is not None:
+            self._tell_others(interest, found.gained)
+        frames = [document_frame(SNAPSHOT, *interest.key, found.snapshot)]
         frames += [
             document_frame(UPDATE, *interest.key, change.document_update)
             for change in passed
@@ -168,6 +181,13 @@ class DocumentHub:
         ]
         for frame in frames:
             self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+
+    async def _open(self, identity: Identity, key: Key) -> Document:
+        async def unit(tx: Transaction) -> Document:
+            snapshot, gained = await tx.snapshot(*key) or (None, None)
+            return Document(tx.tx.next_seq - 1, snapshot, gained)
+
+        return await self._rows.write(identity, unit)
 
     def _may_decide(self, change: Change) -> bool:
         """Whether a change that went by may have shown or hidden its row: then ask again."""

@@ -5,7 +5,8 @@ another reader (it chose another tenant, a guest signed in, a role was given or 
 and vanish without a change of their own: older cursors must start anew. So must the cursor that a
 page keeps in its storage from whoever was signed in before. Hence, per session, in the database:
 what the read rules could tell of it when it last started, and from where on. What is kept of it in
-memory is what the feed tells. Epochs that rows of others begin are in `changes/epochs.py`.
+memory is what the feed tells. A pull is served by any process, and the epoch that it begins is
+begun where the database is, by a call. Epochs that rows of others begin are in `changes/epochs.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from pylon import limits
+from pylon.calls import DIRECT, Call, Calls
 from pylon.changes.facts import ReaderBegun, ReadersForgotten
 from pylon.changes.feed import Gap, Message
 from pylon.clock import Clock
@@ -35,7 +37,14 @@ class ReaderEpochs:
 
     HEARS = (ReaderBegun, ReadersForgotten)
 
-    def __init__(self, store: Store, audiences: Audiences, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, audiences: Audiences, clock: Clock, *, calls: Calls = DIRECT
+    ) -> None:
+        """`calls` is the way to where the database is."""
+        self._calls = calls
+        self.call: Call[None, int] = Call(
+            name="readers.begin", takes=type(None), gives=int, run=self._begin
+        )
         self._store = store
         self._audiences = audiences
         self._clock = clock
@@ -64,9 +73,14 @@ class ReaderEpochs:
         A session that starts for the first time has none. Otherwise the epoch takes a position of
         the log, so that even a cursor at its head lies below.
         """
-        reader = _reader(identity)
-        if reader is None:
+        if _reader(identity) is None:
             return 0
+        return await self._calls.ask(self.call, identity, None)
+
+    async def _begin(self, identity: Identity, _: None) -> int:
+        """`begin` for named readers, where the database is."""
+        reader = _reader(identity)
+        assert reader is not None
         audience, now = self._audience(identity), int(self._clock.now())
 
         async def unit(tx: Tx) -> int:

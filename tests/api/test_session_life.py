@@ -92,8 +92,8 @@ async def running(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
         made.append(Sessions(*arguments, **more))
         return made[-1]
 
-    def feed(*arguments: Any) -> Feed:
-        feeds.append(Feed(*arguments))
+    def feed(*arguments: Any, **more: Any) -> Feed:
+        feeds.append(Feed(*arguments, **more))
         return feeds[-1]
 
     monkeypatch.setattr("pylon.assembly.identity.Sessions", sessions)

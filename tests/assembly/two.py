@@ -1,15 +1,17 @@
 """Two services over one database and one bus, as if each were a process of its own.
 
-The first owns the database; the second has the other duties only, and asks the first by calls that
-are encoded and decoded. Both are real servers with ports of their own, in the test's loop.
+The first owns the database; the second has the other duties only, and a store that it can but read.
+It asks the first by calls, and hears of commits by messages, that are encoded and decoded. Both are
+real servers with ports of their own, in the test's loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,10 +20,13 @@ from pylon import codec
 from pylon.app import Service
 from pylon.calls import LoopbackCalls
 from pylon.config import Config
+from pylon.errors import PylonError
 from pylon.schema.parse import parse_manifest
+from pylon.store.base import ServedStore, StoreFigures, Unit
 from pylon.testing.bus import Network, NetworkBus
 from pylon.wiring import House, Process
 from tests.http.live import Live, live
+from tests.passing import PassingStore
 from tests.server import ADMIN_TOKEN, bearer
 from tests.sync.world import NOTES
 
@@ -33,6 +38,45 @@ ENVIRONMENT = {
 }
 
 WAIT_SECONDS = 20.0
+
+T = TypeVar("T")
+
+
+class ReadingStore(PassingStore):
+    """The database as a process has it that does not own it: whoever tries to write is refused, and
+    noted in `tried`."""
+
+    def __init__(self, owned: ServedStore) -> None:
+        super().__init__(owned)
+        self._owned = owned
+        self.tried: list[str] = []
+
+    async def write(
+        self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None
+    ) -> T:
+        return self._refuse(unit)
+
+    async def hold(self, unit: Unit[T], *, compute_seconds: float | None = None) -> T:
+        return self._refuse(unit)
+
+    def _refuse(self, unit: Unit[T]) -> T:
+        self.tried.append(getattr(unit, "__qualname__", repr(unit)))
+        raise PylonError(500, "QUERY_FAILED", f"{self.tried[-1]} does not run where it must")
+
+    @property
+    def figures(self) -> StoreFigures:
+        return self._owned.figures
+
+    @property
+    def is_stuck(self) -> bool:
+        return self._owned.is_stuck
+
+    @property
+    def schema_is_current(self) -> bool:
+        return self._owned.schema_is_current
+
+    async def look_at_schema(self) -> None:
+        await self._owned.look_at_schema()
 
 
 class One:
@@ -48,7 +92,11 @@ class One:
 
     def client(self, token: str | None = ADMIN_TOKEN) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.server.url, headers=bearer(token), trust_env=False, timeout=60
+            base_url=self.server.url,
+            headers=bearer(token),
+            trust_env=False,
+            verify=False,  # certificates take long to read, and nobody speaks TLS here
+            timeout=60,
         )
 
     def socket(self, token: str) -> connect:
@@ -63,26 +111,31 @@ class One:
 
 
 @asynccontextmanager
-async def two(**environment: str) -> AsyncIterator[tuple[One, One, Network]]:
-    """Both, started; the owner first."""
-    manifest, problems = parse_manifest(codec.encode(NOTES))
+async def two(
+    app: Mapping[str, Any] = NOTES, /, **environment: str
+) -> AsyncIterator[tuple[One, One, Network]]:
+    """Both, started; the owner first. At the end the second must not have tried to write."""
+    manifest, problems = parse_manifest(codec.encode(app))
     assert manifest is not None, problems
     config = Config.from_env({**ENVIRONMENT, **environment}, in_memory=True)
+    apart = replace(config, loopback=True)
     network = Network()
     buses = network.join(), network.join()
     owner = Service(manifest, config, process=Process(bus=buses[0]))
     async with live(owner, has_lifespan=True) as first:
         assert owner.house is not None
+        store = ReadingStore(owner.house.store)
         process = Process(
             bus=buses[1],
             duties=frozenset(("every process",)),
             owner=LoopbackCalls(owner.house.call_table),
-            store=owner.house.store,
+            store=store,
             session_store=owner.house.session_store,
         )
-        other = Service(manifest, config, process=process)
+        other = Service(manifest, apart, process=process)
         async with live(other, has_lifespan=True) as second:
             yield One(owner, first, buses[0]), One(other, second, buses[1]), network
+        assert store.tried == []
 
 
 async def until(is_so: Callable[[], object]) -> None:

@@ -112,3 +112,15 @@ async def test_other_read_rules_make_every_older_cursor_void() -> None:
             await app.puller.page(ANN, cursor)
         assert refused.value.status == 410
         assert len((await app.puller.page(ANN, 0)).events) == 1
+
+
+async def test_rules_are_compared_by_the_owner_alone() -> None:
+    """Another process takes the positions as they stand, whatever its rules are."""
+    async with world() as app:
+        await app.log.start("rules")
+        await app.log.start("other rules")
+        seq, oldest = app.store.seq, app.log.oldest_seq
+        await app.log.start("rules of an older program", owns_database=False)
+        assert (app.store.seq, app.log.oldest_seq) == (seq, oldest)
+        await app.log.start("other rules")
+        assert app.store.seq == seq

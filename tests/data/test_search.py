@@ -195,6 +195,10 @@ async def test_filters_compare_with_values_and_their_texts() -> None:
             ({"brand": ["Acme"]}, 0),
             ({"brand": {"$ne": "Acme"}}, 0),
             ({"size": 10**30}, 0),
+            ({"size": 2.5}, 0),
+            ({"size": "2.0"}, 0),
+            ({"price": 10**400}, 0),
+            ({"price": "inf"}, 0),
             ({"name": "Red shoe"}, 4),
             ({"cost": "x"}, 4),
         ):
@@ -219,6 +223,25 @@ async def test_a_facet_can_leave_out_its_own_filter() -> None:
             "stock": {"false": 1, "true": 1},
             "size": {"1": 1},
         }
+
+
+async def test_numbers_beyond_64_bits_are_found_in_columns_of_floats() -> None:
+    async with searching(MANIFEST) as world:
+        row_id = await world.add(name="Far", price=1e300)
+        for price in (1e300, "1e300", "1e+300"):
+            found = await world.search({"filters": {"price": price}})
+            assert [row["id"] for row in found.rows] == [row_id], price
+
+
+async def test_a_filter_that_no_row_can_pass_leaves_its_own_facet_counted() -> None:
+    async with searching(MANIFEST) as world:
+        await shop(world)
+        excluded = await world.search(
+            {"filters": {"size": "two"}, "facets": ["brand", "size"], "facetMode": "exclude"}
+        )
+        every = await world.search({"facets": ["size"]})
+        assert (excluded.hits, excluded.total) == ([], 0)
+        assert excluded.facet_counts == every.facet_counts
 
 
 async def test_a_filter_narrows_hits_totals_and_counts() -> None:
