@@ -20,7 +20,7 @@ from pylon.http.request import Request
 from pylon.http.response import JSON, AnyResponse, StreamResponse, raw_json
 from pylon.http.router import Router
 from pylon.identity import require_admin
-from pylon.wire.transfer import NDJSON, Incoming, LineSplitter, ObjectSplitter, Splitter
+from pylon.wire.export_format import NDJSON, Incoming, LineSplitter, ObjectSplitter, Splitter
 
 IMPORT_PATH = "/api/import"
 """The path whose bodies may be as large as `limits.IMPORT_BYTES_MAX`."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pylon.errors import PylonError
 
 if TYPE_CHECKING:
-    from pylon.crdt.document import Document
+    from pylon.crdt.row_document import Document
 
 
 def document_class() -> type[Document]:
     """The `Document` class; 501 `CRDT_UNAVAILABLE` where the library is not installed."""
     try:
-        found: type[Document] = import_module("pylon.crdt.document").Document
+        found: type[Document] = import_module("pylon.crdt.row_document").Document
     except ImportError as error:
         raise PylonError(
             501,

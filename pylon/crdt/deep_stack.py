@@ -1,6 +1,6 @@
 """The big stack on which a stranger's bytes are decoded: the library recurses into what they nest.
 
-Called by `document.py`; knows nothing of documents.
+Called by `row_document.py`; knows nothing of documents.
 """
 
 from __future__ import annotations

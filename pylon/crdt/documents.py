@@ -25,7 +25,7 @@ from pylon.store.system import load_steps
 if TYPE_CHECKING:
     from loro import Frontiers
 
-    from pylon.crdt.document import Document
+    from pylon.crdt.row_document import Document
 
 SQL = load_queries("pylon.crdt")
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from pylon.changes.model import RowData
 from pylon.codec import encode
 from pylon.store.base import Row, Snapshot, Value
-from pylon.wire.transfer import export_line
+from pylon.wire.export_format import export_line
 
 Format: TypeAlias = Literal["json", "ndjson"]
 

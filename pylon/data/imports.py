@@ -2,7 +2,8 @@
 
 A unit that a row refuses is undone and its rows are written one by one, so a bad row costs its
 neighbours nothing. Reading and counting happen where the text arrives, units are written where the
-database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is `wire/transfer.py`.
+database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is
+`wire/export_format.py`.
 """
 
 from __future__ import annotations

@@ -7,17 +7,16 @@ live hub groups its readers by. Neither looks at rows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any as AnyValue
-from typing import Final
+from typing import Any, Final
 
 from pylon.identity import Identity
 from pylon.policy.formula import (
     All,
-    Any,
     Atom,
     Attribute,
     Column,
     Const,
+    Either,
     Formula,
     Member,
     Term,
@@ -72,11 +71,11 @@ class CallerShape:
         sources = [source_of_atom(atom) for atom in self._places]
         self.of = compile_tuple([*sources, "len(i.roles)"] if self._counts_roles else sources)
 
-    def role_count(self, shape: tuple[AnyValue, ...]) -> int:
+    def role_count(self, shape: tuple[Any, ...]) -> int:
         """How many roles callers of this shape have; 0 where that plays no part."""
         return int(shape[-1]) if self._counts_roles else 0
 
-    def settle(self, formula: Formula, shape: tuple[AnyValue, ...]) -> Formula:
+    def settle(self, formula: Formula, shape: tuple[Any, ...]) -> Formula:
         """What is left to ask of the row for callers of this shape."""
 
         def decide(atom: Atom) -> bool | None:
@@ -156,7 +155,7 @@ def selectors_of(
         case All():
             found = [selectors_of(operand, rows) for operand in formula.operands]
             return min((choice for choice in found if choice is not None), key=_cost, default=None)
-        case Any():
+        case Either():
             branches = [selectors_of(operand, rows) for operand in formula.operands]
             narrow = [choice for choice in branches if choice is not None]
             if len(narrow) < len(branches):

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any as AnyValue
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -80,7 +79,7 @@ class Rule:
         self._formula = (
             all_of([formula for _, formula in policies]) if policies else Const(open_by_default)
         )
-        self._compiled: dict[tuple[bool, tuple[AnyValue, ...]], Callable[[Identity], Where]] = {}
+        self._compiled: dict[tuple[bool, tuple[Any, ...]], Callable[[Identity], Where]] = {}
 
     def allows(
         self,
@@ -176,18 +175,14 @@ class Rule:
     def _shape(self) -> CallerShape:
         return CallerShape(self._formula)
 
-    def _bind_for(
-        self, shape: tuple[AnyValue, ...], *, gathers: bool
-    ) -> Callable[[Identity], Where]:
+    def _bind_for(self, shape: tuple[Any, ...], *, gathers: bool) -> Callable[[Identity], Where]:
         bind = self._compile(shape, gathers=gathers)
         if len(self._compiled) >= POLICY_SHAPES_CACHED_MAX:
             self._compiled.clear()
         self._compiled[gathers, shape] = bind
         return bind
 
-    def _compile(
-        self, shape: tuple[AnyValue, ...], *, gathers: bool
-    ) -> Callable[[Identity], Where]:
+    def _compile(self, shape: tuple[Any, ...], *, gathers: bool) -> Callable[[Identity], Where]:
         rest = self._shape.settle(self._formula, shape)
         if rest == TRUE:
             return lambda identity: EVERY_ROW

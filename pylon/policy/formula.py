@@ -100,7 +100,7 @@ class All:
 
 
 @dataclass(frozen=True, slots=True)
-class Any:
+class Either:
     """Two or more, at least one true."""
 
     operands: tuple[Formula, ...]
@@ -124,7 +124,7 @@ class Exists:
     negated: bool = False
 
 
-Formula = Const | Atom | All | Any | Same | Exists
+Formula = Const | Atom | All | Either | Same | Exists
 
 TRUE = Const(True)
 FALSE = Const(False)
@@ -137,10 +137,12 @@ def all_of(operands: Iterable[Formula]) -> Formula:
 
 def any_of(operands: Iterable[Formula]) -> Formula:
     """The disjunction, flattened, without constants and repetitions."""
-    return _joined(operands, Any, TRUE)
+    return _joined(operands, Either, TRUE)
 
 
-def _joined(operands: Iterable[Formula], node: type[All] | type[Any], decisive: Const) -> Formula:
+def _joined(
+    operands: Iterable[Formula], node: type[All] | type[Either], decisive: Const
+) -> Formula:
     kept: dict[Formula, None] = {}
     for operand in operands:
         if operand == decisive:
@@ -169,7 +171,7 @@ def negate(formula: Formula) -> Formula:
             return Const(not formula.value)
         case All():
             return any_of(negate(operand) for operand in formula.operands)
-        case Any():
+        case Either():
             return all_of(negate(operand) for operand in formula.operands)
         case _:
             return replace(formula, negated=not formula.negated)
@@ -183,7 +185,7 @@ def specialise(formula: Formula, decide: Callable[[Atom], bool | None]) -> Formu
             return formula if verdict is None else Const(verdict != formula.negated)
         case All():
             return all_of(specialise(operand, decide) for operand in formula.operands)
-        case Any():
+        case Either():
             return any_of(specialise(operand, decide) for operand in formula.operands)
         case Same():
             agree = same(specialise(formula.left, decide), specialise(formula.right, decide))
@@ -202,7 +204,7 @@ def atoms(formula: Formula) -> Iterator[Atom]:
     match formula:
         case Atom():
             yield formula
-        case All() | Any():
+        case All() | Either():
             for operand in formula.operands:
                 yield from atoms(operand)
         case Same():
@@ -219,7 +221,7 @@ def memberships(formula: Formula) -> Iterator[Exists]:
     match formula:
         case Exists():
             yield replace(formula, negated=False)
-        case All() | Any():
+        case All() | Either():
             for operand in formula.operands:
                 yield from memberships(operand)
         case Same():

@@ -12,8 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any as AnyValue
-from typing import Final
+from typing import Any, Final
 
 from pylon.policy.formula import (
     FALSE,
@@ -56,7 +55,7 @@ from pylon.schema.model import EntitySpec
 _NUMBER_TEXT: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 _ORDERS: Final[dict[str, Test]] = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _FLIPPED: Final[dict[Test, Test]] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_FOLD: Final[dict[Test, Callable[[AnyValue, AnyValue], bool]]] = {
+_FOLD: Final[dict[Test, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any as AnyValue
+from typing import Any
 
 from pylon.identity import Identity
 from pylon.limits import POLICY_MEMBERS_REMEMBERED_MAX, POLICY_SHAPES_CACHED_MAX
@@ -23,10 +23,10 @@ from pylon.policy.formula import (
 from pylon.policy.predicate import Row, compile_tuple, source_of_term
 from pylon.policy.sql import render_members
 
-Look = tuple[str, tuple[AnyValue, ...]]
+Look = tuple[str, tuple[Any, ...]]
 """A query and what is bound in it. Equal looks have equal answers, whoever asks."""
 
-_Asked = tuple[str, Callable[..., tuple[AnyValue, ...]]]
+_Asked = tuple[str, Callable[..., tuple[Any, ...]]]
 
 
 class Membership:
@@ -53,7 +53,7 @@ class Membership:
         cannot be told beforehand."""
         return None if self._set is None else self._set.look(identity, {}, {})
 
-    def members(self, rows: Sequence[Sequence[AnyValue]]) -> frozenset[AnyValue] | None:
+    def members(self, rows: Sequence[Sequence[Any]]) -> frozenset[Any] | None:
         """The keys in the answer to `members_query`; None where they cannot be told beforehand, or
         are too many to keep."""
         if self._set is None or len(rows) > POLICY_MEMBERS_REMEMBERED_MAX:
@@ -63,11 +63,11 @@ class Membership:
         # What is null equals nothing.
         return frozenset(self._as_key(tuple(row)) for row in rows if None not in row)
 
-    def key(self, identity: Identity, data: Row, existing: Row) -> AnyValue:
+    def key(self, identity: Identity, data: Row, existing: Row) -> Any:
         """What `members` must hold for this row."""
         return self._as_key(self._key(identity, data, existing))
 
-    def _as_key(self, values: tuple[AnyValue, ...]) -> AnyValue:
+    def _as_key(self, values: tuple[Any, ...]) -> Any:
         if not any(self._floats):
             return values
         return tuple(
@@ -84,7 +84,7 @@ class _Query:
         self._columns = columns
         self._limit = limit
         self._shape = CallerShape(node.condition)
-        self._asked: dict[tuple[AnyValue, ...], _Asked | None] = {}
+        self._asked: dict[tuple[Any, ...], _Asked | None] = {}
 
     def look(self, identity: Identity, data: Row, existing: Row) -> Look | None:
         shape = self._shape.of(identity)
@@ -95,7 +95,7 @@ class _Query:
         asked = self._asked[shape]
         return None if asked is None else (asked[0], asked[1](identity, data, existing))
 
-    def _compile(self, shape: tuple[AnyValue, ...]) -> _Asked | None:
+    def _compile(self, shape: tuple[Any, ...]) -> _Asked | None:
         condition = self._shape.settle(self._node.condition, shape)
         if condition == FALSE:
             return None

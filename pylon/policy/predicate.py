@@ -9,18 +9,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any as AnyValue
-from typing import Final
+from typing import Any, Final
 
 from pylon.identity import Identity
 from pylon.policy.formula import (
     All,
-    Any,
     Atom,
     Attribute,
     Column,
     Const,
     Constant,
+    Either,
     Exists,
     Formula,
     Input,
@@ -33,7 +32,7 @@ from pylon.policy.names import IDENTITY_FIELDS
 
 Row = Mapping[str, object]
 _NOTHING: Final[Mapping[str, object]] = {}
-Predicate = Callable[[Identity, Row, Row, AnyValue], bool]
+Predicate = Callable[[Identity, Row, Row, Any], bool]
 """(caller, row or action input, stored row, `lookup.Lookup`) to the verdict."""
 
 
@@ -55,15 +54,13 @@ def compile_predicate(
     return decide
 
 
-def compile_tuple(
-    sources: Iterable[str], parameters: str = "i"
-) -> Callable[..., tuple[AnyValue, ...]]:
+def compile_tuple(sources: Iterable[str], parameters: str = "i") -> Callable[..., tuple[Any, ...]]:
     """A function from the caller to the tuple of these expressions over `i`.
 
     With the parameters `i, d, e` also from the rows.
     """
     items = "".join(f"{source}, " for source in sources)
-    values: Callable[..., tuple[AnyValue, ...]] = _function(
+    values: Callable[..., tuple[Any, ...]] = _function(
         f"def values({parameters}):\n    return ({items})\n", "values"
     )
     return values
@@ -92,7 +89,7 @@ def source_of_term(term: Term) -> str:
             raise AssertionError("the rows of an exists are the database's")
 
 
-def _function(source: str, name: str, more: Mapping[str, object] = _NOTHING) -> AnyValue:
+def _function(source: str, name: str, more: Mapping[str, object] = _NOTHING) -> Any:
     namespace = {**_NAMESPACE, **more}
     exec(compile(source, "<policy>", "exec"), namespace)
     return namespace[name]
@@ -106,7 +103,7 @@ def _source(formula: Formula, names: dict[Exists, str]) -> str:
             return source_of_atom(formula)
         case All():
             return "(" + " and ".join(_source(each, names) for each in formula.operands) + ")"
-        case Any():
+        case Either():
             return "(" + " or ".join(_source(each, names) for each in formula.operands) + ")"
         case Same():
             sign = "!=" if formula.negated else "=="
@@ -191,14 +188,14 @@ def _differ(left: object, right: object) -> bool:
     return left is not None and right is not None and not _equal(left, right)
 
 
-def _ordered(left: object, right: object, compare: Callable[[AnyValue, AnyValue], bool]) -> bool:
+def _ordered(left: object, right: object, compare: Callable[[Any, Any], bool]) -> bool:
     if left is None or right is None or _kind(left) != _kind(right):
         return False
     return _kind(left) != "bool" and compare(left, right)
 
 
 _ORDERS: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-_NAMESPACE: Final[dict[str, AnyValue]] = {
+_NAMESPACE: Final[dict[str, Any]] = {
     "__builtins__": {"TypeError": TypeError, "isinstance": isinstance, "bool": bool, "len": len}
     | {"int": int, "sorted": sorted, "set": set, "tuple": tuple},
     "step": _step,

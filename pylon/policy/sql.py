@@ -15,12 +15,12 @@ from typing import Final
 from pylon.policy.audience import selectors_of
 from pylon.policy.formula import (
     All,
-    Any,
     Atom,
     Attribute,
     Column,
     Const,
     Constant,
+    Either,
     Exists,
     Formula,
     Input,
@@ -90,7 +90,7 @@ class _Renderer:
                 return self._atom(formula)
             case All():
                 return self._chain(formula.operands, " AND ")
-            case Any():
+            case Either():
                 return self._chain(formula.operands, " OR ")
             case Same():
                 left, right = self.formula(formula.left), self.formula(formula.right)

@@ -13,7 +13,7 @@ from pylon.errors import PylonError
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("pylon.crdt.")]:
-        if name.rpartition(".")[2] in ("document", "items", "text", "tree"):
+        if name.rpartition(".")[2] in ("row_document", "items", "text", "tree"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "loro", None)
     with pytest.raises(PylonError) as caught:

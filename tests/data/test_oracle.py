@@ -32,7 +32,7 @@ from pylon.data.transfer import Transfer
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity
 from pylon.schema.model import EntitySpec, Manifest
-from pylon.wire.transfer import LineSplitter, ObjectSplitter
+from pylon.wire.export_format import LineSplitter, ObjectSplitter
 from tests.data.naive import Naive, as_float, compare_rows
 from tests.data.questions import Asker
 from tests.data.random_apps import apps, rows_of, values_of

@@ -88,12 +88,12 @@ class Raw:
         return status, headers, await self._within(self.reader.readexactly(length))
 
     async def _chunks(self) -> bytes:
-        body = b""
+        parts = []
         while True:
             size = int(await self._within(self.reader.readline()), 16)
-            body += (await self._within(self.reader.readexactly(size + 2)))[:-2]
+            parts.append((await self._within(self.reader.readexactly(size + 2)))[:-2])
             if size == 0:
-                return body
+                return b"".join(parts)
 
     async def rest(self) -> bytes:
         """Everything until the server closes; a reset counts as an end."""

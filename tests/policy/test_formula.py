@@ -11,11 +11,11 @@ from pylon.policy.formula import (
     FALSE,
     TRUE,
     All,
-    Any,
     Atom,
     Column,
     Const,
     Constant,
+    Either,
     Exists,
     Formula,
     Member,
@@ -46,7 +46,7 @@ def holds(formula: Formula, truth: dict[Atom, bool]) -> bool:
             return truth[_plain(formula)] != formula.negated
         case All(operands):
             return all(holds(each, truth) for each in operands)
-        case Any(operands):
+        case Either(operands):
             return any(holds(each, truth) for each in operands)
         case Same(left, right, negated):
             return (holds(left, truth) == holds(right, truth)) != negated
@@ -78,7 +78,7 @@ def test_a_negation_is_the_opposite_and_stands_at_conditions(formula: Formula) -
 
 @given(st.lists(formulas, max_size=4))
 def test_joining_keeps_the_meaning_and_nests_nothing(some: list[Formula]) -> None:
-    for joined, meaning, node in ((all_of(some), all, All), (any_of(some), any, Any)):
+    for joined, meaning, node in ((all_of(some), all, All), (any_of(some), any, Either)):
         for truth in TRUTHS:
             assert holds(joined, truth) == meaning(holds(each, truth) for each in some)
         if isinstance(joined, node):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pylon import limits
 from pylon.codec import encode
 from pylon.errors import PylonError
-from pylon.wire.transfer import Incoming, LineSplitter, ObjectSplitter, Splitter, export_line
+from pylon.wire.export_format import Incoming, LineSplitter, ObjectSplitter, Splitter, export_line
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text('a"\\{}[],:\n é', max_size=6),
