@@ -22,7 +22,7 @@ from pylon.data.shown import Shown, filtered_fields
 from pylon.data.table import Table
 from pylon.hooks import ReadFilter
 from pylon.identity import Identity
-from pylon.policy.engine import EVERY_ROW, Where
+from pylon.policy.engine import EVERY_ROW, Rule, Where
 from pylon.policy.formula import Exists
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
@@ -60,6 +60,8 @@ class Page:
 class _View(msgspec.Struct, frozen=True):
     """What callers who see the same fields share."""
 
+    rule: Rule
+    filters: tuple[ReadFilter, ...]
     columns: Columns
     decode: Callable[[Row], RowData]
     row_json: str
@@ -85,7 +87,8 @@ class ReadDoor:
         self._trusted = trusted
         self._record = record
         self.dialect: Dialect = context.store.dialect
-        self._views: dict[tuple[str, bool, tuple[ReadFilter, ...]], _View] = {}
+        self._views: tuple[dict[str, _View], dict[str, _View]] = ({}, {})
+        """By entity, of those who see its public fields and of those who see everything."""
         self.fetch: Fetch = fetch or context.store.read
 
     def open(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
@@ -96,15 +99,15 @@ class ReadDoor:
         table = self._context.table(entity)
         everything = self._trusted or identity.is_admin
         filters = () if everything else table.hooks.filters
-        view = self._views.get((entity, everything, filters))
-        if view is None:
-            view = self._views[entity, everything, filters] = _view(
-                table, self.dialect, everything, filters
-            )
-        rule = self._context.policies.entity(entity).read
+        views = self._views[everything]
+        view = views.get(entity)
+        if view is None or view.filters is not filters:  # hooks may be added meanwhile
+            rule = self._context.policies.entity(entity).read
+            view = views[entity] = _view(table, rule, self.dialect, everything, filters)
         if self._record is not None:
-            self._note(self._record, entity, row_id, () if everything else rule.memberships)
-        where = EVERY_ROW if everything else rule.where(identity, gathers=True)
+            memberships = () if everything else view.rule.memberships
+            self._note(self._record, entity, row_id, memberships)
+        where = EVERY_ROW if everything else view.rule.where(identity, gathers=True)
         if filters:
             shown, decode = Shown(table, filters, identity), view.decode
             return Opened(
@@ -201,7 +204,11 @@ class ReadDoor:
 
 
 def _view(
-    table: Table, dialect: Dialect, everything: bool, filters: tuple[ReadFilter, ...]
+    table: Table,
+    rule: Rule,
+    dialect: Dialect,
+    everything: bool,
+    filters: tuple[ReadFilter, ...],
 ) -> _View:
     """`everything`: private fields too. Fields that filters decide about can be asked by nowhere,
     and the rows come with all fields, for the filters to look at."""
@@ -217,6 +224,8 @@ def _view(
         whole, texts = texts, tuple(name for name in texts if name in asked_by)
         is_indexed = is_indexed and len(texts) == len(whole)
     return _View(
+        rule=rule,
+        filters=filters,
         columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed),
         decode=table.decode if everything or filters else table.decode_public,
         row_json=row_json(dialect, kinds if filters else asked_by),
