@@ -42,6 +42,11 @@ class RowsGroup(StorageGroup):
             hooks=self.hooks,
             clock=self.clock,
             documents=Documents(self.clock),
+            hook_seconds=(
+                limits.COMPUTE_SECONDS_MAX_DEV
+                if self.config.dev_mode
+                else limits.COMPUTE_SECONDS_MAX
+            ),
         )
 
     @cached_property

@@ -6,6 +6,7 @@ doors added. Nothing here reads or writes.
 
 from __future__ import annotations
 
+from pylon import limits
 from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
 from pylon.crdt.documents import Documents
@@ -32,8 +33,10 @@ class Context:
         hooks: Hooks,
         clock: Clock,
         documents: Documents | None = None,
+        hook_seconds: float = limits.COMPUTE_SECONDS_MAX,
     ) -> None:
-        """`documents` None: no row has a document, whatever the manifest says."""
+        """`documents` None: no row has a document, whatever the manifest says. `hook_seconds`: how
+        long hooks in a transaction may compute between two statements."""
         self.store = store
         self.log = log
         self.policies = policies
@@ -42,6 +45,8 @@ class Context:
         self.documents = documents
         self.ids = RowIds()
         self._tables = {spec.name: Table(spec) for spec in manifest.entities}
+        self._hook_seconds = hook_seconds
+        self._unit_seconds: float | None = None
         self._hooks_version = -1
 
     def table(self, entity: str) -> Table:
@@ -58,7 +63,15 @@ class Context:
             )
         return table
 
+    @property
+    def unit_seconds(self) -> float | None:
+        """How long a unit may compute between two statements: bounded where hooks run in it."""
+        if self._hooks_version != self.hooks.version:
+            self._take_hooks()
+        return self._unit_seconds
+
     def _take_hooks(self) -> None:
         self._hooks_version = self.hooks.version
+        self._unit_seconds = self._hook_seconds if self.hooks.are_any else None
         for name, table in self._tables.items():
             table.hooks = self.hooks.of(name)

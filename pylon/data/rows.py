@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from pylon import limits
 from pylon.changes.log import ChangeLog
 from pylon.changes.model import RowData
 from pylon.clock import Clock
@@ -39,6 +40,7 @@ class Rows(Context):
         hooks: Hooks,
         clock: Clock,
         documents: Documents | None = None,
+        hook_seconds: float = limits.COMPUTE_SECONDS_MAX,
     ) -> None:
         """As `Context`."""
         super().__init__(
@@ -49,6 +51,7 @@ class Rows(Context):
             hooks=hooks,
             clock=clock,
             documents=documents,
+            hook_seconds=hook_seconds,
         )
         self.door = ReadDoor(self)
         self.get, self.list, self.page = self.door.get, self.door.list, self.door.page
@@ -67,7 +70,7 @@ class Rows(Context):
         async def unit(tx: Tx) -> T:
             return await work(Transaction(self, tx, identity, trusted=trusted))
 
-        return await self.store.write(unit)
+        return await self.store.write(unit, compute_seconds=self.unit_seconds)
 
     async def insert(self, identity: Identity, entity: str, data: object) -> RowData:
         """Insert one row; see `Transaction.insert`."""

@@ -224,3 +224,15 @@ def test_hooks_of_sessions_hear_what_becomes_of_them(tmp_path: Path) -> None:
     ], "what waits at a stop is told"
     ids = [session_id for session_id, _ in lines]
     assert ids[0] == ids[1] != ids[2] == ids[3]
+
+
+# --- hooks that do not end -------------------------------------------------------------------
+
+
+def test_a_hook_that_computes_without_end_is_ended_alone(admin: httpx.Client) -> None:
+    for _ in range(2):
+        refused = admin.post("/api/entities/Note", json={"title": "spin"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "FN_TIMEOUT")
+        assert admin.post("/api/entities/Note", json={"title": "after it"}).status_code == 201
+    kept = admin.post("/api/query/Note", json={"title": "spin"}).json()
+    assert kept == []
