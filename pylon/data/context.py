@@ -6,6 +6,8 @@ doors added. Nothing here reads or writes.
 
 from __future__ import annotations
 
+from dataclasses import InitVar, dataclass
+
 from pylon import limits
 from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
@@ -20,32 +22,24 @@ from pylon.schema.model import Manifest
 from pylon.store.base import Store
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Context:
     """The parts that the rows of one app share."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        log: ChangeLog,
-        manifest: Manifest,
-        policies: PolicyEngine,
-        hooks: Hooks,
-        clock: Clock,
-        documents: Documents | None = None,
-        hook_seconds: float = limits.COMPUTE_SECONDS_MAX,
-    ) -> None:
-        """`documents` None: no row has a document, whatever the manifest says. `hook_seconds`: how
-        long hooks in a transaction may compute between two statements."""
-        self.store = store
-        self.log = log
-        self.policies = policies
-        self.hooks = hooks
-        self.clock = clock
-        self.documents = documents
+    store: Store
+    log: ChangeLog
+    manifest: InitVar[Manifest]
+    policies: PolicyEngine
+    hooks: Hooks
+    clock: Clock
+    documents: Documents | None = None
+    """None: no row has a document, whatever the manifest says."""
+    hook_seconds: float = limits.COMPUTE_SECONDS_MAX
+    """How long hooks in a transaction may compute between two statements."""
+
+    def __post_init__(self, manifest: Manifest) -> None:
         self.ids = RowIds()
         self._tables = {spec.name: Table(spec) for spec in manifest.entities}
-        self._hook_seconds = hook_seconds
         self._unit_seconds: float | None = None
         self._hooks_version = -1
 
@@ -72,6 +66,6 @@ class Context:
 
     def _take_hooks(self) -> None:
         self._hooks_version = self.hooks.version
-        self._unit_seconds = self._hook_seconds if self.hooks.are_any else None
+        self._unit_seconds = self.hook_seconds if self.hooks.are_any else None
         for name, table in self._tables.items():
             table.hooks = self.hooks.of(name)

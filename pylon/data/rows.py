@@ -9,19 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pylon import limits
-from pylon.changes.log import ChangeLog
 from pylon.changes.model import RowData
-from pylon.clock import Clock
-from pylon.crdt.documents import Documents
 from pylon.data.context import Context
 from pylon.data.door import ReadDoor
 from pylon.data.write import Transaction
-from pylon.hooks import Hooks
 from pylon.identity import Identity
-from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
-from pylon.store.base import Store, Tx
+from pylon.store.base import Tx
 
 T = TypeVar("T")
 
@@ -30,29 +24,8 @@ class Rows(Context):
     """The rows of one app, with the doors to them. `door` and what is taken from it read from the
     latest commit."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        log: ChangeLog,
-        manifest: Manifest,
-        policies: PolicyEngine,
-        hooks: Hooks,
-        clock: Clock,
-        documents: Documents | None = None,
-        hook_seconds: float = limits.COMPUTE_SECONDS_MAX,
-    ) -> None:
-        """As `Context`."""
-        super().__init__(
-            store=store,
-            log=log,
-            manifest=manifest,
-            policies=policies,
-            hooks=hooks,
-            clock=clock,
-            documents=documents,
-            hook_seconds=hook_seconds,
-        )
+    def __post_init__(self, manifest: Manifest) -> None:
+        super().__post_init__(manifest)
         self.door = ReadDoor(self)
         self.get, self.list, self.page = self.door.get, self.door.list, self.door.page
 

@@ -19,7 +19,7 @@ from pylon.http.ending import Ending
 from pylon.http.exchange import Exchange
 from pylon.http.listener import ASGIApp, bounds_of
 from pylon.http.scopes import facts_of
-from pylon.http.shell import Alarm, Drain, end
+from pylon.http.shell import Alarm, Drain, Reading, end
 from pylon.http.turn import Turn
 from pylon.tasks import Tasks
 
@@ -34,7 +34,7 @@ class HttpConnection(asyncio.Protocol):
         "_config",
         "_connections",
         "_ended",
-        "_is_read_paused",
+        "_reading",
         "_running",
         "_server_state",
         "_state",
@@ -67,7 +67,7 @@ class HttpConnection(asyncio.Protocol):
         self._alarm = Alarm(loop, self._on_time)
         self._running: Exchange | None = None
         self._ended = Ending.NONE
-        self._is_read_paused = False
+        self._reading = Reading()
 
     # --- the transport calls --------------------------------------------------------------------
 
@@ -179,12 +179,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if output := state.take_output():
             transport.write(output)
-        if state.is_reading == self._is_read_paused and not transport.is_closing():
-            self._is_read_paused = not self._is_read_paused
-            if self._is_read_paused:
-                transport.pause_reading()
-            else:
-                transport.resume_reading()
+        self._reading.follow(transport, state.is_reading)
         if state.ending is not self._ended:
             self._ended = state.ending
             end(transport, state.ending)

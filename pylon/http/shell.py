@@ -85,6 +85,25 @@ class Drain:
             await self._resumed.wait()
 
 
+class Reading:
+    """Whether more is read from the client: told to the transport where it changes."""
+
+    __slots__ = ("is_paused",)
+
+    def __init__(self) -> None:
+        self.is_paused = False
+
+    def follow(self, transport: asyncio.Transport, wanted: bool) -> None:
+        """Read from now on, or do not; nothing where the transport is closing."""
+        if wanted != self.is_paused or transport.is_closing():
+            return
+        self.is_paused = not wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+
 class DateLine:
     """The `Date` header of responses, made again at most once a second."""
 

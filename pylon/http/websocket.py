@@ -24,7 +24,7 @@ from pylon.http.handshake import Refusal, Upgrade
 from pylon.http.heads import error_response
 from pylon.http.listener import ASGIApp, bounds_of
 from pylon.http.scopes import Facts, facts_of, websocket_scope
-from pylon.http.shell import Alarm, Drain, end
+from pylon.http.shell import Alarm, Drain, Reading, end
 from pylon.http.websocket_state import Phase, WebSocketState
 from pylon.tasks import Tasks
 
@@ -98,8 +98,8 @@ class WebSocketConnection(asyncio.Protocol):
         "_drain",
         "_ended",
         "_facts",
-        "_is_read_paused",
         "_loop",
+        "_reading",
         "_receiver",
         "_refusal",
         "_tasks",
@@ -131,7 +131,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._alarm = Alarm(self._loop, self._on_time)
         self._drain = Drain()
         self._ended = Ending.NONE
-        self._is_read_paused = False
+        self._reading = Reading()
         self._receiver: asyncio.Future[None] | None = None
         self._refusal: Refusal | None = None
 
@@ -203,12 +203,7 @@ class WebSocketConnection(asyncio.Protocol):
         output = state.take_output()
         if output and not transport.is_closing():
             transport.write(output)
-        if state.is_reading == self._is_read_paused and not transport.is_closing():
-            self._is_read_paused = not self._is_read_paused
-            if self._is_read_paused:
-                transport.pause_reading()
-            else:
-                transport.resume_reading()
+        self._reading.follow(transport, state.is_reading)
         if state.phase is not _OPEN:
             self._drain.resume()  # Whoever waits to send shall learn that it is over.
             if state.ending is not self._ended:
@@ -231,7 +226,7 @@ class WebSocketConnection(asyncio.Protocol):
                 await self._receiver
             finally:
                 self._receiver = None
-        if self._is_read_paused:
+        if self._reading.is_paused:
             self.state.go_on(self._loop.time())
             self._apply()
         return message

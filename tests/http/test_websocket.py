@@ -403,7 +403,7 @@ async def test_frames_that_say_nothing_are_read_more_slowly(
         flooding = await upgraded(server)
         flooding.writer.write(client_frame(Opcode.TEXT, b"x", fin=False))
         flooding.writer.write(minor * (limits.SOCKET_MINOR_FRAMES_BURST + 1_000))
-        while not sockets[-1]._is_read_paused:
+        while not sockets[-1]._reading.is_paused:
             flooding.writer.write(minor)
             await other.send("still here")
             assert await asyncio.wait_for(other.recv(), 60) == "still here"
