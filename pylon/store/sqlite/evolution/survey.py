@@ -129,13 +129,7 @@ class _Survey:
 
     def _remove_entity(self, step: RemoveEntity) -> Planned:
         rows = self._count(step.name)
-        return Planned(
-            step=step,
-            level="destructive",
-            rows=rows,
-            note="1 row is lost" if rows == 1 else f"{rows} rows are lost",
-            is_visible=True,
-        )
+        return _lost(step, rows, "row")
 
     # --- fields ------------------------------------------------------------------------------
 
@@ -260,13 +254,7 @@ class _Survey:
     def _remove_field(self, step: RemoveField) -> Planned:
         table, column = self._sql(step.entity, step.name)
         rows = self._scalar(f"SELECT count({column}) FROM {table}")
-        return Planned(
-            step=step,
-            level="destructive",
-            rows=rows,
-            note="1 value is lost" if rows == 1 else f"{rows} values are lost",
-            is_visible=True,
-        )
+        return _lost(step, rows, "value")
 
     # --- indexes -----------------------------------------------------------------------------
 
@@ -339,6 +327,11 @@ class _Survey:
 
 def _literal(value: str | int | float) -> str:
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+
+
+def _lost(step: Step, count: int, what: str) -> Planned:
+    note = f"1 {what} is lost" if count == 1 else f"{count} {what}s are lost"
+    return Planned(step=step, level="destructive", rows=count, note=note, is_visible=True)
 
 
 def _rows(count: int) -> str:
