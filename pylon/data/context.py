@@ -59,13 +59,15 @@ class Context:
 
     @property
     def unit_seconds(self) -> float | None:
-        """How long a unit may compute between two statements: bounded where hooks run in it."""
+        """How long a unit may compute between two statements: bounded where code of hooks may run
+        in it, at a write or as the work of a hook of commits."""
         if self._hooks_version != self.hooks.version:
             self._take_hooks()
         return self._unit_seconds
 
     def _take_hooks(self) -> None:
         self._hooks_version = self.hooks.version
-        self._unit_seconds = self.hook_seconds if self.hooks.are_any else None
+        is_others_code = self.hooks.are_any or self.hooks.committed_hooks
+        self._unit_seconds = self.hook_seconds if is_others_code else None
         for name, table in self._tables.items():
             table.hooks = self.hooks.of(name)

@@ -291,6 +291,28 @@ async def test_a_hook_of_commits_writes_in_transactions_of_its_own() -> None:
         assert (await rows.get(ADMIN, "Note", row["id"]))["title"] == "answered"
 
 
+async def test_work_of_a_hook_of_commits_that_computes_without_end_is_ended() -> None:
+    app = notes()
+    codes: list[str] = []
+
+    @app.hooks.committed("Note", kinds=["insert"])
+    async def spin(commit: Commit) -> None:
+        async def work(tx: RowTx) -> None:
+            await tx.update("Note", commit.row_id, {"title": "lost"})
+            while True:
+                pass
+
+        with pytest.raises(PylonError) as failed:
+            await commit.write(work)
+        codes.append(failed.value.code)
+
+    async with serving(app) as rows, telling(rows) as teller:
+        row = await rows.insert(ANN, "Note", {"title": "a"})
+        await settled(rows, teller)
+        assert codes == ["FN_TIMEOUT"]
+        assert (await rows.get(ADMIN, "Note", row["id"]))["title"] == "a"
+
+
 def test_names_are_said_once() -> None:
     app = notes()
 
