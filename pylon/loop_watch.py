@@ -29,7 +29,7 @@ file, another thread); or the machine gave the processor to others, which is nob
 
 CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
 
-_FRAMES_MAX: Final = 12
+_FRAMES_MAX: Final = 8
 _PLACES_MAX: Final = 256
 _SHORT_SECONDS: Final = 1.0
 _EDGES_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -132,11 +132,11 @@ class LoopWatch:
             return
         self.lengths.observe(late)
         if self._is_news(stack):
-            log.warning("the loop was held for %.0f ms (%s) by\n%s", late * 1000, cause, stack)
+            log.warning("the loop was held for %.0f ms (%s) by %s", late * 1000, cause, stack)
 
     def _is_news(self, stack: str) -> bool:
         """Whether a place has not been told of lately."""
-        place, now = stack.partition("\n")[0], perf_counter()
+        place, now = stack.partition(" < ")[0], perf_counter()
         if now - self._told.get(place, -limits.LOOP_HOLD_SILENCE_SECONDS) < (
             limits.LOOP_HOLD_SILENCE_SECONDS
         ):
@@ -162,7 +162,7 @@ class LoopWatch:
             elif late >= told:
                 told *= 10
                 log.error(
-                    "the loop has been held for %.0f s so far by\n%s", late, stack_of(self._ident)
+                    "the loop has been held for %.0f s so far by %s", late, stack_of(self._ident)
                 )
 
 
@@ -187,11 +187,11 @@ class _Queue:
 
 
 def stack_of(ident: int) -> str:
-    """Where a thread stands: a line a call, the innermost first. Code only, no values."""
+    """Where a thread stands: its calls, the innermost first. Code only, no values."""
     frame = sys._current_frames().get(ident)
     lines: list[str] = []
     while frame is not None and len(lines) < _FRAMES_MAX:
         code = frame.f_code
         lines.append(f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})")
         frame = frame.f_back
-    return "\n".join(lines) or "unknown"
+    return " < ".join(lines) or "unknown"

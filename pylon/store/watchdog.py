@@ -201,7 +201,7 @@ class Watchdog:
             self._strike(slot, watch)
         if verdict.names:
             log.error(
-                "code that is not interrupted by signals holds the loop for %.0f seconds:\n%s",
+                "code that is not interrupted by signals holds the loop for %.0f seconds: %s",
                 verdict.seconds,
                 stack_of(slot.ident),
             )
