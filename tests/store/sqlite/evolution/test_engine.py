@@ -245,6 +245,8 @@ def test_index_names_that_clash_are_told() -> None:
         entity("A_b", field("x"), indexes=(IndexSpec(name="c", fields=("x",)),)),
     )
     assert refusal(open_empty(), clash).code == "INDEX_NAME_CLASH"
+    like_a_table = app(entity("A", field("x"), indexes=(by,)), entity("a_B_c", field("x")))
+    assert refusal(open_empty(), like_a_table).code == "INDEX_NAME_CLASH"
 
 
 def test_an_index_that_changed_is_made_anew() -> None:
@@ -377,6 +379,19 @@ def test_a_migration_runs_first_and_its_rows_reach_the_log() -> None:
     assert logged == [("1",), ("2",), ("3",)]
     seq = db.execute("SELECT value FROM _pylon_meta WHERE key = 'seq'").fetchall()[0][0]
     assert seq == db.execute("SELECT max(seq) FROM _pylon_changes").fetchall()[0][0]
+
+
+def test_a_migration_keeps_the_log_of_an_entity_with_fields_of_its_names() -> None:
+    names = ("row_id", "entity", "seq", "kind", "born", "at", "value", "number", "docid")
+    manifest = todo(*map(field, names))
+    db = start_with(manifest, Todo=[{"id": "1"}, {"id": "2"}])
+    for number in (1, 2):
+        db.execute(
+            "INSERT INTO _pylon_changes VALUES (?1, 'Todo', ?1, 'insert', ?1, NULL, 5)", (number,)
+        )
+    before = db.execute("SELECT * FROM _pylon_changes").fetchall()
+    fit(db, manifest, migrations=(migration(1, "UPDATE Todo SET row_id = 'x', seq = 7"),))
+    assert db.execute("SELECT * FROM _pylon_changes").fetchall() == before
 
 
 @pytest.mark.parametrize(
