@@ -6,13 +6,13 @@ The rows counted are those that the caller may read and that `where` finds. `hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, get_args
 
 import msgspec
 
 from pylon import limits
-from pylon.data.conditions import compile_condition
+from pylon.data.conditions import compile_condition, renamed
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.filters import (
     Columns,
@@ -31,7 +31,7 @@ from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, SumTooLarge, Value
 from pylon.store.dialect import Bucket, Dialect
-from pylon.store.naming import quote
+from pylon.store.naming import own, quote
 
 BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
 
@@ -198,9 +198,15 @@ def _statement(
         conditions.append(found)
     groups = [column for column in columns if column.is_group]
     grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(groups)))}" if groups else ""
-    listed = ", ".join(f"{column.sql} AS {quote(column.name)}" for column in columns)
+    listed = ", ".join(f"{column.sql} AS {name}" for column, name in _named(columns))
     inner = f"SELECT {listed} FROM {table.source}{where_clause(conditions)}{grouped}"
     return _shaped(inner, params, spec, columns, opened.dialect)
+
+
+def _named(columns: list[Column]) -> Iterator[tuple[Column, str]]:
+    """The columns as the database calls them, to which `Count` and `count` are one name."""
+    for number, column in enumerate(columns):
+        yield column, own(f"c{number}")
 
 
 def _shaped(
@@ -212,11 +218,13 @@ def _shaped(
 ) -> tuple[str, list[Value]]:
     """The groups filtered and in order; `t` is now the table of groups."""
     known = Columns("The answer", {column.name: column.kind for column in columns})
-    having = compile_condition(parse_condition(spec.get("having", {}), known), dialect, params)
+    names = {column.name: name for column, name in _named(columns)}
+    asked = renamed(parse_condition(spec.get("having", {}), known), names)
+    having = compile_condition(asked, dialect, params)
     order = parse_order(spec["order"], known) if "order" in spec else ()
     named = {part.column for part in order}
     ties = [Order(c.name, False) for c in columns if c.is_group and c.name not in named]
-    complete = (*order, *ties)
+    complete = [Order(names[part.column], part.descending) for part in (*order, *ties)]
     limit = parse_count(spec["limit"], "limit") if "limit" in spec else None
     offset = parse_count(spec["offset"], "offset") if "offset" in spec else 0
     params += (row_limit(limit, limits.AGGREGATE_GROUPS_MAX), offset)

@@ -6,6 +6,7 @@ Equal shapes give equal text, and every value is bound. Made by `filters` from J
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import ascii_lowercase, ascii_uppercase
 from typing import Final, TypeAlias
 
@@ -99,6 +100,19 @@ NOTHING: Final = Either(())
 
 SMALL_LETTERS: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 """A to Z as a to z, and no other letter."""
+
+
+def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
+    """The same condition on columns that are called otherwise."""
+    match condition:
+        case All() | Either():
+            parts = tuple(renamed(part, names) for part in condition.parts)
+            return msgspec.structs.replace(condition, parts=parts)
+        case Not():
+            return Not(renamed(condition.part, names))
+        case Search():
+            return condition
+    return msgspec.structs.replace(condition, column=names[condition.column])
 
 
 # --- SQL -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -40,7 +40,7 @@ from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import RelationSpec
 from pylon.store.base import Row, Value
-from pylon.store.naming import quote
+from pylon.store.naming import own, quote
 
 OPTIONS = ("where", "include", "order", "limit", "offset", "after")
 
@@ -200,18 +200,31 @@ def _statement(levels: list[Level]) -> tuple[str, list[Value]]:
     width = max(len(level.opened.table.fields) for level in levels) + 1
     params: list[Value] = []
     tables = [
-        f"l{level.number}({', '.join(_names(level))}) AS MATERIALIZED ({_select(level, params)})"
+        f"{_table(level)}({', '.join(_names(level))}) AS MATERIALIZED ({_select(level, params)})"
         for level in levels
     ]
     branches = [
-        f"SELECT {', '.join([str(level.number), *_mixed(level, width)])} FROM l{level.number}"
+        f"SELECT {', '.join([str(level.number), *_mixed(level, width)])} FROM {_table(level)}"
         for level in levels
     ]
     return f"WITH {', '.join(tables)} {' UNION ALL '.join(branches)}", params
 
 
+_KEY: Final = own("key")
+_PLACE: Final = own("place")
+
+
+def _table(level: Level) -> str:
+    """The common table of a level."""
+    return own(f"level{level.number}")
+
+
+def _column(number: int) -> str:
+    return own(f"c{number}")
+
+
 def _names(level: Level) -> list[str]:
-    return ["k", *(f"c{number}" for number in range(len(level.opened.table.fields) + 1))]
+    return [_KEY, *map(_column, range(len(level.opened.table.fields) + 1))]
 
 
 def _mixed(level: Level, width: int) -> list[str]:
@@ -236,8 +249,8 @@ def _select(level: Level, params: list[Value]) -> str:
         params += values
         return sql
     key = f"t.{quote(link.target)}"
-    above = f"c{_position(parent.opened, link.source)}"
-    conditions = [f"{key} IN (SELECT {above} FROM l{parent.number} WHERE {above} IS NOT NULL)"]
+    above = _column(_position(parent.opened, link.source))
+    conditions = [f"{key} IN (SELECT {above} FROM {_table(parent)} WHERE {above} IS NOT NULL)"]
     add_policy(opened.where, conditions, params)
     add_condition(level.query, opened, conditions, params)
     order = order_clause(complete_order(level.query.order))
@@ -249,16 +262,17 @@ def _select(level: Level, params: list[Value]) -> str:
     last = min(first + row_limit(level.query.limit, limits.GRAPH_ROWS_MAX), 2**63 - 1)
     params += (first, last, limits.GRAPH_ROWS_MAX + 1)
     inner = (
-        f"SELECT {key} AS k, {', '.join(_aliased(opened))},"
-        f" row_number() OVER (PARTITION BY {key} ORDER BY {order}) AS n FROM {source}"
+        f"SELECT {key} AS {_KEY}, {', '.join(_aliased(opened))},"
+        f" row_number() OVER (PARTITION BY {key} ORDER BY {order}) AS {_PLACE} FROM {source}"
     )
     columns = ", ".join(_names(level))
-    return f"SELECT {columns} FROM ({inner}) q WHERE n > ? AND n <= ? ORDER BY n LIMIT ?"
+    cut = f"WHERE {_PLACE} > ? AND {_PLACE} <= ? ORDER BY {_PLACE} LIMIT ?"
+    return f"SELECT {columns} FROM ({inner}) q {cut}"
 
 
 def _aliased(opened: Opened) -> Iterator[str]:
     for number, name in enumerate(("id", *opened.table.fields)):
-        yield f"t.{quote(name)} AS c{number}"
+        yield f"t.{quote(name)} AS {_column(number)}"
 
 
 def _position(opened: Opened, column: str) -> int:

@@ -26,7 +26,7 @@ from pylon.identity import Identity
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
-from pylon.store.naming import quote
+from pylon.store.naming import own, quote
 
 
 class Queries:
@@ -53,12 +53,14 @@ class Queries:
         opened = self._door.open_readable(identity, entity)
         if opened.shown is not None:
             return encode(await self.find(identity, entity, body))
-        sql, params = self._select(opened, f"{opened.row_json} AS j", body)
-        rows = opened.dialect.as_bytes("string_agg(j, ',')")
-        ((count, text),) = await self._door.fetch(f"SELECT count(*), {rows} FROM ({sql}) q", params)
+        text = own("json")
+        sql, params = self._select(opened, f"{opened.row_json} AS {text}", body)
+        rows = opened.dialect.as_bytes(f"string_agg({text}, ',')")
+        whole = f"SELECT count(*), {rows} FROM ({sql}) q"
+        ((count, joined),) = await self._door.fetch(whole, params)
         if count > limits.QUERY_ROWS_MAX:
             raise too_many_rows(limits.QUERY_ROWS_MAX)
-        return b"[%b]" % (text or b"")
+        return b"[%b]" % (joined or b"")
 
     async def lookup(self, identity: Identity, entity: str, field: str, text: str) -> RowData:
         """The first row by id whose field has this value, or 404 `NOT_FOUND`.

@@ -28,7 +28,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
-from pylon.store.naming import quote
+from pylon.store.naming import own, quote
 from pylon.store.search_fields import indexed_fields
 from pylon.store.search_query import Phrase, Piece, SearchQuery, Within, every, some
 
@@ -199,6 +199,16 @@ def _double(value: str | int | float) -> float | None:
 
 # --- The statement ---------------------------------------------------------------------------
 
+_FOUND: Final = own("found")
+_RANK: Final = own("rank")
+_VALUE: Final = own("value")
+_COUNT: Final = own("count")
+
+
+def _flag(number: int) -> str:
+    """The column that says whether a row passes a filter."""
+    return own(f"passes{number}")
+
 
 class _Statement:
     """The SQL of one search. Every row of its answer is `(part, value, number)`.
@@ -221,7 +231,7 @@ class _Statement:
         """The statement and its values."""
         gathered = self._gathered()
         self._column = "m." if gathered else "t."
-        self._from = "m" if gathered else self._opened.table.source
+        self._from = f"{_FOUND} m" if gathered else self._opened.table.source
         parts = [self._total(), *self._facets(), self._hits()]
         return f"{gathered}{' UNION ALL '.join(parts)}", self._params
 
@@ -229,7 +239,7 @@ class _Statement:
         """The rows found, as `m`: their ids and what the parts look at; empty where all are."""
         selected: list[str] = sorted({f"t.{quote(name)}" for name in self._columns()})
         for number, (name, value) in enumerate(self._flags):
-            selected.append(f"(t.{quote(name)} = ?) IS TRUE AS p{number}")
+            selected.append(f"(t.{quote(name)} = ?) IS TRUE AS {_flag(number)}")
             self._params.append(value)
         query = narrowed(self._text.query, self._names)
         if query is not None:
@@ -243,10 +253,10 @@ class _Statement:
             found = self._dialect.search_source(table.name, source if needs_row else None)
             source, row_id = found.sql, "t.id" if needs_row else found.row_id
             if self._ranks:
-                selected.append(f"{found.rank} AS k")
+                selected.append(f"{found.rank} AS {_RANK}")
         selected.append(f"{row_id} AS id")
         return (
-            f"WITH m AS MATERIALIZED (SELECT {', '.join(selected)} FROM {source}"
+            f"WITH {_FOUND} AS MATERIALIZED (SELECT {', '.join(selected)} FROM {source}"
             f"{where_clause(conditions)}) "
         )
 
@@ -274,7 +284,7 @@ class _Statement:
 
     def _passing(self, besides: str | None = None) -> list[str]:
         """The filters that `m` has only flagged, but that of one facet."""
-        return [f"m.p{i}" for i, (name, _) in enumerate(self._flags) if name != besides]
+        return [f"m.{_flag(i)}" for i, (name, _) in enumerate(self._flags) if name != besides]
 
     def _total(self) -> str:
         nothing = self._dialect.mixed("NULL", "string")
@@ -285,10 +295,10 @@ class _Statement:
             value = f"{self._column}{quote(name)}"
             conditions = [f"{value} IS NOT NULL", *self._passing(besides=name)]
             self._params.append(self._ask.facet_values_max)
-            mixed = self._dialect.mixed("v", self._names.facets[name])
+            mixed = self._dialect.mixed(_VALUE, self._names.facets[name])
             yield (
-                f"SELECT {number}, {mixed}, n FROM ("
-                f"SELECT {value} AS v, count(*) AS n FROM {self._from}{where_clause(conditions)}"
+                f"SELECT {number}, {mixed}, {_COUNT} FROM (SELECT {value} AS {_VALUE},"
+                f" count(*) AS {_COUNT} FROM {self._from}{where_clause(conditions)}"
                 f" GROUP BY {value} ORDER BY 2 DESC, 1 LIMIT ?) q"
             )
 
@@ -301,13 +311,13 @@ class _Statement:
             return f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM {table.source}{page}) q"
         # LEFT, though every row is there, is an order to the planner: the page first.
         return (
-            f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM (SELECT * FROM m{page}) m"
+            f"SELECT * FROM (SELECT -2, {row_json}, 0 FROM (SELECT * FROM {self._from}{page}) m"
             f" LEFT JOIN {table.source} ON t.id = m.id ORDER BY {order}) q"
         )
 
     def _order(self) -> str:
         if self._ranks:
-            return "m.k, m.id"
+            return f"m.{_RANK}, m.id"
         if self._ask.sort is None:
             return f"{self._column}id"
         name, descends = self._ask.sort

@@ -18,8 +18,13 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED_PREFIXES: Final = ("_pylon", "sqlite_")
 """Names that begin so belong to the server's own tables or to SQLite."""
 
-RESERVED_FIELDS: Final = frozenset({"id", "rowid", "_rowid_", "__proto__"})
-"""The implicit column, SQLite's own row number, and the key that JavaScript objects cannot have."""
+RESERVED_ENTITIES: Final = ("json_each", "json_tree", "pragma_")
+"""Tables that SQLite makes itself are called so; one of the app would be read in their place."""
+
+RESERVED_FIELDS: Final = frozenset({"id", "rowid", "_rowid_", "__proto__", "true", "false"})
+"""The implicit column, SQLite's own row number, the key that JavaScript objects cannot have, and
+two values that SQLite takes for a column where there is one called so: it would be asked by
+`... IS TRUE`."""
 
 
 def check_counts(manifest: Manifest) -> Iterator[Diagnostic]:
@@ -90,6 +95,12 @@ def _check_identifier(noun: str, place: str, name: str) -> Iterator[Diagnostic]:
             "NAME_RESERVED",
             f'the {noun} "{place}" has a reserved name',
             f"Names must not start with {' or '.join(RESERVED_PREFIXES)}.",
+        )
+    if noun == "entity" and folded.startswith(RESERVED_ENTITIES):
+        yield error(
+            "NAME_RESERVED",
+            f'the entity "{place}" has a reserved name',
+            f"Names of entities must not start with {' or '.join(RESERVED_ENTITIES)}.",
         )
 
 

@@ -12,7 +12,9 @@ from pylon.data.door import ReadDoor
 from pylon.data.rows import Rows
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity
-from tests.data.apps import ANN, BOB, app, task
+from pylon.schema.model import EntitySpec, Manifest
+from tests.data.apps import ANN, BOB, app, spec, task
+from tests.data.reading import reading
 
 ANN_ANYWHERE = Identity(user_id="ann")
 
@@ -50,6 +52,19 @@ async def test_columns_come_in_order_groups_first() -> None:
                 (True, 6, "2026-01-05T12:00:00Z"),
             )
         ]
+
+
+async def test_names_of_columns_may_differ_in_case_alone() -> None:
+    manifest = Manifest(
+        name="app", version="1", entities=(EntitySpec(name="Task", fields=(spec("Count", "int"),)),)
+    )
+    stored = {"Task": [{"id": str(n), "Count": n // 3} for n in range(4)]}
+    async with reading(manifest, stored) as rows:
+        body = {"groupBy": ["Count"], "count": "*", "order": {"count": "asc"}}
+        found = [{"Count": 1, "count": 1}, {"Count": 0, "count": 3}]
+        assert await run(rows, body) == found
+        assert await run(rows, {**body, "having": {"count": {"$gt": 1}}}) == found[1:]
+        assert await run(rows, {**body, "having": {"$not": {"Count": 0}}}) == found[:1]
 
 
 async def test_nothing_to_count() -> None:

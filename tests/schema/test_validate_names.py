@@ -28,6 +28,9 @@ LONG = "x" * (NAME_CHARACTERS_MAX + 1)
         ("NAME_RESERVED", an_app(an_entity("_pylon_log"))),
         ("NAME_RESERVED", an_app(an_entity("SQLite_master"))),
         ("NAME_RESERVED", an_app(an_entity("N", a_field("_pylonSecret")))),
+        ("NAME_RESERVED", an_app(an_entity("N", a_field("True")))),
+        ("NAME_RESERVED", an_app(an_entity("JSON_each"))),
+        ("NAME_RESERVED", an_app(an_entity("pragma_table_info"))),
         ("ENTITY_CASE_CLASH", an_app(an_entity("Note"), an_entity("note"))),
         ("FIELD_CASE_CLASH", an_app(an_entity("N", a_field("ownerId"), a_field("ownerID")))),
         (

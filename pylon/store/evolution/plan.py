@@ -96,10 +96,19 @@ def diff(
 
 
 def _check_index_names(manifest: Manifest) -> None:
-    """Two entities may come to the same index name: `A_b` with `c`, and `A` with `b_c`."""
+    """Two entities may come to the same index name: `A_b` with `c`, and `A` with `b_c`; and an
+    index may be called like a table, with which it shares the names of the database."""
+    tables = {entity.name.lower(): entity.name for entity in manifest.entities}
     owners: dict[str, str] = {}
     for entity in manifest.entities:
         for index in wanted_indexes(entity):
+            table = tables.get(index.name.lower())
+            if table is not None:
+                raise EvolutionError(
+                    "INDEX_NAME_CLASH",
+                    f'An index of {entity.name} would be "{index.name}", as the entity {table} is.',
+                    "Rename the index or the entity in the app.",
+                )
             first = owners.setdefault(index.name.lower(), entity.name)
             if (
                 first != entity.name

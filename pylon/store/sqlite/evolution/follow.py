@@ -75,7 +75,7 @@ def reconcile_log(connection: apsw.Connection, entity: str, now: float) -> None:
     missing += " WHERE c.entity = ?1 AND c.row_id = t.id AND c.kind <> 'delete')"
     connection.execute(
         f"DELETE FROM {LOG} WHERE entity = ?1 AND NOT EXISTS"
-        f" (SELECT 1 FROM {table} t WHERE t.id = row_id)",
+        f" (SELECT 1 FROM {table} t WHERE t.id = {LOG}.row_id)",
         (entity,),
     )
     connection.execute(

@@ -15,6 +15,7 @@ from pylon.store.evolution.words import planned_text
 from pylon.store.sqlite.evolution.engine import evolve, preview
 from pylon.store.sqlite.evolution.history import read_fingerprint, read_history
 from pylon.store.sqlite.evolution.introspect import introspect
+from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from tests.store.sqlite.evolution.database import (
     NOW,
     app,
@@ -245,6 +246,8 @@ def test_index_names_that_clash_are_told() -> None:
         entity("A_b", field("x"), indexes=(IndexSpec(name="c", fields=("x",)),)),
     )
     assert refusal(open_empty(), clash).code == "INDEX_NAME_CLASH"
+    like_a_table = app(entity("A", field("x"), indexes=(by,)), entity("a_B_c", field("x")))
+    assert refusal(open_empty(), like_a_table).code == "INDEX_NAME_CLASH"
 
 
 def test_an_index_that_changed_is_made_anew() -> None:
@@ -380,11 +383,91 @@ def test_a_migration_runs_first_and_its_rows_reach_the_log() -> None:
 
 
 @pytest.mark.parametrize(
+    "up",
+    [
+        "UPDATE Todo SET name = 'x'",
+        "UPDATE Todo SET id = id || '!'",
+        "UPDATE Todo SET id = id || '!', name = 'x'",
+        "UPDATE OR IGNORE Todo SET id = '2', name = 'x'",
+        "UPDATE OR REPLACE Todo SET name = 'x'",
+        "INSERT OR IGNORE INTO Todo VALUES ('1', 'x', 1), ('9', 'z', 1)",
+        "DELETE FROM Todo WHERE id = '1'",
+        "DELETE FROM Todo",
+        "INSERT INTO Todo VALUES ('9', 'z', 1)",
+        "REPLACE INTO Todo VALUES ('1', 'z', 1)",
+        "DELETE FROM Todo WHERE id = '1' RETURNING id",
+        "INSERT INTO Todo VALUES ('1', 'x', 1) ON CONFLICT (id) DO UPDATE SET name = 'y'",
+        "WITH one AS (SELECT '1' AS id) UPDATE Todo SET name = 'x' WHERE id IN one",
+        "/* BEGIN; */ -- COMMIT;\nUPDATE Todo SET name = 'a; COMMIT; x'",
+        "SAVEPOINT a; DELETE FROM Todo; ROLLBACK TO a; RELEASE a; UPDATE Todo SET name = 'x'",
+        "CREATE TABLE n (a); CREATE TRIGGER t AFTER INSERT ON n BEGIN"
+        " UPDATE Todo SET name = 'begin; '; DELETE FROM Todo WHERE id = '2'; END;"
+        " INSERT INTO n VALUES (1); DROP TABLE n",
+        "SELECT * FROM pragma_table_info('Todo'); UPDATE Todo SET name = 'x'",
+    ],
+)
+def test_a_migration_writes_rows_that_are_searched(up: str) -> None:
+    search = SqliteSearchIndexes()
+    manifest = todo(
+        field("name"),
+        field("n", "int", optional=True),
+        search=SearchSpec(text=("name",), facets=("n",)),
+    )
+    db = open_empty()
+    fit(db, manifest, search)
+    insert(db, "Todo", *TWO_ROWS)
+    fit(db, manifest, search, migrations=(migration(1, up),))
+    listed = db.execute('SELECT row_id FROM "_pylon_search.Todo.ids" ORDER BY row_id').fetchall()
+    assert listed == db.execute("SELECT id FROM Todo ORDER BY id").fetchall()
+    for name in ("a", "b", "x", "y", "z", "begin"):
+        held = [
+            (row["id"],)
+            for row in rows_of(db, "Todo")
+            if name in row["name"].replace(";", "").split()
+        ]
+        found = db.execute(
+            'SELECT i.row_id FROM "_pylon_search.Todo.text"(?) f'
+            ' JOIN "_pylon_search.Todo.ids" i ON i.docid = f.rowid ORDER BY 1',
+            (name,),
+        ).fetchall()
+        assert found == held, name
+
+
+def test_a_migration_keeps_the_log_of_an_entity_with_fields_of_its_names() -> None:
+    names = ("row_id", "entity", "seq", "kind", "born", "at", "value", "number", "docid")
+    manifest = todo(*map(field, names))
+    db = start_with(manifest, Todo=[{"id": "1"}, {"id": "2"}])
+    for number in (1, 2):
+        db.execute(
+            "INSERT INTO _pylon_changes VALUES (?1, 'Todo', ?1, 'insert', ?1, NULL, 5)", (number,)
+        )
+    before = db.execute("SELECT * FROM _pylon_changes").fetchall()
+    fit(db, manifest, migrations=(migration(1, "UPDATE Todo SET row_id = 'x', seq = 7"),))
+    assert db.execute("SELECT * FROM _pylon_changes").fetchall() == before
+
+
+@pytest.mark.parametrize(
     ("up", "code"),
     [
         ("UPDATE Todo SET n = 1; COMMIT", "MIGRATION_NOT_ALLOWED"),
         ("ATTACH 'x' AS y", "MIGRATION_NOT_ALLOWED"),
+        ("DETACH main", "MIGRATION_NOT_ALLOWED"),
+        ("/* then */ ROLLBACK", "MIGRATION_NOT_ALLOWED"),
+        ("END", "MIGRATION_NOT_ALLOWED"),
+        ("PRAGMA writable_schema = 1", "MIGRATION_NOT_ALLOWED"),
+        ("PRAGMA user_version = 7", "MIGRATION_NOT_ALLOWED"),
+        ("VACUUM", "MIGRATION_FAILED"),
         ("DELETE FROM _pylon_schema_history", "MIGRATION_NOT_ALLOWED"),
+        ("ALTER TABLE _pylon_meta ADD COLUMN x", "MIGRATION_NOT_ALLOWED"),
+        (
+            "CREATE TRIGGER x AFTER UPDATE ON Todo BEGIN DELETE FROM _pylon_meta; END;"
+            " UPDATE Todo SET n = 1",
+            "MIGRATION_NOT_ALLOWED",
+        ),
+        (
+            "INSERT OR ROLLBACK INTO Todo VALUES ('1', 'x', 1); UPDATE Todo SET n = 9",
+            "MIGRATION_FAILED",
+        ),
         ("UPDATE Todo SET n = 1; SELECT nonsense", "MIGRATION_FAILED"),
     ],
 )
