@@ -148,11 +148,27 @@ READ_SECONDS_MAX: Final = 10.0
 READ_PROGRESS_STEPS: Final = 1_000
 """SQLite virtual-machine steps between two looks at the clock; about 20 microseconds of work."""
 
+READ_ON_LOOP_STEPS: Final = 100
+"""The same on the loop, where each step may be a function over a text; about 2 microseconds."""
+
+READ_ON_LOOP_BYTES_MAX: Final = 262_144
+"""Largest value that a read makes on the loop, since no function over it can be interrupted. A read
+that meets a larger one is done on a thread. Writing this much as JSON takes half a millisecond."""
+
+LOOK_ON_LOOP_BYTES_MAX: Final = 4_096
+"""The same where texts are looked for in texts, which takes up to half a millisecond for this."""
+
 READER_THREADS: Final = 4
 """Threads for reads that outgrow the budget; each has a connection of its own."""
 
+READERS_PER_CALLER_MAX: Final = READER_THREADS - 1
+"""Of these one caller has at most so many at a time, so that the others find one free."""
+
 READS_WAITING_MAX: Final = 256
 """Reads that may wait for a reader thread; more are refused with 503 `OVERLOADED`."""
+
+READS_WAITING_PER_CALLER_MAX: Final = 64
+"""The same of one caller: many pages of one office that show a sum each."""
 
 WRITES_WAITING_MAX: Final = 10_000
 """Units that may wait for the writer; more are refused with 503 `OVERLOADED`."""
@@ -666,8 +682,14 @@ QUERY_PATTERN_CHARACTERS_MAX: Final = 1_000
 lengths, and SQLite cannot be interrupted meanwhile."""
 
 QUERY_LIKE_CHARACTERS_MAX: Final = 50
-"""Longest pattern for LIKE, which is forty times slower at that than a plain look for a text: less
-than a second where the text has 10 MiB and is made for it."""
+"""Longest pattern for LIKE, which is forty times slower at that than a plain look for a text: about
+a second where the text has 10 MiB and is made for it."""
+
+QUERY_LIKES_CHARACTERS_MAX: Final = 200
+"""The same of all of them in one filter. What has no `%` or `_` is looked for plainly beyond it."""
+
+QUERY_PATTERNS_CHARACTERS_MAX: Final = 4_000
+"""Characters of all texts that one filter looks for plainly: a second or two in such a text."""
 
 QUERY_ROWS_MAX: Final = 100_000
 """Rows of one query answer. A larger answer is refused, never cut, since a bare list cannot say
