@@ -47,7 +47,7 @@ async def test_scope_has_the_raw_facts() -> None:
 
     async with live(app) as server:
         raw = await server.connect()
-        await raw.send(b"GET http://other/p%41?q HTTP/1.1\r\nHost: x\r\nX-A:  b \r\n\r\n")
+        await raw.send(b"GET http://x/p%41?q HTTP/1.1\r\nHost: x\r\nX-A:  b \r\n\r\n")
         assert (await raw.answer())[0] == 200
         await raw.send(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await raw.answer())[0] == 200
@@ -510,7 +510,7 @@ SEEDS = [
     b"GET /c HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
     b"POST /d HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
-    b"PUT /e HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx",
+    b"PUT /e HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx",
 ]
 
 

@@ -221,14 +221,16 @@ def test_nothing_is_read_while_the_last_word_waits() -> None:
 
 def test_a_body_that_goes_bad_before_the_answer_is_told_to_both() -> None:
     line = Line()
-    line.receive(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n")
+    line.receive(
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n"
+    )
     assert line.turns[0].receive() == {"type": "http.disconnect"}
     assert line.statuses == [400]
 
 
 def test_a_body_that_goes_bad_within_the_answer_is_cut() -> None:
     line = Line()
-    line.receive(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
+    line.receive(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
     line.turns[0].start(200, (), b"\r\ndate: x")
     line.turns[0].piece(b"begun", True)
     line.receive(b"zz\r\n")
@@ -238,7 +240,9 @@ def test_a_body_that_goes_bad_within_the_answer_is_cut() -> None:
 
 def test_a_queued_request_that_goes_bad_is_not_run() -> None:
     line = Line()
-    line.receive(get("/0") + b"POST /1 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")
+    line.receive(
+        get("/0") + b"POST /1 HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    )
     line.answer()
     assert (line.paths, line.statuses) == (["/0"], [200, 400])
 
@@ -383,7 +387,7 @@ SCRAPS = [
     post("/d", b"body")[:-2],
     b"\r\n",
     BAD,
-    b"POST /e HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
+    b"POST /e HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
     get("/f", b"connection: close"),
     get("/g", b"connection: upgrade", b"upgrade: websocket"),
 ]
