@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pylon import limits
 from pylon.http.connection_state import ConnectionState
+from pylon.http.crowd import Waiting
 from pylon.http.ending import NEVER, Ending
 from pylon.http.listener import Bounds
 from pylon.http.scopes import Facts
@@ -436,3 +437,37 @@ def test_any_history_answers_in_order_and_ends_forwards(steps: list[bytes | str]
     bad = [status for status in line.statuses if status != 200]
     assert len(bad) <= 1
     assert line.statuses[len(line.statuses) - len(bad) :] == bad, "what is refused comes last"
+
+
+# --- who is waited for ----------------------------------------------------------------------------
+
+
+def test_it_tells_who_is_waited_for() -> None:
+    line = Line()
+
+    def waiting() -> Waiting:
+        return line.state.waiting
+
+    assert waiting() is Waiting.REQUEST
+    line.receive(get()[:20])
+    assert waiting() is Waiting.REQUEST, "half a head"
+    line.receive(get()[20:])
+    assert waiting() is Waiting.US
+    line.answer()
+    assert waiting() is Waiting.REQUEST, "idle"
+    body = b"x" * (2 * limits.REQUEST_BUFFER_BYTES)
+    line.receive(post("/", body)[:100])
+    assert waiting() is Waiting.CLIENT, "half a body"
+    line.receive(post("/", body)[100:-1])
+    assert waiting() is Waiting.US, "the app does not take what has come of it"
+    turn = line.state.active
+    assert turn is not None
+    turn.receive()
+    line.state.want_body()
+    assert waiting() is Waiting.CLIENT
+    line.receive(b"x")
+    assert waiting() is Waiting.US
+    line.state.watch_writing(line.now, 100_000)
+    assert waiting() is Waiting.CLIENT, "the answer is not taken"
+    line.state.resume_writing()
+    assert waiting() is Waiting.US
