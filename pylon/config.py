@@ -55,6 +55,7 @@ class Config:
     rate_limit_max: int = limits.RATE_LIMIT_MAX_PRODUCTION
     rate_limit_window_seconds: int = limits.RATE_LIMIT_WINDOW_SECONDS
     trusted_proxy_hops: int = 0
+    connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
     cookie_name: str | None = None
     cookie_domain: str | None = None
     cookie_secure: bool = True
@@ -325,6 +326,14 @@ SETTINGS: tuple[Setting, ...] = (
         "trusted_proxy_hops",
         "0",
         "Proxies in front that append to X-Forwarded-For; the client is that many from the right.",
+        _count,
+    ),
+    _setting(
+        "PYLON_CONNECTIONS_PER_ADDRESS",
+        "connections_per_address_max",
+        limits.CONNECTIONS_PER_ADDRESS_MAX,
+        "HTTP connections of one client address at a time; 0 switches the limit off, and so does"
+        " PYLON_TRUST_PROXY_HOPS, since all come from the proxy then.",
         _count,
     ),
     _setting("PYLON_COOKIE_NAME", "cookie_name", "<app>_session", "Name of the session cookie."),

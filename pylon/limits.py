@@ -26,8 +26,21 @@ HEAD_READ_SECONDS_MAX: Final = 20.0
 """A connection that has not finished its request head by then is closed (slow-loris)."""
 
 CONNECTIONS_MAX: Final = 20_000
-"""Open connections of the process; more are closed at accept. Below common `ulimit -n` values
-the process raises its soft file limit towards it at start."""
+"""Open connections of the process; for one more, idle ones of the most crowded address are cut,
+or it is closed at accept. Below common `ulimit -n` values the process raises its soft file limit
+towards it at start."""
+
+CONNECTIONS_PER_ADDRESS_MAX: Final = 512
+"""HTTP connections of one client address, WebSockets not counted; beyond it idle ones of the same
+address are cut, or the new one is. A browser opens six, an office or a school is many browsers."""
+
+CONNECTIONS_SHARES: Final = 16
+"""When the process is full, an address with more than this part of all connections also loses those
+that it keeps waiting in the midst of a request."""
+
+STREAMS_SHARE_MAX: Final = 0.9
+"""Part of the connections that may be live streams where the system allows fewer files than are
+wanted; the rest is for requests."""
 
 QUERY_FIELDS_MAX: Final = 256
 """Fields of one query string; parsing more is work that no client needs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pylon.errors import PylonError
+from pylon.http.authority import sole_host
 from pylon.http.request import Request
 
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -38,8 +39,11 @@ class CsrfCheck:
             return
         if self._exempt and request.path.startswith(self._exempt):
             return
-        source = headers.get(b"origin") or headers.get(b"referer")
+        name = b"origin" if headers.get(b"origin") else b"referer"
+        source = headers.get(name)
         if source is not None:
+            if sum(other == name for other, _ in request.scope["headers"]) > 1:
+                source = b""  # Which one counts is anybody's guess.
             self._refuse_foreign(request, source.decode("latin-1"))
         elif headers.get(b"sec-fetch-site") == b"cross-site":
             raise _rejected("a cross-site page")
@@ -57,10 +61,11 @@ class CsrfCheck:
         origin = f"{scheme}://{authority}"
         if origin in self._origins:
             return
-        # Behind a proxy that ends TLS our own scheme is unknown, so only the host is compared.
-        host = request.header(b"host")
+        # Behind a proxy that ends TLS our own scheme is unknown, so only the host is compared; an
+        # ambiguous one is nobody's.
+        host = sole_host(request.scope["headers"])
         default_port = _DEFAULT_PORTS.get(scheme, "")
-        if host is not None and host.lower().removesuffix(default_port) == authority.removesuffix(
+        if host is not None and host.removesuffix(default_port) == authority.removesuffix(
             default_port
         ):
             return
