@@ -21,7 +21,7 @@ WHERE user_id = ? AND temporary_id = ? AND entity = ? ORDER BY seq DESC LIMIT 1;
 
 -- name: forgotten
 SELECT seq, entity, temporary_id, at FROM _pylon_temporary_rows
-WHERE reader = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+WHERE reader = ? AND user_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 
 -- name: any_forgotten
 SELECT 1 FROM _pylon_temporary_rows WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT 1;

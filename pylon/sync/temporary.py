@@ -78,10 +78,11 @@ class Temporary:
     # --- outside -----------------------------------------------------------------------------
 
     async def events(
-        self, reader: bytes, since: int, until: int, count: int
+        self, reader: bytes, user_id: str, since: int, until: int, count: int
     ) -> list[tuple[int, bytes]]:
-        """The first `count` deletes of temporary rows of this client in `(since, until]`."""
-        found = await self._store.read(SQL["forgotten"], (reader, since, until, count))
+        """The first `count` deletes of temporary rows of this client in `(since, until]`, as far as
+        they are this user's: of whoever its session meant before it has been told all."""
+        found = await self._store.read(SQL["forgotten"], (reader, user_id, since, until, count))
         return [
             (seq, delete_event(seq, entity, temporary_id, at))
             for seq, entity, temporary_id, at in found
