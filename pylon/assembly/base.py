@@ -108,7 +108,7 @@ class Base:
 
     @cached_property
     def csrf(self) -> CsrfCheck:
-        return CsrfCheck(self.config.csrf_origins)
+        return CsrfCheck((*self.config.csrf_origins, *self.manifest.trusted_origins))
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -37,7 +37,7 @@ class KernelGroup(SyncGroup):
             stages=self.stages(),
             router=self.router,
             finish=Finish(
-                cors=Cors(self.config.cors_origins),
+                cors=Cors((*self.config.cors_origins, *self.manifest.trusted_origins)),
                 metrics=self.metrics,
                 clock=self.clock,
                 access_log=access_log if self.config.access_log else None,
