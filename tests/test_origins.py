@@ -47,7 +47,7 @@ def test_names_of_this_machine(authority: str) -> None:
         *("localhost@evil.example", "localhost:", "localhost:8x", "localhost:123456", "0.0.0.0"),
         *("192.168.1.5", "[fe80::1]", "[::]", "[127.0.0.1]", "[::1", "[::1]x", "::1", "127.1"),
         *("2130706433", "0x7f000001", "localhost/", "localhost, evil.example", "127.0.0.1 "),
-        *("１２７.0.0.1", "localhost:４３２１"),
+        *("\uff11\uff12\uff17.0.0.1", "localhost:\uff14"),
     ],
 )
 def test_names_of_other_machines(authority: str) -> None:
