@@ -12,6 +12,8 @@ from ipaddress import IPv6Address, ip_address
 # scheme://host[:port] and nothing behind it: what a browser sends as Origin.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:\d{1,5})?")
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
 
 def is_origin(text: str) -> bool:
     """Whether `text` is an origin as a browser sends it; `*` and `null` are none."""
@@ -30,23 +32,38 @@ def is_loopback_address(text: str) -> bool:
     return address.is_loopback
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address; IPv6 in brackets or not."""
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback_name(host: str) -> bool:
     """Whether a host name means this machine for every browser: `localhost`, what ends with
     `.localhost`, and addresses of loopback; IPv6 in brackets or not. Without port."""
     name = host.lower().removesuffix(".")
-    if name == "localhost" or name.endswith(".localhost"):
+    if name == "localhost" or (name.endswith(".localhost") and _NAME.fullmatch(name)):
         return True
     return is_loopback_address(name.removeprefix("[").removesuffix("]"))
 
 
-def is_loopback_authority(authority: str) -> bool:
-    """The same for a host with or without a port, as it stands in `Host` and in an origin."""
+def split_authority(authority: str) -> tuple[str, bool]:
+    """The host of a `Host` header or an origin, without port and brackets, and whether the rest is
+    as it should be."""
     if authority.startswith("["):
         host, bracket, port = authority[1:].partition("]")
-        is_port = not port or (port[0] == ":" and _is_port(port[1:]))
-        return bool(bracket) and is_port and ":" in host and is_loopback_address(host)
+        return host, bool(bracket) and ":" in host and (not port or _is_port(port))
     host, colon, port = authority.partition(":")
-    return (not colon or _is_port(port)) and is_loopback_name(host)
+    return host, _NAME.fullmatch(host) is not None and (not colon or _is_port(colon + port))
+
+
+def is_loopback_authority(authority: str) -> bool:
+    """Whether a host with or without a port, as it stands in `Host`, is this machine."""
+    host, is_whole = split_authority(authority.lower())
+    return is_whole and is_loopback_name(host)
 
 
 def is_loopback_origin(origin: str) -> bool:
@@ -56,4 +73,4 @@ def is_loopback_origin(origin: str) -> bool:
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5
+    return text[0] == ":" and text[1:].isascii() and text[1:].isdigit() and len(text) <= 6

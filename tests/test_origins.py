@@ -68,7 +68,10 @@ def test_addresses_and_names_for_binding() -> None:
     assert not is_loopback_address("::ffff:10.0.0.1")
     assert not is_loopback_address("localhost")
     assert is_loopback_name("::1")
-    assert is_loopback_name("[::1]")
+    for host in ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"):
+        assert is_loopback_name(host)
+    for host in ("0.0.0.0", "::", "example.com", "10.0.0.1", ""):
+        assert not is_loopback_name(host)
 
 
 @given(st.text())
