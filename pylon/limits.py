@@ -605,6 +605,12 @@ MANIFEST_BYTES_MAX: Final = 16_777_216
 MANIFEST_DEPTH_MAX: Final = 100
 """Deepest nesting of JSON in a manifest; the format itself needs seven."""
 
+INDEX_CONDITION_CHARACTERS_MAX: Final = 1_000
+"""Longest condition of a partial index; a person writes a tenth of it. Read at every start."""
+
+INDEX_CONDITION_DEPTH_MAX: Final = 32
+"""Deepest nesting of parentheses and NOT in one; each level is a level of the reader's stack."""
+
 ENTITIES_MAX: Final = 1_000
 """Entities of one app; each is a table with indexes, opened and checked at every start."""
 

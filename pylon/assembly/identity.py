@@ -24,7 +24,8 @@ class IdentityGroup(LoopGroup):
     def claims(self) -> UserClaims | None:
         """What the user's row says of a caller; None where no such field is declared."""
         fields = claim_fields(self.manifest)
-        return UserClaims(self.store, fields) if fields else None
+        entity = self.manifest.user_entity
+        return UserClaims(self.store, fields, entity=entity) if fields else None
 
     @cached_property
     def sessions(self) -> Sessions:

@@ -18,6 +18,7 @@ from pylon.http.access_log import AccessLog
 from pylon.http.body_limit import BodyLimit
 from pylon.http.compression import Compression
 from pylon.http.cors import Cors
+from pylon.http.dev_gate import DevGate
 from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
@@ -37,7 +38,7 @@ class KernelGroup(SyncGroup):
             stages=self.stages(),
             router=self.router,
             finish=Finish(
-                cors=Cors(self.config.cors_origins),
+                cors=Cors(self.cors_origins, loopback=self.config.dev_mode),
                 metrics=self.metrics,
                 clock=self.clock,
                 access_log=access_log if self.config.access_log else None,
@@ -66,6 +67,19 @@ class KernelGroup(SyncGroup):
         else:
             cross(router, self.calls, self.call_table.add)
         return router
+
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may read answers, by the settings and by the app."""
+        return (*self.config.cors_origins, *self.manifest.trusted_origins)
+
+    @cached_property
+    def dev_gate(self) -> DevGate:
+        return DevGate(
+            (*self.cors_origins, *self.config.csrf_origins),
+            allows_remote=self.config.dev_allow_remote,
+            host=self.config.host,
+        )
 
     @cached_property
     def probes(self) -> Probes:
@@ -111,6 +125,7 @@ KERNEL = Part[KernelGroup](
     name="kernel",
     routes=_routes,
     stages=lambda house: {
+        **({"dev": house.dev_gate} if house.config.dev_mode else {}),
         "probes": house.probes,
         "csrf": house.csrf,
         "body": house.body_limit,

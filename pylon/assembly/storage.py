@@ -8,7 +8,6 @@ from functools import cached_property
 
 from pylon import limits
 from pylon.assembly.identity import IdentityGroup
-from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import UserClaims
 from pylon.changes.facts import OldestRaised
 from pylon.changes.log import LOG_TABLES, ChangeLog
@@ -75,7 +74,7 @@ def _watches(policies: PolicyEngine, claims: UserClaims | None) -> Mapping[str, 
     if claims is None or asked.isdisjoint({"roles", "email"}):
         return policies.watches
     found = dict(policies.watches)
-    found[USER] = (*found.get(USER, ()), claims.watch())
+    found[claims.entity] = (*found.get(claims.entity, ()), claims.watch())
     return found
 
 

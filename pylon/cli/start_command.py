@@ -10,6 +10,7 @@ from pylon.cli.options import ABOUT_APP, ServeOptions, serve_options
 from pylon.cli.output import current
 from pylon.config import Config
 from pylon.errors import ConfigError
+from pylon.unsafe import risks
 
 
 @click.command(
@@ -52,6 +53,10 @@ def command(options: ServeOptions) -> None:
     except OSError as error:
         output.fail("DB_FOLDER_FAILED", f"cannot make the folder of the database: {error}")
 
+    told_risks = risks(config)
+    if told_risks:
+        output.warn(_banner(told_risks))
+
     def started(ports: Ports) -> None:
         told = summary(loaded)
         where = addresses(config, ports)
@@ -68,4 +73,11 @@ def command(options: ServeOptions) -> None:
             }
         )
 
-    raise click.exceptions.Exit(serve_app(loaded, config, doors, on_started=started))
+    exit_code = serve_app(loaded, config, doors, on_started=started, risks=told_risks)
+    raise click.exceptions.Exit(exit_code)
+
+
+def _banner(risks: list[str]) -> str:
+    """Risks so that nobody who starts the server by hand overlooks them."""
+    line = "!" * 78
+    return "\n".join((line, *(f"!! {risk}" for risk in risks), line))

@@ -11,16 +11,25 @@ from collections.abc import Sequence
 from pylon.errors import PylonError
 from pylon.http.authority import sole_host
 from pylon.http.request import Request
+from pylon.origins import is_loopback_origin
 
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class CsrfCheck:
-    """The stage. `origins` may contain `*`; paths that start with one of `exempt_prefixes` are
-    called by other servers with signatures of their own (webhooks) and are let through."""
+    """The stage. `origins` may contain `*`, and with `loopback` (dev mode) pages of this machine
+    are trusted too; paths that start with one of `exempt_prefixes` are called by other servers with
+    signatures of their own (webhooks) and are let through."""
 
-    def __init__(self, origins: Sequence[str], *, exempt_prefixes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        origins: Sequence[str],
+        *,
+        loopback: bool = False,
+        exempt_prefixes: tuple[str, ...] = (),
+    ) -> None:
+        self._loopback = loopback
         self._any = "*" in origins
         self._origins = frozenset(origins)
         self._exempt = exempt_prefixes
@@ -59,7 +68,7 @@ class CsrfCheck:
             )
         scheme, authority = parts
         origin = f"{scheme}://{authority}"
-        if origin in self._origins:
+        if origin in self._origins or (self._loopback and is_loopback_origin(origin)):
             return
         # Behind a proxy that ends TLS our own scheme is unknown, so only the host is compared; an
         # ambiguous one is nobody's.

@@ -16,10 +16,8 @@ from pylon import codec, limits
 from pylon.errors import PylonError
 from pylon.http.asgi import Header, Receive, Scope
 from pylon.http.errors import ClientDisconnected, HttpError
+from pylon.http.forwarding import began_on_this_machine
 from pylon.identity import ANONYMOUS, Identity
-
-_FORWARDING_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 INT64_MAX = 2**63 - 1
 """The largest number that a database takes."""
@@ -98,10 +96,7 @@ class Request:
     @property
     def is_local(self) -> bool:
         """Whether the socket's peer is this machine and no proxy spoke for someone else."""
-        peer = self.peer
-        if not (peer in _LOOPBACK or peer.startswith(("127.", "::ffff:127."))):
-            return False
-        return not any(name in self.headers for name in _FORWARDING_HEADERS)
+        return began_on_this_machine(self.peer, self.scope["headers"])
 
     def header(self, name: bytes) -> str | None:
         """A header's value as text (Latin-1, which never fails); `name` in lower case."""

@@ -30,7 +30,10 @@ from pylon.identity import ADMIN
 from pylon.metrics import Metrics
 
 ADMIN_TOKEN = "correct-horse-battery"
-DEV = Config.from_env({}, dev_mode=True, admin_token=ADMIN_TOKEN)
+ANY = ("*",)
+DEV = Config.from_env(
+    {}, dev_mode=True, admin_token=ADMIN_TOKEN, cors_origins=ANY, csrf_origins=ANY
+)
 
 
 @dataclass(kw_only=True)

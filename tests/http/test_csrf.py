@@ -68,10 +68,19 @@ def test_webhooks_are_exempt(production: httpx.Client) -> None:
     assert response.json() == ["pay"]
 
 
-def test_dev_lets_everyone_pass(serve: Callable[[Config], httpx.Client]) -> None:
+def test_a_star_lets_everyone_pass(serve: Callable[[Config], httpx.Client]) -> None:
     client = serve(DEV)
     for headers, _ in CASES:
         assert client.post("/api/who", headers=headers).status_code == 200
+
+
+def test_in_dev_pages_of_this_machine_pass_and_no_others() -> None:
+    check = CsrfCheck((), loopback=True)
+    for origin in (b"http://localhost:3000", b"http://127.0.0.1:5173", b"http://a.localhost"):
+        check.check(request(headers=[(b"host", b"localhost:4321"), (b"origin", origin)]))
+    for origin in (b"http://localhost.evil.example", b"https://evil.example", b"null"):
+        with pytest.raises(PylonError):
+            check.check(request(headers=[(b"host", b"localhost:4321"), (b"origin", origin)]))
 
 
 def test_a_cookie_handshake_can_be_checked_whatever_its_method() -> None:
