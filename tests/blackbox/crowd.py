@@ -83,7 +83,11 @@ class Crowd:
 
 
 def ask(
-    writer: asyncio.StreamWriter, path: str, headers: dict[str, str], *, socket: bool = False
+    writer: asyncio.StreamWriter | asyncio.WriteTransport,
+    path: str,
+    headers: dict[str, str],
+    *,
+    socket: bool = False,
 ) -> None:
     upgrade = {
         "upgrade": "websocket",

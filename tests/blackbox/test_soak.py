@@ -174,8 +174,7 @@ class Reading:
         connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(10_000)
         kept = {
-            name: int(connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0])
-            for name in tables
+            name: len(connection.execute(f"SELECT 1 FROM {name}").fetchall()) for name in tables
         }
         connection.close()
         return cls(
