@@ -26,7 +26,11 @@ def serve_app(
 ) -> int:
     """Serve on sockets that are bound already; `on_started` is called once they listen, and `risks`
     are written to the log. Returns the exit code."""
-    log.set_up(level=config.log_level, json_lines=config.log_format == "json")
+    log.set_up(
+        level=config.log_level,
+        json_lines=config.log_format == "json",
+        secrets=(config.admin_token,) if config.admin_token else (),
+    )
     for finding in loaded.warnings:
         logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
     for risk in risks:
