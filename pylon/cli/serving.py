@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,9 @@ def serve_app(
     doors: Doors,
     *,
     on_started: Callable[[Ports], None],
-    risks: Sequence[str] = (),
 ) -> int:
-    """Serve on sockets that are bound already; `on_started` is called once they listen, and `risks`
-    are written to the log. Returns the exit code."""
+    """Serve on sockets that are bound already; `on_started` is called once they listen. Returns
+    the exit code."""
     log.set_up(
         level=config.log_level,
         json_lines=config.log_format == "json",
@@ -33,8 +32,6 @@ def serve_app(
     )
     for finding in loaded.warnings:
         logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
-    for risk in risks:
-        logging.getLogger("pylon").warning("%s", risk)
     service = _service(loaded, config)
     return server.run(
         service,
