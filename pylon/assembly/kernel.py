@@ -32,7 +32,12 @@ class KernelGroup(SyncGroup):
     @cached_property
     def pipeline(self) -> Pipeline:
         """What every request passes; the stages stand in the order of `part.PLACES`."""
-        access_log = AccessLog(self.clock, json_lines=self.config.log_format == "json")
+        token = self.config.admin_token
+        access_log = AccessLog(
+            self.clock,
+            json_lines=self.config.log_format == "json",
+            secrets=(token,) if token else (),
+        )
         secret = tuple(path for part in self.parts for path in part.secret_paths)
         return Pipeline(
             stages=self.stages(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,16 @@ def serve_app(
     doors: Doors,
     *,
     on_started: Callable[[Ports], None],
-    risks: Sequence[str] = (),
 ) -> int:
-    """Serve on sockets that are bound already; `on_started` is called once they listen, and `risks`
-    are written to the log. Returns the exit code."""
-    log.set_up(level=config.log_level, json_lines=config.log_format == "json")
+    """Serve on sockets that are bound already; `on_started` is called once they listen. Returns
+    the exit code."""
+    log.set_up(
+        level=config.log_level,
+        json_lines=config.log_format == "json",
+        secrets=(config.admin_token,) if config.admin_token else (),
+    )
     for finding in loaded.warnings:
         logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
-    for risk in risks:
-        logging.getLogger("pylon").warning("%s", risk)
     connections_max = server.raise_file_limit(limits.CONNECTIONS_MAX)
     service = _service(loaded, _within(config, connections_max))
     return server.run(

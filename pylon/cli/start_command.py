@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import click
@@ -11,6 +12,8 @@ from pylon.cli.output import current
 from pylon.config import Config
 from pylon.errors import ConfigError
 from pylon.unsafe import risks
+
+log = logging.getLogger("pylon")
 
 
 @click.command(
@@ -53,11 +56,12 @@ def command(options: ServeOptions) -> None:
     except OSError as error:
         output.fail("DB_FOLDER_FAILED", f"cannot make the folder of the database: {error}")
 
-    told_risks = risks(config)
-    if told_risks:
-        output.warn(_banner(told_risks))
-
     def started(ports: Ports) -> None:
+        told_risks = risks(config)
+        for risk in told_risks:
+            log.warning("%s", risk)
+        if told_risks:
+            output.warn(_banner(told_risks))
         told = summary(loaded)
         where = addresses(config, ports)
         output.say(f"{headline(told)} on {where['page']}  database: {database_name(config)}")
@@ -73,8 +77,7 @@ def command(options: ServeOptions) -> None:
             }
         )
 
-    exit_code = serve_app(loaded, config, doors, on_started=started, risks=told_risks)
-    raise click.exceptions.Exit(exit_code)
+    raise click.exceptions.Exit(serve_app(loaded, config, doors, on_started=started))
 
 
 def _banner(risks: list[str]) -> str:

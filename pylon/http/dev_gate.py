@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pylon.errors import PylonError
+from pylon.http.asgi import Scope
 from pylon.http.request import Request
 from pylon.origins import (
     is_address,
@@ -26,6 +27,14 @@ def has_dev_rights(request: Request, *, dev_mode: bool) -> bool:
     """Whether the caller may do what only dev mode allows: mint sessions, read policies and figures
     without a token, empty a test's database. Never over the network, whatever is set."""
     return dev_mode and request.is_local
+
+
+def called_name(scope: Scope) -> str | None:
+    """The name under which the app is called without a socket, as clients of tests do; None where
+    there is one, since a socket's address is no name."""
+    server = scope.get("server")
+    name = str(server[0]).lower() if server else ""
+    return None if not name or "/" in name or is_address(name) else name
 
 
 class DevGate:
@@ -44,7 +53,9 @@ class DevGate:
         headers = request.scope["headers"]
         for name, value in headers:
             if name == b"host":
-                self._check_host(value.decode("latin-1").lower())
+                authority = value.decode("latin-1").lower()
+                if split_authority(authority)[0] != called_name(request.scope):
+                    self._check_host(authority)
             elif name == b"origin":
                 self._check_origin(value.decode("latin-1").lower())
         if not (request.is_local or self._allows_remote):

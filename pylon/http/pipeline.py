@@ -29,6 +29,7 @@ from pylon.http.finish import Finish
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse, error_response
 from pylon.http.router import Router
+from pylon.http.shown_path import shown_path
 from pylon.ids import new_request_id
 from pylon.log import fields
 from pylon.tasks import Tasks
@@ -127,7 +128,7 @@ class Pipeline:
                 error.code,
                 error.message,
                 exc_info=error.__cause__,
-                extra=fields(request_id=request.id, path=request.path),
+                extra=fields(request_id=request.id, path=shown_path(request.path)),
             )
         return error_response(error)
 
@@ -135,7 +136,9 @@ class Pipeline:
         """An exception that nobody expected: the caller learns the id, the log learns it all."""
         _log.exception(
             "unhandled exception",
-            extra=fields(request_id=request.id, method=request.method, path=request.path),
+            extra=fields(
+                request_id=request.id, method=request.method, path=shown_path(request.path)
+            ),
         )
         return error_response(
             PylonError(
@@ -195,7 +198,7 @@ class Pipeline:
             # connection, which tells the client that the body is not whole.
             _log.exception(
                 "a streamed response failed",
-                extra=fields(request_id=request.id, path=request.path),
+                extra=fields(request_id=request.id, path=shown_path(request.path)),
             )
         finally:
             await tasks.stop()

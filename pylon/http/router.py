@@ -17,6 +17,7 @@ from pylon.errors import PylonError
 from pylon.http.describe import Docs, Hidden
 from pylon.http.errors import HttpError
 from pylon.http.response import AnyResponse
+from pylon.http.shown_path import shown_path
 
 Handler: TypeAlias = Callable[..., Awaitable[AnyResponse]]
 """`await handler(request, *path_params)`; the parameters are decoded text, in path order."""
@@ -205,7 +206,7 @@ class Router:
             return HttpError(
                 405,
                 "METHOD_NOT_ALLOWED",
-                f"This method is not allowed for {path}",
+                f"This method is not allowed for {shown_path(path)}",
                 f"Allowed: {allow}.",
                 headers=((b"allow", allow.encode()),),
             )
@@ -216,7 +217,7 @@ class Router:
         starts = {"/".join(route.pattern.split("/")[:3]) for route in self._routes}
         listed = ", ".join(sorted(each for each in starts - {"/"} if "{" not in each))
         hint = f"Routes start with: {listed}."
-        return PylonError(404, "NOT_FOUND", f"No API route matches {path}", hint)
+        return PylonError(404, "NOT_FOUND", f"No API route matches {shown_path(path)}", hint)
 
 
 def _kind(segment: str) -> int:

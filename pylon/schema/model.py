@@ -7,6 +7,7 @@ a cache key. Not here: reading JSON (`parse`), judging it (`validate`), the Pyth
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
@@ -314,13 +315,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def public(self) -> Manifest:
         """What those may know of it who may not see private fields: all but these, the indexes and
         relations that name one, and what only the server reads (`auth`)."""
-        entities = tuple(_public_entity(entity) for entity in self.entities)
+        private = {
+            entity.name: frozenset(field.name for field in entity.fields if field.is_private)
+            for entity in self.entities
+        }
+        entities = tuple(_public_entity(entity, private) for entity in self.entities)
         return msgspec.structs.replace(self, entities=entities, auth=None)
 
 
-def _public_entity(entity: EntitySpec) -> EntitySpec:
-    private = {field.name for field in entity.fields if field.is_private}
-    if not private:
+def _public_entity(entity: EntitySpec, all_private: Mapping[str, frozenset[str]]) -> EntitySpec:
+    private = all_private[entity.name]
+    relations = tuple(
+        each
+        for each in entity.relations
+        if each.field not in private
+        and (
+            each.field in entity.fields_by_name
+            or each.field not in all_private.get(each.target, frozenset())
+        )
+    )
+    if not private and relations == entity.relations:
         return entity
     return msgspec.structs.replace(
         entity,
@@ -331,5 +345,5 @@ def _public_entity(entity: EntitySpec) -> EntitySpec:
             if private.isdisjoint(index.fields)
             and private.isdisjoint(re.findall(r"\w+", index.where or ""))
         ),
-        relations=tuple(each for each in entity.relations if each.field not in private),
+        relations=relations,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import websockets
 
 from tests.conftest import BLACKBOX_APP
-from tests.server import ADMIN_TOKEN, Server, serving
+from tests.server import Server, environment, serving
 
 PAGE = {"origin": "http://localhost:3000"}
 EVIL = {"origin": "https://evil.example"}
@@ -132,7 +134,24 @@ def test_what_holds_when_others_are_let_in(tmp_path: Path) -> None:
 
 def test_start_says_that_dev_mode_is_on(tmp_path: Path) -> None:
     with serving(BLACKBOX_APP, tmp_path / "app.db", env=DEV) as server:
-        assert "WARN pylon DEV MODE IS ON" in server.stderr().replace("WARNING", "WARN")
-    production = {"PYLON_ADMIN_TOKEN": ADMIN_TOKEN}
-    with serving(BLACKBOX_APP, tmp_path / "app.db", env=production) as server:
-        assert server.stderr().count("DEV MODE IS ON") == 1
+        assert "WARN" in server.stderr()
+        assert "DEV MODE IS ON" in server.stderr()
+    with serving(BLACKBOX_APP, tmp_path / "other.db") as server:
+        assert "DEV MODE IS ON" not in server.stderr()
+        assert "PYLON_ALLOW_UNSAFE=no-rate-limit" in server.stderr()
+
+
+def test_start_says_it_in_a_banner_to_people(tmp_path: Path) -> None:
+    server = Server(BLACKBOX_APP, tmp_path / "app.db", env=DEV)
+    with (tmp_path / "told").open("wb") as told:
+        child = subprocess.Popen(
+            server.command(), env=environment(server.env), stdout=told, stderr=told
+        )
+        try:
+            while b" on http" not in (tmp_path / "told").read_bytes():
+                assert child.poll() is None
+                time.sleep(0.05)
+        finally:
+            child.terminate()
+            child.wait(60)
+    assert "!! DEV MODE IS ON" in (tmp_path / "told").read_text()

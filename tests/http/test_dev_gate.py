@@ -118,3 +118,28 @@ def test_rights_are_for_this_machine_alone() -> None:
     assert not has_dev_rights(request(peer="192.168.1.9"), dev_mode=True)
     forwarded = request(peer="127.0.0.1", headers=[(b"x-forwarded-for", b"203.0.113.9")])
     assert not has_dev_rights(forwarded, dev_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "code"),
+    [
+        (("test", None), "test", None),
+        (("test", 80), "evil.example", "DEV_HOST_REFUSED"),
+        (("127.0.0.1", 4321), "evil.example", "DEV_HOST_REFUSED"),
+        (("::1", 4321), "::1", "DEV_HOST_REFUSED"),
+        (("/run/app.sock", None), "/run/app.sock", "DEV_HOST_REFUSED"),
+        (None, "test", "DEV_HOST_REFUSED"),
+    ],
+)
+def test_an_app_that_is_called_without_a_socket_has_the_name_it_is_called_by(
+    server: tuple[str, int | None] | None, host: str, code: str | None
+) -> None:
+    asked = request(peer="127.0.0.1", headers=[(b"host", host.encode())])
+    asked.scope["server"] = server
+    try:
+        LOCAL(asked)
+    except PylonError as error:
+        found: str | None = error.code
+    else:
+        found = None
+    assert found == code
