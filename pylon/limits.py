@@ -264,6 +264,16 @@ SQLITE_MMAP_BYTES: Final = 268_435_456
 WAL_CHECKPOINT_PAGES: Final = 4_000
 """WAL pages after which a checkpoint is made between two batches (about 16 MiB)."""
 
+WAL_BYTES_KEPT: Final = 33_554_432
+"""Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
+
+FREE_PAGES_KEPT: Final = 2_048
+"""Free pages that the file keeps for what is written next (8 MiB); more are given back."""
+
+FREE_PAGES_UNIT: Final = 128
+"""Free pages that one transaction gives back; about 3 ms, since a page at the end of the file is
+moved for each."""
+
 # --- Rows ------------------------------------------------------------------------------------
 
 LIST_ROWS_MAX: Final = 10_000
@@ -387,8 +397,18 @@ back after a restart, other requests are answered between them, and few pages ar
 CHANGE_LOG_RETAIN_SECONDS: Final = 30 * 86_400
 """How long tombstones are kept (`PYLON_CHANGE_LOG_RETAIN`); older cursors get 410."""
 
+TOMBSTONES_MAX: Final = 1_000_000
+"""Tombstones that a purge leaves however young they are, about 100 MB; cursors from before those
+that went get 410."""
+
 PURGE_UNIT_ROWS: Final = 1_000
-"""Tombstones that one unit drops; about 3 ms of the writer, then others have their turn."""
+"""Rows that one unit of a purge drops; about 3 ms of the writer, then others have their turn."""
+
+UPKEEP_AFTER_SECONDS: Final = 10.0
+"""How long after its start a server looks what upkeep is due; its clients come back first."""
+
+UPKEEP_RETRY_SECONDS: Final = 300.0
+"""How long after a failure upkeep is tried again."""
 
 AUDIENCES_PER_ROW_MAX: Final = 64
 """Distinct earlier audiences remembered per row; beyond it the oldest is dropped and cursors from
@@ -452,6 +472,12 @@ PUSH_CHANGES_MAX: Final = 10_000
 PUSH_REMEMBER_SECONDS: Final = 30 * 86_400
 """How long `op_id`s and temporary ids are remembered: a phone may be off for weeks between a push
 whose answer it never saw and the retry."""
+
+OP_IDS_PER_USER_MAX: Final = 100_000
+"""`op_id`s that a purge leaves to one user, the youngest; a phone queues a few thousand at most."""
+
+OP_IDS_MAX: Final = 2_000_000
+"""`op_id`s that a purge leaves in all, and temporary ids too: some 200 MB each."""
 
 SYNC_READER_SECONDS: Final = 60 * 86_400
 """How long it is remembered of a session that did not pull what its cursors rest on; twice the

@@ -91,6 +91,9 @@ class Periodic:
     seconds: float
     work: Callable[[], Awaitable[object]]
     runs_in: RunsIn = "owner"
+    is_kept: bool = False
+    """Whether when it was last done is kept in the database (`store/upkeep.py`), under `name`: then
+    it is done soon after a start if it is due, and not again because of one. Only of the owner."""
 
 
 class Stopping(Protocol):

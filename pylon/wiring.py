@@ -23,6 +23,7 @@ from pylon.assembly.rows import DOCUMENTS, HOOKS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
 from pylon.part import Part, Worker
+from pylon.store.upkeep import keep_up
 
 log = logging.getLogger("pylon")
 
@@ -99,7 +100,12 @@ class House(KernelGroup):
 
     def _work(self, part: Part[Any]) -> None:
         for each in part.periodic(self):
-            if each.runs_in in self.process.duties:
+            if each.runs_in not in self.process.duties:
+                continue
+            if each.is_kept:
+                work = keep_up(self.store, self.clock, each.name, each.seconds, each.work)
+                self.tasks.start(each.name, work)
+            else:
                 self.tasks.every(each.seconds, each.name, each.work)
         for worker in part.workers(self):
             if worker.runs_in in self.process.duties:

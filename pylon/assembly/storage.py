@@ -23,6 +23,9 @@ log = logging.getLogger("pylon")
 PURGE_SECONDS = 3_600.0
 """How often what is old is dropped."""
 
+GIVE_BACK_SECONDS = 600.0
+"""How often room that has become free is given back to the system."""
+
 
 class StorageGroup(IdentityGroup):
     """Policies and the log."""
@@ -46,6 +49,12 @@ class StorageGroup(IdentityGroup):
     async def purge_tombstones(self) -> None:
         """Drop what `PYLON_CHANGE_LOG_RETAIN` says is old enough."""
         await self.changes.purge(self.config.change_log_retain_seconds)
+
+    async def give_back(self) -> None:
+        """Make the files smaller, the sessions' too where they have one of their own."""
+        for store in (self.store, self.session_store):
+            if store is not None and (given := await store.give_back()):
+                log.info("%d bytes that were free are given back", given)
 
 
 async def _start(house: StorageGroup) -> None:
@@ -101,7 +110,13 @@ STORAGE = Part[StorageGroup](
         Listener(name="oldest position", hear=house.changes.hear, hears=(OldestRaised,)),
     ),
     periodic=lambda house: (
-        Periodic(name="purge tombstones", seconds=PURGE_SECONDS, work=house.purge_tombstones),
+        Periodic(
+            name="purge tombstones",
+            seconds=PURGE_SECONDS,
+            work=house.purge_tombstones,
+            is_kept=True,
+        ),
+        Periodic(name="give back room", seconds=GIVE_BACK_SECONDS, work=house.give_back),
         Periodic(
             name="look at the schema",
             seconds=limits.SCHEMA_LOOK_SECONDS,

@@ -187,8 +187,12 @@ SYNC = Part[SyncGroup](
         Listener(name="live readers", hear=house.hub.hear),
     ),
     periodic=lambda house: (
-        Periodic(name="purge pushes", seconds=PURGE_SECONDS, work=house.temporary.purge),
-        Periodic(name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge),
+        Periodic(
+            name="purge pushes", seconds=PURGE_SECONDS, work=house.temporary.purge, is_kept=True
+        ),
+        Periodic(
+            name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge, is_kept=True
+        ),
     ),
     metrics=_register_metrics,
     erases=lambda house: {"pushes": house.temporary.erase},

@@ -32,6 +32,7 @@ from pylon.ids import new_guest_user_id, new_session_token, token_hash
 from pylon.store.base import Row, Store, Tx, Unit, Value
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
+from pylon.store.upkeep import delete_in_slices
 from pylon.tasks import Tasks
 
 SQL = load_queries("pylon.auth")
@@ -284,7 +285,12 @@ class Sessions:
 
     async def revoke_all(self, user_id: str) -> int:
         """End every session of a user; how many were live."""
-        return await self._end("end_by_user", (user_id,))
+        ended, now = 0, self._now()
+        while True:
+            rows = await self._delete("end_by_user", (user_id, limits.SESSIONS_SWEPT_MAX))
+            ended += _live(rows, now)
+            if len(rows) < limits.SESSIONS_SWEPT_MAX:
+                return ended
 
     async def purge_expired(self) -> int:
         """Delete what is over and end its sockets; how many sign-ins ended. For a timer."""
@@ -316,10 +322,7 @@ class Sessions:
 
     async def _end(self, query: str, params: tuple[Value, ...]) -> int:
         now = self._now()
-        rows = await self._delete(query, params)
-        return sum(
-            1 for _, _, salt, until, *_ in rows if salt is None and (not until or until > now)
-        )
+        return _live(await self._delete(query, params), now)
 
     async def _delete(self, query: str, params: tuple[Value, ...]) -> list[Row]:
         """Delete tokens, and tell which are void and which sessions are over.
@@ -351,17 +354,18 @@ class Sessions:
         return await self._store.write(unit)
 
 
+def _live(rows: Sequence[Row], now: float) -> int:
+    """How many sign-ins that were not over yet are among deleted tokens."""
+    return sum(1 for _, _, salt, until, *_ in rows if salt is None and (not until or until > now))
+
+
 async def end_all_in(store: Store) -> None:
     """Delete the sessions of a database that keeps them no longer.
 
     They can be ended by nobody any more, and would be good again when they are kept there again.
     """
 
-    async def delete(tx: Tx) -> int:
-        return await tx.execute(SQL["delete_some"], (limits.SESSIONS_SWEPT_MAX,))
-
-    while await store.write(delete) == limits.SESSIONS_SWEPT_MAX:
-        pass
+    await delete_in_slices(store, SQL["delete_some"])
 
 
 def _is_well_formed(token: str) -> bool:
