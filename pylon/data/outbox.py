@@ -101,25 +101,30 @@ class Outbox:
     async def purge(self, now: float, known: Sequence[str]) -> None:
         """Drop what is kept for too long: the dead, and what waits for hooks that are gone."""
         before = int((now - limits.OUTBOX_DEAD_SECONDS) * 1000)
-        gone = [name for name in await self.names() if name not in known]
-        await self._run(
-            [
-                ("purge_dead", (before,)),
-                ("purge_most_dead", (limits.OUTBOX_DEAD_MAX,)),
-                *(("purge_forsaken", (name, before)) for name in gone),
-            ]
-        )
+        most = limits.ERASE_UNIT_ROWS
+        for query, which in (("purge_dead", before), ("purge_most_dead", limits.OUTBOX_DEAD_MAX)):
+            while await self._run([(query, (which, most))]) == most:
+                pass
+        for name in [each for each in await self.names() if each not in known]:
+            while (n := await self._forsaken(name, before, most)) is not None:
+                await self.settle(name, n)
+
+    async def _forsaken(self, hook: str, before: int, most: int) -> int | None:
+        """Up to where the first few are older than that; they are in the order of time."""
+        n: int | None = (await self._store.read(SQL["forsaken"], (hook, most, before)))[0][0]
+        return n
 
     async def clear(self) -> None:
         """Forget everything; between two tests."""
         await self._run([("clear", ()), ("clear_dead", ())])
 
-    async def _run(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        async def unit(tx: Tx) -> None:
-            for name, params in statements:
-                await tx.execute(SQL[name], params)
+    async def _run(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> int:
+        """How many rows they changed in all."""
 
-        await self._store.write(unit)
+        async def unit(tx: Tx) -> int:
+            return sum([await tx.execute(SQL[name], params) for name, params in statements])
+
+        return await self._store.write(unit)
 
 
 def _waiting(row: Row) -> Waiting:

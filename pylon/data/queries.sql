@@ -33,15 +33,21 @@ SELECT hook, count(*) FROM _pylon_outbox GROUP BY hook ORDER BY hook;
 SELECT count(*) FROM _pylon_outbox_dead;
 
 -- name: purge_dead
-DELETE FROM _pylon_outbox_dead WHERE died_at < ?;
-
--- name: purge_most_dead
-DELETE FROM _pylon_outbox_dead WHERE died_at <= (
-    SELECT d.died_at FROM _pylon_outbox_dead d ORDER BY d.died_at DESC LIMIT 1 OFFSET ?
+DELETE FROM _pylon_outbox_dead WHERE (hook, seq) IN (
+    SELECT hook, seq FROM _pylon_outbox_dead WHERE died_at < ? ORDER BY died_at, hook, seq LIMIT ?
 );
 
--- name: purge_forsaken
-DELETE FROM _pylon_outbox WHERE hook = ? AND at < ?;
+-- name: purge_most_dead
+DELETE FROM _pylon_outbox_dead WHERE (hook, seq) IN (
+    SELECT hook, seq FROM _pylon_outbox_dead WHERE died_at <= (
+        SELECT d.died_at FROM _pylon_outbox_dead d ORDER BY d.died_at DESC LIMIT 1 OFFSET ?
+    ) ORDER BY died_at, hook, seq LIMIT ?
+);
+
+-- name: forsaken
+SELECT max(f.n) FROM (
+    SELECT n, at FROM _pylon_outbox WHERE hook = ? ORDER BY n LIMIT ?
+) f WHERE f.at < ?;
 
 -- name: clear
 DELETE FROM _pylon_outbox;
