@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pylon import limits
 from pylon.auth.cache import SessionCache
@@ -240,7 +240,7 @@ class Sessions:
             tx.tell(TokensVoid(tokens=(key,)))
             return successor, session
 
-        return await self._to_its_end(replace)
+        return await self._written(replace)
 
     async def upgrade(self, token: str, user_id: str) -> Session | None:
         """Give the session another user in place (guest to user); None without a session."""
@@ -271,7 +271,7 @@ class Sessions:
                 )
             return session
 
-        return await self._to_its_end(update)
+        return await self._written(update)
 
     # --- Ending ------------------------------------------------------------------------------
 
@@ -284,11 +284,17 @@ class Sessions:
         return await self._end("end_by_id", (session_id, user_id)) > 0
 
     async def revoke_all(self, user_id: str) -> int:
-        """End every session of a user; how many were live."""
-        ended, now = 0, self._now()
+        """End every session of a user; how many were live.
+
+        In units of `limits.SESSIONS_SWEPT_MAX`: a program may have signed in as one user for years.
+        """
+        return await self._to_its_end(self._end_all(user_id))
+
+    async def _end_all(self, user_id: str) -> int:
+        ended = 0
         while True:
             rows = await self._delete("end_by_user", (user_id, limits.SESSIONS_SWEPT_MAX))
-            ended += _live(rows, now)
+            ended += self._live_among(rows)
             if len(rows) < limits.SESSIONS_SWEPT_MAX:
                 return ended
 
@@ -321,8 +327,14 @@ class Sessions:
         await self._store.write(save)
 
     async def _end(self, query: str, params: tuple[Value, ...]) -> int:
+        return self._live_among(await self._delete(query, params))
+
+    def _live_among(self, rows: Sequence[Row]) -> int:
+        """How many of these deleted tokens were the newest of a session that was not over."""
         now = self._now()
-        return _live(await self._delete(query, params), now)
+        return sum(
+            1 for _, _, salt, until, *_ in rows if salt is None and (not until or until > now)
+        )
 
     async def _delete(self, query: str, params: tuple[Value, ...]) -> list[Row]:
         """Delete tokens, and tell which are void and which sessions are over.
@@ -342,21 +354,16 @@ class Sessions:
                     tx.tell(ended)
             return rows
 
-        return await self._to_its_end(delete)
+        return await self._written(delete)
 
-    async def _to_its_end(self, unit: Unit[T]) -> T:
-        """Write in a task of its own, so that a caller that is cancelled does not take its logout
+    async def _written(self, unit: Unit[T]) -> T:
+        return await self._to_its_end(self._store.write(unit))
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Work in a task of its own, so that a caller that is cancelled does not take its logout
         out of the queue."""
-        task = self._tasks.start("change a session", self._write(unit), logs=False)
+        task = self._tasks.start("change a session", work, logs=False)
         return await asyncio.shield(task)
-
-    async def _write(self, unit: Unit[T]) -> T:
-        return await self._store.write(unit)
-
-
-def _live(rows: Sequence[Row], now: float) -> int:
-    """How many sign-ins that were not over yet are among deleted tokens."""
-    return sum(1 for _, _, salt, until, *_ in rows if salt is None and (not until or until > now))
 
 
 async def end_all_in(store: Store) -> None:

@@ -116,12 +116,13 @@ class Outbox:
         """Forget everything; between two tests."""
         await self._run([("clear", ()), ("clear_dead", ())])
 
-    async def _run(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        async def unit(tx: Tx) -> None:
-            for name, params in statements:
-                await tx.execute(SQL[name], params)
+    async def _run(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> int:
+        """How many rows they changed in all."""
 
-        await self._store.write(unit)
+        async def unit(tx: Tx) -> int:
+            return sum([await tx.execute(SQL[name], params) for name, params in statements])
+
+        return await self._store.write(unit)
 
 
 def _waiting(row: Row) -> Waiting:
