@@ -55,6 +55,8 @@ class Config:
     rate_limit_max: int = limits.RATE_LIMIT_MAX_PRODUCTION
     rate_limit_window_seconds: int = limits.RATE_LIMIT_WINDOW_SECONDS
     trusted_proxy_hops: int = 0
+    anonymous_body_bytes_max: int = limits.BODY_BYTES_ANONYMOUS
+    bodies_bytes_max: int = limits.BODIES_BYTES_MAX
     cookie_name: str | None = None
     cookie_domain: str | None = None
     cookie_secure: bool = True
@@ -241,6 +243,20 @@ def _zlib_level(text: str) -> int:
     return level
 
 
+def _anonymous_body_bytes(text: str) -> int:
+    size = _count(text)
+    if size > limits.BODY_BYTES_MAX:
+        raise ValueError(f"must be at most {limits.BODY_BYTES_MAX}")
+    return size
+
+
+def _bodies_bytes(text: str) -> int:
+    size = _count(text)
+    if size < limits.BODY_BYTES_MAX:
+        raise ValueError(f"must be at least {limits.BODY_BYTES_MAX}, or one body has no room")
+    return size
+
+
 def _interval(text: str) -> int:
     seconds = _duration(text)
     if seconds < 1:
@@ -325,6 +341,22 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         "Proxies in front that append to X-Forwarded-For; the client is that many from the right.",
         _count,
+    ),
+    _setting(
+        "PYLON_ANONYMOUS_BODY_BYTES",
+        "anonymous_body_bytes_max",
+        limits.BODY_BYTES_ANONYMOUS,
+        "Largest request body of callers without a session, in bytes, up to"
+        f" {limits.BODY_BYTES_MAX}.",
+        _anonymous_body_bytes,
+    ),
+    _setting(
+        "PYLON_BODIES_BYTES",
+        "bodies_bytes_max",
+        limits.BODIES_BYTES_MAX,
+        "Bytes of large request bodies in memory at the same time; a client address may take an"
+        " eighth.",
+        _bodies_bytes,
     ),
     _setting("PYLON_COOKIE_NAME", "cookie_name", "<app>_session", "Name of the session cookie."),
     _setting("PYLON_COOKIE_DOMAIN", "cookie_domain", "unset", "Domain of the session cookie."),
