@@ -56,6 +56,8 @@ class Config:
     rate_limit_window_seconds: int = limits.RATE_LIMIT_WINDOW_SECONDS
     trusted_proxy_hops: int = 0
     connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
+    anonymous_body_bytes_max: int = limits.BODY_BYTES_ANONYMOUS
+    bodies_bytes_max: int = limits.BODIES_BYTES_MAX
     cookie_name: str | None = None
     cookie_domain: str | None = None
     cookie_secure: bool = True
@@ -232,6 +234,20 @@ def _zlib_level(text: str) -> int:
     return level
 
 
+def _anonymous_body_bytes(text: str) -> int:
+    size = _count(text)
+    if size > limits.BODY_BYTES_MAX:
+        raise ValueError(f"must be at most {limits.BODY_BYTES_MAX}")
+    return size
+
+
+def _bodies_bytes(text: str) -> int:
+    size = _count(text)
+    if size < limits.BODY_BYTES_MAX:
+        raise ValueError(f"must be at least {limits.BODY_BYTES_MAX}, or one body has no room")
+    return size
+
+
 def _interval(text: str) -> int:
     seconds = _duration(text)
     if seconds < 1:
@@ -333,6 +349,22 @@ SETTINGS: tuple[Setting, ...] = (
         "HTTP connections of one client address at a time; 0 switches the limit off, and so does"
         " PYLON_TRUST_PROXY_HOPS, since all come from the proxy then.",
         _count,
+    ),
+    _setting(
+        "PYLON_ANONYMOUS_BODY_BYTES",
+        "anonymous_body_bytes_max",
+        limits.BODY_BYTES_ANONYMOUS,
+        "Largest request body of callers without a session, in bytes, up to"
+        f" {limits.BODY_BYTES_MAX}.",
+        _anonymous_body_bytes,
+    ),
+    _setting(
+        "PYLON_BODIES_BYTES",
+        "bodies_bytes_max",
+        limits.BODIES_BYTES_MAX,
+        "Bytes of large request bodies in memory at the same time; a client address may take an"
+        " eighth.",
+        _bodies_bytes,
     ),
     _setting("PYLON_COOKIE_NAME", "cookie_name", "<app>_session", "Name of the session cookie."),
     _setting("PYLON_COOKIE_DOMAIN", "cookie_domain", "unset", "Domain of the session cookie."),

@@ -11,7 +11,54 @@ from typing import Final
 # --- HTTP ------------------------------------------------------------------------------------
 
 BODY_BYTES_MAX: Final = 10_485_760
-"""Largest request body, inclusive (10 MiB; spec 01 section 12)."""
+"""Largest request body, inclusive (10 MiB; spec 01 section 12): of administrators, and of sessions
+where a route is for many or large rows."""
+
+BODY_BYTES_SESSION: Final = 1_048_576
+"""The same of sessions elsewhere: no query or call needs more."""
+
+BODY_BYTES_ANONYMOUS: Final = 65_536
+"""The same of callers without a session, of whom anybody may be any number."""
+
+BODY_BYTES_FREE: Final = 65_536
+"""Bodies up to this size wait for no room in memory; a connection buffers as much anyway
+(`REQUEST_BUFFER_BYTES`)."""
+
+BODIES_BYTES_MAX: Final = 268_435_456
+"""Larger bodies that are in memory at the same time (256 MiB). One takes up to three times its size
+while it is joined and decoded, for a moment."""
+
+BODIES_ADDRESSES: Final = 8
+"""Client addresses that take all of it, each its share (32 MiB, three of the largest bodies)."""
+
+BODIES_WAITING_PER_ADDRESS: Final = 64
+"""Bodies of one address that may wait for room, each with what its connection has buffered; those
+beyond are refused at once."""
+
+BODIES_WAITING_MAX: Final = 1_024
+"""The same of all addresses: 64 MiB of buffers."""
+
+BODY_WAIT_SECONDS_MAX: Final = 10.0
+"""How long a body may wait for room; then it is refused with 503 `OVERLOADED`, or 429
+`TOO_MANY_BODIES` where its own address has taken it."""
+
+BODY_PACE_BYTES_PER_SECOND: Final = 65_536
+"""A body that comes more slowly gives its room up where others wait for it."""
+
+BODY_PACE_SECONDS: Final = 2.0
+"""How long it has before its pace is looked at."""
+
+JSON_STEP_BYTES: Final = 65_536
+"""JSON that is decoded in one go; the worst of it (nested lists, numbers like 1e300) holds the loop
+for 5 ms."""
+
+JSON_VALUES_MAX: Final = 50_000
+"""Values of one JSON text, keys not counted: they become objects in one go, which holds the loop
+for 5 to 20 ms. Enough for the 10 000 values of a `$in`, or the items of a list field."""
+
+JSON_LIST_VALUES_MAX: Final = 250_000
+"""The same of a body that is one long list (operations, pushed changes), which is decoded item by
+item: 10 000 rows of 20 fields. They take some 25 MB."""
 
 BODY_READ_SECONDS_MAX: Final = 60.0
 """A body that has not arrived by then is abandoned: 408. Bounds a slow or half-open sender."""

@@ -16,13 +16,16 @@ from pylon.assembly.sync import SyncGroup
 from pylon.calls import DirectCalls
 from pylon.http.access_log import AccessLog
 from pylon.http.body_limit import BodyLimit
+from pylon.http.body_room import BodyRoom
 from pylon.http.compression import Compression
 from pylon.http.cors import Cors
 from pylon.http.dev_gate import DevGate
 from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
+from pylon.http.rate_limit import address_key
 from pylon.http.router import Router
+from pylon.metrics import Metrics
 from pylon.part import PLACES, Part, Routes
 
 
@@ -104,8 +107,16 @@ class KernelGroup(SyncGroup):
     @cached_property
     def body_limit(self) -> BodyLimit:
         return BodyLimit(
-            {path: most for part in self.parts for path, most in part.body_bytes.items()}
+            {path: most for part in self.parts for path, most in part.body_bytes.items()},
+            room=self.body_room,
+            anonymous=self.config.anonymous_body_bytes_max,
         )
+
+    @cached_property
+    def body_room(self) -> BodyRoom:
+        """Where large request bodies are kept, all doors together."""
+        bytes_max = self.config.bodies_bytes_max
+        return BodyRoom(self.clock, key_of=address_key, bytes_max=bytes_max)
 
 
 def _routes(house: KernelGroup) -> Sequence[Routes]:
@@ -126,6 +137,14 @@ def _routes(house: KernelGroup) -> Sequence[Routes]:
     return found
 
 
+def _metrics(house: KernelGroup, metrics: Metrics) -> None:
+    room, name = house.body_room, "pylon_http_bodies"
+    metrics.register_gauge(f"{name}_bytes", "Large bodies in memory.", lambda: room.taken)
+    metrics.register_gauge(f"{name}_waiting", "Bodies that wait for room.", lambda: room.waiting)
+    metrics.register_counter(f"{name}_refused_total", "Had no room.", lambda: room.refused)
+    metrics.register_counter(f"{name}_slow_total", "Made way for others.", lambda: room.too_slow)
+
+
 KERNEL = Part[KernelGroup](
     name="kernel",
     routes=_routes,
@@ -135,4 +154,5 @@ KERNEL = Part[KernelGroup](
         "csrf": house.csrf,
         "body": house.body_limit,
     },
+    metrics=_metrics,
 )

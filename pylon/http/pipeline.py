@@ -103,8 +103,11 @@ class Pipeline:
             except Exception:
                 response = self._failed(request)
             status = response.status
+            if isinstance(response, Response):
+                request.forget_body()
             await self._send(request, response, send)
         finally:
+            request.forget_body()
             metrics.in_flight -= 1
             self._finish.observe(request, status)
 

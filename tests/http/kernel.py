@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from pylon import limits
 from pylon.clock import SystemClock
 from pylon.config import Config
 from pylon.errors import PylonError
@@ -131,7 +132,7 @@ def build(config: Config) -> Kernel:
         RateLimit(limiter),
         CsrfCheck(config.csrf_origins, exempt_prefixes=("/api/webhooks/",)),
         _identify,
-        BodyLimit({}),
+        BodyLimit({}, anonymous=limits.BODY_BYTES_MAX),
         _on_request,
     )
     kernel = Kernel(
