@@ -89,6 +89,9 @@ STREAMS_SHARE_MAX: Final = 0.9
 """Part of the connections that may be live streams where the system allows fewer files than are
 wanted; the rest is for requests."""
 
+PATH_SEGMENTS_MAX: Final = 512
+"""Segments of a path, each of which is decoded; ids with slashes in them have at most 256."""
+
 QUERY_FIELDS_MAX: Final = 256
 """Fields of one query string; parsing more is work that no client needs."""
 
@@ -660,6 +663,10 @@ millisecond of the loop."""
 SESSIONS_LISTED_MAX: Final = 1_000
 """Sessions of one user that are listed, the newest first."""
 
+ROLES_CHARACTERS_MAX: Final = 4_096
+"""Longest text in a role field of `User` that is read, some hundred roles: it is read with the
+session, and each policy that asks for roles goes through them."""
+
 AUTH_BODY_BYTES_MAX: Final = 65_536
 """Largest body of an auth request; its fields are short."""
 
@@ -919,6 +926,10 @@ SOCKET_TEXT_BYTES_MAX: Final = 65_536
 
 SOCKET_MESSAGES_PER_SECOND: Final = 50.0
 """Client messages handled per second and connection; a faster sender is read more slowly."""
+
+SOCKET_MESSAGE_CHARACTERS: Final = 2_048
+"""A message counts once more for each so many characters: one of 64 KB takes as long to decode as
+thirty short ones to handle."""
 
 SOCKET_MESSAGES_BURST: Final = 1_000
 """Client messages handled at once after a quiet time: all subscriptions are sent on connect."""
