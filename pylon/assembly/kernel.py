@@ -22,6 +22,7 @@ from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
 from pylon.http.router import Router
+from pylon.metrics import Metrics
 from pylon.part import PLACES, Part, Routes
 
 
@@ -78,8 +79,8 @@ class KernelGroup(SyncGroup):
             readiness=self.readiness,
         )
 
-    def readiness(self) -> Mapping[str, bool]:
-        """The checks of all parts."""
+    def readiness(self) -> Mapping[str, bool | str]:
+        """The checks of all parts: True, or why not."""
         return {name: fine for part in self.parts for name, fine in part.ready(self).items()}
 
     @cached_property
@@ -107,8 +108,18 @@ def _routes(house: KernelGroup) -> Sequence[Routes]:
     return found
 
 
+def _metrics(house: KernelGroup, metrics: Metrics) -> None:
+    metrics.register_by_label(
+        "pylon_ready",
+        "1 where a check of /readyz is passed.",
+        "check",
+        lambda: {name: float(fine is True) for name, fine in house.readiness().items()},
+    )
+
+
 KERNEL = Part[KernelGroup](
     name="kernel",
+    metrics=_metrics,
     routes=_routes,
     stages=lambda house: {
         "probes": house.probes,

@@ -181,6 +181,9 @@ SYNC = Part[SyncGroup](
         Periodic(name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge),
     ),
     metrics=_register_metrics,
+    ready=lambda house: {
+        "feed": house.hub.behind_seconds < limits.FEED_SECONDS_MAX or "BEHIND",
+    },
     erases=lambda house: {"pushes": house.temporary.erase},
     start=_start,
     drain=lambda house: house.hub.close_all(),
