@@ -22,6 +22,7 @@ from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
 from pylon.http.router import Router
+from pylon.metrics import Metrics
 from pylon.part import PLACES, Part, Routes
 
 
@@ -107,9 +108,28 @@ def _routes(house: KernelGroup) -> Sequence[Routes]:
     return found
 
 
+def _pool_metrics(house: KernelGroup, metrics: Metrics) -> None:
+    for figure, text, is_counter in (
+        ("workers", "Threads or processes.", False),
+        ("busy", "Calls under way.", False),
+        ("waiting", "Calls that wait for their turn.", False),
+        ("done", "Calls done.", True),
+        ("refused", "Calls refused because too many waited.", True),
+        ("lost", "Processes that crashed or were killed for their time.", True),
+    ):
+
+        def read(figure: str = figure) -> dict[str, float]:
+            return {name: getattr(each, figure) for name, each in house.pools.figures.items()}
+
+        name = f"pylon_pool_{figure}{'_total' if is_counter else ''}"
+        metrics.register_by_label(name, text, "pool", read, is_counter=is_counter)
+
+
 KERNEL = Part[KernelGroup](
     name="kernel",
     routes=_routes,
+    metrics=_pool_metrics,
+    stop=lambda house: house.pools.close(),
     stages=lambda house: {
         "probes": house.probes,
         "csrf": house.csrf,

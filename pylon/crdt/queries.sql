@@ -8,6 +8,11 @@ SELECT coalesce((SELECT max(u.n) FROM _pylon_crdt_updates u
                  WHERE u.entity = s.entity AND u.row_id = s.row_id), s.n)
 FROM _pylon_crdt_snapshots s WHERE s.entity = ? AND s.row_id = ?;
 
+-- name: size
+SELECT length(s.snapshot) + coalesce((SELECT sum(length(u.data)) FROM _pylon_crdt_updates u
+                                      WHERE u.entity = ? AND u.row_id = ?), 0)
+FROM _pylon_crdt_snapshots s WHERE s.entity = ? AND s.row_id = ?;
+
 -- name: snapshot
 SELECT n, snapshot FROM _pylon_crdt_snapshots WHERE entity = ? AND row_id = ?;
 
