@@ -753,9 +753,12 @@ DOCUMENT_INLINE_SECONDS_MAX: Final = 0.01
 """Processor time on the loop for one piece of work on a document. What may take longer is done in a
 process beside the server; a document with which it did take longer is from then on."""
 
-DOCUMENT_INLINE_STORED_BYTES_MAX: Final = 4_096
-"""Documents up to this size in storage are loaded on the loop unseen; larger ones once somebody has
-found out how long that takes. As many bytes hold some 300 marks."""
+DOCUMENT_INLINE_STORED_BYTES_MAX: Final = 16_384
+"""Documents up to this size in storage are loaded, and made a new snapshot of, on the loop; larger
+ones once somebody has found out how long loading takes. So many bytes hold 500 marks: 25 ms."""
+
+DOCUMENTS_OPENED_AT_ONCE: Final = 8
+"""Followers whose documents are asked for at a time once too much work waits (after a restart)."""
 
 DOCUMENT_INLINE_CHARACTERS_MAX: Final = 300_000
 """Characters of a document that is edited on the loop: each edit reads all of them, 2 to 3 ms."""

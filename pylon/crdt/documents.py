@@ -33,6 +33,9 @@ SQL = load_queries("pylon.crdt")
 
 CRDT_TABLES: Final = load_steps("pylon.crdt")
 
+UNKNOWN: Final = 1e9
+"""The seconds that a document takes to load of which nobody knows."""
+
 InHand: TypeAlias = OpenDocument | OutsideDocument
 """A document that a unit has in hand. Changes count once `Documents.save` has taken them."""
 
@@ -117,6 +120,7 @@ class Documents:
         self._drop(key)
         if await tx.execute(SQL["forget_snapshot"], key):
             await tx.execute(SQL["forget_updates"], key)
+            await tx.execute(SQL["forget_cost"], key)
 
     # --- storage -----------------------------------------------------------------------------
 
@@ -130,17 +134,16 @@ class Documents:
         self, tx: Tx, key: Key, spec: EntitySpec, row: RowData, newest: int
     ) -> OpenDocument:
         self._drop(key)
-        cost = self._costs.get(key)
+        cost, trimmed_bytes = self._costs.get(key, (None, 0))
         if cost is None:
-            ((size,),) = await tx.fetch(SQL["size"], (*key, *key))
+            ((micros, size),) = await tx.fetch(SQL["weight"], key)
             if size > limits.DOCUMENT_INLINE_STORED_BYTES_MAX:
-                raise TooHeavy(key)
-        elif cost[0] > limits.DOCUMENT_INLINE_SECONDS_MAX:
+                cost = UNKNOWN if micros is None else micros / 1e6
+        if cost is not None and cost > limits.DOCUMENT_INLINE_SECONDS_MAX:
             raise TooHeavy(key)
         opened = self._new(key, spec)
         opened.n = newest
-        if cost is not None:
-            opened.trimmed_bytes = cost[1]
+        opened.trimmed_bytes = trimmed_bytes
         opened.load(*await self._stored(tx, key))
         opened.align(_of_document(self._fields_of(spec), row))
         return opened
@@ -173,6 +176,8 @@ class Documents:
         at = f"{int(self._clock.now())}Z"
         await tx.execute(SQL["forget_updates"], key)
         await tx.execute(SQL["save_snapshot"], (*key, n, at, gained.snapshot))
+        if gained.seconds is not None:
+            await tx.execute(SQL["save_cost"], (*key, int(gained.seconds * 1e6)))
         self._has_any[key[0]] = True
 
     # --- memory ------------------------------------------------------------------------------

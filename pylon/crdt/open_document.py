@@ -47,6 +47,8 @@ class Gained:
 
     update: bytes
     snapshot: bytes | None
+    seconds: float | None = None
+    """What it takes of a processor to load the snapshot, where that is known."""
 
 
 class OpenDocument:
@@ -206,6 +208,11 @@ class OpenDocument:
         self.tail_count += 1
         if not self._is_due:
             return Gained(update=update, snapshot=None)
+        was_new = self.is_new
+        if self.is_inline and not was_new and self.size > limits.DOCUMENT_INLINE_STORED_BYTES_MAX:
+            # Made elsewhere, where it is found out how long it takes to load. Marks that come one
+            # by one are quick, and all of them at once are not.
+            raise TooHeavy(self.key)
         snapshot = self._compact(trims=trims)
         if len(snapshot) > limits.DOCUMENT_BYTES_MAX:
             raise PylonError(
@@ -214,7 +221,8 @@ class OpenDocument:
                 f"A document may take {limits.DOCUMENT_BYTES_MAX} bytes.",
             )
         self.is_new = False
-        return Gained(update=update, snapshot=snapshot)
+        seconds = self.seconds if was_new else None
+        return Gained(update=update, snapshot=snapshot, seconds=seconds)
 
     def _took(self, seconds: float) -> None:
         self.seconds = max(self.seconds, seconds)

@@ -130,7 +130,7 @@ class OutsideDocument:
         if done.update is None:
             return None
         self.n += 1
-        return Gained(update=done.update, snapshot=done.stored)
+        return Gained(update=done.update, snapshot=done.stored, seconds=done.seconds)
 
     def snapshot(self) -> bytes:
         """See `OpenDocument.snapshot`; for a document that is only read."""

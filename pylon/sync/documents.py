@@ -86,6 +86,7 @@ class DocumentHub:
         self._by_row: dict[Key, dict[Outlet, Interest]] = {}
         self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
         self._tasks = Tasks()
+        self._in_turn = asyncio.Semaphore(limits.DOCUMENTS_OPENED_AT_ONCE)
         self._lookup = NOTHING
         self.frames = 0
 
@@ -153,7 +154,7 @@ class DocumentHub:
         try:
             while True:
                 interest.passed.clear()
-                found = await self._calls.ask(self.call, interest.identity, interest.key)
+                found = await self._document(interest)
                 interest.seq = found.seq
                 passed = [change for change in interest.passed if change.seq > interest.seq]
                 if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX and not any(
@@ -183,6 +184,16 @@ class DocumentHub:
         ]
         for frame in frames:
             self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+
+    async def _document(self, interest: Interest) -> Document:
+        """Its document now. When many ask for large ones at the same time, some after others."""
+        try:
+            return await self._calls.ask(self.call, interest.identity, interest.key)
+        except PylonError as error:
+            if error.code != "OVERLOADED":
+                raise
+        async with self._in_turn:
+            return await self._calls.ask(self.call, interest.identity, interest.key)
 
     async def _open(self, identity: Identity, key: Key) -> Document:
         async def unit(tx: Transaction) -> Document:

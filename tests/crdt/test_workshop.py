@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylon import limits
+from pylon.crdt.documents import Documents
 from pylon.crdt.shares import Shares, share_keys
 from pylon.crdt.work import Answer, Job
 from pylon.crdt.workshop import Process, Workshop, document_processes
@@ -226,8 +227,8 @@ async def test_readers_of_a_large_document_share_the_work(monkeypatch: pytest.Mo
     async with desk() as d:
         page = await d.page(body=LONG * 6)
         await d.snapshot(page)
-        d.documents._costs.clear()
-        d.documents._open.clear()
+        await d.store.write(lambda tx: tx.execute("DELETE FROM _pylon_crdt_costs"))
+        d.rows.documents = Documents(d.rows.clock)
         before = d.rows.workshop.jobs
         snapshots = await asyncio.gather(*(d.snapshot(page) for _ in range(10)))
         assert len(set(snapshots)) == 1
@@ -395,3 +396,54 @@ async def test_who_takes_too_much_is_told_to_wait(
         await d.rows.update(Identity(user_id="cleo"), "Page", other, large)
         await d.rows.update(who, "Page", page, {"title": "small"})
     await pool.close()
+
+
+# --- what is known of documents --------------------------------------------------------------
+
+
+async def test_what_loading_takes_is_known_after_a_restart() -> None:
+    """After a restart many come at once: what was quick to load is loaded on the loop again."""
+    async with desk() as d:
+        page = await d.page(body="".join(Random(1).choices("abcdefgh", k=60_000)))
+        replica = await d.replica(page)
+        ((*_, snapshot),) = await d.stored("_pylon_crdt_snapshots")
+        assert len(snapshot) > limits.DOCUMENT_INLINE_STORED_BYTES_MAX
+        assert len(await d.stored("_pylon_crdt_costs")) == 1
+        d.rows.documents = Documents(d.rows.clock)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(limits, "DOCUMENT_INLINE_SECONDS_MAX", 60.0)
+            d.rows.workshop = Workshop()
+            replica.text().insert(0, "x")
+            await replica.push(ANN)
+            assert d.rows.workshop.jobs == 0
+
+
+async def test_a_document_of_which_nobody_knows_is_loaded_elsewhere() -> None:
+    async with desk() as d:
+        page = await d.page(body="".join(Random(1).choices("abcdefgh", k=60_000)))
+        replica = await d.replica(page)
+        await d.store.write(lambda tx: tx.execute("DELETE FROM _pylon_crdt_costs"))
+        d.rows.documents, d.rows.workshop = Documents(d.rows.clock), Workshop()
+        replica.text().insert(0, "x")
+        row = await replica.push(ANN)
+        assert row["body"][0] == "x"
+        assert d.rows.workshop.jobs == 1
+
+
+async def test_marks_that_come_one_by_one_are_weighed_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DOCUMENT_UPDATES_MAX", 8)
+    monkeypatch.setattr(limits, "DOCUMENT_INLINE_SECONDS_MAX", 60.0)
+    monkeypatch.setattr(limits, "DOCUMENT_INLINE_STORED_BYTES_MAX", 500)
+    async with desk() as d:
+        page = await d.page(body="".join(Random(1).choices("abcdefgh", k=2_000)))
+        replica = await d.replica(page)
+        for number in range(20):
+            replica.text().mark(number, 1_000 + number, "bold", number)
+            await replica.push(ANN)
+        assert d.rows.workshop.jobs == 2, "one for each new snapshot"
+        ((*_, micros),) = await d.stored("_pylon_crdt_costs")
+        assert micros > 0
+        await d.rows.delete(ADMIN, "Page", page)
+        assert await d.stored("_pylon_crdt_costs") == []

@@ -115,7 +115,12 @@ def test_a_landed_database_becomes_as_a_fresh_one(tmp_path: Path) -> None:
     assert recorded_versions(connection) == recorded_versions(fresh(TABLES))
     connection.close()
     after = rows(path)
-    after["_pylon_meta"] = [row for row in after["_pylon_meta"] if "system:" not in row[0]]
+    # Steps that came since have outdated whoever served it meanwhile: a mark at the fingerprint.
+    after["_pylon_meta"] = [
+        (key, value.rstrip("+") if key == "schema_fingerprint" else value)
+        for key, value in after["_pylon_meta"]
+        if "system:" not in key
+    ]
     assert after == before
 
 
