@@ -763,6 +763,34 @@ DEV_LOOK_MILLISECONDS: Final = 100
 DRAIN_SECONDS: Final = 10.0
 """How long a stop waits for requests in flight (`PYLON_DRAIN_SECS`)."""
 
+# --- Pools -----------------------------------------------------------------------------------
+
+POOL_WAIT_SECONDS_MAX: Final = 10.0
+"""How long a call may wait for a thread or process of a pool; then it is refused."""
+
+POOL_RETRY_SECONDS: Final = 1
+"""What a call that a pool refused is told to wait."""
+
+POOL_IDLE_SECONDS: Final = 60.0
+"""A process of a pool that has had nothing to do for so long is ended; starting another takes a
+quarter of a second."""
+
+POOL_ANSWER_BUFFER_BYTES: Final = 1_048_576
+"""Bytes of an answer that are kept before the process that gives it has to wait."""
+
+POOL_STACK_BYTES: Final = 1 << 29
+"""Stack of the thread that works in such a process: libraries recurse into what strangers nest.
+Only what is touched of it is real memory."""
+
+POOL_PROCESS_BYTES_MAX: Final = 4 << 30
+"""Addresses that such a process may use, its stack included; beyond that it fails alone."""
+
+POOL_PROCESS_KEPT_BYTES: Final = 536_870_912
+"""One that has ever taken more memory than this is ended after its answer."""
+
+POOL_NICENESS: Final = 3
+"""How much it gives way to the service where processors are few."""
+
 # --- Policies --------------------------------------------------------------------------------
 
 POLICY_CHARACTERS_MAX: Final = 65_536
@@ -886,14 +914,94 @@ DOCUMENT_UPDATE_BYTES_MAX: Final = 524_288
 DOCUMENT_UPDATE_BYTES_DIRECT: Final = 512
 """Updates up to this size are imported as they are: a keystroke, or thirty marks."""
 
-DOCUMENT_MERGE_SECONDS_MAX: Final = 1.0
-"""Time for the import of one pushed update, which holds the loop; it is refused when it takes more.
-Honest ones take milliseconds; thousands of overlapping marks, or of moves, do not."""
+DOCUMENT_INLINE_SECONDS_MAX: Final = 0.01
+"""Processor time on the loop for one piece of work on a document. What may take longer is done in a
+process beside the server; a document with which it did take longer is from then on."""
 
-DOCUMENT_MERGE_SECONDS_FREE: Final = 0.05
-"""A merge that takes longer is followed by four times as long without one of the same caller."""
+DOCUMENT_INLINE_STORED_BYTES_MAX: Final = 16_384
+"""Documents up to this size in storage are loaded, and made a new snapshot of, on the loop; larger
+ones once somebody has found out how long loading takes. So many bytes hold 500 marks: 25 ms."""
 
-DOCUMENT_TAIL_SECONDS_MAX: Final = 0.1
+DOCUMENTS_OPENED_AT_ONCE: Final = 8
+"""Followers whose documents are asked for at a time once too much work waits (after a restart)."""
+
+DOCUMENT_INLINE_CHARACTERS_MAX: Final = 300_000
+"""Characters of a document that is edited on the loop: each edit reads all of them, 2 to 3 ms."""
+
+DOCUMENT_INLINE_JSON_CHARACTERS_MAX: Final = 2_000
+"""JSON of a list or tree that is set on the loop: its difference is looked for item by item."""
+
+DOCUMENT_INLINE_DIFFERENCE_MAX: Final = 250_000
+"""Product of the lengths of two stretches in which texts differ, up to which their difference is
+looked for on the loop: a millisecond or two."""
+
+DOCUMENT_INLINE_STRETCH_MAX: Final = 65_536
+"""Characters that are put into a text or taken out of it on the loop."""
+
+DOCUMENT_INLINE_MISSED_MAX: Final = 5_000
+"""Operations that the author of an update had not seen, up to which it is merged on the loop: the
+library goes through them, 10 000 in up to 50 ms."""
+
+DOCUMENT_INLINE_VERSION_BYTES_MAX: Final = 8_192
+"""Size of the version of a document (some 12 bytes for each who has edited it) up to which
+concurrent updates are merged on the loop; the time grows with its square, 20 ms here."""
+
+DOCUMENT_PROCESSES: Final = 2
+"""Processes for documents that are not worked on on the loop; started when there is such work."""
+
+DOCUMENT_JOBS_WAITING_MAX: Final = 64
+"""Pieces of such work that may wait for one of them, 2 MB each at most."""
+
+DOCUMENT_JOBS_PER_ADDRESS_MAX: Final = 16
+"""The same from one client address, so that no address fills the queue."""
+
+DOCUMENT_JOB_SECONDS_MAX: Final = 15.0
+"""After so long a process is killed and its work lost; honest work takes less than a second, more
+where others want the processors too."""
+
+DOCUMENT_JOBS_PER_WRITE_MAX: Final = 16
+"""Pieces of such work that one write (a transaction of many operations) may need: 413. After each
+the write is begun anew."""
+
+DOCUMENT_CONFLICTS_MAX: Final = 3
+"""How often work is done again because the row or its document was changed meanwhile: then 503."""
+
+DOCUMENT_CONFLICTS_FREE: Final = 2
+"""After so many of them others who change the row wait until the work is done."""
+
+DOCUMENT_COSTS_KEPT_MAX: Final = 10_000
+"""Documents whose cost of loading is remembered; of others it is found out again."""
+
+DOCUMENT_MERGE_SECONDS_MAX: Final = 2.0
+"""Processor time for the import of one pushed update; it is refused when it takes more. Honest ones
+take milliseconds; thousands of overlapping marks, or of moves, do not."""
+
+DOCUMENT_LOAD_SECONDS_MAX: Final = 2.0
+"""Processor time for loading and unpacking a document; an update that makes it more is refused, as
+every client that opens the document has to take that time, too."""
+
+DOCUMENT_MERGE_SECONDS_FREE: Final = 0.005
+"""A merge up to this time, as every keystroke is, is not counted against anybody."""
+
+DOCUMENT_SESSION_SHARE: Final = 0.2
+"""The part of one processor's time that one session's documents may take."""
+
+DOCUMENT_ADDRESS_SHARE: Final = 0.5
+"""The same for all sessions of one client address: an office, or one caller with many guests."""
+
+DOCUMENT_ROW_SHARE: Final = 0.5
+"""The same for one row, whoever edits it."""
+
+DOCUMENT_BURST_SECONDS: Final = 1.0
+"""Time that may be taken at once after a quiet while, beyond those parts."""
+
+DOCUMENT_KEYS_KEPT_MAX: Final = 10_000
+"""Sessions, addresses and rows whose time is remembered; it is a matter of seconds."""
+
+DOCUMENT_RECENT_BYTES_MAX: Final = 16_777_216
+"""Whole documents kept for the next reader that asks for the same."""
+
+DOCUMENT_TAIL_SECONDS_MAX: Final = 0.01
 """Time that the imports of the updates stored beside a snapshot have taken; then both become a new
 snapshot, so that a document is always loaded quickly."""
 

@@ -149,11 +149,30 @@ def _metrics(house: KernelGroup, metrics: Metrics) -> None:
         "check",
         lambda: {name: float(fine is True) for name, fine in house.readiness().items()},
     )
+    _pool_metrics(house, metrics)
+
+
+def _pool_metrics(house: KernelGroup, metrics: Metrics) -> None:
+    for figure, text, is_counter in (
+        ("workers", "Threads or processes.", False),
+        ("busy", "Calls under way.", False),
+        ("waiting", "Calls that wait for their turn.", False),
+        ("done", "Calls done.", True),
+        ("refused", "Calls refused because too many waited.", True),
+        ("lost", "Processes that crashed or were killed for their time.", True),
+    ):
+
+        def read(figure: str = figure) -> dict[str, float]:
+            return {name: getattr(each, figure) for name, each in house.pools.figures.items()}
+
+        name = f"pylon_pool_{figure}{'_total' if is_counter else ''}"
+        metrics.register_by_label(name, text, "pool", read, is_counter=is_counter)
 
 
 KERNEL = Part[KernelGroup](
     name="kernel",
     routes=_routes,
+    stop=lambda house: house.pools.close(),
     stages=lambda house: {
         **({"dev": house.dev_gate} if house.config.dev_mode else {}),
         "probes": house.probes,

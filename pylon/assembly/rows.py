@@ -17,6 +17,7 @@ from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.assembly.storage import PURGE_SECONDS, StorageGroup
 from pylon.changes.model import Change
 from pylon.crdt.documents import CRDT_TABLES, Documents
+from pylon.crdt.workshop import Workshop, document_processes
 from pylon.data.bulk import Bulk
 from pylon.data.committed import CommitTeller
 from pylon.data.erase import Reset
@@ -42,12 +43,20 @@ class RowsGroup(StorageGroup):
             hooks=self.hooks,
             clock=self.clock,
             documents=Documents(self.clock),
+            workshop=self.workshop,
             hook_seconds=(
                 limits.COMPUTE_SECONDS_MAX_DEV
                 if self.config.dev_mode
                 else limits.COMPUTE_SECONDS_MAX
             ),
         )
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Where documents are worked on beside the loop."""
+        processes = document_processes()
+        self.pools.add("documents", processes)
+        return Workshop(processes)
 
     @cached_property
     def commit_teller(self) -> CommitTeller:
@@ -141,4 +150,6 @@ ROWS = Part[RowsGroup](
     resets=lambda house: (Reset(house.rows, tuple(house.read_rules)),),
 )
 
-DOCUMENTS = Part[RowsGroup](name="crdt", tables=CRDT_TABLES)
+DOCUMENTS = Part[RowsGroup](
+    name="crdt", tables=CRDT_TABLES, stop=lambda house: house.workshop.close()
+)

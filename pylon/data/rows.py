@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pylon.changes.model import RowData
+from pylon.crdt.open_document import TooHeavy
+from pylon.crdt.work_list import WorkList, WorkNeeded
+from pylon.crdt.workshop import NotYet
 from pylon.data.context import Context
 from pylon.data.door import ReadDoor
 from pylon.data.write import Transaction
@@ -38,12 +41,27 @@ class Rows(Context):
         *,
         trusted: bool = False,
     ) -> T:
-        """Run `work` in a transaction of its own and return its result after the commit."""
+        """Run `work` in a transaction of its own and return its result after the commit.
 
-        async def unit(tx: Tx) -> T:
-            return await work(Transaction(self, tx, identity, trusted=trusted))
+        Work on documents that would hold the loop is done between two attempts, outside of any
+        transaction; see `Workshop.write` for what that may refuse.
+        """
 
-        return await self.store.write(unit, compute_seconds=self.unit_seconds)
+        async def attempt(done: WorkList | None) -> T:
+            async def unit(tx: Tx) -> T:
+                try:
+                    return await work(Transaction(self, tx, identity, trusted=trusted, work=done))
+                except (TooHeavy, WorkNeeded) as needed:
+                    raise NotYet(needed) from None
+
+            return await self.store.write(unit, compute_seconds=self.unit_seconds)
+
+        try:
+            return await attempt(None)
+        except NotYet as not_yet:
+            documents = self.documents
+            reserved = set() if documents is None else documents.reserved
+            return await self.workshop.write(identity, attempt, not_yet, reserved)
 
     async def insert(self, identity: Identity, entity: str, data: object) -> RowData:
         """Insert one row; see `Transaction.insert`."""

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias, TypeVar
 from pylon import limits
 from pylon.changes.model import Change, RowData
 from pylon.clock import iso_seconds
-from pylon.crdt.documents import Documents, OpenDocument
+from pylon.crdt.documents import Documents, InHand
+from pylon.crdt.work_list import WorkList
 from pylon.data import outbox
 from pylon.data.context import Context
 from pylon.data.errors import not_found, policy_denied
@@ -45,10 +46,14 @@ class Transaction:
 
     `trusted` is for the server's own code (sign-up, functions, hooks): policies are not asked and
     private fields may be written. `at_hand` are the rows of writes that are under way, whose
-    before-hooks this transaction is for.
+    before-hooks this transaction is for. `work` is what was done on documents, in earlier attempts,
+    for the write that this is an attempt of.
     """
 
-    __slots__ = ("_at_hand", "_context", "_depth", "_identity", "_lookup", "_trusted", "_tx")
+    __slots__ = (
+        *("_at_hand", "_context", "_depth", "_identity", "_lookup", "_trusted", "_tx"),
+        "_work",
+    )
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Transaction:
         trusted: bool = False,
         depth: int = 0,
         at_hand: tuple[RowName, ...] = (),
+        work: WorkList | None = None,
     ) -> None:
         self._context = context
         self._tx = tx
@@ -67,6 +73,7 @@ class Transaction:
         self._trusted = trusted or identity.is_admin
         self._depth = depth
         self._at_hand = at_hand
+        self._work = work
 
     # --- joining -----------------------------------------------------------------------------
 
@@ -161,7 +168,7 @@ class Transaction:
             raise PylonError(404, "NOT_FOUND", "The body names no field to change.")
         document = None
         if self._context.documents is not None:
-            document = await self._context.documents.find(self._tx, table.spec, before)
+            document = await self._context.documents.find(self._tx, table.spec, before, self._work)
         return await self._change(table, rule, before, values, document)
 
     def merge(self, entity: str, row_id: str, update: bytes) -> Work[RowData]:
@@ -179,7 +186,8 @@ class Transaction:
         rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
-        document = await self._shared_documents(entity).open(self._tx, table.spec, before)
+        documents = self._shared_documents(entity)
+        document = await documents.open(self._tx, table.spec, before, self._work)
         patch = document.merge(update)
         if not self._trusted:
             table.check_fixed(patch, before)
@@ -204,7 +212,7 @@ class Transaction:
         if not await self.can_read(entity, row):
             return None
         documents = self._shared_documents(entity)
-        document = await documents.open(self._tx, table.spec, row)
+        document = await documents.open(self._tx, table.spec, row, self._work)
         update = await documents.save(self._tx, document)
         return document.snapshot(), update
 
@@ -238,7 +246,7 @@ class Transaction:
         rule: Rule,
         before: RowData,
         values: RowData,
-        document: OpenDocument | None,
+        document: InHand | None,
     ) -> RowData:
         """The later steps of an update: policy on the result, row and document, change."""
         after = {**before, **values}
@@ -326,6 +334,7 @@ class Transaction:
             trusted=True,
             depth=self._depth + 1,
             at_hand=at_hand,
+            work=self._work,
         )
 
     def _documents(self) -> Documents:

@@ -30,6 +30,7 @@ from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse, error_response
 from pylon.http.router import Router
 from pylon.http.shown_path import shown_path
+from pylon.identity import client_address
 from pylon.ids import new_request_id
 from pylon.log import fields
 from pylon.tasks import Tasks
@@ -68,13 +69,15 @@ class Pipeline:
     def request(self, scope: Scope, receive: Receive) -> Request:
         """A request with its id, clock and client; also for a WebSocket scope."""
         self._count = count = self._count + 1
-        return Request(
+        request = Request(
             scope,
             receive,
             request_id=b"%b%08x" % (self._id_prefix, count & 0xFFFF_FFFF),
             started=self._now(),
             trusted_proxy_hops=self._hops,
         )
+        client_address.set(request.client)
+        return request
 
     async def admit(self, request: Request) -> AnyResponse | None:
         """Run the stages before the route: None when all let the request pass. The doors that are
