@@ -56,6 +56,8 @@ class Config:
     rate_limit_window_seconds: int = limits.RATE_LIMIT_WINDOW_SECONDS
     trusted_proxy_hops: int = 0
     connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
+    unsent_bytes_max: int = limits.UNSENT_BYTES_MAX
+    unsent_bytes_per_address_max: int = limits.UNSENT_BYTES_PER_ADDRESS_MAX
     cookie_name: str | None = None
     cookie_domain: str | None = None
     cookie_secure: bool = True
@@ -333,6 +335,21 @@ SETTINGS: tuple[Setting, ...] = (
         limits.CONNECTIONS_PER_ADDRESS_MAX,
         "HTTP connections of one client address at a time; 0 switches the limit off, and so does"
         " PYLON_TRUST_PROXY_HOPS, since all come from the proxy then.",
+        _count,
+    ),
+    _setting(
+        "PYLON_UNSENT_BYTES",
+        "unsent_bytes_max",
+        limits.UNSENT_BYTES_MAX,
+        "Bytes of large answers kept for clients that have not taken them yet, in all; 0 switches"
+        " the limit off.",
+        _count,
+    ),
+    _setting(
+        "PYLON_UNSENT_BYTES_PER_ADDRESS",
+        "unsent_bytes_per_address_max",
+        limits.UNSENT_BYTES_PER_ADDRESS_MAX,
+        "The same for one client address; one answer may always be on its way.",
         _count,
     ),
     _setting("PYLON_COOKIE_NAME", "cookie_name", "<app>_session", "Name of the session cookie."),
