@@ -5,14 +5,16 @@ Parses, calls `data.query`, `data.graph` or `data.aggregate`, renders.
 
 from __future__ import annotations
 
+from pylon.api.long_lists import long_list_response
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
 from pylon.data.graph import Graphs
+from pylon.data.long_lists import LongList
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.http.describe import JSON, Docs, json, listed, object_of, shape
 from pylon.http.request import Request
-from pylon.http.response import Response, raw_json
+from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
 
 REFUSALS = ("400 INVALID_QUERY", "400 INVALID_COLUMN", "403 POLICY_DENIED")
@@ -72,9 +74,12 @@ class QueryRoutes:
         add("GET", lookup, self.lookup_row, summary="The first row with a value", docs=LOOKUP)
         add("POST", aggregate, self.aggregate_rows, summary="Counts, sums, groups", docs=AGGREGATE)
 
-    async def query_rows(self, request: Request, entity: str) -> Response:
+    async def query_rows(self, request: Request, entity: str) -> AnyResponse:
         body = await request.json()
-        return raw_json(await self._queries.find_json(request.identity, entity, body))
+        found = await self._queries.find_json(request.identity, entity, body)
+        if isinstance(found, LongList):
+            return long_list_response(found, b"[", lambda: b"]")
+        return raw_json(found)
 
     async def query_graph(self, request: Request) -> Response:
         body = await request.json()

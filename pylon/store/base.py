@@ -125,8 +125,8 @@ class Store(Protocol):
     Failures arrive as `PylonError`: 503 `OVERLOADED` when a bounded queue is full,
     503 `QUERY_TIMEOUT` for a read that takes too long, 507 `STORAGE_FULL`, 500 `TX_COMMIT_FAILED`
     when a batch could not be committed (nothing of it was kept), 400 `ANSWER_TOO_LARGE` for a read
-    of more than `limits.ANSWER_BYTES_MAX`, 500 `QUERY_FAILED` else. `ConstraintFailed` and
-    `SumTooLarge` are for whoever made the statement.
+    of several rows that have more than `limits.ANSWER_BYTES_MAX`, 500 `QUERY_FAILED` else.
+    `ConstraintFailed` and `SumTooLarge` are for whoever made the statement.
     """
 
     @property
@@ -141,11 +141,14 @@ class Store(Protocol):
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         """The rows of a read-only query over the latest commit.
 
         `heavy` says that the query is known to be long, and sends it to a reader thread at once.
-        `seconds` is how long it may take, `limits.READ_SECONDS_MAX` unless it is given.
+        `seconds` is how long it may take, `limits.READ_SECONDS_MAX` unless it is given. `bytes_max`
+        is about how much text and bytes it may have, for who can do with less than
+        `limits.ANSWER_BYTES_MAX`; also for one value, which is then not made to its end.
         """
         ...
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain, islice
 from time import perf_counter, thread_time
 from typing import TypeVar
@@ -45,13 +46,14 @@ SLICE_SECONDS = 0.001
 
 
 class Answer:
-    """The rows of one read; 400 `ANSWER_TOO_LARGE` when they hold more than may be kept."""
+    """The rows of one read; 400 `ANSWER_TOO_LARGE` when several hold more than may be kept."""
 
-    __slots__ = ("_bytes", "rows")
+    __slots__ = ("_bytes", "_bytes_max", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int | None = None) -> None:
         self.rows: list[Row] = []
         self._bytes = 0
+        self._bytes_max = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
 
     def add(self, chunk: list[Row]) -> None:
         """Take a few rows more."""
@@ -62,22 +64,18 @@ class Answer:
             self._bytes += sum(
                 [len(value) for row in chunk for value in row if isinstance(value, str | bytes)]
             )
-        if self._bytes > limits.ANSWER_BYTES_MAX:
-            raise PylonError(
-                400,
-                "ANSWER_TOO_LARGE",
-                f"The answer has more than {limits.ANSWER_BYTES_MAX} bytes.",
-                "Ask for fewer rows at a time.",
-            )
+        if self._bytes > self._bytes_max and len(self.rows) > 1:
+            raise _too_large(self._bytes_max)
 
 
 class TimedConnection:
     """A read connection whose statements are interrupted when their time is over."""
 
-    __slots__ = ("_connection", "_extensions", "_processor_at", "_stop_at")
+    __slots__ = ("_connection", "_extensions", "_processor_at", "_stop_at", "_value_bytes_max")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._value_bytes_max = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self._stop_at = 0.0
         self._extensions = 0
         self._processor_at = 0.0
@@ -103,6 +101,11 @@ class TimedConnection:
         self._stop_at = now + limits.READ_BUDGET_SECONDS
         return False
 
+    def bound_values(self, bytes_max: int | None) -> None:
+        """No value that is made from here on has more: `apsw.TooBigError`. None: no bound."""
+        most = self._value_bytes_max if bytes_max is None else bytes_max
+        self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, most)
+
     def fetch_briefly(self, sql: str, params: Sequence[Value]) -> list[Row]:
         """All rows within the budget of the loop, or `apsw.InterruptError`."""
         began = perf_counter()
@@ -120,12 +123,18 @@ class TimedConnection:
         self._stop_at = perf_counter() + seconds
         return self._connection.execute(sql, params)
 
-    def fetch(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
+    def fetch(
+        self, sql: str, params: Sequence[Value], seconds: float, bytes_max: int | None
+    ) -> list[Row]:
         """All rows, or `apsw.InterruptError` once `seconds` have passed."""
         cursor = self.open(sql, params, seconds)
-        answer = Answer()
-        while chunk := list(islice(cursor, SLICE_ROWS)):
-            answer.add(chunk)
+        answer = Answer(bytes_max)
+        try:
+            while chunk := list(islice(cursor, SLICE_ROWS)):
+                answer.add(chunk)
+        finally:
+            # One left open by a refusal would keep the connection, and later reads, at its moment.
+            cursor.close(True)
         return answer.rows
 
     def take(self, cursor: apsw.Cursor, answer: Answer) -> bool:
@@ -171,7 +180,13 @@ class Readers:
         return self._waiting
 
     async def read(
-        self, sql: str, params: Sequence[Value], *, heavy: bool, seconds: float | None = None
+        self,
+        sql: str,
+        params: Sequence[Value],
+        *,
+        heavy: bool,
+        seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         if not heavy and (not self._slow or self._slow.get(sql, 0.0) < perf_counter()):
             try:
@@ -182,8 +197,9 @@ class Readers:
                 raise translate(error) from error
         # What began before a commit may not have seen it, so it is only for those who came before.
         most = limits.READ_SECONDS_MAX if seconds is None else seconds
-        key = (self._commits(), sql, tuple([(type(value), value) for value in params]), most)
-        return await self._shared.get(key, lambda: self._long(sql, params, most))
+        values = tuple([(type(value), value) for value in params])
+        key = (self._commits(), sql, values, most, bytes_max)
+        return await self._shared.get(key, lambda: self._long(sql, params, most, bytes_max))
 
     def _remember_slow(self, sql: str) -> None:
         if len(self._slow) >= SLOW_STATEMENTS_MAX:
@@ -192,17 +208,23 @@ class Readers:
         is_second = now < abs(self._slow.get(sql, 0.0))
         self._slow[sql] = now + SLOW_SECONDS if is_second else -(now + SLOW_SECONDS)
 
-    async def _long(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
+    async def _long(
+        self, sql: str, params: Sequence[Value], seconds: float, bytes_max: int | None
+    ) -> list[Row]:
         if self._waiting >= limits.READS_WAITING_MAX:
             raise PylonError(503, "OVERLOADED", "Too many long reads are waiting.", "Try again.")
         self._waiting += 1
         try:
             async with self._places:
                 connection = self._free.pop() if self._free else self._open()
+                connection.bound_values(bytes_max)
                 try:
-                    return await self._long_on(connection, sql, params, seconds)
+                    return await self._long_on(connection, sql, params, seconds, bytes_max)
                 finally:
+                    connection.bound_values(None)
                     self._free.append(connection)
+        except apsw.TooBigError as error:
+            raise _too_large(bytes_max) from error
         except apsw.InterruptError as error:
             raise timed_out(seconds) from error
         except apsw.Error as error:
@@ -211,9 +233,14 @@ class Readers:
             self._waiting -= 1
 
     async def _long_on(
-        self, connection: TimedConnection, sql: str, params: Sequence[Value], seconds: float
+        self,
+        connection: TimedConnection,
+        sql: str,
+        params: Sequence[Value],
+        seconds: float,
+        bytes_max: int | None,
     ) -> list[Row]:
-        answer = Answer()
+        answer = Answer(bytes_max)
         cursor = await self._run(connection.open, sql, params, seconds)
         try:
             while connection.take(cursor, answer):  # noqa: ASYNC110
@@ -221,7 +248,8 @@ class Readers:
             return answer.rows
         except apsw.InterruptError:
             cursor.close(True)
-            return await self._run(connection.fetch, sql, params, seconds)
+            fetch = partial(connection.fetch, bytes_max=bytes_max)
+            return await self._run(fetch, sql, params, seconds)
         finally:
             cursor.close(True)
 
@@ -258,3 +286,9 @@ class Readers:
         for connection in self._opened:
             connection.close()
         self._inline.close()
+
+
+def _too_large(bytes_max: int | None) -> PylonError:
+    most = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
+    message = f"The answer has more than {most} bytes."
+    return PylonError(400, "ANSWER_TOO_LARGE", message, "Ask for fewer rows at a time.")
