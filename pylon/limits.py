@@ -173,8 +173,8 @@ LIFESPAN_SECONDS_MAX: Final = 60.0
 READ_BUDGET_SECONDS: Final = 0.003
 """How long a read may hold the event loop before it is moved to a reader thread."""
 
-ANSWER_BYTES_MAX: Final = 33_554_432
-"""Text and bytes in the rows of one read (32 MiB), but for a single row. Several may be held at a
+ANSWER_BYTES_MAX: Final = 16_777_216
+"""Text and bytes in the rows of one read (16 MiB), but for a single row. Several may be held at a
 time, and each more than once while it becomes an answer."""
 
 ANSWER_BYTES_WHOLE_MAX: Final = 4_194_304

@@ -5,6 +5,7 @@ Parses, calls `data.query`, `data.graph` or `data.aggregate`, renders.
 
 from __future__ import annotations
 
+from pylon.api.encoding import rows_in_turns
 from pylon.api.long_lists import long_list_response
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
@@ -83,7 +84,8 @@ class QueryRoutes:
 
     async def query_graph(self, request: Request) -> Response:
         body = await request.json()
-        return raw_json(encode(await self._graphs.find(request.identity, body)))
+        found = await self._graphs.find(request.identity, body)
+        return raw_json(encode({name: await rows_in_turns(rows) for name, rows in found.items()}))
 
     async def lookup_row(self, request: Request, entity: str, field: str, value: str) -> Response:
         row = await self._queries.lookup(request.identity, entity, field, value)
@@ -92,4 +94,4 @@ class QueryRoutes:
     async def aggregate_rows(self, request: Request, entity: str) -> Response:
         body = await request.json()
         rows = await self._aggregates.run(request.identity, entity, body)
-        return raw_json(encode({"rows": rows}))
+        return raw_json(encode({"rows": await rows_in_turns(rows)}))

@@ -12,6 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
+from pylon import limits
+from pylon.errors import PylonError
 from pylon.store.dialect import Dialect
 from pylon.store.values import Row as Row
 from pylon.store.values import Value as Value
@@ -33,6 +35,13 @@ class ConstraintFailed(Exception):
 
 class SumTooLarge(Exception):
     """A sum of whole numbers leaves 64 bits; whoever asked may ask for a double."""
+
+
+def answer_too_large(bytes_max: int | None = None) -> PylonError:
+    """400: the rows asked for have more bytes than are made at once."""
+    most = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
+    message = f"The answer has more than {most} bytes."
+    return PylonError(400, "ANSWER_TOO_LARGE", message, "Ask for fewer rows at a time.")
 
 
 class Tx(Protocol):

@@ -19,7 +19,7 @@ import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Row, Unit, Value
+from pylon.store.base import CommitListener, Row, Unit, Value, answer_too_large
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.failures import translate
 from pylon.store.sqlite.held import held_too_long
@@ -74,7 +74,7 @@ class MemoryStore:
         most = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
         is_larger = sum(map(len, values)) > most and len(rows) > 1
         if is_larger or (bytes_max is not None and any(len(value) > most for value in values)):
-            raise PylonError(400, "ANSWER_TOO_LARGE", f"The answer has more than {most} bytes.")
+            raise answer_too_large(bytes_max)
         return rows
 
     async def snapshot(self) -> MemorySnapshot:

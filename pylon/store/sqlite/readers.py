@@ -22,7 +22,7 @@ import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import Row, Value
+from pylon.store.base import Row, Value, answer_too_large
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.shared import Shared
 
@@ -65,7 +65,7 @@ class Answer:
                 [len(value) for row in chunk for value in row if isinstance(value, str | bytes)]
             )
         if self._bytes > self._bytes_max and len(self.rows) > 1:
-            raise _too_large(self._bytes_max)
+            raise answer_too_large(self._bytes_max)
 
 
 class TimedConnection:
@@ -224,7 +224,7 @@ class Readers:
                     connection.bound_values(None)
                     self._free.append(connection)
         except apsw.TooBigError as error:
-            raise _too_large(bytes_max) from error
+            raise answer_too_large(bytes_max) from error
         except apsw.InterruptError as error:
             raise timed_out(seconds) from error
         except apsw.Error as error:
@@ -286,9 +286,3 @@ class Readers:
         for connection in self._opened:
             connection.close()
         self._inline.close()
-
-
-def _too_large(bytes_max: int | None) -> PylonError:
-    most = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
-    message = f"The answer has more than {most} bytes."
-    return PylonError(400, "ANSWER_TOO_LARGE", message, "Ask for fewer rows at a time.")
