@@ -73,7 +73,7 @@ class Listener(uvicorn.Config):
         )
         self.door = door
         self.bounds = bounds
-        self.crowd = crowd or new_crowd(bounds)
+        self.crowd = new_crowd(bounds) if crowd is None else crowd
 
 
 def new_crowd(bounds: Bounds) -> Crowd:
