@@ -177,6 +177,13 @@ ANSWER_BYTES_MAX: Final = 16_777_216
 """Text and bytes in the rows of one read (16 MiB), but for a single row. Several may be held at a
 time, and each more than once while it becomes an answer."""
 
+ANSWERS_AT_ONCE: Final = 4
+"""Graphs and aggregates of one client address that are made at a time; each may have rows of
+`ANSWER_BYTES_MAX`, and the same as JSON, in memory until it counts as unsent."""
+
+ANSWERS_WAITING_MAX: Final = 256
+"""More of them that may wait for their turn: an office whose pages all load at once."""
+
 ANSWER_BYTES_WHOLE_MAX: Final = 4_194_304
 """Text of the rows of a list that is made at once. What is more is read as the client takes it; a
 page of a cursor ends."""

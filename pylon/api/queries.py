@@ -6,6 +6,7 @@ Parses, calls `data.query`, `data.graph` or `data.aggregate`, renders.
 from __future__ import annotations
 
 from pylon.api.encoding import rows_in_turns
+from pylon.api.gate import Gate
 from pylon.api.long_lists import long_list_response
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
@@ -65,6 +66,7 @@ class QueryRoutes:
         self._queries = Queries(door)
         self._graphs = Graphs(door)
         self._aggregates = Aggregates(door)
+        self._gate = Gate()
 
     def register(self, router: Router) -> None:
         """Add the routes."""
@@ -84,8 +86,13 @@ class QueryRoutes:
 
     async def query_graph(self, request: Request) -> Response:
         body = await request.json()
-        found = await self._graphs.find(request.identity, body)
-        return raw_json(encode({name: await rows_in_turns(rows) for name, rows in found.items()}))
+        await self._gate.enter(request.client)
+        try:
+            found = await self._graphs.find(request.identity, body)
+            answer = {name: await rows_in_turns(rows) for name, rows in found.items()}
+        finally:
+            self._gate.leave(request.client)
+        return raw_json(encode(answer))
 
     async def lookup_row(self, request: Request, entity: str, field: str, value: str) -> Response:
         row = await self._queries.lookup(request.identity, entity, field, value)
@@ -93,5 +100,10 @@ class QueryRoutes:
 
     async def aggregate_rows(self, request: Request, entity: str) -> Response:
         body = await request.json()
-        rows = await self._aggregates.run(request.identity, entity, body)
-        return raw_json(encode({"rows": await rows_in_turns(rows)}))
+        await self._gate.enter(request.client)
+        try:
+            rows = await self._aggregates.run(request.identity, entity, body)
+            answer = {"rows": await rows_in_turns(rows)}
+        finally:
+            self._gate.leave(request.client)
+        return raw_json(encode(answer))

@@ -159,10 +159,9 @@ class Pipeline:
 
         Where there is no room for it, it is dropped at once, and refused.
         """
-        if self._compression is not None:
-            response = await self._compression.applied(request, response)
         size = _held_bytes(response)
         if not size or request.method == "HEAD":
+            response = await self._compressed(request, response)
             await self._send(request, response, send)
             return response.status
         task = asyncio.current_task()
@@ -176,10 +175,17 @@ class Pipeline:
             await self._send(request, response, send)
             return response.status
         try:
+            response = await self._compressed(request, response)
+            self._unsent.shrink(held, _held_bytes(response))
             await self._send(request, response, send)
         finally:
             self._unsent.give_back(held)
         return response.status
+
+    async def _compressed(self, request: Request, response: AnyResponse) -> AnyResponse:
+        if self._compression is None:
+            return response
+        return await self._compression.applied(request, response)
 
     async def _send(self, request: Request, response: AnyResponse, send: Send) -> None:
         if isinstance(response, Response) and not response.headers:

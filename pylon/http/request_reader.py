@@ -288,7 +288,7 @@ def _too_large() -> RefusedError:
 
 def _refuse_codings(values: list[bytes], http_version: str) -> None:
     """Refuse a body that is not simply in chunks."""
-    codings = [coding.strip().lower() for coding in b",".join(values).split(b",")]
+    codings = [coding.strip(b" \t").lower() for coding in b",".join(values).split(b",")]
     if http_version == "1.0":
         raise _bad("HTTP/1.0 knows no Transfer-Encoding")
     if codings != [b"chunked"]:

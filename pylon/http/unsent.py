@@ -82,21 +82,28 @@ class Unsent:
             raise self._refusal("Too many large answers are on their way.")
         held = Held(key, size, now, cut)
         self._held[held] = None
-        self._by_address[key] = self._by_address.get(key, 0) + size
-        self.bytes += size
+        self._count(key, size)
         return held
+
+    def shrink(self, held: Held, size: int) -> None:
+        """It has become smaller (compressed)."""
+        if held in self._held:
+            self._count(held.key, size - held.size)
+            held.size = size
 
     def give_back(self, held: Held) -> None:
         """It has been taken, or will not be. May be said twice."""
-        if held not in self._held:
-            return
-        del self._held[held]
-        self.bytes -= held.size
-        left = self._by_address[held.key] - held.size
-        if left:
-            self._by_address[held.key] = left
+        if held in self._held:
+            del self._held[held]
+            self._count(held.key, -held.size)
+
+    def _count(self, key: str, size: int) -> None:
+        self.bytes += size
+        mine = self._by_address.get(key, 0) + size
+        if mine:
+            self._by_address[key] = mine
         else:
-            del self._by_address[held.key]
+            self._by_address.pop(key, None)
 
     def _make_room(self, size: int, now: float) -> bool:
         """End the oldest answers, where that is enough and each of them has had its time."""
@@ -105,9 +112,10 @@ class Unsent:
         for held in self._held:
             if excess <= 0 or now - held.since < limits.UNSENT_SECONDS_SAFE:
                 break
-            those.append(held)
-            excess -= held.size
-        if excess > 0 and len(those) < len(self._held):
+            if held.size:
+                those.append(held)
+                excess -= held.size
+        if excess > 0 and sum(held.size for held in those) < self.bytes:
             return False
         for held in those:
             self.give_back(held)

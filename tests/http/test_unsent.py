@@ -53,6 +53,19 @@ def test_what_is_given_back_is_free_again() -> None:
     assert not answers.unsent._by_address
 
 
+def test_what_becomes_smaller_makes_room() -> None:
+    answers = Answers()
+    first = answers.take(ANN, 300)
+    answers.unsent.shrink(first, 100)
+    second = answers.take(ANN, 300)
+    answers.unsent.shrink(second, 0)
+    assert (answers.unsent.bytes, answers.unsent.of(ANN)) == (100, 100)
+    answers.unsent.give_back(second)
+    answers.unsent.give_back(first)
+    answers.unsent.shrink(first, 500)
+    assert (answers.unsent.bytes, answers.unsent.of(ANN)) == (0, 0)
+
+
 def test_an_address_has_its_share_and_others_theirs() -> None:
     answers = Answers()
     answers.take(ANN, 300)
@@ -86,6 +99,16 @@ def test_when_all_is_full_the_oldest_are_ended() -> None:
     answers.refused(BOB, 100)
     assert (answers.unsent.cut, answers.unsent.refused) == (2, 2)
     assert answers.unsent.bytes == 950
+
+
+def test_what_keeps_nothing_is_not_ended() -> None:
+    answers = Answers()
+    small = answers.take(BOB, 50, "small")
+    answers.unsent.shrink(small, 0)
+    answers.take(ANN, 400, "ann")
+    answers.clock.advance(limits.UNSENT_SECONDS_SAFE)
+    answers.take("3.3.3.3", 900)
+    assert answers.ended == ["ann"]
 
 
 def test_a_bound_of_0_is_none() -> None:
