@@ -138,7 +138,29 @@ REQUEST_BUFFER_BYTES: Final = 65_536
 """Body bytes kept before the app asks for them; then reading from the socket pauses."""
 
 RESPONSE_STALL_SECONDS_MAX: Final = 60.0
-"""A client that takes not one byte of its answer for this long is dropped."""
+"""A client must take some of its answer in each span of this length, or is dropped."""
+
+RESPONSE_STALL_BYTES_MIN: Final = 15_360
+"""How much that is, or all that is left: 256 bytes a second, which the slowest phone takes."""
+
+UNSENT_BYTES_MAX: Final = 268_435_456
+"""Large answers that are made and that their clients have not taken yet, in all (256 MiB); beyond
+it the oldest are ended, or new ones refused: 503 `OVERLOADED`."""
+
+UNSENT_BYTES_PER_ADDRESS_MAX: Final = 67_108_864
+"""The same for one client address (64 MiB), which may be an office; beyond it new ones are refused.
+One answer may always be on its way."""
+
+UNSENT_SECONDS_SAFE: Final = 10.0
+"""How long an answer may be on its way before it can be ended to make room: at ten megabits a
+second ten megabytes."""
+
+UNSENT_RETRY_SECONDS: Final = 2
+"""What a client is told to wait whose answer was refused for lack of room."""
+
+ANSWER_BYTES_SMALL: Final = 65_536
+"""Answers up to this size are written at once and not counted as unsent. Larger ones are written in
+pieces of this size, the next when the client has taken the one before."""
 
 LINGER_SECONDS_MAX: Final = 5.0
 """How long an unread body is thrown away after an early answer, so that the client sees it."""
@@ -201,9 +223,27 @@ LIFESPAN_SECONDS_MAX: Final = 60.0
 READ_BUDGET_SECONDS: Final = 0.003
 """How long a read may hold the event loop before it is moved to a reader thread."""
 
-ANSWER_BYTES_MAX: Final = 134_217_728
-"""Text and bytes in the rows of one read. Several may be held at a time, and each more than once
-while it becomes an answer."""
+ANSWER_BYTES_MAX: Final = 16_777_216
+"""Text and bytes in the rows of one read (16 MiB), but for a single row. Several may be held at a
+time, and each more than once while it becomes an answer."""
+
+ANSWERS_AT_ONCE: Final = 4
+"""Graphs and aggregates of one client address that are made at a time; each may have rows of
+`ANSWER_BYTES_MAX`, and the same as JSON, in memory until it counts as unsent."""
+
+ANSWERS_WAITING_MAX: Final = 256
+"""More of them that may wait for their turn: an office whose pages all load at once."""
+
+ANSWER_BYTES_WHOLE_MAX: Final = 4_194_304
+"""Text of the rows of a list that is made at once. What is more is read as the client takes it; a
+page of a cursor ends."""
+
+ANSWER_PIECE_BYTES: Final = 262_144
+"""About what is read at once of a list that is sent in pieces, or one row; a third of a millisecond
+of the loop to encode."""
+
+ANSWER_PIECE_ROWS_MAX: Final = 500
+"""Rows read at once of such a list."""
 
 READ_SECONDS_MAX: Final = 10.0
 """A read on a reader thread that takes longer is abandoned: 503 `QUERY_TIMEOUT`."""

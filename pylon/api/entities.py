@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pylon import limits
+from pylon.api.long_lists import long_list_response
 from pylon.codec import encode
+from pylon.data.long_lists import LongList
 from pylon.data.rows import Rows
 from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, constant, json, object_of, shape
 from pylon.http.request import Request
-from pylon.http.response import Response, raw_json
+from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
 
 UPDATED = b'{"updated":true}'
@@ -107,22 +109,19 @@ class EntityRoutes:
         add("PATCH", row, self.update_row, summary="Change fields of a row", docs=UPDATE)
         add("DELETE", row, self.delete_row, summary="Delete a row", docs=DELETE)
 
-    async def list_rows(self, request: Request, entity: str) -> Response:
+    async def list_rows(self, request: Request, entity: str) -> AnyResponse:
         limit = request.query_int("limit", default=None)
         offset = request.query_int("offset", default=0) or 0
-        found = await self._rows.list(request.identity, entity, limit=limit, offset=offset)
+        found = await self._rows.list_or_long(request.identity, entity, limit=limit, offset=offset)
         asks_for_more = limit is None or limit > limits.LIST_ROWS_MAX
         cut = asks_for_more and len(found) == limits.LIST_ROWS_MAX
-        return raw_json(
-            encode(
-                {
-                    "data": found,
-                    "count": len(found),
-                    "offset": offset,
-                    "limit": limits.LIST_ROWS_MAX if cut else limit,
-                }
+        facts = {"offset": offset, "limit": limits.LIST_ROWS_MAX if cut else limit}
+        if isinstance(found, LongList):
+            rows = found
+            return long_list_response(
+                rows, b'{"data":[', lambda: b"]," + encode({"count": rows.count, **facts})[1:]
             )
-        )
+        return raw_json(encode({"data": found, "count": len(found), **facts}))
 
     async def page_rows(self, request: Request, entity: str) -> Response:
         asked = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)

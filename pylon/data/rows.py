@@ -31,6 +31,7 @@ class Rows(Context):
         super().__post_init__(manifest)
         self.door = ReadDoor(self)
         self.get, self.list, self.page = self.door.get, self.door.list, self.door.page
+        self.list_or_long = self.door.list_or_long
 
     # --- writes ------------------------------------------------------------------------------
 

@@ -341,8 +341,9 @@ class Between(PassingStore):
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
-        rows = await self.inner.read(sql, params, heavy=heavy, seconds=seconds)
+        rows = await self.inner.read(sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max)
         if self.read_done is not None and not self.read_done.is_set():
             self.read_done.set()
             await self.read_may_return.wait()

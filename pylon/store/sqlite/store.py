@@ -102,9 +102,12 @@ class SqliteStore:
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         try:
-            return await self._readers.read(sql, params, heavy=heavy, seconds=seconds)
+            return await self._readers.read(
+                sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max
+            )
         except PylonError as error:
             if error.code == "STORAGE_DAMAGED" and self._are_gone():
                 raise gone() from error

@@ -84,6 +84,26 @@ async def test_an_answer_is_bounded_in_bytes(world: World, monkeypatch: pytest.M
     assert len(await world.readers.read(sql, (1, 1_000), heavy=True)) == 1
 
 
+async def test_a_refused_answer_leaves_no_moment_behind(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads that follow on the same connection see what was committed since."""
+    monkeypatch.setattr(limits, "READ_BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "READ_PROGRESS_STEPS", 1)  # so that all is done on the thread
+    other = apsw.Connection(str(tmp_path / "a.db"))
+    other.execute("PRAGMA journal_mode = WAL").fetchall()
+    other.execute("CREATE TABLE t (text)").fetchall()
+    other.executemany("INSERT INTO t VALUES (?)", [("x" * 100,)] * 1_000)
+    world.commits += 1
+    with pytest.raises(PylonError) as caught:
+        await world.readers.read("SELECT text FROM t", (), heavy=True, bytes_max=10_000)
+    assert caught.value.code == "ANSWER_TOO_LARGE"
+    other.execute("DELETE FROM t")
+    world.commits += 1
+    assert await world.readers.read("SELECT count(*) FROM t", (), heavy=True) == [(0,)]
+    other.close()
+
+
 # --- on the loop, and off it -----------------------------------------------------------------
 
 
