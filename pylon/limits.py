@@ -148,15 +148,17 @@ READ_SECONDS_MAX: Final = 10.0
 READ_PROGRESS_STEPS: Final = 1_000
 """SQLite virtual-machine steps between two looks at the clock; about 20 microseconds of work."""
 
-READ_ON_LOOP_STEPS: Final = 100
-"""The same on the loop, where each step may be a function over a text; about 2 microseconds."""
+READ_ON_LOOP_STEPS: Final = 250
+"""The same on the loop, where each step may be a function over a text; about 5 microseconds."""
 
-READ_ON_LOOP_BYTES_MAX: Final = 262_144
+READ_ON_LOOP_BYTES_MAX: Final = 131_072
 """Largest value that a read makes on the loop, since no function over it can be interrupted. A read
-that meets a larger one is done on a thread. Writing this much as JSON takes half a millisecond."""
+that meets a larger one is done on a thread. Writing this much as JSON takes a quarter of a
+millisecond, and there may be sixty between two looks at the clock."""
 
-LOOK_ON_LOOP_BYTES_MAX: Final = 4_096
-"""The same where texts are looked for in texts, which takes up to half a millisecond for this."""
+LOOK_ON_LOOP_BYTES_MAX: Final = 2_048
+"""The same where texts are looked for in texts, which takes up to a quarter of a millisecond for
+this."""
 
 READER_THREADS: Final = 4
 """Threads for reads that outgrow the budget; each has a connection of its own."""

@@ -30,6 +30,9 @@ _BUCKET_FORMS: Final[dict[Bucket, str]] = {
 }
 
 
+_TIME_BYTES_MAX: Final = 64
+
+
 class SqliteDialect:
     """The `Dialect` of SQLite, at least 3.51.3."""
 
@@ -56,10 +59,11 @@ class SqliteDialect:
 
     def bucket(self, column: str, bucket: Bucket) -> str:
         # What is no date at all is kept from `strftime`, to which `now` is the present and a
-        # number a Julian day.
+        # number a Julian day; and what is longer than any time from GLOB, which is slow.
         form = _BUCKET_FORMS[bucket]
         return (
-            f"CASE WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+            f"CASE WHEN octet_length({column}) > {_TIME_BYTES_MAX} THEN NULL"
+            f" WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
             f" THEN strftime('{form}', {column})"
             f" WHEN {column} GLOB '[0-9]*' AND {column} NOT GLOB '*[^0-9Z]*'"
             f" THEN strftime('{form}', CAST({column} AS INTEGER), 'unixepoch') END"
@@ -103,9 +107,10 @@ def looks_into_texts(sql: str) -> bool:
     return "LIKE ?" in sql or "instr(" in sql
 
 
-def asks_the_index(sql: str) -> bool:
-    """Whether a statement asks a full-text index, one step of which may go through all of it."""
-    return _INDEX in sql
+def is_for_threads(sql: str) -> bool:
+    """Whether one step of a statement may take long, however few rows it is about: it looks into
+    texts, or asks a full-text index and may go through all of it."""
+    return _INDEX in sql or "LIKE ?" in sql or "instr(" in sql
 
 
 _INDEX: Final = quote(PREFIX)[:-1]

@@ -26,7 +26,7 @@ from pylon import limits
 from pylon.asking import ASKING
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
-from pylon.store.sqlite.dialect import asks_the_index, looks_into_texts
+from pylon.store.sqlite.dialect import is_for_threads, looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.places import Places, TooManyWaiting
 from pylon.store.sqlite.shared import Shared
@@ -149,7 +149,7 @@ class TimedConnection:
         return rows
 
     def begin_taking(self, *, bytes_max: int) -> None:
-        """The rows that `open` has begun are now taken on the loop, none of `bytes_max`."""
+        """The rows that `open` has begun are taken on the loop from here, with no larger value."""
         self._bound(bytes_max)
 
     def take(self, cursor: apsw.Cursor, answer: Answer) -> bool:
@@ -216,7 +216,8 @@ class Readers:
     async def read(
         self, sql: str, params: Sequence[Value], *, heavy: bool, seconds: float | None = None
     ) -> list[Row]:
-        if not (heavy or asks_the_index(sql) or looks_into_texts(sql) or self._is_slow(sql)):
+        is_slow = self._slow and self._slow.get(sql, 0.0) >= perf_counter()
+        if not (heavy or is_slow or is_for_threads(sql)):
             try:
                 return self._inline.fetch_briefly(sql, params)
             except TOO_MUCH:
@@ -227,9 +228,6 @@ class Readers:
         most = limits.READ_SECONDS_MAX if seconds is None else seconds
         key = (self._commits(), sql, tuple([(type(value), value) for value in params]), most)
         return await self._shared.get(key, lambda: self._long(sql, params, most))
-
-    def _is_slow(self, sql: str) -> bool:
-        return bool(self._slow) and self._slow.get(sql, 0.0) >= perf_counter()
 
     def _remember_slow(self, sql: str) -> None:
         if len(self._slow) >= SLOW_STATEMENTS_MAX:
