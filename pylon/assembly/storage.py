@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from pylon import limits
 from pylon.assembly.identity import IdentityGroup
-from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import UserClaims
 from pylon.changes.facts import OldestRaised
 from pylon.changes.log import LOG_TABLES, ChangeLog
@@ -18,11 +18,15 @@ from pylon.part import Listener, Part, Periodic
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Watch
 from pylon.schema.model import Manifest
+from pylon.store.base import HealthyStore
 
 log = logging.getLogger("pylon")
 
 PURGE_SECONDS = 3_600.0
 """How often what is old is dropped."""
+
+GIVE_BACK_SECONDS = 600.0
+"""How often room that has become free is given back to the system."""
 
 
 class StorageGroup(IdentityGroup):
@@ -44,9 +48,33 @@ class StorageGroup(IdentityGroup):
         fields = {name: tuple(sorted(rule.fields)) for name, rule in self.read_rules.items()}
         return ChangeLog(self.store, self.clock, fields, _watches(self.policies, self.claims))
 
+    async def probe_stores(self) -> None:
+        """Look after the databases: readiness follows."""
+        await asyncio.gather(*[store.probe() for store in self._stores()])
+
+    def store_checks(self) -> Mapping[str, bool | str]:
+        """What `/readyz` says of the databases."""
+        checks: dict[str, bool | str] = {
+            "database": self.store.trouble or True,
+            "schema": self.store.schema_is_current or "SCHEMA_CHANGED",
+            "functions": not self.store.is_stuck or "STUCK",
+        }
+        if self.session_store is not None:
+            checks["sessions"] = self.session_store.trouble or True
+        return checks
+
+    def _stores(self) -> Sequence[HealthyStore]:
+        return (self.store,) if self.session_store is None else (self.store, self.session_store)
+
     async def purge_tombstones(self) -> None:
         """Drop what `PYLON_CHANGE_LOG_RETAIN` says is old enough."""
         await self.changes.purge(self.config.change_log_retain_seconds)
+
+    async def give_back(self) -> None:
+        """Make the files smaller, the sessions' too where they have one of their own."""
+        for store in (self.store, self.session_store):
+            if store is not None and (given := await store.give_back()):
+                log.info("%d bytes that were free are given back", given)
 
 
 async def _start(house: StorageGroup) -> None:
@@ -75,7 +103,7 @@ def _watches(policies: PolicyEngine, claims: UserClaims | None) -> Mapping[str, 
     if claims is None or asked.isdisjoint({"roles", "email"}):
         return policies.watches
     found = dict(policies.watches)
-    found[USER] = (*found.get(USER, ()), claims.watch())
+    found[claims.entity] = (*found.get(claims.entity, ()), claims.watch())
     return found
 
 
@@ -102,7 +130,18 @@ STORAGE = Part[StorageGroup](
         Listener(name="oldest position", hear=house.changes.hear, hears=(OldestRaised,)),
     ),
     periodic=lambda house: (
-        Periodic(name="purge tombstones", seconds=PURGE_SECONDS, work=house.purge_tombstones),
+        Periodic(
+            name="purge tombstones",
+            seconds=PURGE_SECONDS,
+            work=house.purge_tombstones,
+            is_kept=True,
+        ),
+        Periodic(name="give back room", seconds=GIVE_BACK_SECONDS, work=house.give_back),
+        Periodic(
+            name="look after the databases",
+            seconds=limits.STORE_PROBE_SECONDS,
+            work=house.probe_stores,
+        ),
         Periodic(
             name="look at the schema",
             seconds=limits.SCHEMA_LOOK_SECONDS,
@@ -111,10 +150,6 @@ STORAGE = Part[StorageGroup](
         ),
     ),
     metrics=_metrics,
-    ready=lambda house: {
-        "database": True,
-        "schema": house.store.schema_is_current,
-        "functions": not house.store.is_stuck,
-    },
+    ready=lambda house: house.store_checks(),
     start=_start,
 )

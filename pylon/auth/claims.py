@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from pylon import limits
 from pylon.auth.model import NO_CLAIMS, Claims
 from pylon.changes.feed import Listener, Message
 from pylon.changes.model import Change
@@ -18,21 +19,21 @@ from pylon.codec import decode
 from pylon.errors import PylonError
 from pylon.policy.audience import Selector
 from pylon.policy.membership import Watch
-from pylon.schema.model import EntitySpec, Manifest
+from pylon.schema.model import USER, EntitySpec, Manifest
 from pylon.store.base import Store
 from pylon.store.naming import quote
 
-ENTITY: Final = "User"
 ROLE_FIELDS: Final = ("roles", "role")
 
 
 class UserClaims:
-    """Reads claims from the rows of `User`."""
+    """Reads claims from the rows of `entity`, the users."""
 
-    def __init__(self, store: Store, fields: tuple[str, ...]) -> None:
+    def __init__(self, store: Store, fields: tuple[str, ...], *, entity: str = USER) -> None:
         self._store = store
         self._fields = fields
-        self._select = f"SELECT {', '.join(map(quote, fields))} FROM {quote(ENTITY)} WHERE id = ?"
+        self.entity = entity
+        self._select = f"SELECT {', '.join(map(quote, fields))} FROM {quote(entity)} WHERE id = ?"
 
     async def of(self, user_id: str) -> Claims:
         """The claims of a user; none where there is no such row."""
@@ -50,7 +51,7 @@ class UserClaims:
 
         def hear(messages: Sequence[Message], _: int) -> None:
             for message in messages:
-                if isinstance(message, Change) and message.entity == ENTITY:
+                if isinstance(message, Change) and message.entity == self.entity:
                     for _attribute, user_id in watch.concerns(message.before, message.after) or ():
                         forget(user_id)
 
@@ -58,8 +59,8 @@ class UserClaims:
 
 
 def claim_fields(manifest: Manifest) -> tuple[str, ...]:
-    """The text fields of `User` that say something of a caller."""
-    entity: EntitySpec | None = manifest.entities_by_name.get(ENTITY)
+    """The text fields of the users that say something of a caller."""
+    entity: EntitySpec | None = manifest.entities_by_name.get(manifest.user_entity)
     if entity is None:
         return ()
     return tuple(
@@ -79,8 +80,9 @@ def claims_of(row: Mapping[str, Any]) -> Claims:
 
 
 def read_roles(text: object) -> list[str]:
-    """The roles in a field: a JSON array of texts, or names with commas between them."""
-    if not isinstance(text, str):
+    """The roles in a field: a JSON array of texts, or names with commas between them; none in a
+    text of more than `limits.ROLES_CHARACTERS_MAX`."""
+    if not isinstance(text, str) or len(text) > limits.ROLES_CHARACTERS_MAX:
         return []
     if text.lstrip().startswith("["):
         try:

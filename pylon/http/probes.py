@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 from pylon.clock import Clock
 from pylon.errors import PylonError
 from pylon.http.describe import COUNT, FLAG, JSON, TEXT, Content, Docs, constant, json, object_of
+from pylon.http.dev_gate import has_dev_rights
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Route
 from pylon.ids import same_secret
 from pylon.metrics import PROMETHEUS_CONTENT_TYPE, Metrics
 
-Readiness = Callable[[], Mapping[str, bool]]
-"""Names what must work, and whether it does."""
+Readiness = Callable[[], Mapping[str, bool | str]]
+"""Names what must work: True where it does, else why not in a word, or False."""
 
 
 HEALTH = Docs(
@@ -29,6 +30,7 @@ HEALTH = Docs(
 )
 _READINESS: Content = {
     JSON: object_of(
+        {"reasons": {"type": "object", "additionalProperties": TEXT}},
         status={"type": "string", "enum": ["ok", "unavailable"]},
         checks={"type": "object", "additionalProperties": FLAG},
     )
@@ -37,20 +39,21 @@ READY = Docs(
     operation_id="readinessCheck",
     tag="system",
     answers={200: _READINESS, 503: _READINESS},
+    description="`reasons` says of checks that are not passed why, as a code, where there is one.",
     is_limited=False,
 )
 METRICS = Docs(
     operation_id="getMetrics",
     tag="system",
     answers={200: {JSON: {"type": "object"}, "text/plain": TEXT}},
-    description="Open in dev mode; else for the administrator's Bearer token.",
+    description="Open in dev mode on the same machine; else for the administrator's Bearer token.",
     errors=("401 UNAUTHORIZED",),
     is_limited=False,
 )
 
 
 class Probes:
-    """The stage. `admin_token` opens `/metrics` outside dev, as Bearer only."""
+    """The stage. `admin_token` opens `/metrics` as Bearer only; dev mode does on this machine."""
 
     def __init__(
         self,
@@ -106,13 +109,18 @@ class Probes:
         )
 
     def _ready(self, _request: Request) -> Response:
-        checks = dict(self._readiness())
-        is_ready = all(checks.values())
-        status = "ok" if is_ready else "unavailable"
-        return json_response({"status": status, "checks": checks}, 200 if is_ready else 503)
+        found = self._readiness()
+        body: dict[str, object] = {
+            "status": "ok",
+            "checks": {name: fine is True for name, fine in found.items()},
+        }
+        if all(fine is True for fine in found.values()):
+            return json_response(body)
+        reasons = {name: fine for name, fine in found.items() if isinstance(fine, str)}
+        return json_response({**body, "status": "unavailable", "reasons": reasons}, 503)
 
     def _read_metrics(self, request: Request) -> Response:
-        if not self._dev_mode and not self._is_admin(request):
+        if not has_dev_rights(request, dev_mode=self._dev_mode) and not self._is_admin(request):
             raise PylonError(
                 401, "UNAUTHORIZED", "/metrics requires admin bearer token in non-dev mode"
             )

@@ -97,14 +97,28 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
     yield f"CREATE VIRTUAL TABLE {quote(words_table(entity))} USING fts5vocab({text}, row)"
     yield f"CREATE VIRTUAL TABLE {quote(places_table(entity))} USING fts5vocab({text}, instance)"
     values = [f"new.{quote(field)}" for field in columns]
-    put = (
-        f"INSERT OR REPLACE INTO {text} (rowid, {listed}) SELECT docid, {_beginnings(values)}"
-        f" FROM (SELECT docid, {_share(values)} AS share FROM {ids} WHERE row_id = new.id)"
-    )
+    begun = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS share)"
     fields = list(map(quote, columns))
     changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
-    yield _trigger(entity, "insert", "INSERT", f"INSERT INTO {ids} (row_id) VALUES (new.id); {put}")
-    yield _trigger(entity, "update", f"UPDATE OF {', '.join(fields)}", put, when=changed)
+    doc = f"SELECT docid FROM {ids} WHERE row_id"
+    yield _trigger(
+        entity,
+        "insert",
+        "INSERT",
+        f"INSERT INTO {ids} (row_id) VALUES (new.id);"
+        f" INSERT INTO {text} (rowid, {listed}) SELECT docid, begun.* FROM {ids}, ({begun}) begun"
+        " WHERE row_id = new.id",
+    )
+    # Not INSERT OR REPLACE: in a trigger the conflict clause of the statement that fires it is what
+    # counts, and an upsert would leave the old words beside the new ones. Both ids, since either of
+    # this trigger and the next may be the first.
+    yield _trigger(
+        entity,
+        "update",
+        f"UPDATE OF {', '.join(fields)}",
+        f"UPDATE {text} SET ({listed}) = ({begun}) WHERE rowid = ({doc} IN (old.id, new.id))",
+        when=changed,
+    )
     yield _trigger(
         entity,
         "rename",
@@ -116,7 +130,7 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
         entity,
         "delete",
         "DELETE",
-        f"DELETE FROM {text} WHERE rowid = (SELECT docid FROM {ids} WHERE row_id = old.id);"
+        f"DELETE FROM {text} WHERE rowid = ({doc} = old.id);"
         f" DELETE FROM {ids} WHERE row_id = old.id",
     )
 

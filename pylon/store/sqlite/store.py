@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Row, StoreFigures, Unit, Value
+from pylon.store.base import CommitListener, Row, StoreFigures, Tx, Unit, Value
 from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
-from pylon.store.sqlite.failures import translate_open
+from pylon.store.sqlite.failures import gone, translate_open
+from pylon.store.sqlite.files import Files
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.readers import Readers
 from pylon.store.sqlite.snapshot import SqliteSnapshot
@@ -34,6 +36,9 @@ from pylon.store.watchdog import Watchdog
 
 T = TypeVar("T")
 
+_INCREMENTAL: Final = 2
+"""The mode of a file that gives free pages back when it is told to."""
+
 
 class SqliteStore:
     """A `Store` on one SQLite file. Make it with `open_store`, inside a running loop or before."""
@@ -45,21 +50,33 @@ class SqliteStore:
         self._lock = lock
         self._volatile = volatile
         self._connection = connection
+        stored = connection.execute(NEWEST_SEQ).fetchall()
+        # After that read: the files beside the database are made with the first one.
+        self._files = None if volatile else Files(path)
         self._readers = Readers(self._connect_reader, commits=lambda: self.writer.batches)
         self._snapshots: set[SqliteSnapshot] = set()
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
-        stored = connection.execute(NEWEST_SEQ).fetchall()
         self.watchdog = Watchdog()
         """Ends code of others that computes for too long, in units and elsewhere."""
-        self.writer = Writer(connection, seq=int(stored[0][0] or 0), watchdog=self.watchdog)
+        self.writer = Writer(
+            connection, seq=int(stored[0][0] or 0), watchdog=self.watchdog, files=self._files
+        )
 
     def _connect_reader(self) -> apsw.Connection:
         connection = apsw.Connection(
             str(self.path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX
         )
         _set_up(connection)
+        # Opens the files beside it, which SQLite would do at the first read, when they may be gone.
+        connection.execute("PRAGMA schema_version").fetchall()
+        if self._are_gone():
+            connection.close()
+            raise gone()  # not the rows of whatever stands there now
         return connection
+
+    def _are_gone(self) -> bool:
+        return self._files is not None and not self._files.are_there()
 
     @property
     def dialect(self) -> SqliteDialect:
@@ -89,6 +106,8 @@ class SqliteStore:
         try:
             return await self._readers.read(sql, params, heavy=heavy, seconds=seconds)
         except PylonError as error:
+            if error.code == "STORAGE_DAMAGED" and self._are_gone():
+                raise gone() from error
             if error.code != "QUERY_FAILED":
                 raise
             # Statements are made from the manifest, so are these still its tables?
@@ -135,6 +154,16 @@ class SqliteStore:
         return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
 
     @property
+    def trouble(self) -> str | None:
+        return self.writer.trouble
+
+    async def probe(self) -> None:
+        # On a thread: a file system may be slow to answer.
+        if await asyncio.get_running_loop().run_in_executor(None, self._are_gone):
+            self.writer.lose()
+        await self.writer.probe()
+
+    @property
     def is_stuck(self) -> bool:
         return self.watchdog.is_stuck
 
@@ -145,6 +174,19 @@ class SqliteStore:
     async def look_at_schema(self) -> None:
         if self.schema is not None:
             await self.schema.look(self)
+
+    async def give_back(self) -> int:
+        if (await self.read("PRAGMA auto_vacuum"))[0][0] != _INCREMENTAL:
+            return 0
+        page_bytes = (await self.read("PRAGMA page_size"))[0][0]
+        given = 0
+        while True:
+            free = (await self.read("PRAGMA freelist_count"))[0][0] - limits.FREE_PAGES_KEPT
+            if free <= 0:
+                return int(given * page_bytes)
+            pages = min(free, limits.FREE_PAGES_UNIT)
+            await self.write(partial(_vacuum, pages), alone=True)
+            given += pages
 
     def on_commit(self, listener: CommitListener) -> None:
         self.writer.add_listener(listener)
@@ -167,6 +209,10 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
         self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+async def _vacuum(pages: int, tx: Tx) -> None:
+    await tx.fetch(f"PRAGMA incremental_vacuum({pages})")
 
 
 def open_store(
@@ -254,11 +300,14 @@ def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:
     connection = apsw.Connection(str(path))
     _set_up(connection)
     for pragma in (
+        # Of a new file only; one that has tables keeps the mode that it was made with.
+        "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
         f"synchronous = {'OFF' if volatile else 'FULL'}",
         "foreign_keys = ON",
         f"cache_size = -{limits.SQLITE_CACHE_KIBIBYTES}",
         f"wal_autocheckpoint = {limits.WAL_CHECKPOINT_PAGES}",
+        f"journal_size_limit = {limits.WAL_BYTES_KEPT}",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection

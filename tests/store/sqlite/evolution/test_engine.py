@@ -15,6 +15,7 @@ from pylon.store.evolution.words import planned_text
 from pylon.store.sqlite.evolution.engine import evolve, preview
 from pylon.store.sqlite.evolution.history import read_fingerprint, read_history
 from pylon.store.sqlite.evolution.introspect import introspect
+from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from tests.store.sqlite.evolution.database import (
     NOW,
     app,
@@ -259,6 +260,58 @@ def test_an_index_that_changed_is_made_anew() -> None:
     assert ops(fit(db, todo(field("a"), field("b")))) == ["remove_index"]
 
 
+def hobby(*fields: Any, where: str | None, unique: bool = True) -> Any:
+    index = IndexSpec(name="one", fields=("owner",), unique=unique, where=where)
+    return todo(field("owner"), *fields, indexes=(index,))
+
+
+def test_a_condition_of_an_index_comes_changes_and_goes() -> None:
+    plan = field("plan", optional=True)
+    db = start_with(hobby(plan, where="plan = 'hobby'"))
+    insert(db, "Todo", {"id": "1", "owner": "a", "plan": "hobby"})
+    insert(db, "Todo", {"id": "2", "owner": "a", "plan": "pro"})
+    with pytest.raises(apsw.ConstraintError):
+        insert(db, "Todo", {"id": "3", "owner": "a", "plan": "hobby"})
+    assert ops(fit(db, hobby(plan, where="plan='hobby'"))) == []
+    changed = hobby(plan, where="plan IN ('hobby', 'free')")
+    assert ops(fit(db, changed)) == ["remove_index", "add_index"]
+    assert shape(introspect(db)) == fresh_shape(changed)
+    whole = refusal(db, hobby(plan, where=None)).plan
+    assert whole is not None
+    assert whole.steps[1].refused == "1 value is shared by 2 rows, for example 'a'"
+    assert ops(fit(db, hobby(plan, where=None, unique=False))) == ["remove_index", "add_index"]
+
+
+def test_rows_that_a_condition_leaves_out_do_not_stand_in_its_way() -> None:
+    plain = todo(field("owner"), field("plan", optional=True))
+    db = start_with(plain)
+    insert(db, "Todo", *({"id": str(n), "owner": "a", "plan": "pro"} for n in range(3)))
+    insert(db, "Todo", {"id": "4", "owner": "a", "plan": "hobby"})
+    wanted = hobby(field("plan", optional=True), where="plan = 'hobby'")
+    fit(db, wanted)
+    db.execute("DROP INDEX Todo_one")
+    insert(db, "Todo", {"id": "5", "owner": "a", "plan": "hobby"})
+    error = refusal(db, wanted)
+    assert error.code == "SCHEMA_REFUSED"
+    assert error.plan is not None
+    assert error.plan.steps[0].refused == "1 value is shared by 2 rows, for example 'a'"
+
+
+def test_a_field_that_only_a_condition_looks_at_is_renamed_retyped_and_removed() -> None:
+    db = start_with(hobby(field("plan", "int"), where="plan = 1"))
+    insert(db, "Todo", {"id": "1", "owner": "a", "plan": 1})
+    renamed = hobby(field("level", "int"), where="level = 1")
+    fit(db, renamed, allow="careful", hints=Hints(fields=(("Todo", "plan", "level"),)))
+    assert shape(introspect(db)) == fresh_shape(renamed)
+    retyped = hobby(field("level"), where="level = '1'")
+    fit(db, retyped, allow="careful")
+    assert shape(introspect(db)) == fresh_shape(retyped)
+    fit(db, hobby(where=None), **DESTROY)
+    assert shape(introspect(db)) == fresh_shape(hobby(where=None))
+    fit(db, todo(field("owner")), **DESTROY)
+    assert rows_of(db, "Todo") == [{"id": "1", "owner": "a"}]
+
+
 # --- what follows ----------------------------------------------------------------------------
 
 
@@ -381,6 +434,57 @@ def test_a_migration_runs_first_and_its_rows_reach_the_log() -> None:
     assert seq == db.execute("SELECT max(seq) FROM _pylon_changes").fetchall()[0][0]
 
 
+@pytest.mark.parametrize(
+    "up",
+    [
+        "UPDATE Todo SET name = 'x'",
+        "UPDATE Todo SET id = id || '!'",
+        "UPDATE Todo SET id = id || '!', name = 'x'",
+        "UPDATE OR IGNORE Todo SET id = '2', name = 'x'",
+        "UPDATE OR REPLACE Todo SET name = 'x'",
+        "INSERT OR IGNORE INTO Todo VALUES ('1', 'x', 1), ('9', 'z', 1)",
+        "DELETE FROM Todo WHERE id = '1'",
+        "DELETE FROM Todo",
+        "INSERT INTO Todo VALUES ('9', 'z', 1)",
+        "REPLACE INTO Todo VALUES ('1', 'z', 1)",
+        "DELETE FROM Todo WHERE id = '1' RETURNING id",
+        "INSERT INTO Todo VALUES ('1', 'x', 1) ON CONFLICT (id) DO UPDATE SET name = 'y'",
+        "WITH one AS (SELECT '1' AS id) UPDATE Todo SET name = 'x' WHERE id IN one",
+        "/* BEGIN; */ -- COMMIT;\nUPDATE Todo SET name = 'a; COMMIT; x'",
+        "SAVEPOINT a; DELETE FROM Todo; ROLLBACK TO a; RELEASE a; UPDATE Todo SET name = 'x'",
+        "CREATE TABLE n (a); CREATE TRIGGER t AFTER INSERT ON n BEGIN"
+        " UPDATE Todo SET name = 'begin; '; DELETE FROM Todo WHERE id = '2'; END;"
+        " INSERT INTO n VALUES (1); DROP TABLE n",
+        "SELECT * FROM pragma_table_info('Todo'); UPDATE Todo SET name = 'x'",
+    ],
+)
+def test_a_migration_writes_rows_that_are_searched(up: str) -> None:
+    search = SqliteSearchIndexes()
+    manifest = todo(
+        field("name"),
+        field("n", "int", optional=True),
+        search=SearchSpec(text=("name",), facets=("n",)),
+    )
+    db = open_empty()
+    fit(db, manifest, search)
+    insert(db, "Todo", *TWO_ROWS)
+    fit(db, manifest, search, migrations=(migration(1, up),))
+    listed = db.execute('SELECT row_id FROM "_pylon_search.Todo.ids" ORDER BY row_id').fetchall()
+    assert listed == db.execute("SELECT id FROM Todo ORDER BY id").fetchall()
+    for name in ("a", "b", "x", "y", "z", "begin"):
+        held = [
+            (row["id"],)
+            for row in rows_of(db, "Todo")
+            if name in row["name"].replace(";", "").split()
+        ]
+        found = db.execute(
+            'SELECT i.row_id FROM "_pylon_search.Todo.text"(?) f'
+            ' JOIN "_pylon_search.Todo.ids" i ON i.docid = f.rowid ORDER BY 1',
+            (name,),
+        ).fetchall()
+        assert found == held, name
+
+
 def test_a_migration_keeps_the_log_of_an_entity_with_fields_of_its_names() -> None:
     names = ("row_id", "entity", "seq", "kind", "born", "at", "value", "number", "docid")
     manifest = todo(*map(field, names))
@@ -399,7 +503,23 @@ def test_a_migration_keeps_the_log_of_an_entity_with_fields_of_its_names() -> No
     [
         ("UPDATE Todo SET n = 1; COMMIT", "MIGRATION_NOT_ALLOWED"),
         ("ATTACH 'x' AS y", "MIGRATION_NOT_ALLOWED"),
+        ("DETACH main", "MIGRATION_NOT_ALLOWED"),
+        ("/* then */ ROLLBACK", "MIGRATION_NOT_ALLOWED"),
+        ("END", "MIGRATION_NOT_ALLOWED"),
+        ("PRAGMA writable_schema = 1", "MIGRATION_NOT_ALLOWED"),
+        ("PRAGMA user_version = 7", "MIGRATION_NOT_ALLOWED"),
+        ("VACUUM", "MIGRATION_FAILED"),
         ("DELETE FROM _pylon_schema_history", "MIGRATION_NOT_ALLOWED"),
+        ("ALTER TABLE _pylon_meta ADD COLUMN x", "MIGRATION_NOT_ALLOWED"),
+        (
+            "CREATE TRIGGER x AFTER UPDATE ON Todo BEGIN DELETE FROM _pylon_meta; END;"
+            " UPDATE Todo SET n = 1",
+            "MIGRATION_NOT_ALLOWED",
+        ),
+        (
+            "INSERT OR ROLLBACK INTO Todo VALUES ('1', 'x', 1); UPDATE Todo SET n = 9",
+            "MIGRATION_FAILED",
+        ),
         ("UPDATE Todo SET n = 1; SELECT nonsense", "MIGRATION_FAILED"),
     ],
 )
