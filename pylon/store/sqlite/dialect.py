@@ -11,8 +11,15 @@ from pylon.store.base import Value
 from pylon.store.dialect import Bucket, SearchSource
 from pylon.store.naming import quote
 from pylon.store.search_query import SearchQuery
-from pylon.store.sqlite.search_indexes import PREFIX, ids_table, text_table, words_table
-from pylon.store.sqlite.search_match import match_text
+from pylon.store.sqlite.search_indexes import (
+    PREFIX,
+    column_of,
+    ids_table,
+    places_table,
+    text_table,
+    words_table,
+)
+from pylon.store.sqlite.search_match import fields_text, match_text
 
 _BUCKET_FORMS: Final[dict[Bucket, str]] = {
     "hour": "%Y-%m-%d %H:00:00",
@@ -21,6 +28,9 @@ _BUCKET_FORMS: Final[dict[Bucket, str]] = {
     "month": "%Y-%m",
     "year": "%Y",
 }
+
+
+_TIME_BYTES_MAX: Final = 64
 
 
 class SqliteDialect:
@@ -49,10 +59,11 @@ class SqliteDialect:
 
     def bucket(self, column: str, bucket: Bucket) -> str:
         # What is no date at all is kept from `strftime`, to which `now` is the present and a
-        # number a Julian day.
+        # number a Julian day; and what is longer than any time from GLOB, which is slow.
         form = _BUCKET_FORMS[bucket]
         return (
-            f"CASE WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+            f"CASE WHEN octet_length({column}) > {_TIME_BYTES_MAX} THEN NULL"
+            f" WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
             f" THEN strftime('{form}', {column})"
             f" WHEN {column} GLOB '[0-9]*' AND {column} NOT GLOB '*[^0-9Z]*'"
             f" THEN strftime('{form}', CAST({column} AS INTEGER), 'unixepoch') END"
@@ -61,19 +72,33 @@ class SqliteDialect:
     def float_sum(self, column: str) -> str:
         return f"iif(count({column}) > 0, total({column}), NULL)"
 
-    def search_source(self, entity: str, table: str | None = None) -> SearchSource:
+    def search_source(
+        self, entity: str, table: str | None = None, *, asked: str = "?"
+    ) -> SearchSource:
         # CROSS JOIN is an order to the planner: the index answers one text quickly, one row slowly.
-        found = f"{quote(text_table(entity))}(?) f CROSS JOIN {quote(ids_table(entity))} i"
+        found = f"{quote(text_table(entity))}({asked}) f CROSS JOIN {quote(ids_table(entity))} i"
         source = f"{found} ON i.docid = f.rowid"
         if table is not None:
             source = f"{source} CROSS JOIN {table} ON t.id = i.row_id"
-        return SearchSource(sql=source, row_id="i.row_id", rank="f.rank")
+        return SearchSource(sql=source, row_id="i.row_id", number="i.docid", rank="f.rank")
 
     def search_value(self, query: SearchQuery) -> Value:
         return match_text(query)
 
+    def search_word(self, term: str, fields: Sequence[str]) -> str:
+        return f"""{_literal(f'{fields_text(fields)} : "')} || {term} || '"'"""
+
     def search_words(self, entity: str) -> str:
         return quote(words_table(entity))
+
+    def search_places(self, entity: str, fields: Sequence[str]) -> str:
+        columns = ", ".join(_literal(column_of(name)) for name in fields)
+        table = quote(places_table(entity))
+        return f"(SELECT term, doc AS number, col IN ({columns}) AS counts FROM {table})"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def looks_into_texts(sql: str) -> bool:
@@ -82,9 +107,10 @@ def looks_into_texts(sql: str) -> bool:
     return "LIKE ?" in sql or "instr(" in sql
 
 
-def asks_the_index(sql: str) -> bool:
-    """Whether a statement asks a full-text index, one step of which may go through all of it."""
-    return _INDEX in sql
+def is_for_threads(sql: str) -> bool:
+    """Whether one step of a statement may take long, however few rows it is about: it looks into
+    texts, or asks a full-text index and may go through all of it."""
+    return _INDEX in sql or "LIKE ?" in sql or "instr(" in sql
 
 
 _INDEX: Final = quote(PREFIX)[:-1]

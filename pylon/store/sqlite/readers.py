@@ -26,7 +26,7 @@ from pylon import limits
 from pylon.asking import ASKING
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value, answer_too_large
-from pylon.store.sqlite.dialect import asks_the_index, looks_into_texts
+from pylon.store.sqlite.dialect import is_for_threads, looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.places import Places, TooManyWaiting
 from pylon.store.sqlite.shared import Shared
@@ -140,7 +140,7 @@ class TimedConnection:
         return rows
 
     def begin_taking(self, *, bytes_max: int) -> None:
-        """The rows that `open` has begun are now taken on the loop, none of `bytes_max`."""
+        """The rows that `open` has begun are taken on the loop from here, with no larger value."""
         self._bound(bytes_max)
 
     def take(self, cursor: apsw.Cursor, answer: Answer) -> bool:
@@ -216,7 +216,7 @@ class Readers:
         seconds: float | None = None,
         bytes_max: int | None = None,
     ) -> list[Row]:
-        if not (heavy or asks_the_index(sql) or looks_into_texts(sql) or sql in self._slow):
+        if not (heavy or is_for_threads(sql) or sql in self._slow):
             try:
                 return self._inline.fetch_briefly(sql, params)
             except TOO_MUCH:

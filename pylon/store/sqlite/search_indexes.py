@@ -54,6 +54,11 @@ def words_table(entity: str) -> str:
     return f"{PREFIX}{entity}.words"
 
 
+def places_table(entity: str) -> str:
+    """Where its words stand, `(term, doc, col, offset)`; `doc` is a docid."""
+    return f"{PREFIX}{entity}.places"
+
+
 def text_columns(entity: EntitySpec) -> dict[str, str]:
     """The fields of the full-text index with their columns in it; none: it has no such index."""
     return {name: column_of(name) for name in indexed_fields(entity)}
@@ -90,17 +95,18 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
         f" content = '', contentless_delete = 1, tokenize = '{TOKENIZER}')"
     )
     yield f"CREATE VIRTUAL TABLE {quote(words_table(entity))} USING fts5vocab({text}, row)"
-    values = ", ".join(f"new.{quote(field)}" for field in columns)
+    yield f"CREATE VIRTUAL TABLE {quote(places_table(entity))} USING fts5vocab({text}, instance)"
+    values = [f"new.{quote(field)}" for field in columns]
+    begun = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS share)"
     fields = list(map(quote, columns))
     changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
-    sets = ", ".join(f"{quote(column)} = new.{quote(field)}" for field, column in columns.items())
     doc = f"SELECT docid FROM {ids} WHERE row_id"
     yield _trigger(
         entity,
         "insert",
         "INSERT",
         f"INSERT INTO {ids} (row_id) VALUES (new.id);"
-        f" INSERT INTO {text} (rowid, {listed}) SELECT docid, {values} FROM {ids}"
+        f" INSERT INTO {text} (rowid, {listed}) SELECT docid, begun.* FROM {ids}, ({begun}) begun"
         " WHERE row_id = new.id",
     )
     # Not INSERT OR REPLACE: in a trigger the conflict clause of the statement that fires it is what
@@ -110,7 +116,7 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
         entity,
         "update",
         f"UPDATE OF {', '.join(fields)}",
-        f"UPDATE {text} SET {sets} WHERE rowid = ({doc} IN (old.id, new.id))",
+        f"UPDATE {text} SET ({listed}) = ({begun}) WHERE rowid = ({doc} IN (old.id, new.id))",
         when=changed,
     )
     yield _trigger(
@@ -127,6 +133,21 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
         f"DELETE FROM {text} WHERE rowid = ({doc} = old.id);"
         f" DELETE FROM {ids} WHERE row_id = old.id",
     )
+
+
+def _beginnings(values: Sequence[str]) -> str:
+    return ", ".join(f"substr({value}, 1, share)" for value in values)
+
+
+def _share(values: Sequence[str]) -> str:
+    """How many characters of each text are indexed. Of a row with more than are indexed in all each
+    text has an equal part, or the largest has what the others leave."""
+    most = limits.SEARCH_INDEXED_CHARACTERS_MAX
+    if len(values) == 1:
+        return str(most)
+    sizes = [f"coalesce(octet_length({value}), 0)" for value in values]
+    others = f"{' + '.join(sizes)} - max({', '.join(sizes)})"
+    return f"max({most // len(values)}, {most} - ({others}))"
 
 
 def _trigger(entity: str, word: str, event: str, body: str, *, when: str = "") -> str:
@@ -218,14 +239,17 @@ def _fill(
 ) -> None:
     table, text, ids = quote(entity), quote(text_table(entity)), quote(ids_table(entity))
     listed = ", ".join(map(quote, columns.values()))
-    values = ", ".join(f"t.{quote(field)}" for field in columns)
+    values = [f"t.{quote(field)}" for field in columns]
+    rows = ", ".join([f"{value} AS v{number}" for number, value in enumerate(values)])
+    shared = _beginnings([f"v{number}" for number in range(len(values))])
     connection.execute(f"INSERT INTO {ids} (row_id) SELECT id FROM {table} ORDER BY id")
     total = int(_fetch(connection, f"SELECT count(*) FROM {ids}")[0][0])
     for start in range(0, total, limits.SEARCH_BUILD_ROWS):
         end = start + limits.SEARCH_BUILD_ROWS
         connection.execute(
-            f"INSERT INTO {text} (rowid, {listed}) SELECT i.docid, {values}"
-            f" FROM {ids} i JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?",
+            f"INSERT INTO {text} (rowid, {listed}) SELECT docid, {shared} FROM"
+            f" (SELECT i.docid AS docid, {_share(values)} AS share, {rows}"
+            f" FROM {ids} i JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
             (start, end),
         )
         progress(f"indexing {entity} for search", min(end, total), total)

@@ -22,6 +22,7 @@ from pylon.errors import PylonError
 from pylon.store.base import Row, Value
 from pylon.store.overrun import NEVER
 from pylon.store.sqlite.aside import Aside, Bound
+from pylon.store.sqlite.dialect import is_for_threads, looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.slow import SlowStatements
 
@@ -77,7 +78,7 @@ class UnitTx:
         if now >= self.step_until:
             await self.wait()
             now = perf_counter()
-        if sql in self._slow:
+        if is_for_threads(sql) or sql in self._slow:
             return await self._fetch_aside(sql, params, seconds)
         bound = self._bound
         bound.reads = sql
@@ -148,10 +149,13 @@ class UnitTx:
         """A read that outgrew its budget, once more: its first row, for which SQLite may have to
         scan and sort, on the commit thread, and then the others here in slices. (Rows taken on a
         thread would cost a handover of the interpreter's lock each.) Where those are long in coming
-        too, all of it on the thread."""
+        too, or texts are looked into for each, all of it on the thread."""
         most = limits.UNIT_READ_SECONDS_MAX if seconds is None else seconds
         execute, bound = self._cursor.execute, self._bound
+        whole = partial(bound.on_thread, lambda: execute(sql, params).fetchall(), most)
         try:
+            if looks_into_texts(sql):
+                return await Aside(whole)
             cursor = await Aside(partial(bound.on_thread, partial(execute, sql, params), most))
             rows: list[Row] = []
             while True:
@@ -164,9 +168,7 @@ class UnitTx:
                     return rows
                 if perf_counter() >= self.step_until:
                     await _PAUSE
-            return await Aside(
-                partial(bound.on_thread, lambda: execute(sql, params).fetchall(), most)
-            )
+            return await Aside(whole)
         except apsw.InterruptError as error:
             raise (self._failed(error) if seconds is None else timed_out(seconds)) from error
         except apsw.Error as error:

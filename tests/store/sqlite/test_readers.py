@@ -17,7 +17,7 @@ import pytest_asyncio
 from pylon import limits
 from pylon.asking import ASKING
 from pylon.errors import PylonError
-from pylon.store.sqlite.dialect import SQLITE, asks_the_index, looks_into_texts
+from pylon.store.sqlite.dialect import SQLITE, is_for_threads, looks_into_texts
 from pylon.store.sqlite.readers import Readers
 
 
@@ -171,6 +171,7 @@ async def test_texts_are_looked_into_on_a_thread_but_for_the_small_rest(texts: A
     for expression in (LIKE, CONTAINS):
         sql = f"SELECT {expression} FROM t"
         assert looks_into_texts(sql), sql
+        assert is_for_threads(sql), sql
     async with texts(10, 10, 10) as small:
         for expression in (LIKE, CONTAINS):
             places = await small.places(expression, "%a%")
@@ -183,7 +184,8 @@ async def test_texts_are_looked_into_on_a_thread_but_for_the_small_rest(texts: A
 async def test_the_index_is_asked_on_a_thread(texts: Any) -> None:
     async with texts(10) as world:
         table = SQLITE.search_source("Note").sql
-        assert asks_the_index(f"SELECT 1 FROM {table}")
+        assert is_for_threads(f"SELECT 1 FROM {table}")
+        assert not is_for_threads("SELECT 1 FROM Note")
         with pytest.raises(PylonError):
             await world.readers.read(f"SELECT 1 FROM {table}", ("x",), heavy=False)
         assert world.readers.waiting == 0

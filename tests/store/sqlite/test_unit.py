@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import ConstraintFailed, Tx
+from pylon.store.sqlite.dialect import SQLITE
 from pylon.store.sqlite.store import SqliteStore, open_store
 
 TABLE = "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
@@ -239,3 +241,21 @@ async def test_a_read_in_a_unit_is_ended_and_only_its_unit_undone(
     assert (failed.status, failed.code) == (503, "QUERY_TIMEOUT")
     assert (before, after) == (None, None)
     assert await ids(store) == ["before", "after"]
+
+
+async def test_no_text_is_looked_into_on_the_loop_by_a_unit_either(store: SqliteStore) -> None:
+    places: list[bool] = []
+
+    def tell(*_: object) -> int:
+        places.append(threading.current_thread() is threading.main_thread())
+        return 1
+
+    store._connection.create_scalar_function("tell", tell)
+
+    async def look(tx: Tx) -> object:
+        for row_id in ("a", "b", "c"):
+            await insert(tx, row_id)
+        return await tx.fetch(f"SELECT id FROM t WHERE {SQLITE.like('id')} AND tell(id)", ("%b%",))
+
+    assert await store.write(look) == [("b",)]
+    assert places == [False]
