@@ -25,8 +25,8 @@ from pylon.store.sqlite.evolution.history import applied_migrations, read_histor
 from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
 from pylon.store.sqlite.exchange import replacing
-from pylon.store.sqlite.failures import translate_open
 from pylon.store.sqlite.file_copy import check_database, copy_database, is_in_use
+from pylon.store.sqlite.open_failures import translate_open
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import SqliteStore, connect_for_commands, open_store
 from pylon.store.sqlite.system_tables import check_versions, fit_system_tables

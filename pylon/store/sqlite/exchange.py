@@ -20,7 +20,7 @@ from pylon.store.database import BackupError, DatabaseFailed
 from pylon.store.durable import kept_name, sync_file, sync_folder
 from pylon.store.sqlite.evolution.follow import restart_cursors
 from pylon.store.sqlite.file_copy import check_database, is_in_use
-from pylon.store.sqlite.lock import DatabaseLock
+from pylon.store.sqlite.lock import DatabaseHeld, DatabaseLock
 from pylon.store.sqlite.system_tables import check_versions
 from pylon.store.system import SystemTables
 
@@ -67,19 +67,23 @@ class SqliteReplacement:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Nobody serves the database, and nobody begins to."""
-    in_use = BackupError(
-        "RESTORE_IN_USE", f"{path} is in use by a server or another process", "Stop it first."
-    )
     try:
         lock = DatabaseLock(path)
-    except BlockingIOError:
-        raise in_use from None
+    except DatabaseHeld as held:
+        raise _in_use(path, held.pid) from None
     try:
         if is_in_use(path):
-            raise in_use
+            raise _in_use(path, None)
         yield
     finally:
         lock.release()
+
+
+def _in_use(path: Path, pid: int | None) -> BackupError:
+    who = "" if pid is None else f" (pid {pid})"
+    return BackupError(
+        "RESTORE_IN_USE", f"{path} is in use by a server or another process{who}", "Stop it first."
+    )
 
 
 def _prove(staged: Path, replaced: Path, tables: SystemTables, name: str) -> None:
