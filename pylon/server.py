@@ -52,10 +52,16 @@ class Stop:
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     forced: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_ordered: bool = False
 
     def __call__(self) -> None:
-        if self.asked.is_set():
+        if self._is_ordered:
             self.forced.set()
+        self._is_ordered = True
+        self.asked.set()
+
+    def hang_up(self) -> None:
+        """Ask, however often; the next order is still the first."""
         self.asked.set()
 
 
@@ -185,7 +191,7 @@ def _signals(stop: Stop) -> Iterator[None]:
     for number in numbers:
         loop.add_signal_handler(number, stop)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        loop.add_signal_handler(signal.SIGHUP, stop.asked.set)
+        loop.add_signal_handler(signal.SIGHUP, stop.hang_up)
         numbers.append(signal.SIGHUP)
     try:
         yield

@@ -297,15 +297,23 @@ def test_a_second_signal_ends_it_at_once() -> None:
         assert server.end() == (1, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_hang_up_beside_another_signal_cuts_nothing(number: signal.Signals) -> None:
-    """A shell that ends sends several, a supervisor sends one behind SIGTERM."""
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (signal.SIGTERM, signal.SIGHUP),
+        (signal.SIGHUP, signal.SIGTERM),
+        (signal.SIGHUP, signal.SIGHUP, signal.SIGINT),
+    ],
+)
+def test_a_hang_up_beside_another_signal_cuts_nothing(numbers: tuple[signal.Signals, ...]) -> None:
+    """A shell that ends sends several, a supervisor sends one beside SIGTERM."""
     with process() as server, socket.create_connection(("127.0.0.1", server.ports[0])) as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
         assert server.line() == "working on /slow"
-        server.child.send_signal(number)
+        server.child.send_signal(numbers[0])
         assert server.line() == "draining"
-        server.child.send_signal(signal.SIGHUP)
+        for number in numbers[1:]:
+            server.child.send_signal(number)
         assert slow.makefile("rb").read().endswith(b"/slow")
         assert server.end() == (0, "checkpoint\n")
 

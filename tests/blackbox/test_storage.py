@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from pylon.http.doors import bind_doors
 from tests.conftest import BLACKBOX_APP
-from tests.server import ADMIN_TOKEN, Server, serving
+from tests.server import ADMIN_TOKEN, Server, environment, serving
 
 ROWS = "/api/entities/Mark"
 DISK_BYTES = 4 * 1024 * 1024
@@ -126,6 +127,30 @@ def test_a_start_from_a_log_on_a_full_disk(small_disk: Path) -> None:
     with server.client(ADMIN_TOKEN) as client:
         assert rows_of(client) == known
     server.stop()
+
+
+def test_a_copy_on_a_full_disk(written: Path, small_disk: Path) -> None:
+    path = Path(shutil.copy(written, small_disk / "app.db"))
+    before = path.read_bytes()
+    fill(small_disk)
+    backup = ("backup", str(small_disk / "copy"), "--app", str(BLACKBOX_APP))
+    (small_disk.parent / "migrations").mkdir()
+    (small_disk.parent / "migrations" / "0001_one.sql").write_text("-- UP\nDELETE FROM Mark;")
+    folder = ("--dir", str(small_disk.parent / "migrations"))
+    apply = ("migrate", "apply", str(BLACKBOX_APP), *folder, "--yes")
+    for command in (backup, apply):
+        ended = subprocess.run(
+            [sys.executable, "-m", "pylon", *command, "--db", str(path)],
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert "disk is full" in ended.stderr
+    assert path.read_bytes() == before
+    left = {each.name for each in small_disk.iterdir()}
+    assert left <= {"app.db", "app.db-wal", "app.db-shm", "ballast"}
 
 
 @pytest.mark.parametrize("free", [4_096, 65_536, 131_072, 229_376])

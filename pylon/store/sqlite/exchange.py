@@ -21,6 +21,7 @@ from pylon.store.durable import kept_name, sync_file, sync_folder
 from pylon.store.sqlite.evolution.follow import restart_cursors
 from pylon.store.sqlite.file_copy import check_database, is_in_use
 from pylon.store.sqlite.lock import DatabaseHeld, DatabaseLock
+from pylon.store.sqlite.open_failures import reason_of
 from pylon.store.sqlite.system_tables import check_versions
 from pylon.store.system import SystemTables
 
@@ -43,7 +44,7 @@ def replacing(path: Path, source: Path, tables: SystemTables) -> Iterator[Sqlite
             finally:
                 staged.unlink(missing_ok=True)
     except apsw.Error as error:
-        raise DatabaseFailed(str(error)) from error
+        raise DatabaseFailed(reason_of(error, path)) from error
 
 
 class SqliteReplacement:

@@ -32,8 +32,9 @@ _WRITE_FAULTS: Final = {
 }
 
 
-def translate_open(error: apsw.Error | OSError, path: str) -> ConfigError:
-    """`STORE_OPEN_FAILED`: why the database at `path` cannot be opened."""
+def translate_open(error: apsw.Error | OSError, path: str, *, copies: bool = False) -> ConfigError:
+    """`STORE_OPEN_FAILED`: why the database at `path` cannot be opened. `copies`: there has to be
+    room for a copy of it too."""
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
         reason, hint = "is not a database or is damaged", "Restore a backup, or choose another file"
     elif isinstance(error, apsw.ReadOnlyError) or _errno(error) in _NOT_WRITABLE:
@@ -44,7 +45,8 @@ def translate_open(error: apsw.Error | OSError, path: str) -> ConfigError:
         reason, hint = f"is in use by {who}", "Stop the other process first"
     elif _is_full(error, path):
         reason = "cannot be set up: the disk is full"
-        hint = f"Free at least {_megabytes(needed(path))} on {Path(path).absolute().parent}"
+        space = needed(path) + (_size(Path(path)) if copies else 0)
+        hint = f"Free at least {_megabytes(space)} on {Path(path).absolute().parent}"
     elif isinstance(error, apsw.IOError) and _extended_code(error) in _WRITE_FAULTS:
         reason = f"or a file beside it cannot be written ({error})"
         hint = "Check the disk, its quota and the size limit of files"
@@ -57,15 +59,13 @@ def translate_close(error: apsw.Error, path: Path) -> ConfigError:
     """`STORE_CLOSE_FAILED`: why what is in the log could not be brought into the file at `path`.
     Nothing is lost by that; the next start goes on from both."""
     hint = f"Keep {path.name} and {path.name}-wal together, and start again."
-    reason = str(error)
     if _is_full(error, str(path)):
-        reason = "the disk is full"
         space = _megabytes(needed(str(path)))
         hint = f"Free at least {space} on {path.absolute().parent}. {hint}"
     return ConfigError(
         "STORE_CLOSE_FAILED",
-        f"The database {path} was closed, but its log could not be folded into it: {reason}."
-        " Nothing that was answered is lost.",
+        f"The database {path} was closed, but its log could not be folded into it:"
+        f" {reason_of(error, path)}. Nothing that was answered is lost.",
         hint,
     )
 
@@ -83,8 +83,16 @@ def refuse_second_name(path: Path) -> None:
 
 def needed(path: str) -> int:
     """Bytes that a start may write: the log folded into the file, and steps of its own."""
-    log = Path(f"{path}-wal")
-    return (log.stat().st_size if log.exists() else 0) + limits.START_FREE_BYTES
+    return _size(Path(f"{path}-wal")) + limits.START_FREE_BYTES
+
+
+def reason_of(error: apsw.Error, path: Path) -> str:
+    """In a few words, why the database at `path` could not be read or written as a whole."""
+    return "the disk is full" if _is_full(error, str(path)) else str(error)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _is_full(error: apsw.Error | OSError, path: str) -> bool:
