@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
 from pylon import limits
 from pylon.errors import ConfigError
+from pylon.unsafe import ALLOWANCES, Problem, found_unsafe
 
 SameSite = Literal["Lax", "Strict", "None"]
 LogFormat = Literal["compact", "json"]
@@ -55,6 +55,9 @@ class Config:
     rate_limit_max: int = limits.RATE_LIMIT_MAX_PRODUCTION
     rate_limit_window_seconds: int = limits.RATE_LIMIT_WINDOW_SECONDS
     trusted_proxy_hops: int = 0
+    connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
+    anonymous_body_bytes_max: int = limits.BODY_BYTES_ANONYMOUS
+    bodies_bytes_max: int = limits.BODIES_BYTES_MAX
     cookie_name: str | None = None
     cookie_domain: str | None = None
     cookie_secure: bool = True
@@ -70,6 +73,8 @@ class Config:
     presence_sharing: PresenceSharing = "auto"
     gzip_level: int = limits.GZIP_LEVEL
     drain_seconds: float = limits.DRAIN_SECONDS
+    loop_hold_milliseconds: int = limits.LOOP_HOLD_MILLISECONDS
+    allow_unsafe: tuple[str, ...] = ()
     log_level: str = "info"
     log_format: LogFormat = "compact"
     access_log: bool = True
@@ -111,14 +116,7 @@ class Config:
 
     def validate(self) -> Config:
         """Itself when it is safe to serve with; else `ConfigError` with every reason and mend."""
-        problems = [*_unsafe_admin_token(self), *_unsafe_origins(self), *_impossible(self)]
-        if self.dev_mode and not is_loopback(self.host) and not self.dev_allow_remote:
-            problems.append(
-                (
-                    f"dev mode would be reachable from other machines on {self.host}",
-                    "Bind 127.0.0.1, or set PYLON_DEV_ALLOW_REMOTE=1 if the network is yours.",
-                )
-            )
+        problems = list(found_unsafe(self))
         if problems:
             raise _refusal("CONFIG_UNSAFE", problems)
         return self
@@ -134,16 +132,6 @@ class Config:
             return self.cookie_name
         safe = re.sub(r"[^A-Za-z0-9_-]", "_", app_name)
         return f"{safe}_session" if safe else "pylon_session"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether binding `host` is reachable from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def env_file_values(start: Path) -> dict[str, str]:
@@ -169,9 +157,6 @@ def process_environment(extra: Mapping[str, str] | None = None) -> dict[str, str
 
 
 # --- Reading ---------------------------------------------------------------------------------
-
-Problem = tuple[str, str]
-"""What is wrong, and what to do about it."""
 
 
 def _text(text: str) -> str:
@@ -215,6 +200,14 @@ def _comma_list(text: str) -> tuple[str, ...]:
     return tuple(part for part in (each.strip() for each in text.split(",")) if part)
 
 
+def _allowances(text: str) -> tuple[str, ...]:
+    words = _comma_list(text)
+    unknown = [word for word in words if word not in ALLOWANCES]
+    if unknown:
+        raise ValueError(f"has {unknown[0]!r}; known: {', '.join(ALLOWANCES)}")
+    return words
+
+
 def _same_site(text: str) -> SameSite:
     words: dict[str, SameSite] = {"lax": "Lax", "strict": "Strict", "none": "None"}
     if text.strip().lower() not in words:
@@ -239,6 +232,20 @@ def _zlib_level(text: str) -> int:
     if level > 9:
         raise ValueError("must be 0 (off) to 9")
     return level
+
+
+def _anonymous_body_bytes(text: str) -> int:
+    size = _count(text)
+    if size > limits.BODY_BYTES_MAX:
+        raise ValueError(f"must be at most {limits.BODY_BYTES_MAX}")
+    return size
+
+
+def _bodies_bytes(text: str) -> int:
+    size = _count(text)
+    if size < limits.BODY_BYTES_MAX:
+        raise ValueError(f"must be at least {limits.BODY_BYTES_MAX}, or one body has no room")
+    return size
 
 
 def _interval(text: str) -> int:
@@ -268,7 +275,7 @@ SETTINGS: tuple[Setting, ...] = (
         "PYLON_DEV_ALLOW_REMOTE",
         "dev_allow_remote",
         "0",
-        "Let dev mode bind an address that other machines reach.",
+        "Let other machines and proxies use dev mode, where anybody may be anybody.",
         _flag,
     ),
     _setting("PYLON_HOST", "host", "0.0.0.0 (127.0.0.1 in dev)", "Address to bind."),
@@ -287,14 +294,15 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(
         "PYLON_CORS_ORIGIN",
         "cors_origins",
-        "required (* in dev)",
-        "Origins of browsers that may read answers, separated by commas.",
+        "required (pages of this machine in dev)",
+        "Origins of browsers that may read answers, separated by commas; in dev pages of this"
+        " machine always may.",
         _comma_list,
     ),
     _setting(
         "PYLON_CSRF_ORIGINS",
         "csrf_origins",
-        "PYLON_CORS_ORIGIN (* in dev)",
+        "PYLON_CORS_ORIGIN",
         "Origins whose pages may change data, separated by commas; the server's own always may.",
         _comma_list,
     ),
@@ -304,6 +312,14 @@ SETTINGS: tuple[Setting, ...] = (
         "unset: no admin",
         f"Bearer token of the administrator, at least {limits.ADMIN_TOKEN_CHARACTERS_MIN}"
         " characters in production.",
+    ),
+    _setting(
+        "PYLON_ALLOW_UNSAFE",
+        "allow_unsafe",
+        "unset: nothing",
+        "What production refuses and is wanted all the same, separated by commas:"
+        f" {', '.join(ALLOWANCES)}.",
+        _allowances,
     ),
     _setting(
         "PYLON_RATE_LIMIT_MAX",
@@ -325,6 +341,30 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         "Proxies in front that append to X-Forwarded-For; the client is that many from the right.",
         _count,
+    ),
+    _setting(
+        "PYLON_CONNECTIONS_PER_ADDRESS",
+        "connections_per_address_max",
+        limits.CONNECTIONS_PER_ADDRESS_MAX,
+        "HTTP connections of one client address at a time; 0 switches the limit off, and so does"
+        " PYLON_TRUST_PROXY_HOPS, since all come from the proxy then.",
+        _count,
+    ),
+    _setting(
+        "PYLON_ANONYMOUS_BODY_BYTES",
+        "anonymous_body_bytes_max",
+        limits.BODY_BYTES_ANONYMOUS,
+        "Largest request body of callers without a session, in bytes, up to"
+        f" {limits.BODY_BYTES_MAX}.",
+        _anonymous_body_bytes,
+    ),
+    _setting(
+        "PYLON_BODIES_BYTES",
+        "bodies_bytes_max",
+        limits.BODIES_BYTES_MAX,
+        "Bytes of large request bodies in memory at the same time; a client address may take an"
+        " eighth.",
+        _bodies_bytes,
     ),
     _setting("PYLON_COOKIE_NAME", "cookie_name", "<app>_session", "Name of the session cookie."),
     _setting("PYLON_COOKIE_DOMAIN", "cookie_domain", "unset", "Domain of the session cookie."),
@@ -422,6 +462,14 @@ SETTINGS: tuple[Setting, ...] = (
         _duration,
     ),
     _setting(
+        "PYLON_LOOP_HOLD_MS",
+        "loop_hold_milliseconds",
+        f"{limits.LOOP_HOLD_MILLISECONDS} ({limits.LOOP_HOLD_MILLISECONDS_DEV} in dev)",
+        "Work that holds the event loop for so many milliseconds is counted and logged with the"
+        " place in the code; 0 switches that off.",
+        _count,
+    ),
+    _setting(
         "PYLON_LOG",
         "log_level",
         "info",
@@ -476,10 +524,9 @@ def _with_mode_defaults(values: dict[str, Any]) -> dict[str, Any]:
     dev = values.get("dev_mode", False)
     if dev:
         values.setdefault("host", "127.0.0.1")
-        values.setdefault("cors_origins", ("*",))
-        values.setdefault("csrf_origins", ("*",))
         values.setdefault("rate_limit_max", limits.RATE_LIMIT_MAX_DEV)
         values.setdefault("cookie_secure", False)
+        values.setdefault("loop_hold_milliseconds", limits.LOOP_HOLD_MILLISECONDS_DEV)
     values.setdefault("csrf_origins", values.get("cors_origins", ()))
     if values.get("cookie_same_site") == "None":
         values["cookie_secure"] = True
@@ -499,95 +546,6 @@ def _env_lines(text: str) -> dict[str, str]:
             value = value.partition(" #")[0].rstrip()
         values[name] = value
     return values
-
-
-# --- Judging ---------------------------------------------------------------------------------
-
-# scheme://host[:port] and nothing behind it: what a browser sends as Origin.
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:\d{1,5})?")
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_COOKIE_DOMAIN = re.compile(r"\.?[A-Za-z0-9.-]+")
-
-
-def _unsafe_admin_token(config: Config) -> list[Problem]:
-    token = config.admin_token
-    if token is None:
-        return []
-    mend = (
-        "Unset it, or set a long random value, for example from `openssl rand -hex 32`"
-        f" (at least {limits.ADMIN_TOKEN_CHARACTERS_MIN} characters)."
-    )
-    if token == "":
-        return [("PYLON_ADMIN_TOKEN is set but empty", mend)]
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        return [("PYLON_ADMIN_TOKEN has characters that no header can carry", mend)]
-    if not config.dev_mode and len(token) < limits.ADMIN_TOKEN_CHARACTERS_MIN:
-        return [("PYLON_ADMIN_TOKEN is too short for production", mend)]
-    return []
-
-
-def _unsafe_origins(config: Config) -> list[Problem]:
-    problems: list[Problem] = []
-    example = "Name the origins of your pages, for example https://app.example.com."
-    if not config.dev_mode and not config.cors_origins:
-        problems.append(("PYLON_CORS_ORIGIN is required in production", example))
-    if not config.dev_mode and "*" in config.cors_origins:
-        problems.append(
-            ("PYLON_CORS_ORIGIN=* would open every answer to every page in production", example)
-        )
-    for variable, origins in (
-        ("PYLON_CORS_ORIGIN", config.cors_origins),
-        ("PYLON_CSRF_ORIGINS", config.csrf_origins),
-    ):
-        for origin in dict.fromkeys(origins):
-            if origin != "*" and _ORIGIN.fullmatch(origin) is None:
-                problems.append(
-                    (
-                        f"{variable} has {origin!r}, which is not an origin",
-                        "An origin is scheme://host or scheme://host:port, in lower case, with"
-                        " no path and no slash at the end.",
-                    )
-                )
-    return problems
-
-
-def _impossible(config: Config) -> list[Problem]:
-    problems: list[Problem] = []
-    if config.cookie_name is not None and _COOKIE_NAME.fullmatch(config.cookie_name) is None:
-        problems.append(
-            (
-                f"PYLON_COOKIE_NAME={config.cookie_name!r} is not a cookie name",
-                "Use letters, digits, _ and -.",
-            )
-        )
-    if config.cookie_domain is not None and _COOKIE_DOMAIN.fullmatch(config.cookie_domain) is None:
-        problems.append(
-            (
-                f"PYLON_COOKIE_DOMAIN={config.cookie_domain!r} is not a domain",
-                "Use a host name such as example.com, or unset it.",
-            )
-        )
-    if _sessions_file_is_the_database(config):
-        problems.append(
-            (
-                f"PYLON_SESSION_DB={config.session_db_path!r} is the file of the rows",
-                "Unset it: sessions are with the rows then.",
-            )
-        )
-    if config.port > 65_533 and not config.single_port:
-        problems.append(
-            (
-                f"PYLON_PORT={config.port} leaves no room for port+1 and port+2",
-                "Choose a lower port or set PYLON_SINGLE_PORT=1.",
-            )
-        )
-    return problems
-
-
-def _sessions_file_is_the_database(config: Config) -> bool:
-    if config.session_db_path is None or config.session_in_memory or config.in_memory:
-        return False
-    return Path(config.session_db_path).resolve() == Path(config.db_path).resolve()
 
 
 def _refusal(code: str, problems: list[Problem]) -> ConfigError:

@@ -11,7 +11,54 @@ from typing import Final
 # --- HTTP ------------------------------------------------------------------------------------
 
 BODY_BYTES_MAX: Final = 10_485_760
-"""Largest request body, inclusive (10 MiB; spec 01 section 12)."""
+"""Largest request body, inclusive (10 MiB; spec 01 section 12): of administrators, and of sessions
+where a route is for many or large rows."""
+
+BODY_BYTES_SESSION: Final = 1_048_576
+"""The same of sessions elsewhere: no query or call needs more."""
+
+BODY_BYTES_ANONYMOUS: Final = 65_536
+"""The same of callers without a session, of whom anybody may be any number."""
+
+BODY_BYTES_FREE: Final = 65_536
+"""Bodies up to this size wait for no room in memory; a connection buffers as much anyway
+(`REQUEST_BUFFER_BYTES`)."""
+
+BODIES_BYTES_MAX: Final = 268_435_456
+"""Larger bodies that are in memory at the same time (256 MiB). One takes up to three times its size
+while it is joined and decoded, for a moment."""
+
+BODIES_ADDRESSES: Final = 8
+"""Client addresses that take all of it, each its share (32 MiB, three of the largest bodies)."""
+
+BODIES_WAITING_PER_ADDRESS: Final = 64
+"""Bodies of one address that may wait for room, each with what its connection has buffered; those
+beyond are refused at once."""
+
+BODIES_WAITING_MAX: Final = 1_024
+"""The same of all addresses: 64 MiB of buffers."""
+
+BODY_WAIT_SECONDS_MAX: Final = 10.0
+"""How long a body may wait for room; then it is refused with 503 `OVERLOADED`, or 429
+`TOO_MANY_BODIES` where its own address has taken it."""
+
+BODY_PACE_BYTES_PER_SECOND: Final = 65_536
+"""A body that comes more slowly gives its room up where others wait for it."""
+
+BODY_PACE_SECONDS: Final = 2.0
+"""How long it has before its pace is looked at."""
+
+JSON_STEP_BYTES: Final = 65_536
+"""JSON that is decoded in one go; the worst of it (nested lists, numbers like 1e300) holds the loop
+for 5 ms."""
+
+JSON_VALUES_MAX: Final = 50_000
+"""Values of one JSON text, keys not counted: they become objects in one go, which holds the loop
+for 5 to 20 ms. Enough for the 10 000 values of a `$in`, or the items of a list field."""
+
+JSON_LIST_VALUES_MAX: Final = 250_000
+"""The same of a body that is one long list (operations, pushed changes), which is decoded item by
+item: 10 000 rows of 20 fields. They take some 25 MB."""
 
 BODY_READ_SECONDS_MAX: Final = 60.0
 """A body that has not arrived by then is abandoned: 408. Bounds a slow or half-open sender."""
@@ -26,8 +73,21 @@ HEAD_READ_SECONDS_MAX: Final = 20.0
 """A connection that has not finished its request head by then is closed (slow-loris)."""
 
 CONNECTIONS_MAX: Final = 20_000
-"""Open connections of the process; more are closed at accept. Below common `ulimit -n` values
-the process raises its soft file limit towards it at start."""
+"""Open connections of the process; for one more, idle ones of the most crowded address are cut,
+or it is closed at accept. Below common `ulimit -n` values the process raises its soft file limit
+towards it at start."""
+
+CONNECTIONS_PER_ADDRESS_MAX: Final = 512
+"""HTTP connections of one client address, WebSockets not counted; beyond it idle ones of the same
+address are cut, or the new one is. A browser opens six, an office or a school is many browsers."""
+
+CONNECTIONS_SHARES: Final = 16
+"""When the process is full, an address with more than this part of all connections also loses those
+that it keeps waiting in the midst of a request."""
+
+STREAMS_SHARE_MAX: Final = 0.9
+"""Part of the connections that may be live streams where the system allows fewer files than are
+wanted; the rest is for requests."""
 
 QUERY_FIELDS_MAX: Final = 256
 """Fields of one query string; parsing more is work that no client needs."""
@@ -148,11 +208,27 @@ READ_SECONDS_MAX: Final = 10.0
 READ_PROGRESS_STEPS: Final = 1_000
 """SQLite virtual-machine steps between two looks at the clock; about 20 microseconds of work."""
 
+READ_ON_LOOP_STEPS: Final = 100
+"""The same on the loop, where each step may be a function over a text; about 2 microseconds."""
+
+READ_ON_LOOP_BYTES_MAX: Final = 262_144
+"""Largest value that a read makes on the loop, since no function over it can be interrupted. A read
+that meets a larger one is done on a thread. Writing this much as JSON takes half a millisecond."""
+
+LOOK_ON_LOOP_BYTES_MAX: Final = 4_096
+"""The same where texts are looked for in texts, which takes up to half a millisecond for this."""
+
 READER_THREADS: Final = 4
 """Threads for reads that outgrow the budget; each has a connection of its own."""
 
+READERS_PER_CALLER_MAX: Final = READER_THREADS - 1
+"""Of these one caller has at most so many at a time, so that the others find one free."""
+
 READS_WAITING_MAX: Final = 256
 """Reads that may wait for a reader thread; more are refused with 503 `OVERLOADED`."""
+
+READS_WAITING_PER_CALLER_MAX: Final = 64
+"""The same of one caller: many pages of one office that show a sum each."""
 
 WRITES_WAITING_MAX: Final = 10_000
 """Units that may wait for the writer; more are refused with 503 `OVERLOADED`."""
@@ -210,6 +286,19 @@ COMPUTE_NAMED_SECONDS: Final = 1.0
 COMPUTE_STUCK_SECONDS: Final = 10.0
 """After so long the process counts as stuck and is not ready."""
 
+LOOP_HOLD_MILLISECONDS: Final = 50
+"""A piece of work that keeps the loop from turning for so long is counted and logged: everybody
+else waits meanwhile."""
+
+LOOP_HOLD_MILLISECONDS_DEV: Final = 250
+"""The same in dev, where modules are loaded at the first call."""
+
+LOOP_BEAT_SECONDS: Final = 0.02
+"""How often it is looked whether the loop turns; a look costs some ten microseconds."""
+
+LOOP_HOLD_SILENCE_SECONDS: Final = 60.0
+"""Holds by one place of the code are logged once in so long; all are counted."""
+
 SQLITE_BUSY_MILLISECONDS: Final = 5_000
 """How long SQLite waits for another process's lock (a backup, a shell)."""
 
@@ -225,6 +314,16 @@ WAL_CHECKPOINT_PAGES: Final = 4_000
 START_FREE_BYTES: Final = 1_000_000
 """What a start wants of a disk beside the size of its log, for what the operator is told: the index
 of the log (32 KiB for 16 MiB of it), its own tables and what they add to the log."""
+
+WAL_BYTES_KEPT: Final = 33_554_432
+"""Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
+
+FREE_PAGES_KEPT: Final = 2_048
+"""Free pages that the file keeps for what is written next (8 MiB); more are given back."""
+
+FREE_PAGES_UNIT: Final = 128
+"""Free pages that one transaction gives back; about 3 ms, since a page at the end of the file is
+moved for each."""
 
 # --- Rows ------------------------------------------------------------------------------------
 
@@ -349,8 +448,18 @@ back after a restart, other requests are answered between them, and few pages ar
 CHANGE_LOG_RETAIN_SECONDS: Final = 30 * 86_400
 """How long tombstones are kept (`PYLON_CHANGE_LOG_RETAIN`); older cursors get 410."""
 
+TOMBSTONES_MAX: Final = 1_000_000
+"""Tombstones that a purge leaves however young they are, about 100 MB; cursors from before those
+that went get 410."""
+
 PURGE_UNIT_ROWS: Final = 1_000
-"""Tombstones that one unit drops; about 3 ms of the writer, then others have their turn."""
+"""Rows that one unit of a purge drops; about 3 ms of the writer, then others have their turn."""
+
+UPKEEP_AFTER_SECONDS: Final = 10.0
+"""How long after its start a server looks what upkeep is due; its clients come back first."""
+
+UPKEEP_RETRY_SECONDS: Final = 300.0
+"""How long after a failure upkeep is tried again."""
 
 AUDIENCES_PER_ROW_MAX: Final = 64
 """Distinct earlier audiences remembered per row; beyond it the oldest is dropped and cursors from
@@ -414,6 +523,12 @@ PUSH_CHANGES_MAX: Final = 10_000
 PUSH_REMEMBER_SECONDS: Final = 30 * 86_400
 """How long `op_id`s and temporary ids are remembered: a phone may be off for weeks between a push
 whose answer it never saw and the retry."""
+
+OP_IDS_PER_USER_MAX: Final = 100_000
+"""`op_id`s that a purge leaves to one user, the youngest; a phone queues a few thousand at most."""
+
+OP_IDS_MAX: Final = 2_000_000
+"""`op_id`s that a purge leaves in all, and temporary ids too: some 200 MB each."""
 
 SYNC_READER_SECONDS: Final = 60 * 86_400
 """How long it is remembered of a session that did not pull what its cursors rest on; twice the
@@ -567,6 +682,12 @@ MANIFEST_BYTES_MAX: Final = 16_777_216
 MANIFEST_DEPTH_MAX: Final = 100
 """Deepest nesting of JSON in a manifest; the format itself needs seven."""
 
+INDEX_CONDITION_CHARACTERS_MAX: Final = 1_000
+"""Longest condition of a partial index; a person writes a tenth of it. Read at every start."""
+
+INDEX_CONDITION_DEPTH_MAX: Final = 32
+"""Deepest nesting of parentheses and NOT in one; each level is a level of the reader's stack."""
+
 ENTITIES_MAX: Final = 1_000
 """Entities of one app; each is a table with indexes, opened and checked at every start."""
 
@@ -657,8 +778,14 @@ QUERY_PATTERN_CHARACTERS_MAX: Final = 1_000
 lengths, and SQLite cannot be interrupted meanwhile."""
 
 QUERY_LIKE_CHARACTERS_MAX: Final = 50
-"""Longest pattern for LIKE, which is forty times slower at that than a plain look for a text: less
-than a second where the text has 10 MiB and is made for it."""
+"""Longest pattern for LIKE, which is forty times slower at that than a plain look for a text: about
+a second where the text has 10 MiB and is made for it."""
+
+QUERY_LIKES_CHARACTERS_MAX: Final = 200
+"""The same of all of them in one filter. What has no `%` or `_` is looked for plainly beyond it."""
+
+QUERY_PATTERNS_CHARACTERS_MAX: Final = 4_000
+"""Characters of all texts that one filter looks for plainly: a second or two in such a text."""
 
 QUERY_ROWS_MAX: Final = 100_000
 """Rows of one query answer. A larger answer is refused, never cut, since a bare list cannot say

@@ -8,8 +8,9 @@ app that is mounted elsewhere leaves the host's logging alone.
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
@@ -29,6 +30,9 @@ _LEVELS = {
 
 _KEY = "pylon_fields"
 
+SECRETS = r"pylon_[0-9a-f]{16,}|(?<=[Bb]earer )[^\s\"',\\]+|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
+"""What is a secret by its form: a session's token, what stands behind `Bearer`, JSON web tokens."""
+
 
 def fields(**values: object) -> dict[str, object]:
     """The `extra` argument of a log call: named values that stand beside the message.
@@ -38,14 +42,22 @@ def fields(**values: object) -> dict[str, object]:
     return {_KEY: values}
 
 
-def set_up(*, level: str = "info", json_lines: bool = False, stream: TextIO | None = None) -> None:
-    """Send every logger to `stream` (stderr by default), and set levels.
+def set_up(
+    *,
+    level: str = "info",
+    json_lines: bool = False,
+    stream: TextIO | None = None,
+    secrets: Sequence[str] = (),
+) -> None:
+    """Send every logger to `stream` (stderr by default), and set levels. No line says `secrets`, or
+    a session's token, whatever an exception had in its text.
 
     `level` is a list like `info,pylon.http=debug`, the form of `PYLON_LOG` and `RUST_LOG`; words
     it does not know are named in a warning and passed over.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if json_lines else CompactFormatter())
+    formatter = JsonFormatter() if json_lines else CompactFormatter()
+    handler.setFormatter(Masked(formatter, secrets))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -109,6 +121,20 @@ def json_line(
         line["request_id"] = values["request_id"]
     line["fields"] = {"message": message, **values}
     return codec.encode(line).decode()
+
+
+class Masked(logging.Formatter):
+    """The lines of another formatter, without secrets."""
+
+    def __init__(self, inner: logging.Formatter, secrets: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._inner = inner
+        # The longest first, so that one inside another leaves nothing.
+        listed = [re.escape(secret) for secret in sorted(secrets, key=len, reverse=True)]
+        self._secret = re.compile("|".join((*listed, SECRETS)), re.ASCII)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._secret.sub("***", self._inner.format(record))
 
 
 class JsonFormatter(logging.Formatter):

@@ -29,7 +29,7 @@ RunsIn: TypeAlias = Literal["every process", "owner"]
 """Where work is done when a service is several processes: in each of them, or only in the one that
 owns the database."""
 
-Place: TypeAlias = Literal["probes", "rate limit", "csrf", "identity", "body", "request"]
+Place: TypeAlias = Literal["dev", "probes", "rate limit", "csrf", "identity", "body", "request"]
 """Where a stage stands in the pipeline; stages of one place keep the order of their parts.
 
 `request` is for extras: the caller is known by then, and the route comes next.
@@ -91,6 +91,9 @@ class Periodic:
     seconds: float
     work: Callable[[], Awaitable[object]]
     runs_in: RunsIn = "owner"
+    is_kept: bool = False
+    """Whether when it was last done is kept in the database (`store/upkeep.py`), under `name`: then
+    it is done soon after a start if it is due, and not again because of one. Only of the owner."""
 
 
 class Stopping(Protocol):

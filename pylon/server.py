@@ -29,7 +29,7 @@ from pylon.errors import PylonError
 from pylon.http.connection import HttpConnection
 from pylon.http.doors import Doors, Ports, bind_doors
 from pylon.http.lifespan import Lifespan
-from pylon.http.listener import DEFAULT_BOUNDS, ASGIApp, Bounds, Listener
+from pylon.http.listener import DEFAULT_BOUNDS, ASGIApp, Bounds, Listener, new_crowd
 from pylon.http.websocket import WebSocketConnection
 
 log = logging.getLogger("pylon.server")
@@ -162,9 +162,15 @@ async def _listen(
 ) -> list[asyncio.AbstractServer]:
     loop = asyncio.get_running_loop()
     servers: list[asyncio.AbstractServer] = []
+    crowd = new_crowd(bounds)
     for door, bound in doors.sockets:
         listener = Listener(
-            app, door=door, bounds=bounds, http=HttpConnection, ws=WebSocketConnection
+            app,
+            door=door,
+            bounds=bounds,
+            crowd=crowd,
+            http=HttpConnection,
+            ws=WebSocketConnection,
         )
         listener.load()
 

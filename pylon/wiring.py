@@ -18,10 +18,12 @@ from pylon.assembly.base import Process as Process
 from pylon.assembly.counts import COUNTS
 from pylon.assembly.identity import IDENTITY
 from pylon.assembly.kernel import KERNEL, KernelGroup
+from pylon.assembly.loop import LOOP
 from pylon.assembly.rows import DOCUMENTS, HOOKS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
 from pylon.part import Part, Worker
+from pylon.store.upkeep import keep_up
 
 log = logging.getLogger("pylon")
 
@@ -36,6 +38,7 @@ PARTS: Final[tuple[Part[KernelGroup], ...]] = (
     TOGETHER,
     PRESENCE,
     COUNTS,
+    LOOP,
 )
 """Every part of the house."""
 
@@ -97,7 +100,12 @@ class House(KernelGroup):
 
     def _work(self, part: Part[Any]) -> None:
         for each in part.periodic(self):
-            if each.runs_in in self.process.duties:
+            if each.runs_in not in self.process.duties:
+                continue
+            if each.is_kept:
+                work = keep_up(self.store, self.clock, each.name, each.seconds, each.work)
+                self.tasks.start(each.name, work)
+            else:
                 self.tasks.every(each.seconds, each.name, each.work)
         for worker in part.workers(self):
             if worker.runs_in in self.process.duties:

@@ -42,6 +42,9 @@ class PassingStore:
     async def snapshot(self) -> Snapshot:
         return await self.inner.snapshot()
 
+    async def give_back(self) -> int:
+        return await self.inner.give_back()
+
     def on_commit(self, listener: CommitListener) -> None:
         self.inner.on_commit(listener)
 

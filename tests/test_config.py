@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from pylon import limits
-from pylon.config import SETTINGS, Config, env_file_values, is_loopback, process_environment
+from pylon.config import SETTINGS, Config, env_file_values, process_environment
 from pylon.errors import ConfigError
+from pylon.unsafe import ALLOWANCES, risks
 from pylon.wiring import PARTS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 SAFE = {"PYLON_CORS_ORIGIN": "https://app.example.com"}
+REMOTE_DEV = {"PYLON_DEV_MODE": "1", "PYLON_DEV_ALLOW_REMOTE": "1"}
 
 
 def test_production_defaults() -> None:
@@ -33,7 +35,7 @@ def test_dev_defaults() -> None:
     assert config.host == "127.0.0.1"
     assert config.rate_limit_max == limits.RATE_LIMIT_MAX_DEV
     assert not config.cookie_secure
-    assert config.cors_origins == config.csrf_origins == ("*",)
+    assert config.cors_origins == config.csrf_origins == ()
 
 
 def test_the_environment_is_read() -> None:
@@ -48,6 +50,7 @@ def test_the_environment_is_read() -> None:
             "PYLON_LOG_FORMAT": "JSON",
             "RUST_LOG": "debug",
             "PYLON_RATE_LIMIT_MAX": "0",
+            "PYLON_ALLOW_UNSAFE": "csrf-any, no-rate-limit",
             "PYLON_DB_PATH": "",
         }
     ).validate()
@@ -118,6 +121,14 @@ def test_what_cannot_be_read_names_the_variable(variable: str, text: str) -> Non
         ({"PYLON_PORT": "65535"}, "PYLON_PORT"),
         ({"PYLON_DEV_MODE": "1", "PYLON_HOST": "0.0.0.0"}, "dev mode"),
         ({"PYLON_DEV_MODE": "1", "PYLON_ADMIN_TOKEN": ""}, "PYLON_ADMIN_TOKEN"),
+        ({"PYLON_DEV_MODE": "1", "PYLON_CORS_ORIGIN": "*"}, "PYLON_CORS_ORIGIN=*"),
+        ({"PYLON_DEV_MODE": "1", "PYLON_CSRF_ORIGINS": "*"}, "PYLON_CSRF_ORIGINS=*"),
+        ({"PYLON_ADMIN_TOKEN": "changemechangeme"}, "over and over"),
+        ({"PYLON_ADMIN_TOKEN": "your-admin-token-here"}, "words that everybody tries"),
+        ({**REMOTE_DEV, "PYLON_ADMIN_TOKEN": "short"}, "too short"),
+        ({"PYLON_COOKIE_DOMAIN": "com"}, "no domain of yours"),
+        ({"PYLON_COOKIE_DOMAIN": ".co.uk"}, "no domain of yours"),
+        ({"PYLON_COOKIE_DOMAIN": "10.0.0.1"}, "no domain of yours"),
     ],
 )
 def test_what_is_unsafe_is_refused(environ: dict[str, str], reason: str) -> None:
@@ -128,6 +139,51 @@ def test_what_is_unsafe_is_refused(environ: dict[str, str], reason: str) -> None
     assert reason in caught.value.message
     assert caught.value.hint
     assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "word"),
+    [
+        ({"PYLON_CSRF_ORIGINS": "*"}, "csrf-any"),
+        ({"PYLON_COOKIE_SECURE": "0"}, "insecure-cookies"),
+        ({"PYLON_RATE_LIMIT_MAX": "0"}, "no-rate-limit"),
+        ({"PYLON_RATE_LIMIT_WINDOW": "0"}, "no-rate-limit"),
+        ({"PYLON_CORS_ORIGIN": "http://app.example"}, "http-origins"),
+        ({"PYLON_CSRF_ORIGINS": "http://10.0.0.1:3000"}, "http-origins"),
+        ({"PYLON_SOCKETS_PER_ADDRESS": "0", "PYLON_WS_MAX_SOCKETS": "0"}, "no-socket-limit"),
+    ],
+)
+def test_what_is_unsafe_and_may_be_wanted_has_a_word(environ: dict[str, str], word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(SAFE | environ).validate()
+    assert caught.value.code == "CONFIG_UNSAFE"
+    assert caught.value.hint is not None
+    assert f"PYLON_ALLOW_UNSAFE={word}" in caught.value.hint
+    others = ",".join(ALLOWANCES.keys() - {word})
+    with pytest.raises(ConfigError):
+        Config.from_env(SAFE | environ | {"PYLON_ALLOW_UNSAFE": others}).validate()
+    config = Config.from_env(SAFE | environ | {"PYLON_ALLOW_UNSAFE": word}).validate()
+    assert risks(config) == [f"PYLON_ALLOW_UNSAFE={word}: {ALLOWANCES[word]}"]
+
+
+def test_a_word_that_allows_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(SAFE | {"PYLON_ALLOW_UNSAFE": "csrf-any,weak-token"})
+    assert "csrf-any" in caught.value.message
+
+
+def test_the_words_allow_neither_weak_tokens_nor_reading_by_all() -> None:
+    every = {"PYLON_ALLOW_UNSAFE": ",".join(ALLOWANCES)}
+    for environ in ({"PYLON_ADMIN_TOKEN": "changemechangeme"}, {"PYLON_CORS_ORIGIN": "*"}):
+        with pytest.raises(ConfigError):
+            Config.from_env(SAFE | every | environ).validate()
+
+
+def test_risks_are_told() -> None:
+    assert risks(Config.from_env(SAFE)) == []
+    (told,) = risks(Config.from_env({"PYLON_DEV_MODE": "1"}))
+    assert told.startswith("DEV MODE IS ON")
+    assert len(risks(Config.from_env(REMOTE_DEV))) == 2
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -150,16 +206,6 @@ def test_all_problems_are_told_at_once() -> None:
 def test_dev_permits(overrides: dict[str, Any]) -> None:
     config = Config.from_env({}, dev_mode=True, **overrides)
     assert config.validate() is config
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
-def test_loopback(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com", "10.0.0.1", ""])
-def test_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
 
 
 def test_secrets_are_not_shown() -> None:

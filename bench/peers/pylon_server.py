@@ -69,6 +69,7 @@ class PylonServer:
             environment={
                 "PYLON_ADMIN_TOKEN": self.admin_token,
                 "PYLON_RATE_LIMIT_MAX": "0",
+                "PYLON_ALLOW_UNSAFE": "no-rate-limit",
                 "PYLON_HOST": "127.0.0.1",
                 "PYLON_CORS_ORIGIN": "http://localhost",
                 "PYTHONPATH": str(REPOSITORY),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pylon.codec import encode
+from pylon.codec import Outline, encode
 from pylon.data.bulk import Bulk, Outcome, Transacted
 from pylon.data.operations import Operation
 from pylon.errors import PylonError
@@ -15,6 +15,9 @@ from pylon.http.router import Router
 
 LINKED = b'{"linked":true}'
 UNLINKED = b'{"unlinked":true}'
+
+_TRANSACTION = Outline("operations", is_bare=True, strict=bool)
+_BATCH = Outline("operations")
 
 _FAILED: Content = {JSON: shape("TransactFailure")}
 _RELATING = (
@@ -31,6 +34,7 @@ TRANSACT = Docs(
     },
     body={JSON: {"anyOf": [shape("Operations"), shape("StrictOperations")]}},
     errors=("413 TOO_MANY_OPERATIONS", "500 INVALID_CRDT_FIELD"),
+    large_body=True,
     store="writes",
 )
 BATCH = Docs(
@@ -39,6 +43,7 @@ BATCH = Docs(
     answers=json(shape("Batched")),
     body={JSON: object_of(operations=shape("Operations"))},
     errors=("400 MISSING_OPERATIONS", "413 TOO_MANY_OPERATIONS"),
+    large_body=True,
     store="writes",
 )
 LINK = Docs(
@@ -74,12 +79,12 @@ class BulkRoutes:
         add("POST", "/api/unlink", self.unlink, summary="Clear a relation of a row", docs=UNLINK)
 
     async def transact(self, request: Request) -> Response:
-        body = await request.json()
+        body = await request.json(_TRANSACTION)
         operations, strict = _operations(body)
         return _transacted(await self._bulk.transact(request.identity, operations, strict=strict))
 
     async def batch(self, request: Request) -> Response:
-        body = await request.json()
+        body = await request.json(_BATCH)
         operations = body.get("operations") if isinstance(body, dict) else None
         if not isinstance(operations, list):
             raise PylonError(400, "MISSING_OPERATIONS", 'The body needs an array "operations".')

@@ -33,6 +33,7 @@ PUSH = Docs(
         *("400 INVALID_DATA", "400 UPDATE_FAILED", "403 POLICY_DENIED", "404 NOT_FOUND"),
         *("500 INVALID_CRDT_FIELD", "500 CRDT_SNAPSHOT_FAILED", "501 CRDT_UNAVAILABLE"),
     ),
+    large_body=True,
     store="writes",
     rule="update",
     only_with="documents",

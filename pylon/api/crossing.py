@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from pylon import limits
 from pylon.calls import Call, Calls
 from pylon.http.asgi import Message
 from pylon.http.describe import Docs
@@ -82,7 +81,7 @@ def _asking(call: RouteCall, calls: Calls) -> Handler:
             peer=request.peer,
             client=request.client,
             request_id=request.request_id,
-            body=await request.body(bytes_max=limits.BODY_BYTES_MAX),
+            body=await request.body(),
             params=params,
         )
         answered = await calls.ask(call, request.identity, asked)

@@ -62,6 +62,7 @@ INSERT = Docs(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 INSERT_FAILED"),
         *("403 POLICY_DENIED", "409 ID_TAKEN"),
     ),
+    large_body=True,
     store="writes",
     rule="insert",
 )
@@ -74,6 +75,7 @@ UPDATE = Docs(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 UPDATE_FAILED"),
         *("403 POLICY_DENIED", "404 NOT_FOUND", "500 INVALID_CRDT_FIELD"),
     ),
+    large_body=True,
     store="writes",
     rule="update",
 )

@@ -27,7 +27,7 @@ from pylon.http.close_codes import (
     CLOSE_TRY_AGAIN,
 )
 from pylon.http.csrf import CsrfCheck
-from pylon.http.describe import COUNT, TEXT, Docs, Parameter
+from pylon.http.describe import COUNT, FLAG, TEXT, Docs, Parameter
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, StreamResponse, error_response
 from pylon.http.router import Router
@@ -68,19 +68,29 @@ EVENTS = Docs(
         Parameter(
             name="since", schema=COUNT, description="Start after this; else `Last-Event-ID` says."
         ),
+        Parameter(
+            name="public",
+            schema=FLAG,
+            description="The client pulls without a session: go on past what the public may not"
+            " see, whoever else is at its address.",
+        ),
     ),
 )
 
 Admit = Callable[[Request], Awaitable[AnyResponse | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opening:
     """A stream that is about to start: where its client says it is, and what `EndedSessions.mark`
-    was before its identity was looked up."""
+    was before its identity was looked up; then where it has started."""
 
     asked: int | None
     mark: int
+    is_public: bool = False
+    start: StreamStart | None = None
+    is_lost: bool = True
+    """Whether its end leaves its client at a place that nobody knows."""
 
 
 class LiveRoutes:
@@ -100,7 +110,7 @@ class LiveRoutes:
         self._hub = hub
         self._deflated = DeflatedFrameEncoding(deflate_level) if deflate_level else FRAMES
         self._pulls = pulls
-        self._ended = ended
+        self._sessions = ended
         self._csrf = csrf
         self._messages = messages
         self._places = places
@@ -119,7 +129,7 @@ class LiveRoutes:
         if scope.get("pylon.door") != "ws" and request.path not in WEBSOCKET_PATHS:
             await _deny(scope, send, 404)
             return
-        mark, door = self._ended.mark, door_of(scope)
+        mark, door = self._sessions.mark, door_of(scope)
         try:
             subprotocol, asked = self._take_token(request), _asked_position(request)
             refusal = await admit(request)
@@ -168,10 +178,9 @@ class LiveRoutes:
         else:
             outlet = queue = QueueOutlet(LINES)
             sender = tasks.start("send lines", _send_lines(queue, send), logs=False)
-        start: StreamStart | None = None
         why = "failure"
         try:
-            start = await self._join(request, outlet, opening)
+            await self._join(request, outlet, opening)
             conversation = self._messages.conversation(request.identity, outlet)
             while (message := await receive())["type"] != "websocket.disconnect":
                 await conversation.receive(message)
@@ -179,9 +188,8 @@ class LiveRoutes:
         finally:
             self._hub.leave(outlet, why)
             self._messages.leave(outlet)
-            if start is not None:
-                self._pulls.lost(request.identity, request.client, start)
             await tasks.stop()
+            self._ended(opening)
             if sender is not None:  # whose failure is that the client has gone
                 await asyncio.gather(sender, return_exceptions=True)
 
@@ -190,7 +198,8 @@ class LiveRoutes:
     async def events(self, request: Request) -> AnyResponse:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
         self._places.check(request.client)
-        opening = Opening(_asked_position(request), self._ended.mark)
+        is_public = request.query("public") in ("1", "true")
+        opening = Opening(_asked_position(request), self._sessions.mark, is_public)
         return StreamResponse(200, self._event_stream(request, opening))
 
     async def _event_stream(self, request: Request, opening: Opening) -> AsyncIterator[bytes]:
@@ -201,7 +210,7 @@ class LiveRoutes:
         except PylonError:
             return
         outlet, tasks = QueueOutlet(SERVER_SENT_EVENTS), Tasks()
-        joining: asyncio.Task[StreamStart | None] | None = None
+        joining: asyncio.Task[None] | None = None
         try:
             yield b": connected\n\n"
             joining = tasks.start("join", self._join(request, outlet, opening), logs=False)
@@ -221,48 +230,46 @@ class LiveRoutes:
             self._hub.leave(outlet, "client")
             self._places.leave(request.client, door)
             await tasks.stop()
-            if joining is not None:
-                (start,) = await asyncio.gather(joining, return_exceptions=True)
-                if isinstance(start, StreamStart):
-                    self._pulls.lost(request.identity, request.client, start)
-                elif isinstance(start, Exception):
-                    raise start
+            self._ended(opening)
+            if joining is not None and not joining.cancelled():
+                joining.result()
 
     # --- both --------------------------------------------------------------------------------
 
-    async def _join(self, request: Request, outlet: Outlet, opening: Opening) -> StreamStart | None:
-        """Start the stream where its client is, or end it so that the client pulls.
-
-        Returns where it started if the server chose the place.
-        """
-        identity, address, asked = request.identity, request.client, opening.asked
+    async def _join(self, request: Request, outlet: Outlet, opening: Opening) -> None:
+        """Start the stream where its client is, or end it so that the client pulls."""
+        identity = request.identity
         try:
-            # Browsers name the page's origin on every request to another port.
-            is_page = b"origin" in request.headers or b"sec-fetch-site" in request.headers
-            start = await self._pulls.start(identity, address, asked, is_page=is_page)
+            start = opening.start = await self._pulls.start(
+                identity, request.client, opening.asked, is_public=opening.is_public
+            )
         except PylonError as error:
             self._hub.count_close(error.code.lower())
             outlet.close(CLOSE_TRY_AGAIN, "resync required")
-            return None
+            return
         if self._is_over(identity, outlet, opening.mark):
-            return start if asked is None else None
+            return
         joined = await self._hub.join(
             identity,
             outlet,
             start.since,
             shows_all=start.shows_all,
             may_be_ahead=start.may_be_ahead,
+            address=start.address,
         )
-        if asked is not None:
-            return None
-        if not joined and start.since is not None:
-            await self._pulls.too_far(identity, address, start.since)
-        return start if joined else None
+        if not joined:
+            opening.is_lost = False
+            await self._pulls.too_far(start)
+
+    def _ended(self, opening: Opening) -> None:
+        """What a stream has left its client with."""
+        if opening.start is not None:
+            self._pulls.ended(opening.start, is_lost=opening.is_lost)
 
     def _is_over(self, identity: Identity, outlet: Outlet, mark: int) -> bool:
         """End a stream whose session has ended since `mark`: before it joined, so that the hub did
         not find it. Nothing may be awaited between this and `Hub.join`."""
-        state = self._ended.since(identity.session_id, mark)
+        state = self._sessions.since(identity.session_id, mark)
         if state == "ended":
             self._hub.count_close("session")
             outlet.close(CLOSE_POLICY, "session ended")
@@ -281,7 +288,7 @@ def _asked_position(request: Request) -> int | None:
     return asked
 
 
-def _end_if_failed(joining: asyncio.Task[StreamStart | None], outlet: Outlet) -> None:
+def _end_if_failed(joining: asyncio.Task[None], outlet: Outlet) -> None:
     """A stream that could not start must not stay open as if there were nothing to tell."""
     if not joining.cancelled() and joining.exception() is not None:
         outlet.close(CLOSE_INTERNAL, "internal error")

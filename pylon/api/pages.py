@@ -22,6 +22,7 @@ from pylon.http.errors import HttpError
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse
 from pylon.http.router import METHODS, Router
+from pylon.http.shown_path import shown_path
 from pylon.limits import PAGE_BYTES_WHOLE_MAX, PAGE_CHUNK_BYTES
 
 CONTENT_TYPES: dict[str, bytes] = {
@@ -223,7 +224,7 @@ def _refusal(router: Router, path: str) -> PylonError:
     if not allowed and path.startswith("/api/"):
         return router.not_found(path)
     if not allowed:
-        return PylonError(404, "NOT_FOUND", f"Nothing is served at {path}")
+        return PylonError(404, "NOT_FOUND", f"Nothing is served at {shown_path(path)}")
     allow = ", ".join(sorted([*allowed, "OPTIONS"]))
     return HttpError(
         405,

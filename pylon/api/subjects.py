@@ -9,6 +9,7 @@ from pylon.codec import encode
 from pylon.data.subjects import Subjects
 from pylon.errors import PylonError
 from pylon.http.describe import Docs, constant, json, object_of, shape
+from pylon.http.dev_gate import has_dev_rights
 from pylon.http.request import Request
 from pylon.http.response import JSON, Response, StreamResponse, raw_json
 from pylon.http.router import Router
@@ -90,7 +91,7 @@ class ResetRoutes:
         router.add("POST", path, self.reset, summary="Empty a test's database", docs=RESET)
 
     async def reset(self, request: Request) -> Response:
-        if not (self._is_allowed and request.is_local):
+        if not has_dev_rights(request, dev_mode=self._is_allowed):
             raise PylonError(
                 403,
                 "RESET_REFUSED",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pylon.codec import encode
+from pylon.codec import Outline, encode
 from pylon.errors import PylonError
 from pylon.http.describe import COUNT, JSON, Docs, Parameter, json, shape
 from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
@@ -17,6 +17,8 @@ from pylon.wire.events import pull_page_json
 PULL_PATH = "/api/sync/pull"
 """Has an allowance of its own, so that catching up and other requests do not starve each other."""
 
+
+_PUSHED = Outline("changes", client_id=str | None)
 
 PULL = Docs(
     operation_id="syncPull",
@@ -41,6 +43,7 @@ PUSH = Docs(
     caller="session",
     body={JSON: shape("Push")},
     errors=("403 FORBIDDEN",),
+    large_body=True,
     store="writes",
 )
 
@@ -85,7 +88,7 @@ class SyncRoutes:
                 "Pushing changes needs a session.",
                 "Send `Authorization: Bearer <token>`; POST /api/auth/guest gives one.",
             )
-        done = await self._push.push(identity, read_changes(await request.json()))
+        done = await self._push.push(identity, read_changes(await request.json(_PUSHED)))
         answer = {
             "applied": done.applied,
             "deduped": done.deduped,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pylon.codec import encode
 from pylon.http.describe import Docs, json, shape
+from pylon.http.dev_gate import has_dev_rights
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
@@ -13,17 +14,19 @@ MANIFEST = Docs(
     operation_id="getManifest",
     tag="system",
     answers=json(shape("Manifest")),
-    description="Policies are listed in dev mode and for administrators only.",
+    description="Private fields are listed for administrators only, policies for them and in dev"
+    " mode on the same machine.",
 )
 
 
 class SystemRoutes:
-    """The handlers. Policies are shown in dev and to administrators only."""
+    """The handlers. Administrators are shown private fields and policies, dev mode the latter."""
 
     def __init__(self, manifest: Manifest, *, dev_mode: bool) -> None:
         self._dev_mode = dev_mode
         self._full = encode(manifest.to_wire())
-        self._stripped = encode(manifest.to_wire(include_policies=False))
+        self._of_dev = encode(manifest.public.to_wire())
+        self._public = encode(manifest.public.to_wire(include_policies=False))
 
     def register(self, router: Router) -> None:
         """Add the routes."""
@@ -31,5 +34,7 @@ class SystemRoutes:
         router.add("GET", path, self.read_manifest, summary="The app's manifest", docs=MANIFEST)
 
     async def read_manifest(self, request: Request) -> Response:
-        is_open = self._dev_mode or request.identity.is_admin
-        return raw_json(self._full if is_open else self._stripped)
+        if request.identity.is_admin:
+            return raw_json(self._full)
+        is_dev = has_dev_rights(request, dev_mode=self._dev_mode)
+        return raw_json(self._of_dev if is_dev else self._public)

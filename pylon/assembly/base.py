@@ -108,7 +108,8 @@ class Base:
 
     @cached_property
     def csrf(self) -> CsrfCheck:
-        return CsrfCheck(self.config.csrf_origins)
+        origins = (*self.config.csrf_origins, *self.manifest.trusted_origins)
+        return CsrfCheck(origins, loopback=self.config.dev_mode)
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pylon import limits
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
-from pylon.assembly.base import Base
+from pylon.assembly.loop import LoopGroup
 from pylon.auth.claims import UserClaims, claim_fields
 from pylon.auth.sessions import AUTH_TABLES, Sessions, end_all_in
 from pylon.auth.telling import SessionTeller
@@ -17,14 +17,15 @@ from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Worker
 
 
-class IdentityGroup(Base):
+class IdentityGroup(LoopGroup):
     """Sessions and claims."""
 
     @cached_property
     def claims(self) -> UserClaims | None:
         """What the user's row says of a caller; None where no such field is declared."""
         fields = claim_fields(self.manifest)
-        return UserClaims(self.store, fields) if fields else None
+        entity = self.manifest.user_entity
+        return UserClaims(self.store, fields, entity=entity) if fields else None
 
     @cached_property
     def sessions(self) -> Sessions:

@@ -16,12 +16,16 @@ from pylon.assembly.sync import SyncGroup
 from pylon.calls import DirectCalls
 from pylon.http.access_log import AccessLog
 from pylon.http.body_limit import BodyLimit
+from pylon.http.body_room import BodyRoom
 from pylon.http.compression import Compression
 from pylon.http.cors import Cors
+from pylon.http.dev_gate import DevGate
 from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
+from pylon.http.rate_limit import address_key
 from pylon.http.router import Router
+from pylon.metrics import Metrics
 from pylon.part import PLACES, Part, Routes
 
 
@@ -31,13 +35,18 @@ class KernelGroup(SyncGroup):
     @cached_property
     def pipeline(self) -> Pipeline:
         """What every request passes; the stages stand in the order of `part.PLACES`."""
-        access_log = AccessLog(self.clock, json_lines=self.config.log_format == "json")
+        token = self.config.admin_token
+        access_log = AccessLog(
+            self.clock,
+            json_lines=self.config.log_format == "json",
+            secrets=(token,) if token else (),
+        )
         secret = tuple(path for part in self.parts for path in part.secret_paths)
         return Pipeline(
             stages=self.stages(),
             router=self.router,
             finish=Finish(
-                cors=Cors(self.config.cors_origins),
+                cors=Cors(self.cors_origins, loopback=self.config.dev_mode),
                 metrics=self.metrics,
                 clock=self.clock,
                 access_log=access_log if self.config.access_log else None,
@@ -67,6 +76,19 @@ class KernelGroup(SyncGroup):
             cross(router, self.calls, self.call_table.add)
         return router
 
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may read answers, by the settings and by the app."""
+        return (*self.config.cors_origins, *self.manifest.trusted_origins)
+
+    @cached_property
+    def dev_gate(self) -> DevGate:
+        return DevGate(
+            (*self.cors_origins, *self.config.csrf_origins),
+            allows_remote=self.config.dev_allow_remote,
+            host=self.config.host,
+        )
+
     @cached_property
     def probes(self) -> Probes:
         return Probes(
@@ -85,8 +107,16 @@ class KernelGroup(SyncGroup):
     @cached_property
     def body_limit(self) -> BodyLimit:
         return BodyLimit(
-            {path: most for part in self.parts for path, most in part.body_bytes.items()}
+            {path: most for part in self.parts for path, most in part.body_bytes.items()},
+            room=self.body_room,
+            anonymous=self.config.anonymous_body_bytes_max,
         )
+
+    @cached_property
+    def body_room(self) -> BodyRoom:
+        """Where large request bodies are kept, all doors together."""
+        bytes_max = self.config.bodies_bytes_max
+        return BodyRoom(self.clock, key_of=address_key, bytes_max=bytes_max)
 
 
 def _routes(house: KernelGroup) -> Sequence[Routes]:
@@ -107,12 +137,22 @@ def _routes(house: KernelGroup) -> Sequence[Routes]:
     return found
 
 
+def _metrics(house: KernelGroup, metrics: Metrics) -> None:
+    room, name = house.body_room, "pylon_http_bodies"
+    metrics.register_gauge(f"{name}_bytes", "Large bodies in memory.", lambda: room.taken)
+    metrics.register_gauge(f"{name}_waiting", "Bodies that wait for room.", lambda: room.waiting)
+    metrics.register_counter(f"{name}_refused_total", "Had no room.", lambda: room.refused)
+    metrics.register_counter(f"{name}_slow_total", "Made way for others.", lambda: room.too_slow)
+
+
 KERNEL = Part[KernelGroup](
     name="kernel",
     routes=_routes,
     stages=lambda house: {
+        **({"dev": house.dev_gate} if house.config.dev_mode else {}),
         "probes": house.probes,
         "csrf": house.csrf,
         "body": house.body_limit,
     },
+    metrics=_metrics,
 )

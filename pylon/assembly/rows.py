@@ -118,7 +118,9 @@ HOOKS = Part[RowsGroup](
         ),
     ),
     periodic=lambda house: (
-        Periodic(name="purge outbox", seconds=PURGE_SECONDS, work=house.commit_teller.purge),
+        Periodic(
+            name="purge outbox", seconds=PURGE_SECONDS, work=house.commit_teller.purge, is_kept=True
+        ),
     ),
     workers=lambda house: (Worker(name="tell hooks of commits", run=house.commit_teller.run),),
     metrics=_hook_metrics,

@@ -8,7 +8,6 @@ from functools import cached_property
 
 from pylon import limits
 from pylon.assembly.identity import IdentityGroup
-from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import UserClaims
 from pylon.changes.facts import OldestRaised
 from pylon.changes.log import LOG_TABLES, ChangeLog
@@ -23,6 +22,9 @@ log = logging.getLogger("pylon")
 
 PURGE_SECONDS = 3_600.0
 """How often what is old is dropped."""
+
+GIVE_BACK_SECONDS = 600.0
+"""How often room that has become free is given back to the system."""
 
 
 class StorageGroup(IdentityGroup):
@@ -47,6 +49,12 @@ class StorageGroup(IdentityGroup):
     async def purge_tombstones(self) -> None:
         """Drop what `PYLON_CHANGE_LOG_RETAIN` says is old enough."""
         await self.changes.purge(self.config.change_log_retain_seconds)
+
+    async def give_back(self) -> None:
+        """Make the files smaller, the sessions' too where they have one of their own."""
+        for store in (self.store, self.session_store):
+            if store is not None and (given := await store.give_back()):
+                log.info("%d bytes that were free are given back", given)
 
 
 async def _start(house: StorageGroup) -> None:
@@ -75,7 +83,7 @@ def _watches(policies: PolicyEngine, claims: UserClaims | None) -> Mapping[str, 
     if claims is None or asked.isdisjoint({"roles", "email"}):
         return policies.watches
     found = dict(policies.watches)
-    found[USER] = (*found.get(USER, ()), claims.watch())
+    found[claims.entity] = (*found.get(claims.entity, ()), claims.watch())
     return found
 
 
@@ -102,7 +110,13 @@ STORAGE = Part[StorageGroup](
         Listener(name="oldest position", hear=house.changes.hear, hears=(OldestRaised,)),
     ),
     periodic=lambda house: (
-        Periodic(name="purge tombstones", seconds=PURGE_SECONDS, work=house.purge_tombstones),
+        Periodic(
+            name="purge tombstones",
+            seconds=PURGE_SECONDS,
+            work=house.purge_tombstones,
+            is_kept=True,
+        ),
+        Periodic(name="give back room", seconds=GIVE_BACK_SECONDS, work=house.give_back),
         Periodic(
             name="look at the schema",
             seconds=limits.SCHEMA_LOOK_SECONDS,

@@ -16,12 +16,14 @@ from pylon.api.sync_status import SyncStatus
 from pylon.assembly.rows import RowsGroup
 from pylon.assembly.storage import PURGE_SECONDS
 from pylon.calls import DirectCalls
+from pylon.changes.facts import Fact
 from pylon.changes.model import Change
 from pylon.config import Config
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Routes, SocketMessages
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
+from pylon.store.base import Tx
 from pylon.sync.audience import Audiences
 from pylon.sync.dependencies import Merger
 from pylon.sync.documents import DocumentHub
@@ -92,7 +94,15 @@ class SyncGroup(RowsGroup):
     @cached_property
     def positions(self) -> Here:
         """Where clients are, if this process owns the database."""
-        return Here(Positions(self.clock))
+        return Here(Positions(self.clock, floor=self.store.seq), self._publish)
+
+    async def _publish(self, fact: Fact) -> int:
+        async def unit(tx: Tx) -> int:
+            seq = tx.next_seq
+            tx.publish(fact)
+            return seq
+
+        return await self.store.write(unit)
 
     @cached_property
     def position_calls(self) -> WhereaboutsCalls:
@@ -177,8 +187,12 @@ SYNC = Part[SyncGroup](
         Listener(name="live readers", hear=house.hub.hear),
     ),
     periodic=lambda house: (
-        Periodic(name="purge pushes", seconds=PURGE_SECONDS, work=house.temporary.purge),
-        Periodic(name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge),
+        Periodic(
+            name="purge pushes", seconds=PURGE_SECONDS, work=house.temporary.purge, is_kept=True
+        ),
+        Periodic(
+            name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge, is_kept=True
+        ),
     ),
     metrics=_register_metrics,
     erases=lambda house: {"pushes": house.temporary.erase},

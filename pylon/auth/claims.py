@@ -18,21 +18,21 @@ from pylon.codec import decode
 from pylon.errors import PylonError
 from pylon.policy.audience import Selector
 from pylon.policy.membership import Watch
-from pylon.schema.model import EntitySpec, Manifest
+from pylon.schema.model import USER, EntitySpec, Manifest
 from pylon.store.base import Store
 from pylon.store.naming import quote
 
-ENTITY: Final = "User"
 ROLE_FIELDS: Final = ("roles", "role")
 
 
 class UserClaims:
-    """Reads claims from the rows of `User`."""
+    """Reads claims from the rows of `entity`, the users."""
 
-    def __init__(self, store: Store, fields: tuple[str, ...]) -> None:
+    def __init__(self, store: Store, fields: tuple[str, ...], *, entity: str = USER) -> None:
         self._store = store
         self._fields = fields
-        self._select = f"SELECT {', '.join(map(quote, fields))} FROM {quote(ENTITY)} WHERE id = ?"
+        self.entity = entity
+        self._select = f"SELECT {', '.join(map(quote, fields))} FROM {quote(entity)} WHERE id = ?"
 
     async def of(self, user_id: str) -> Claims:
         """The claims of a user; none where there is no such row."""
@@ -50,7 +50,7 @@ class UserClaims:
 
         def hear(messages: Sequence[Message], _: int) -> None:
             for message in messages:
-                if isinstance(message, Change) and message.entity == ENTITY:
+                if isinstance(message, Change) and message.entity == self.entity:
                     for _attribute, user_id in watch.concerns(message.before, message.after) or ():
                         forget(user_id)
 
@@ -58,8 +58,8 @@ class UserClaims:
 
 
 def claim_fields(manifest: Manifest) -> tuple[str, ...]:
-    """The text fields of `User` that say something of a caller."""
-    entity: EntitySpec | None = manifest.entities_by_name.get(ENTITY)
+    """The text fields of the users that say something of a caller."""
+    entity: EntitySpec | None = manifest.entities_by_name.get(manifest.user_entity)
     if entity is None:
         return ()
     return tuple(

@@ -54,7 +54,9 @@ DELETE FROM _pylon_sessions WHERE session_id = ? AND user_id = ?
 RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: end_by_user
-DELETE FROM _pylon_sessions WHERE user_id = ?
+DELETE FROM _pylon_sessions WHERE token_hash IN (
+    SELECT token_hash FROM _pylon_sessions WHERE user_id = ? ORDER BY token_hash LIMIT ?
+)
 RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id;
 
 -- name: is_any_expired

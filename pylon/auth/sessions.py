@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pylon import limits
 from pylon.auth.cache import SessionCache
@@ -32,6 +32,7 @@ from pylon.ids import new_guest_user_id, new_session_token, token_hash
 from pylon.store.base import Row, Store, Tx, Unit, Value
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
+from pylon.store.upkeep import delete_in_slices
 from pylon.tasks import Tasks
 
 SQL = load_queries("pylon.auth")
@@ -239,7 +240,7 @@ class Sessions:
             tx.tell(TokensVoid(tokens=(key,)))
             return successor, session
 
-        return await self._to_its_end(replace)
+        return await self._written(replace)
 
     async def upgrade(self, token: str, user_id: str) -> Session | None:
         """Give the session another user in place (guest to user); None without a session."""
@@ -270,7 +271,7 @@ class Sessions:
                 )
             return session
 
-        return await self._to_its_end(update)
+        return await self._written(update)
 
     # --- Ending ------------------------------------------------------------------------------
 
@@ -283,8 +284,19 @@ class Sessions:
         return await self._end("end_by_id", (session_id, user_id)) > 0
 
     async def revoke_all(self, user_id: str) -> int:
-        """End every session of a user; how many were live."""
-        return await self._end("end_by_user", (user_id,))
+        """End every session of a user; how many were live.
+
+        In units of `limits.SESSIONS_SWEPT_MAX`: a program may have signed in as one user for years.
+        """
+        return await self._to_its_end(self._end_all(user_id))
+
+    async def _end_all(self, user_id: str) -> int:
+        ended = 0
+        while True:
+            rows = await self._delete("end_by_user", (user_id, limits.SESSIONS_SWEPT_MAX))
+            ended += self._live_among(rows)
+            if len(rows) < limits.SESSIONS_SWEPT_MAX:
+                return ended
 
     async def purge_expired(self) -> int:
         """Delete what is over and end its sockets; how many sign-ins ended. For a timer."""
@@ -315,8 +327,11 @@ class Sessions:
         await self._store.write(save)
 
     async def _end(self, query: str, params: tuple[Value, ...]) -> int:
+        return self._live_among(await self._delete(query, params))
+
+    def _live_among(self, rows: Sequence[Row]) -> int:
+        """How many of these deleted tokens were the newest of a session that was not over."""
         now = self._now()
-        rows = await self._delete(query, params)
         return sum(
             1 for _, _, salt, until, *_ in rows if salt is None and (not until or until > now)
         )
@@ -339,16 +354,16 @@ class Sessions:
                     tx.tell(ended)
             return rows
 
-        return await self._to_its_end(delete)
+        return await self._written(delete)
 
-    async def _to_its_end(self, unit: Unit[T]) -> T:
-        """Write in a task of its own, so that a caller that is cancelled does not take its logout
+    async def _written(self, unit: Unit[T]) -> T:
+        return await self._to_its_end(self._store.write(unit))
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Work in a task of its own, so that a caller that is cancelled does not take its logout
         out of the queue."""
-        task = self._tasks.start("change a session", self._write(unit), logs=False)
+        task = self._tasks.start("change a session", work, logs=False)
         return await asyncio.shield(task)
-
-    async def _write(self, unit: Unit[T]) -> T:
-        return await self._store.write(unit)
 
 
 async def end_all_in(store: Store) -> None:
@@ -357,11 +372,7 @@ async def end_all_in(store: Store) -> None:
     They can be ended by nobody any more, and would be good again when they are kept there again.
     """
 
-    async def delete(tx: Tx) -> int:
-        return await tx.execute(SQL["delete_some"], (limits.SESSIONS_SWEPT_MAX,))
-
-    while await store.write(delete) == limits.SESSIONS_SWEPT_MAX:
-        pass
+    await delete_in_slices(store, SQL["delete_some"])
 
 
 def _is_well_formed(token: str) -> bool:

@@ -79,6 +79,14 @@ class OldestRaised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MustPull:
+    """The streams of a caller (`sync/streams.py` says which key) must end, so that it pulls: it has
+    turned out that they may not show all that their client may see."""
+
+    caller: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDue:
     """There is something to do in a queue, at `at` (Unix seconds); whoever works there looks."""
 
@@ -95,5 +103,6 @@ Fact: TypeAlias = (
     | ReaderBegun
     | ReadersForgotten
     | OldestRaised
+    | MustPull
     | JobDue
 )

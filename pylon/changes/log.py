@@ -30,6 +30,9 @@ SQL = load_queries("pylon.changes")
 
 LOG_TABLES: Final = load_steps("pylon.changes")
 
+_NEVER: Final = 2**62
+"""Later than any change."""
+
 Audiences: TypeAlias = list[tuple[int, RowData]]
 """Earlier values of a row's watched fields, each with the seq of the change that ended them."""
 
@@ -191,23 +194,35 @@ class ChangeLog:
         return encode(audiences).decode()
 
     async def purge(self, retain_seconds: float) -> int:
-        """Drop tombstones older than `retain_seconds`; the number dropped.
+        """Drop tombstones older than `retain_seconds`, and of the others the oldest beyond
+        `limits.TOMBSTONES_MAX`; the number dropped.
 
         Cursors from before the newest of them are answered 410 from then on.
         """
-        before = int(self._clock.now() - retain_seconds)
+        dropped = await self._purge(int(self._clock.now() - retain_seconds), None)
+        kept = (await self._store.read(SQL["count_tombstones"], heavy=True))[0][0]
+        if kept > limits.TOMBSTONES_MAX:
+            dropped += await self._purge(_NEVER, kept - limits.TOMBSTONES_MAX)
+        return dropped
+
+    async def _purge(self, before: int, rows_max: int | None) -> int:
+        """Drop the oldest tombstones from before a time, in units between which others write."""
         dropped = after = 0
-        while True:
+        while rows_max is None or dropped < rows_max:
+            rows = limits.PURGE_UNIT_ROWS
+            if rows_max is not None:
+                rows = min(rows, rows_max - dropped)
             # Looked for outside the unit: it may be a long way through the log.
             found = await self._store.read(
-                SQL["tombstones_before"], (before, after, limits.PURGE_UNIT_ROWS), heavy=True
+                SQL["tombstones_before"], (before, after, rows), heavy=True
             )
             seqs = [int(row[0]) for row in found]
             if seqs:
                 after = seqs[-1]
                 dropped += await self._store.write(partial(self._drop, seqs))
-            if len(seqs) < limits.PURGE_UNIT_ROWS:
-                return dropped
+            if len(seqs) < rows:
+                break
+        return dropped
 
     async def _drop(self, seqs: list[int], tx: Tx) -> int:
         """Delete those of these tombstones that still are, the oldest first."""

@@ -24,6 +24,9 @@ WHERE CAST(_pylon_meta.value AS BIGINT) < CAST(excluded.value AS BIGINT);
 -- name: tombstones_before
 SELECT seq FROM _pylon_changes WHERE kind = 'delete' AND at < ? AND seq > ? ORDER BY seq LIMIT ?;
 
+-- name: count_tombstones
+SELECT count(*) FROM _pylon_changes WHERE kind = 'delete';
+
 -- name: purge_tombstone
 DELETE FROM _pylon_changes WHERE kind = 'delete' AND seq = ?;
 

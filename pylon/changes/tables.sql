@@ -22,3 +22,6 @@ CREATE TABLE _pylon_epochs (
 ) {without_rowid};
 
 CREATE INDEX _pylon_epochs_by_seq ON _pylon_epochs (seq);
+
+-- step: 2
+CREATE INDEX _pylon_changes_tombstones ON _pylon_changes (seq) WHERE kind = 'delete';

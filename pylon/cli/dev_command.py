@@ -56,6 +56,11 @@ def command(options: ServeOptions) -> None:
         output.fail("DB_FOLDER_FAILED", f"cannot make the folder of the database: {error}")
     from pylon.cli.dev_server import DevServer
 
+    if config.dev_allow_remote:
+        output.warn(
+            "PYLON_DEV_ALLOW_REMOTE=1: everybody who can reach this server may do what policies"
+            " leave open, and entities without a policy are open to all."
+        )
     overrides["port"] = doors.ports.main
     server = DevServer(
         entry,

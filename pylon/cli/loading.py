@@ -94,16 +94,19 @@ def load_app(entry: Entry) -> LoadedApp:
     from pylon.app import check
 
     if entry.file.suffix == ".json":
-        declared, manifest = None, _read_manifest(entry.file)
+        declared = None
+        manifest, findings = _read_manifest(entry.file)
     else:
         declared, manifest = _run_app(entry)
-    findings = check(manifest)
+        findings = []
+    findings += check(manifest)
     if has_errors(findings):
         raise LoadError(findings)
     return LoadedApp(entry=entry, manifest=manifest, declared=declared, warnings=tuple(findings))
 
 
-def _read_manifest(file: Path) -> Manifest:
+def _read_manifest(file: Path) -> tuple[Manifest, list[Diagnostic]]:
+    """The manifest, and what was passed over in it."""
     from pylon.schema.parse import parse_manifest
 
     try:
@@ -114,7 +117,7 @@ def _read_manifest(file: Path) -> Manifest:
     manifest, findings = parse_manifest(text, _shown(file))
     if manifest is None:
         raise LoadError(findings)
-    return manifest
+    return manifest, findings
 
 
 def _run_app(entry: Entry) -> tuple[App, Manifest]:

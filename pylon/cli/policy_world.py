@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pylon.auth.claims import ENTITY as USER
 from pylon.auth.claims import claims_of
 from pylon.cli.schema_database import database
 from pylon.codec import decode
@@ -196,7 +195,7 @@ def _row(reader: Reader, spec: EntitySpec, row_id: str) -> Row | None:
 def _identity(reader: Reader, manifest: Manifest, user: str | None, tenant: str | None) -> Identity:
     if user is None:
         return Identity(tenant_id=tenant)
-    spec = manifest.entities_by_name.get(USER)
+    spec = manifest.entities_by_name.get(manifest.user_entity)
     row = None if spec is None else _row(reader, spec, user)
     claims = claims_of(row or {})
     return Identity(

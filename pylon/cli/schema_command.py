@@ -265,7 +265,8 @@ def inspect(app: str, db: str | None) -> None:
             output.say(f"  {column.name} {column.type}{' (key)' if column.is_key else ''}")
         for index in table.indexes.values():
             unique = "unique " if index.unique else ""
-            output.say(f"  {unique}index {index.name} ({', '.join(index.fields)})")
+            where = f" where {index.where}" if index.where else ""
+            output.say(f"  {unique}index {index.name} ({', '.join(index.fields)}){where}")
     output.record({"tables": [table.to_wire() for table in live.tables.values()]})
 
 

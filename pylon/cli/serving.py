@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pylon import log, server
+from pylon import limits, log, server
 from pylon.app import Service
 from pylon.cli.loading import LoadedApp
 from pylon.config import Config
@@ -25,22 +26,48 @@ def serve_app(
 ) -> int:
     """Serve on sockets that are bound already; `on_started` is called once they listen. Returns
     the exit code."""
-    log.set_up(level=config.log_level, json_lines=config.log_format == "json")
+    log.set_up(
+        level=config.log_level,
+        json_lines=config.log_format == "json",
+        secrets=(config.admin_token,) if config.admin_token else (),
+    )
     for finding in loaded.warnings:
         logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
-    service = _service(loaded, config)
+    connections_max = server.raise_file_limit(limits.CONNECTIONS_MAX)
+    service = _service(loaded, _within(config, connections_max))
     return server.run(
         service,
         doors=doors,
-        bounds=Bounds(
-            message_bytes_max=config.socket_message_bytes_max,
-            ping_seconds=float(config.socket_ping_seconds),
-            deflate_level=config.socket_deflate_level,
-        ),
+        bounds=_bounds(config, connections_max),
         drain_seconds=config.drain_seconds,
         on_started=on_started,
         on_draining=service.drain,
     )
+
+
+def _bounds(config: Config, connections_max: int) -> Bounds:
+    return Bounds(
+        connections_max=connections_max,
+        # What comes by a proxy has the proxy's address.
+        connections_per_address_max=(
+            0 if config.trusted_proxy_hops else config.connections_per_address_max
+        ),
+        message_bytes_max=config.socket_message_bytes_max,
+        ping_seconds=float(config.socket_ping_seconds),
+        deflate_level=config.socket_deflate_level,
+    )
+
+
+def _within(config: Config, connections_max: int) -> Config:
+    """The settings where the system allows so many connections: streams leave room for requests."""
+    most = int(connections_max * limits.STREAMS_SHARE_MAX)
+    if config.sockets_max <= most:
+        return config
+    logging.getLogger("pylon").warning(
+        "the limit of open files allows %d connections; live streams may have %d of them",
+        *(connections_max, most),
+    )
+    return replace(config, sockets_max=most)
 
 
 def _service(loaded: LoadedApp, config: Config) -> Service:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import click
@@ -10,6 +11,9 @@ from pylon.cli.options import ABOUT_APP, ServeOptions, serve_options
 from pylon.cli.output import current, perhaps_unheard
 from pylon.config import Config
 from pylon.errors import ConfigError
+from pylon.unsafe import risks
+
+log = logging.getLogger("pylon")
 
 
 @click.command(
@@ -54,6 +58,11 @@ def command(options: ServeOptions) -> None:
         output.fail("DB_FOLDER_FAILED", f"cannot make the folder of the database: {error}")
 
     def started(ports: Ports) -> None:
+        told_risks = risks(config)
+        for risk in told_risks:
+            log.warning("%s", risk)
+        if told_risks:
+            output.warn(_banner(told_risks))
         told = summary(loaded)
         where = addresses(config, ports)
         with perhaps_unheard():
@@ -71,3 +80,9 @@ def command(options: ServeOptions) -> None:
             )
 
     raise click.exceptions.Exit(serve_app(loaded, config, doors, on_started=started))
+
+
+def _banner(risks: list[str]) -> str:
+    """Risks so that nobody who starts the server by hand overlooks them."""
+    line = "!" * 78
+    return "\n".join((line, *(f"!! {risk}" for risk in risks), line))

@@ -142,7 +142,9 @@ def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | No
     if not names:
         raise invalid(f"{columns.owner} has no text to search.")
     if not columns.is_indexed:
-        parts = [Either(tuple(_holds(n, piece) for n in names)) for piece in pieces(text)]
+        found = pieces(text)
+        is_long = sum(map(len, found)) > limits.QUERY_LIKE_CHARACTERS_MAX
+        parts = [Either(tuple(_holds(n, each, is_long=is_long) for n in names)) for each in found]
         return All(tuple(parts)), None
     asked = read(text, columns.texts)
     if asked.is_nothing:
@@ -202,6 +204,8 @@ class _Parser:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._terms = 0
+        self._like_characters = 0
+        self._pattern_characters = 0
 
     def filter(self, body: object, depth: int) -> Condition:
         fields = require_object(body, "A filter")
@@ -265,8 +269,27 @@ class _Parser:
                     f'"{name}" is given the unknown operator "{operator[:100]}".',
                     did_you_mean(operator, OPERATORS),
                 )
-            parts.append(build(name, kind, operator, value))
+            parts.append(self._affordable(build(name, kind, operator, value)))
         return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+    def _affordable(self, condition: Condition) -> Condition:
+        """The condition, as long as looking for all patterns of the filter in one text takes no
+        more than seconds."""
+        if isinstance(condition, Like):
+            signs = _signs(condition.pattern[1:-1])
+            if self._like_characters + len(signs) <= limits.QUERY_LIKES_CHARACTERS_MAX:
+                self._like_characters += len(signs)
+                return condition
+            if any(is_wild for _, is_wild in signs):
+                most = limits.QUERY_LIKES_CHARACTERS_MAX
+                raise invalid(f"The $like of a filter have at most {most} characters in all.")
+            condition = _holds(condition.column, "".join(s for s, _ in signs), is_long=True)
+        if isinstance(condition, Contains):
+            self._pattern_characters += len(condition.text)
+            most = limits.QUERY_PATTERNS_CHARACTERS_MAX
+            if self._pattern_characters > most:
+                raise invalid(f"The texts that a filter looks for have at most {most} characters.")
+        return condition
 
     def _count(self) -> None:
         self._terms += 1
@@ -348,7 +371,7 @@ def _like(name: str, kind: FieldKind, operator: str, value: object) -> Condition
             f'{operator} of "{name}" takes at most {most} characters with % or _ among them.',
             r"Write \% and \_ for the signs themselves.",
         )
-    return _holds(name, "".join(sign for sign, _ in signs))
+    return _holds(name, "".join(sign for sign, _ in signs), is_long=True)
 
 
 def _starts_with(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
@@ -367,11 +390,12 @@ def _refuse_too_long(name: str, operator: str, text: str) -> None:
         raise invalid(f'{operator} of "{name}" takes at most {most} characters.')
 
 
-def _holds(name: str, text: str) -> Condition:
-    """Whether a column has this text, A to Z in either case: the faster way for its length."""
-    if len(text) <= limits.QUERY_LIKE_CHARACTERS_MAX:
-        return Like(name, f"%{_literal(text)}%")
-    return Contains(name, text, is_folded=True)
+def _holds(name: str, text: str, *, is_long: bool) -> Condition:
+    """Whether a column has this text, A to Z in either case. LIKE is twice as fast where texts are
+    short, and much slower the longer what it looks for is."""
+    if is_long:
+        return Contains(name, text, is_folded=True)
+    return Like(name, f"%{_literal(text)}%")
 
 
 def _null(name: str, kind: FieldKind, operator: str, value: object) -> Condition:

@@ -142,8 +142,16 @@ class _Planner:
             400,
             "RELATION_NOT_FOUND",
             f'{source.table.name} has no relation "{name[:100]}".',
-            did_you_mean(name, relations) if relation is None else None,
+            did_you_mean(name, self._visible(source)),
         )
+
+    def _visible(self, source: Opened) -> list[str]:
+        """The relations that the caller may follow."""
+        return [
+            each.name
+            for each in source.table.spec.relations
+            if _link(source, self._door.open(self._identity, each.target), each) is not None
+        ]
 
 
 def _filter(options: Mapping[str, Any], opened: Opened, *, is_root: bool) -> Filter:

@@ -92,7 +92,7 @@ async def _relate(rows: Rows, identity: Identity, tx: Transaction, operation: Op
     The key of a to-many relation may stand on the target; then the target is what changes.
     """
     table = rows.table(operation.entity)
-    relation = _relation(table, operation.relation)
+    relation = _relation(rows, table, operation.relation, identity)
     is_link = operation.kind == "link"
     if relation.field in table.fields:
         if is_link:
@@ -109,16 +109,27 @@ async def _relate(rows: Rows, identity: Identity, tx: Transaction, operation: Op
     await tx.update(relation.target, operation.target_id, {relation.field: key})
 
 
-def _relation(table: Table, name: str) -> RelationSpec:
-    relation = table.spec.relations_by_name.get(name)
+def _relation(rows: Rows, table: Table, name: str, identity: Identity) -> RelationSpec:
+    """The relation; those that go through private fields are not there for clients."""
+    relations = {
+        each.name: each
+        for each in table.spec.relations
+        if identity.is_admin or not _is_private(rows, table, each)
+    }
+    relation = relations.get(name)
     if relation is None:
-        known = ", ".join(table.spec.relations_by_name) or "none"
+        known = ", ".join(relations) or "none"
         raise PylonError(
             400,
             "RELATION_NOT_FOUND",
             f'{table.name} has no relation "{name[:100]}". Its relations: {known}.',
         )
     return relation
+
+
+def _is_private(rows: Rows, table: Table, relation: RelationSpec) -> bool:
+    owner = table if relation.field in table.fields else rows.table(relation.target)
+    return relation.field in owner.private
 
 
 async def _need_visible(

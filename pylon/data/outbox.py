@@ -20,10 +20,14 @@ from pylon.identity import Identity
 from pylon.store.base import Row, Store, Tx
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
+from pylon.store.upkeep import delete_in_slices
 
 SQL: Final = load_queries("pylon.data")
 
 OUTBOX_TABLES: Final = load_steps("pylon.data")
+
+_NEVER: Final = 2**62
+"""Later than anything that has died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,25 +105,24 @@ class Outbox:
     async def purge(self, now: float, known: Sequence[str]) -> None:
         """Drop what is kept for too long: the dead, and what waits for hooks that are gone."""
         before = int((now - limits.OUTBOX_DEAD_SECONDS) * 1000)
-        gone = [name for name in await self.names() if name not in known]
-        await self._run(
-            [
-                ("purge_dead", (before,)),
-                ("purge_most_dead", (limits.OUTBOX_DEAD_MAX,)),
-                *(("purge_forsaken", (name, before)) for name in gone),
-            ]
-        )
+        await delete_in_slices(self._store, SQL["purge_dead"], (before,))
+        beyond = await self.dead() - limits.OUTBOX_DEAD_MAX
+        await delete_in_slices(self._store, SQL["purge_dead"], (_NEVER,), rows_max=max(0, beyond))
+        for name in await self.names():
+            if name not in known:
+                await delete_in_slices(self._store, SQL["purge_forsaken"], (name, before))
 
     async def clear(self) -> None:
         """Forget everything; between two tests."""
         await self._run([("clear", ()), ("clear_dead", ())])
 
-    async def _run(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
-        async def unit(tx: Tx) -> None:
-            for name, params in statements:
-                await tx.execute(SQL[name], params)
+    async def _run(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> int:
+        """How many rows they changed in all."""
 
-        await self._store.write(unit)
+        async def unit(tx: Tx) -> int:
+            return sum([await tx.execute(SQL[name], params) for name, params in statements])
+
+        return await self._store.write(unit)
 
 
 def _waiting(row: Row) -> Waiting:

@@ -33,15 +33,16 @@ SELECT hook, count(*) FROM _pylon_outbox GROUP BY hook ORDER BY hook;
 SELECT count(*) FROM _pylon_outbox_dead;
 
 -- name: purge_dead
-DELETE FROM _pylon_outbox_dead WHERE died_at < ?;
-
--- name: purge_most_dead
-DELETE FROM _pylon_outbox_dead WHERE died_at <= (
-    SELECT d.died_at FROM _pylon_outbox_dead d ORDER BY d.died_at DESC LIMIT 1 OFFSET ?
+DELETE FROM _pylon_outbox_dead WHERE (hook, seq) IN (
+    SELECT d.hook, d.seq FROM _pylon_outbox_dead d WHERE d.died_at < ?
+    ORDER BY d.died_at, d.hook, d.seq LIMIT ?
 );
 
 -- name: purge_forsaken
-DELETE FROM _pylon_outbox WHERE hook = ? AND at < ?;
+DELETE FROM _pylon_outbox WHERE (hook, n) IN (
+    SELECT o.hook, o.n FROM _pylon_outbox o WHERE o.hook = ? AND o.at < ?
+    ORDER BY o.hook, o.n LIMIT ?
+);
 
 -- name: clear
 DELETE FROM _pylon_outbox;

@@ -17,14 +17,11 @@ from pylon.data.rows import Rows
 from pylon.data.write import RowName, Transaction
 from pylon.identity import ADMIN
 from pylon.part import Erase, ExportRows
-from pylon.schema.model import EntitySpec, Manifest
+from pylon.schema.model import USER, EntitySpec, Manifest
 from pylon.store.base import Value
 from pylon.store.naming import quote
 
 Params: TypeAlias = tuple[Value, ...]
-
-USER: Final = "User"
-"""The entity whose rows are the people."""
 
 OWNER_FIELDS: Final = (
     "userId",
@@ -57,10 +54,11 @@ class Subjects:
         self._rows = rows
         self._erases = erases
         self._exports = exports
-        self._fields = {spec.name: person_fields(spec) for spec in manifest.entities}
-        if USER in self._fields:
+        user = self._user = manifest.user_entity
+        self._fields = {spec.name: person_fields(spec, user) for spec in manifest.entities}
+        if user in self._fields:
             # The person's own row first; rows of User that name them belong to other people.
-            self._fields = {USER: ("id",), **self._fields} | {USER: ("id",)}
+            self._fields = {user: ("id",), **self._fields} | {user: ("id",)}
 
     async def export(self, user_id: str) -> ExportText:
         """Every row that belongs to the person, as JSON from one snapshot; close the result.
@@ -104,8 +102,8 @@ class Subjects:
         for name, erase_all in self._erases.items():
             done.beside_rows[name] = await erase_all(user_id)
         fields = {name: names for name, names in self._fields.items() if names}
-        if USER in fields:
-            fields[USER] = fields.pop(USER)  # to the end
+        if self._user in fields:
+            fields[self._user] = fields.pop(self._user)  # to the end
 
         async def delete(tx: Transaction, entity: str, row_id: str) -> bool:
             row = await tx.get(entity, row_id)
@@ -125,10 +123,10 @@ class Subjects:
                 yield entity, row_id
 
 
-def person_fields(spec: EntitySpec) -> tuple[str, ...]:
+def person_fields(spec: EntitySpec, user_entity: str = USER) -> tuple[str, ...]:
     """The fields of an entity that hold a person's id."""
     return tuple(
-        each.name for each in spec.fields if each.target == USER or each.name in OWNER_FIELDS
+        each.name for each in spec.fields if each.target == user_entity or each.name in OWNER_FIELDS
     )
 
 

@@ -71,14 +71,18 @@ class Table:
 
     # --- values in ---------------------------------------------------------------------------
 
-    def check_keys(self, data: Any, *, trusted: bool, is_insert: bool = False) -> None:
-        """Refuse what is not an object (`INVALID_DATA`) or names no writable field."""
+    def check_keys(
+        self, data: Any, *, trusted: bool, is_insert: bool = False, sees_private: bool = True
+    ) -> None:
+        """Refuse what is not an object (`INVALID_DATA`) or names no writable field. Private fields
+        do not exist for those who may not see them, in what they are told either."""
         if not isinstance(data, dict):
             raise PylonError(400, "INVALID_DATA", "The data must be a JSON object.")
         for key in data:
-            if key not in self.fields and key != "id":
-                raise self._unknown(key)
-            if not trusted and (key in self.private or (is_insert and key in self._readonly)):
+            is_hidden = key in self.private and not trusted
+            if is_hidden or (key not in self.fields and key != "id"):
+                raise self._unknown(key, sees_private=sees_private and trusted)
+            if is_insert and not trusted and key in self._readonly:
                 raise self._server_only(key)
 
     def check_fixed(self, patch: Mapping[str, Any], stored: RowData) -> None:
@@ -102,15 +106,20 @@ class Table:
             400, "INVALID_COLUMN", f'"{key}" of {self.name} is set by the server only.'
         )
 
-    def _unknown(self, key: str) -> PylonError:
+    def _unknown(self, key: str, *, sees_private: bool) -> PylonError:
+        known = [name for name in self.fields if sees_private or name not in self.private]
         return PylonError(
             400,
             "INVALID_COLUMN",
-            f'{self.name} has no field "{key[:100]}". Its fields: {", ".join(self.fields)}.',
-            did_you_mean(key, self.fields, "") or None,
+            f'{self.name} has no field "{key[:100]}". Its fields: {", ".join(known)}.',
+            did_you_mean(key, known, "") or None,
         )
 
-    def check_values(self, data: Mapping[str, Any]) -> RowData:
+    def told(self, name: str, *, sees_private: bool) -> str:
+        """What a field is called in errors to somebody who may, or may not, know private ones."""
+        return name if sees_private or name not in self.private else "a field that is not yours"
+
+    def check_values(self, data: Mapping[str, Any], *, sees_private: bool = True) -> RowData:
         """The given fields as they are stored; a wrong type is `INVALID_DATA`."""
         checked: RowData = {}
         for key, value in data.items():
@@ -122,8 +131,9 @@ class Table:
             try:
                 checked[key] = self._checkers[key](value)
             except ValueError as expected:
+                name = self.told(key, sees_private=sees_private)
                 raise PylonError(
-                    400, "INVALID_DATA", f"{self.name}.{key} must be {expected}."
+                    400, "INVALID_DATA", f"{self.name}.{name} must be {expected}."
                 ) from None
         return checked
 
@@ -141,11 +151,15 @@ class Table:
             else:
                 data[spec.name] = default
 
-    def check_required(self, data: Mapping[str, Any], code: str) -> None:
+    def check_required(
+        self, data: Mapping[str, Any], code: str, *, sees_private: bool = True
+    ) -> None:
         """Refuse a row that lacks a required field; `code` as the route's (spec 02 2.4)."""
         missing = [name for name in self._required if data.get(name) is None]
         if missing:
-            names = ", ".join(missing)
+            names = ", ".join(
+                dict.fromkeys(self.told(name, sees_private=sees_private) for name in missing)
+            )
             raise PylonError(400, code, f"{self.name} needs a value for: {names}.")
 
 

@@ -116,9 +116,9 @@ class Transaction:
         table.check_keys(data, trusted=self._trusted, is_insert=True)
         if hooks.before_insert:
             data = await self._ask(hooks.before_insert, table, None, data)
-        values = table.check_values(data)
+        values = table.check_values(data, sees_private=self._trusted)
         table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
-        table.check_required(values, "INSERT_FAILED")
+        table.check_required(values, "INSERT_FAILED", sees_private=self._trusted)
         after: RowData = {"id": self._row_id(data) if row_id is None else row_id}
         for name in table.fields:
             after[name] = values.get(name)
@@ -156,7 +156,7 @@ class Transaction:
             table.check_fixed(patch, before)
         if hooks.before_update:
             patch = await self._ask(hooks.before_update, table, before, patch)
-        values = table.check_values(patch)
+        values = table.check_values(patch, sees_private=self._trusted)
         if not values:
             raise PylonError(404, "NOT_FOUND", "The body names no field to change.")
         document = None
@@ -187,7 +187,7 @@ class Transaction:
             wanted = await self._ask(hooks.before_update, table, before, patch)
             # What a hook has taken out stays as it was, in the document too.
             patch = {**{name: before[name] for name in patch if name not in wanted}, **wanted}
-        values = table.check_values(patch)
+        values = table.check_values(patch, sees_private=self._trusted)
         return await self._change(table, rule, before, values, document)
 
     async def snapshot(self, entity: str, row_id: str) -> tuple[bytes, bytes | None] | None:
@@ -242,7 +242,7 @@ class Transaction:
     ) -> RowData:
         """The later steps of an update: policy on the result, row and document, change."""
         after = {**before, **values}
-        table.check_required(after, "UPDATE_FAILED")
+        table.check_required(after, "UPDATE_FAILED", sees_private=self._trusted)
         if rule.asked and not self._trusted:
             await self._lookup.gather(rule, self._identity, [(after, before)])
         if not (self._trusted or rule.allows(self._identity, after, before, self._lookup)):
@@ -291,7 +291,7 @@ class Transaction:
         for hook in hooks:
             seen = None if before is None else dict(before)
             await hook(inner, self._identity, table.name, seen, data)
-        table.check_keys(data, trusted=True)
+        table.check_keys(data, trusted=True, sees_private=self._trusted)
         return data
 
     async def _tell(
@@ -385,4 +385,7 @@ class Transaction:
     def _constraint(self, error: ConstraintFailed, table: Table, code: str) -> PylonError:
         if error.columns == (f"{table.name}.id",):
             return PylonError(409, "ID_TAKEN", f"A row of {table.name} with this id exists.")
+        named = [column.rpartition(".")[2] for column in error.columns]
+        if not self._trusted and not table.private.isdisjoint(named):
+            return PylonError(400, code, f"Another row of {table.name} is in the way.")
         return PylonError(400, code, str(error), "Another row has this value already.")

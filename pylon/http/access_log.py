@@ -1,17 +1,19 @@
 """One line per answered request, written in batches so that a request pays for an append only.
 
 Lines carry method, path, status, milliseconds, client and request id; never headers, bodies or
-query strings, where tokens could stand. Probes (`/health`, `/readyz`, `/metrics`) are left out.
+query strings, where tokens could stand, and of a path nothing that could be one (`shown_path`).
+Probes (`/health`, `/readyz`, `/metrics`) are left out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from pylon import limits
 from pylon.clock import Clock
 from pylon.http.request import Request
+from pylon.http.shown_path import shown_path
 from pylon.log import json_line, timestamp, write_lines
 
 _QUIET = frozenset(("/health", "/readyz", "/metrics"))
@@ -23,7 +25,8 @@ def _to_the_log(lines: str) -> None:
 
 
 class AccessLog:
-    """Collects entries and writes them on a timer, or at once when a batch is full.
+    """Collects entries and writes them on a timer, or at once when a batch is full. `secrets` are
+    masked wherever they stand in a path.
 
     It formats without the logging module, which would cost more than the requests it describes.
     """
@@ -33,9 +36,11 @@ class AccessLog:
         clock: Clock,
         *,
         json_lines: bool = False,
+        secrets: Sequence[str] = (),
         write: Callable[[str], None] = _to_the_log,
     ) -> None:
         self._clock = clock
+        self._secrets = tuple(secrets)
         self._format = _json if json_lines else _compact
         self._write = write
         self._entries: list[_Entry] = []
@@ -73,7 +78,12 @@ class AccessLog:
         entries, self._entries = self._entries, []
         if entries:
             offset = self._clock.now() - self._clock.monotonic()
-            self._write("".join(self._format(offset, entry) for entry in entries))
+            self._write("".join(self._lines(offset, entries)))
+
+    def _lines(self, offset: float, entries: Sequence[_Entry]) -> Iterator[str]:
+        for ended, seconds, method, path, status, client, request_id in entries:
+            shown = shown_path(path, self._secrets)
+            yield self._format(offset, (ended, seconds, method, shown, status, client, request_id))
 
 
 _Entry = tuple[float, float, str, str, int, str, bytes]

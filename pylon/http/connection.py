@@ -15,9 +15,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from pylon.http.connection_state import ConnectionState
+from pylon.http.crowd import Waiting
 from pylon.http.ending import Ending
 from pylon.http.exchange import Exchange
-from pylon.http.listener import ASGIApp, bounds_of
+from pylon.http.listener import ASGIApp, bounds_of, crowd_of, peer_of
 from pylon.http.scopes import facts_of
 from pylon.http.shell import Alarm, Drain, Reading, end
 from pylon.http.turn import Turn
@@ -28,11 +29,13 @@ class HttpConnection(asyncio.Protocol):
     """The protocol of one connection. Spec 01 section 2."""
 
     __slots__ = (
+        "_address",
         "_alarm",
         "_app",
         "_app_state",
         "_config",
         "_connections",
+        "_crowd",
         "_ended",
         "_reading",
         "_running",
@@ -59,6 +62,8 @@ class HttpConnection(asyncio.Protocol):
         self._app_state = app_state
         self._server_state = server_state
         self._connections: set[Any] = server_state.connections
+        self._crowd = crowd_of(config)
+        self._address = ""
         self.tasks = Tasks(server_state.tasks)
         self.now = loop.time
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
@@ -74,21 +79,23 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do the same but derive from nothing.
         self.transport = cast("asyncio.Transport", transport)
-        bounds = bounds_of(self._config)
-        if len(self._connections) >= bounds.connections_max:
-            self.transport.abort()
-            return
+        if self._crowd is not None:
+            peer, total = peer_of(transport), len(self._connections)
+            self._address = "" if peer is None else peer[0]
+            if not self._crowd.admit(self, self._address, total, self.now()):
+                self.transport.abort()
+                return
         self._connections.add(self)
         self._state = ConnectionState(
             facts_of(transport, self._config, self._app_state),
-            bounds,
+            bounds_of(self._config),
             takes_websockets=self._config.ws_protocol_class is not None,
             now=self.now(),
         )
         self._alarm.by(self._state.due)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
+        self._leave()
         self._alarm.stop()
         if self._state is not None:
             self._state.lose()
@@ -153,6 +160,24 @@ class HttpConnection(asyncio.Protocol):
             state.shut_down()
             self._apply(state)
 
+    # --- the crowd asks -------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> Waiting:
+        """What this connection is doing."""
+        return Waiting.REQUEST if self._state is None else self._state.waiting
+
+    def cut(self) -> None:
+        """End it at once, since there are too many."""
+        self._leave()
+        self.transport.abort()
+
+    def _leave(self) -> None:
+        """Count no more as a connection of ours; it may be done again."""
+        self._connections.discard(self)
+        if self._crowd is not None:
+            self._crowd.leave(self, self._address)
+
     # --- what the state wishes ------------------------------------------------------------------
 
     def _apply(self, state: ConnectionState) -> None:
@@ -199,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
         protocol = protocol_class(
             config=self._config, server_state=self._server_state, app_state=self._app_state
         )
-        self._connections.discard(self)
+        self._leave()
         self._alarm.stop()
         self._state = None
         protocol.connection_made(self.transport)

@@ -15,6 +15,7 @@ from collections import deque
 
 from pylon import limits
 from pylon.http.asgi import Header
+from pylon.http.crowd import Waiting
 from pylon.http.ending import NEVER, Ending
 from pylon.http.heads import error_response
 from pylon.http.listener import Bounds
@@ -96,6 +97,15 @@ class ConnectionState:
     def is_idle(self) -> bool:
         """Whether no request is being read or answered."""
         return self.active is None and self._incoming is None
+
+    @property
+    def waiting(self) -> Waiting:
+        """Who is waited for, for the case that there are too many connections."""
+        if self.is_idle:
+            return Waiting.REQUEST
+        if self._stalls_at is not None or (self._incoming is not None and self.is_reading):
+            return Waiting.CLIENT
+        return Waiting.US
 
     def take_output(self) -> bytes:
         """What must be written now, beside the answers of apps."""

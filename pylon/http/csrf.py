@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pylon.errors import PylonError
+from pylon.http.authority import sole_host
 from pylon.http.request import Request
+from pylon.origins import is_loopback_origin
 
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class CsrfCheck:
-    """The stage. `origins` may contain `*`; paths that start with one of `exempt_prefixes` are
-    called by other servers with signatures of their own (webhooks) and are let through."""
+    """The stage. `origins` may contain `*`, and with `loopback` (dev mode) pages of this machine
+    are trusted too; paths that start with one of `exempt_prefixes` are called by other servers with
+    signatures of their own (webhooks) and are let through."""
 
-    def __init__(self, origins: Sequence[str], *, exempt_prefixes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        origins: Sequence[str],
+        *,
+        loopback: bool = False,
+        exempt_prefixes: tuple[str, ...] = (),
+    ) -> None:
+        self._loopback = loopback
         self._any = "*" in origins
         self._origins = frozenset(origins)
         self._exempt = exempt_prefixes
@@ -38,8 +48,11 @@ class CsrfCheck:
             return
         if self._exempt and request.path.startswith(self._exempt):
             return
-        source = headers.get(b"origin") or headers.get(b"referer")
+        name = b"origin" if headers.get(b"origin") else b"referer"
+        source = headers.get(name)
         if source is not None:
+            if sum(other == name for other, _ in request.scope["headers"]) > 1:
+                source = b""  # Which one counts is anybody's guess.
             self._refuse_foreign(request, source.decode("latin-1"))
         elif headers.get(b"sec-fetch-site") == b"cross-site":
             raise _rejected("a cross-site page")
@@ -55,12 +68,13 @@ class CsrfCheck:
             )
         scheme, authority = parts
         origin = f"{scheme}://{authority}"
-        if origin in self._origins:
+        if origin in self._origins or (self._loopback and is_loopback_origin(origin)):
             return
-        # Behind a proxy that ends TLS our own scheme is unknown, so only the host is compared.
-        host = request.header(b"host")
+        # Behind a proxy that ends TLS our own scheme is unknown, so only the host is compared; an
+        # ambiguous one is nobody's.
+        host = sole_host(request.scope["headers"])
         default_port = _DEFAULT_PORTS.get(scheme, "")
-        if host is not None and host.lower().removesuffix(default_port) == authority.removesuffix(
+        if host is not None and host.removesuffix(default_port) == authority.removesuffix(
             default_port
         ):
             return

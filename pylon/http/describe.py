@@ -56,6 +56,9 @@ class Docs:
     """Schemas of path parameters that are not just text."""
     errors: tuple[str, ...] = ()
     store: Literal["unused", "reads", "writes"] = "unused"
+    large_body: bool = False
+    """Callers with a session may send `limits.BODY_BYTES_MAX`, not `BODY_BYTES_SESSION`: the route
+    writes large rows, or many."""
     streams_body: bool = False
     """The body is read as it comes, piece by piece, so nobody has the whole request in hand."""
     rule: str = ""

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from pylon.http.asgi import Message, Scope
 from pylon.http.listener import ASGIApp
 from pylon.http.shell import DateLine, Drain
+from pylon.http.shown_path import shown_path
 from pylon.http.turn import Answer, Turn
 from pylon.tasks import Tasks
 
@@ -124,7 +125,7 @@ class Exchange:
             self._line.transport.abort()
             raise
         except Exception:
-            log.exception("the app failed: %s %s", scope["method"], scope["path"])
+            log.exception("the app failed: %s %s", scope["method"], shown_path(scope["path"]))
             self._fail()
         finally:
             if self.task is not None:  # It is set before the task begins.
@@ -135,7 +136,7 @@ class Exchange:
             self._line.transport.write(b"".join(self.turn.piece(b"", False)))
             self._finish(self._line.now())
             return
-        log.error("the app sent no full response: %s", scope["path"])
+        log.error("the app sent no full response: %s", shown_path(scope["path"]))
         self._fail()
 
     def _fail(self) -> None:

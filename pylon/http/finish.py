@@ -46,6 +46,7 @@ class Finish:
         # CORS and security in one list per origin, so that a request joins two lists, not four.
         self._by_origin = {origin: [*block, *SECURITY] for origin, block in cors.by_origin.items()}
         self._otherwise = [*cors.otherwise, *SECURITY]
+        self._cors = cors
         self._lines_by_origin = {
             origin: _lines(headers) for origin, headers in self._by_origin.items()
         }
@@ -56,7 +57,7 @@ class Finish:
         origin = request.headers.get(b"origin")
         constant = self._otherwise
         if origin is not None:
-            constant = self._by_origin.get(origin, constant)
+            constant = self._by_origin.get(origin) or self._unlisted(origin)
         headers = [
             (b"content-type", response.content_type),
             (b"x-request-id", request.request_id),
@@ -73,12 +74,20 @@ class Finish:
         origin = request.headers.get(b"origin")
         lines = self._lines_otherwise
         if origin is not None:
-            lines = self._lines_by_origin.get(origin, lines)
+            known = self._lines_by_origin.get(origin)
+            if known is None:
+                block = self._unlisted(origin)
+                known = lines if block is self._otherwise else _lines(block)
+            lines = known
         return b"\r\ncontent-type: %b\r\nx-request-id: %b%b" % (
             response.content_type,
             request.request_id,
             lines,
         )
+
+    def _unlisted(self, origin: bytes) -> list[Header]:
+        block = self._cors.unlisted(origin)
+        return self._otherwise if block is self._cors.otherwise else [*block, *SECURITY]
 
     def observe(self, request: Request, status: int) -> None:
         """Count the request and note it in the access log, once it is answered."""

@@ -15,6 +15,7 @@ import uvicorn
 
 from pylon import limits
 from pylon.http.asgi import Receive, Scope, Send
+from pylon.http.crowd import Crowd
 
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -24,6 +25,8 @@ class Bounds:
     """Sizes and times of one door's connections; the defaults are those of `limits`."""
 
     connections_max: int = limits.CONNECTIONS_MAX
+    connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
+    """0: no bound, as where all come from a proxy."""
     header_bytes_max: int = limits.HEADER_BYTES_MAX
     head_read_seconds_max: float = limits.HEAD_READ_SECONDS_MAX
     keep_alive_seconds: float = limits.KEEP_ALIVE_SECONDS
@@ -42,7 +45,8 @@ MAIN_DOOR = "main"
 
 
 class Listener(uvicorn.Config):
-    """The settings of one door; `door` is what the app sees in `scope["pylon.door"]`."""
+    """The settings of one door; `door` is what the app sees in `scope["pylon.door"]`. All doors
+    share one `crowd`."""
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Listener(uvicorn.Config):
         *,
         door: str = MAIN_DOOR,
         bounds: Bounds = DEFAULT_BOUNDS,
+        crowd: Crowd | None = None,
         http: type[Any],
         ws: type[Any],
     ) -> None:
@@ -67,6 +72,14 @@ class Listener(uvicorn.Config):
         )
         self.door = door
         self.bounds = bounds
+        self.crowd = crowd or new_crowd(bounds)
+
+
+def new_crowd(bounds: Bounds) -> Crowd:
+    """An empty one within these bounds."""
+    return Crowd(
+        total_max=bounds.connections_max, per_address_max=bounds.connections_per_address_max
+    )
 
 
 def door_of(config: uvicorn.Config) -> str:
@@ -77,6 +90,11 @@ def door_of(config: uvicorn.Config) -> str:
 def bounds_of(config: uvicorn.Config) -> Bounds:
     """The door's bounds; the defaults under a plain uvicorn."""
     return config.bounds if isinstance(config, Listener) else DEFAULT_BOUNDS
+
+
+def crowd_of(config: uvicorn.Config) -> Crowd | None:
+    """Who is connected; None under a plain uvicorn, which bounds connections by itself."""
+    return config.crowd if isinstance(config, Listener) else None
 
 
 def peer_of(transport: Any) -> tuple[str, int] | None:

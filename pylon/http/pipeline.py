@@ -29,6 +29,7 @@ from pylon.http.finish import Finish
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse, error_response
 from pylon.http.router import Router
+from pylon.http.shown_path import shown_path
 from pylon.ids import new_request_id
 from pylon.log import fields
 from pylon.tasks import Tasks
@@ -102,8 +103,11 @@ class Pipeline:
             except Exception:
                 response = self._failed(request)
             status = response.status
+            if isinstance(response, Response):
+                request.forget_body()
             await self._send(request, response, send)
         finally:
+            request.forget_body()
             metrics.in_flight -= 1
             self._finish.observe(request, status)
 
@@ -127,7 +131,7 @@ class Pipeline:
                 error.code,
                 error.message,
                 exc_info=error.__cause__,
-                extra=fields(request_id=request.id, path=request.path),
+                extra=fields(request_id=request.id, path=shown_path(request.path)),
             )
         return error_response(error)
 
@@ -135,7 +139,9 @@ class Pipeline:
         """An exception that nobody expected: the caller learns the id, the log learns it all."""
         _log.exception(
             "unhandled exception",
-            extra=fields(request_id=request.id, method=request.method, path=request.path),
+            extra=fields(
+                request_id=request.id, method=request.method, path=shown_path(request.path)
+            ),
         )
         return error_response(
             PylonError(
@@ -195,7 +201,7 @@ class Pipeline:
             # connection, which tells the client that the body is not whole.
             _log.exception(
                 "a streamed response failed",
-                extra=fields(request_id=request.id, path=request.path),
+                extra=fields(request_id=request.id, path=shown_path(request.path)),
             )
         finally:
             await tasks.stop()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pylon.clock import Clock
 from pylon.errors import PylonError
 from pylon.http.describe import COUNT, FLAG, JSON, TEXT, Content, Docs, constant, json, object_of
+from pylon.http.dev_gate import has_dev_rights
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Route
@@ -43,14 +44,14 @@ METRICS = Docs(
     operation_id="getMetrics",
     tag="system",
     answers={200: {JSON: {"type": "object"}, "text/plain": TEXT}},
-    description="Open in dev mode; else for the administrator's Bearer token.",
+    description="Open in dev mode on the same machine; else for the administrator's Bearer token.",
     errors=("401 UNAUTHORIZED",),
     is_limited=False,
 )
 
 
 class Probes:
-    """The stage. `admin_token` opens `/metrics` outside dev, as Bearer only."""
+    """The stage. `admin_token` opens `/metrics` as Bearer only; dev mode does on this machine."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class Probes:
         return json_response({"status": status, "checks": checks}, 200 if is_ready else 503)
 
     def _read_metrics(self, request: Request) -> Response:
-        if not self._dev_mode and not self._is_admin(request):
+        if not has_dev_rights(request, dev_mode=self._dev_mode) and not self._is_admin(request):
             raise PylonError(
                 401, "UNAUTHORIZED", "/metrics requires admin bearer token in non-dev mode"
             )

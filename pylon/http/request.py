@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
 from pylon import codec, limits
 from pylon.errors import PylonError
 from pylon.http.asgi import Header, Receive, Scope
 from pylon.http.errors import ClientDisconnected, HttpError
+from pylon.http.forwarding import began_on_this_machine
 from pylon.identity import ANONYMOUS, Identity
 
-_FORWARDING_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+if TYPE_CHECKING:
+    from pylon.http.body_room import BodyRoom, Place
 
 INT64_MAX = 2**63 - 1
 """The largest number that a database takes."""
@@ -32,12 +33,16 @@ class Request:
     decodes each segment. `headers` has lower-case names; of a repeated header the last value
     counts. `client` is the caller's address behind the trusted proxies, `peer` that of the
     socket. `started` is monotonic seconds. `request_id` is the id as bytes, `id` as text.
+    `body_bytes_max` is what this caller may send here, and `room` where larger bodies are kept;
+    the stage `body_limit` sets both.
     """
 
     __slots__ = (
         "_body",
+        "_place",
         "_query",
         "_state",
+        "body_bytes_max",
         "client",
         "headers",
         "identity",
@@ -47,6 +52,7 @@ class Request:
         "query_string",
         "receive",
         "request_id",
+        "room",
         "scope",
         "started",
     )
@@ -79,7 +85,10 @@ class Request:
         self.request_id = request_id
         self.started = started
         self.identity: Identity = ANONYMOUS
+        self.body_bytes_max = limits.BODY_BYTES_MAX
+        self.room: BodyRoom | None = None
         self._body: bytes | None = None
+        self._place: Place | None = None
         self._query: dict[str, list[str]] | None = None
         self._state: dict[str, object] | None = None
 
@@ -98,10 +107,7 @@ class Request:
     @property
     def is_local(self) -> bool:
         """Whether the socket's peer is this machine and no proxy spoke for someone else."""
-        peer = self.peer
-        if not (peer in _LOOPBACK or peer.startswith(("127.", "::ffff:127."))):
-            return False
-        return not any(name in self.headers for name in _FORWARDING_HEADERS)
+        return began_on_this_machine(self.peer, self.scope["headers"])
 
     def header(self, name: bytes) -> str | None:
         """A header's value as text (Latin-1, which never fails); `name` in lower case."""
@@ -169,20 +175,37 @@ class Request:
                 ) from error
         return self._query
 
-    async def body(self, *, bytes_max: int = limits.BODY_BYTES_MAX) -> bytes:
-        """The whole body, read once and kept.
+    def allow_large_body(self) -> None:
+        """The route takes what administrators may send of callers with a session, too."""
+        if self.identity.user_id is not None:
+            self.body_bytes_max = max(self.body_bytes_max, limits.BODY_BYTES_MAX)
 
-        413 `PAYLOAD_TOO_LARGE` beyond `bytes_max`, 408 `REQUEST_TIMEOUT` when it does not arrive
-        in `limits.BODY_READ_SECONDS_MAX`, `ClientDisconnected` when the client goes first.
+    async def body(self, *, bytes_max: int | None = None) -> bytes:
+        """The whole body, read once and kept until `forget_body`.
+
+        413 `PAYLOAD_TOO_LARGE` beyond `body_bytes_max` or `bytes_max`, 408 `REQUEST_TIMEOUT` when
+        it does not arrive in `limits.BODY_READ_SECONDS_MAX`, `ClientDisconnected` when the client
+        goes first; 429 and 503 as `BodyRoom.take` where there is no room for it.
         """
         if self._body is None:
-            self.refuse_declared_length(bytes_max)
+            most = self.body_bytes_max
+            bytes_max = most if bytes_max is None else min(bytes_max, most)
+            declared = self.refuse_declared_length(bytes_max)
+            if declared > limits.BODY_BYTES_FREE and self.room is not None:
+                self._place = await self.room.take(self.client, declared)
             try:
-                async with asyncio.timeout(limits.BODY_READ_SECONDS_MAX):
-                    self._body = await self._read(bytes_max)
+                async with asyncio.timeout(limits.BODY_READ_SECONDS_MAX) as timeout:
+                    self._body = await self._read(bytes_max, timeout)
             except TimeoutError as error:
                 raise _too_slow() from error
         return self._body
+
+    def forget_body(self) -> None:
+        """The request is answered: give the room back that its body had in memory."""
+        if self._place is not None:
+            self._body = None
+            self._place.give_back()
+            self._place = None
 
     async def stream(self, *, bytes_max: int) -> AsyncIterator[bytes]:
         """The body piece by piece as it arrives, for bodies too large to be kept; once.
@@ -208,13 +231,26 @@ class Request:
             more_body = message.get("more_body", False)
             size += len(chunk)
             if size > bytes_max:
-                raise _too_large(bytes_max)
+                raise self._too_large(bytes_max)
             if chunk:
                 yield chunk
 
-    async def json(self) -> Any:
-        """The body as JSON in strict UTF-8; anything else, and no body, is 400 `INVALID_JSON`."""
-        return codec.decode(await self.body())
+    async def json(self, outline: codec.Outline | None = None) -> Any:
+        """The body as JSON in strict UTF-8; anything else, and no body, is 400 `INVALID_JSON`.
+
+        413 `PAYLOAD_TOO_LARGE` for more values than `codec.decoding` takes. `outline` is for routes
+        whose bodies may be long lists.
+        """
+        body = await self.body()
+        if len(body) <= limits.JSON_STEP_BYTES:
+            return codec.decode(body)
+        steps = codec.decoding(body) if outline is None else outline.decoding(body)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return done.value
+            await asyncio.sleep(0)
 
     async def text(self) -> str:
         """The body as text; 400 `INVALID_UTF8` when it is not UTF-8."""
@@ -223,15 +259,23 @@ class Request:
         except UnicodeDecodeError as error:
             raise PylonError(400, "INVALID_UTF8", "The body is not text in UTF-8") from error
 
-    def refuse_declared_length(self, bytes_max: int = limits.BODY_BYTES_MAX) -> None:
-        """413 when `Content-Length` announces more than `bytes_max`, before a byte is read."""
+    def refuse_declared_length(self, bytes_max: int = limits.BODY_BYTES_MAX) -> int:
+        """What `Content-Length` announces, 0 where there is none; 413 when it is more than
+        `bytes_max`, before a byte is read."""
         declared = self.headers.get(b"content-length")
-        if declared is not None and (not declared.isdigit() or int(declared) > bytes_max):
-            raise _too_large(bytes_max)
+        if declared is None:
+            return 0
+        # A number of more digits is too large anyway, and Python reads no more than 4300.
+        if not declared.isdigit() or len(declared) > 19 or int(declared) > bytes_max:
+            raise self._too_large(bytes_max)
+        return int(declared)
 
-    async def _read(self, bytes_max: int) -> bytes:
+    async def _read(self, bytes_max: int, timeout: asyncio.Timeout) -> bytes:
         chunks: list[bytes] = []
         size = 0
+        place = self._place
+        if place is not None:
+            place.begin(timeout)
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
@@ -239,26 +283,39 @@ class Request:
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
             if size > bytes_max:
-                raise _too_large(bytes_max)
+                raise self._too_large(bytes_max)
+            if size > limits.BODY_BYTES_FREE and self.room is not None:
+                if place is None:  # How much will come was not announced.
+                    place = self._place = await self.room.take(self.client, bytes_max)
+                    place.begin(timeout)
+                place.received = size
             if not message.get("more_body", False):
-                if not chunks:
-                    return chunk
-                chunks.append(chunk)
-                return b"".join(chunks)
+                break
             chunks.append(chunk)
+        if place is not None:
+            place.end()
+        if not chunks:
+            return chunk
+        chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _too_large(self, bytes_max: int) -> HttpError:
+        hint = "Send less in a request."
+        if self.identity.user_id is None:
+            hint = "Callers with a session may send more; POST /api/auth/guest gives one."
+        elif bytes_max < limits.BODY_BYTES_MAX:
+            hint = "This route takes no more of callers like you; send less in a request."
+        return HttpError(
+            413,
+            "PAYLOAD_TOO_LARGE",
+            f"Request body exceeds {bytes_max} bytes",
+            hint,
+            headers=_CLOSE,
+        )
 
 
 # The rest of a refused body is not worth reading: the connection ends with the answer.
 _CLOSE = ((b"connection", b"close"),)
-
-
-def _too_large(bytes_max: int) -> HttpError:
-    return HttpError(
-        413,
-        "PAYLOAD_TOO_LARGE",
-        f"Request body exceeds {bytes_max} bytes",
-        headers=_CLOSE,
-    )
 
 
 def _too_slow() -> HttpError:

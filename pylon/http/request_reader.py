@@ -1,7 +1,8 @@
 """Takes the requests of one HTTP/1 connection apart, within their bounds. Bytes in, calls out.
 
 Parsing is httptools'; what a head may be, how large, and what becomes of an upgrade is decided
-here. What a request means for the connection is `connection_state`, which feeds and hears this.
+here. What two readers could take for two things is refused: a proxy in front may be the other one.
+What a request means for the connection is `connection_state`, which feeds and hears this.
 
     IDLE -> HEAD (first byte) -> BODY (head complete) -> IDLE (body complete)
     HEAD -> OVER (upgrade to a WebSocket)    any -> OVER (refused, or told to stop)
@@ -10,12 +11,14 @@ here. What a request means for the connection is `connection_state`, which feeds
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final, Protocol
 
 import httptools
 
 from pylon import limits
 from pylon.http.asgi import Header
+from pylon.http.authority import is_authority, is_same
 
 
 class Reading(enum.Enum):
@@ -31,6 +34,10 @@ _IDLE: Final = Reading.IDLE
 _HEAD: Final = Reading.HEAD
 _BODY: Final = Reading.BODY
 _OVER: Final = Reading.OVER
+
+
+_LOOKED_AT: Final = frozenset((b"host", b"transfer-encoding"))
+"""Headers that decide for whom a request is, and where it ends."""
 
 
 class RefusedError(Exception):
@@ -71,6 +78,7 @@ class RequestReader:
         "_head_bytes",
         "_header_bytes_max",
         "_headers",
+        "_host",
         "_is_chunk_shared",
         "_is_upgrade",
         "_parser",
@@ -92,6 +100,7 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[Header] = []
+        self._host: bytes | None = None  # Of the last request; the next one's is the same.
         self._is_upgrade = False
         self._chunk_bytes = 0
         self._is_chunk_shared = False
@@ -155,17 +164,18 @@ class RequestReader:
         if http_version != "1.1" and http_version != "1.0":
             text = "This server speaks HTTP/1.1"
             raise RefusedError(505, "HTTP_VERSION_NOT_SUPPORTED", text)
+        self._refuse_ambiguous(http_version)
         method = parser.get_method().decode("ascii")
+        if method == "CONNECT":
+            raise _bad("CONNECT is for proxies; this is a server")
+        if not self._url.startswith(b"/"):
+            self._url = _origin_form(self._url, method, self._host)
         if parser.should_upgrade():
-            if method == "CONNECT":
-                raise _bad("CONNECT is for proxies; this is a server")
             self._is_upgrade = True
             if self._wants_websocket():
                 sink.take_upgrade()
             return  # The parser stops here: see `feed`.
         target = self._url
-        if not target.startswith(b"/"):
-            target = _origin_form(target, method)
         headers, self._headers = self._headers, []  # The new ones are trailers: nobody reads them.
         keep_alive = http_version == "1.1" and parser.should_keep_alive()
         sink.take_head(method, http_version, target, headers, keep_alive)
@@ -186,6 +196,22 @@ class RequestReader:
         sink.take_end()
 
     # --- parts ----------------------------------------------------------------------------------
+
+    def _refuse_ambiguous(self, http_version: str) -> None:
+        """Refuse a head that does not say once, and plainly, whom it is for and where the request
+        ends (RFC 9112 sections 3.2 and 6.1)."""
+        looked_at = [header for header in self._headers if header[0] in _LOOKED_AT]
+        hosts = [value for name, value in looked_at if name == b"host"]
+        if len(hosts) != 1:
+            if hosts or http_version != "1.0":
+                raise _bad("A request names its Host once")
+            self._host = None
+        elif hosts[0] != self._host:
+            if not is_authority(hosts[0]):
+                raise _bad("The Host is not a host")
+            self._host = hosts[0]
+        if len(looked_at) > len(hosts):
+            _refuse_codings([value for name, value in looked_at if name != b"host"], http_version)
 
     def _wants_websocket(self) -> bool:
         return self._takes_websockets and any(
@@ -260,7 +286,19 @@ def _too_large() -> RefusedError:
     return RefusedError(431, "HEADERS_TOO_LARGE", "The request head is too large")
 
 
-def _origin_form(url: bytes, method: str) -> bytes:
+def _refuse_codings(values: list[bytes], http_version: str) -> None:
+    """Refuse a body that is not simply in chunks."""
+    codings = [coding.strip().lower() for coding in b",".join(values).split(b",")]
+    if http_version == "1.0":
+        raise _bad("HTTP/1.0 knows no Transfer-Encoding")
+    if codings != [b"chunked"]:
+        if codings[-1] != b"chunked" or codings.count(b"chunked") > 1 or b"" in codings:
+            raise _bad("The Transfer-Encoding is not valid")
+        text = "No Transfer-Encoding but chunked is known here"
+        raise RefusedError(501, "TRANSFER_ENCODING_UNKNOWN", text)
+
+
+def _origin_form(url: bytes, method: str, host: bytes | None) -> bytes:
     """Path and query of a target that is not in origin form (`http://host/path`, `*`)."""
     if url == b"*" and method == "OPTIONS":
         return url
@@ -268,5 +306,11 @@ def _origin_form(url: bytes, method: str) -> bytes:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserError:
         raise _bad("The request target is not valid") from None
+    scheme, rest = url.split(b"://", 1) if b"://" in url else (b"", b"")
+    authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    if scheme.lower() not in (b"http", b"https") or not is_authority(authority):
+        raise _bad("The request target is not valid")
+    if host is not None and not is_same(scheme.lower(), authority, host):
+        raise _bad("The request target names another host than Host does")
     path = parsed.path or b"/"
     return path + b"?" + parsed.query if parsed.query is not None else path

@@ -16,7 +16,9 @@ from urllib.parse import unquote
 from pylon.errors import PylonError
 from pylon.http.describe import Docs, Hidden
 from pylon.http.errors import HttpError
+from pylon.http.request import Request
 from pylon.http.response import AnyResponse
+from pylon.http.shown_path import shown_path
 
 Handler: TypeAlias = Callable[..., Awaitable[AnyResponse]]
 """`await handler(request, *path_params)`; the parameters are decoded text, in path order."""
@@ -110,14 +112,15 @@ class Router:
         assert _TAIL not in kinds[:-1], f"{pattern!r}: the rest can only come last"
         handlers = self._handlers_of(segments, kinds)
         assert method not in handlers, f"{method} {pattern} is registered twice"
-        handlers[method] = handler
         params = tuple(s.strip("{}*") for s, kind in zip(segments, kinds, strict=True) if kind)
+        name = name or str(getattr(handler, "__name__", pattern))
+        handlers[method] = _allowing(docs, handler)
         self._routes.append(
             Route(
                 method=method,
                 pattern=pattern,
                 handler=handler,
-                name=name or str(getattr(handler, "__name__", pattern)),
+                name=name,
                 summary=summary,
                 params=params,
                 docs=docs,
@@ -128,8 +131,8 @@ class Router:
         """Have another handler answer a route of this table; `routes` still names the first."""
         segments = route.pattern[1:].split("/")
         handlers = self._handlers_of(segments, tuple(_kind(segment) for segment in segments))
-        assert handlers.get(route.method) is route.handler, f"{route.pattern} is not as it was"
-        handlers[route.method] = handler
+        assert route in self._routes, f"{route.pattern} is not of this table"
+        handlers[route.method] = _allowing(route.docs, handler)
 
     def routes(self) -> tuple[Route, ...]:
         """Every route in the order of `add`."""
@@ -205,7 +208,7 @@ class Router:
             return HttpError(
                 405,
                 "METHOD_NOT_ALLOWED",
-                f"This method is not allowed for {path}",
+                f"This method is not allowed for {shown_path(path)}",
                 f"Allowed: {allow}.",
                 headers=((b"allow", allow.encode()),),
             )
@@ -216,7 +219,19 @@ class Router:
         starts = {"/".join(route.pattern.split("/")[:3]) for route in self._routes}
         listed = ", ".join(sorted(each for each in starts - {"/"} if "{" not in each))
         hint = f"Routes start with: {listed}."
-        return PylonError(404, "NOT_FOUND", f"No API route matches {path}", hint)
+        return PylonError(404, "NOT_FOUND", f"No API route matches {shown_path(path)}", hint)
+
+
+def _allowing(docs: Docs | Hidden | None, handler: Handler) -> Handler:
+    """The handler of a route, which lets its body be large where the route says so."""
+    if not (isinstance(docs, Docs) and docs.large_body):
+        return handler
+
+    def handle(request: Request, *params: str) -> Awaitable[AnyResponse]:
+        request.allow_large_body()
+        return handler(request, *params)
+
+    return handle
 
 
 def _kind(segment: str) -> int:

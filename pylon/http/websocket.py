@@ -25,6 +25,7 @@ from pylon.http.heads import error_response
 from pylon.http.listener import ASGIApp, bounds_of
 from pylon.http.scopes import Facts, facts_of, websocket_scope
 from pylon.http.shell import Alarm, Drain, Reading, end
+from pylon.http.shown_path import shown_path
 from pylon.http.websocket_state import Phase, WebSocketState
 from pylon.tasks import Tasks
 
@@ -303,7 +304,7 @@ class WebSocketConnection(asyncio.Protocol):
             code = CLOSE_GOING_AWAY
             raise
         except Exception:
-            log.exception("the app failed on a WebSocket: %s", scope["path"])
+            log.exception("the app failed on a WebSocket: %s", shown_path(scope["path"]))
             code = CLOSE_INTERNAL
         finally:
             if self.state.phase is _OPEN:

@@ -28,7 +28,7 @@ def advise(manifest: Manifest) -> list[Diagnostic]:
         for finding in (
             *_slow_selectors(entity, engine),
             *_slow_memberships(entity, engine, manifest),
-            *_writable_roles(entity, engine),
+            *_writable_roles(entity, engine, manifest.user_entity),
         )
     ]
     return list(dict.fromkeys(found))
@@ -69,9 +69,11 @@ def _slow_memberships(
                 )
 
 
-def _writable_roles(entity: EntitySpec, engine: PolicyEngine) -> Iterator[Diagnostic]:
+def _writable_roles(
+    entity: EntitySpec, engine: PolicyEngine, user_entity: str
+) -> Iterator[Diagnostic]:
     """Whoever may write the roles of a user may have them all."""
-    if entity.name != "User":
+    if entity.name != user_entity:
         return
     policies = engine.entity(entity.name)
     if policies.insert.constant is False and policies.update.constant is False:
@@ -81,8 +83,9 @@ def _writable_roles(entity: EntitySpec, engine: PolicyEngine) -> Iterator[Diagno
             yield Diagnostic(
                 severity="warning",
                 code=ROLES_WRITABLE,
-                message=f'clients may write "{field.name}" of User, which gives `auth.roles`',
-                hint="Declare it `field(default=None, readonly=True)`.",
+                message=f'clients may write "{field.name}" of {entity.name}, '
+                "which gives `auth.roles`",
+                hint="Declare it `field(default=None, readonly=True)` (JSON: `serverSet`).",
             )
 
 
@@ -98,9 +101,10 @@ def _no_index(entity: str, what: str, fields: tuple[str, ...]) -> Diagnostic:
 
 
 def _served(entity: EntitySpec) -> set[str]:
-    """The fields that an index begins with."""
+    """The fields that an index of all rows begins with."""
     unique = {field.name for field in entity.fields if field.unique}
-    return {"id", *unique, *(index.fields[0] for index in entity.indexes if index.fields)}
+    whole = [index for index in entity.indexes if index.fields and index.where is None]
+    return {"id", *unique, *(index.fields[0] for index in whole)}
 
 
 def _compared(node: Exists) -> tuple[str, ...]:

@@ -83,6 +83,13 @@ def error(
     return Diagnostic("error", code, message, span, hint)
 
 
+def warning(
+    code: str, message: str, hint: str | None = None, *, span: Span | None = None
+) -> Diagnostic:
+    """A finding that is told and changes nothing else."""
+    return Diagnostic("warning", code, message, span, hint)
+
+
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
     """Whether any finding stops the app."""
     return any(finding.severity == "error" for finding in diagnostics)

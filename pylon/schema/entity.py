@@ -52,6 +52,7 @@ class IndexParts:
 
     fields: tuple[str, ...]
     unique: bool
+    where: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +76,13 @@ class Reading:
     problems: tuple[Diagnostic, ...]
 
 
-def index(*fields: str, unique: bool = False) -> IndexParts:
-    """An index, named by the attribute it is assigned to in `class indexes`."""
-    return IndexParts(fields=fields, unique=unique)
+def index(*fields: str, unique: bool = False, where: str | None = None) -> IndexParts:
+    """An index, named by the attribute it is assigned to in `class indexes`.
+
+    With `where` ("plan = 'hobby'") only rows for which it holds are in it, and `unique` is said of
+    them alone; see docs/schema.md for what it may say.
+    """
+    return IndexParts(fields=fields, unique=unique, where=where)
 
 
 def relation(target: type[Entity] | str, *, field: str, many: bool = False) -> RelationParts:
@@ -219,7 +224,7 @@ class _Reader:
 
     def _indexes(self, annotations: Mapping[str, object]) -> Iterator[IndexSpec]:
         for name, parts in self._parts("indexes", IndexParts, "index(...)", annotations):
-            yield IndexSpec(name=name, fields=parts.fields, unique=parts.unique)
+            yield IndexSpec(name=name, fields=parts.fields, unique=parts.unique, where=parts.where)
 
     def _relations(self, annotations: Mapping[str, object]) -> Iterator[RelationSpec]:
         wanted = "relation(...)"

@@ -6,13 +6,17 @@ anew with `python -m pylon.schema.json_schema`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from pylon import codec
-from pylon.schema.shape import MANIFEST, Key, ListOf, OneOf, Scalar, Shape
+from pylon.schema.shape import DESCRIPTIVE, MANIFEST, Key, ListOf, OneOf, Scalar, Shape
 
 PATH: Final = Path(__file__).parents[2] / "docs" / "reference" / "manifest.schema.json"
+
+_DESCRIPTIVE: Final = f"^(x-.*|{'|'.join(map(re.escape, sorted(DESCRIPTIVE)))})$"
+"""Keys that the reader passes over."""
 
 _SCALARS: Final[dict[Scalar, dict[str, Any]]] = {
     "text": {"type": "string"},
@@ -39,7 +43,7 @@ _SCALARS: Final[dict[Scalar, dict[str, Any]]] = {
 
 
 def manifest_json_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 2020-12). Unknown keys are allowed, as they are ignored."""
+    """A JSON Schema (draft 2020-12). Unknown keys are refused, as the reader does."""
     definitions: dict[str, Any] = {}
     root = _object(MANIFEST, definitions)
     return {
@@ -54,7 +58,12 @@ def _object(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "required": [name for name, key in shape.keys.items() if key.required],
-        "properties": {name: _key(key, definitions) for name, key in shape.keys.items()},
+        "properties": {
+            **dict.fromkeys(sorted(shape.passed_over), True),
+            **{name: _key(key, definitions) for name, key in shape.keys.items()},
+        },
+        "patternProperties": {_DESCRIPTIVE: True},
+        "additionalProperties": False,
     }
 
 

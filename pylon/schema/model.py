@@ -6,6 +6,8 @@ a cache key. Not here: reading JSON (`parse`), judging it (`validate`), the Pyth
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
@@ -27,6 +29,9 @@ SCALAR_KINDS: Final[dict[str, FieldKind]] = {
 
 CRDT_CONTAINERS: Final = ("lww", "text", "counter", "list", "movable-list", "tree")
 """What a field's `crdt` may say."""
+
+USER: Final = "User"
+"""The entity whose rows are the people, where the manifest names no other."""
 
 ALWAYS_PRIVATE_FIELDS: Final = frozenset({"passwordHash"})
 """Fields that never leave the server, whether or not the manifest says `private`."""
@@ -59,7 +64,8 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A field of an entity, or an input of a query or action.
 
     `default` (None = none), `private`, `readonly` and `writeOnce` are ours; clients of the
-    reference ignore them.
+    reference ignore them. `readonly` (the server sets it, clients never) is `serverSet` on the
+    wire, where newer SDKs write `readonly` for what is `writeOnce` here.
     """
 
     name: str
@@ -108,22 +114,28 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if self.private:
             wire["private"] = True
         if self.readonly:
-            wire["readonly"] = True
+            wire["serverSet"] = True
         if self.writeOnce:
             wire["writeOnce"] = True
         return wire
 
 
 class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An index over `fields`, in that order."""
+    """An index over `fields`, in that order.
+
+    `where` is the text of a condition (`index_condition`): only rows for which it holds are in the
+    index, so with `unique` only they may not be alike.
+    """
 
     name: str
     fields: tuple[str, ...]
     unique: bool = False
+    where: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON object; every key always."""
-        return {"name": self.name, "fields": list(self.fields), "unique": self.unique}
+        """The JSON object; every key always, but for `where`."""
+        wire = {"name": self.name, "fields": list(self.fields), "unique": self.unique}
+        return wire if self.where is None else {**wire, "where": self.where}
 
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +256,16 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         return wire
 
 
+class AuthSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What newer SDKs tell of auth: names of entities, and origins whose pages may change data
+    (spec 09 section 1). Sessions and tenants are the server's own, whatever is named for them."""
+
+    user: str | None = None
+    session: str | None = None
+    org: str | None = None
+    trusted_origins: tuple[str, ...] = ()
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A whole app, as every other part of the server reads it."""
 
@@ -255,6 +277,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     queries: tuple[CallableSpec, ...] = ()
     actions: tuple[CallableSpec, ...] = ()
     policies: tuple[PolicySpec, ...] = ()
+    auth: AuthSpec | None = None
+
+    @cached_property
+    def user_entity(self) -> str:
+        """The entity whose rows are the people; it need not be declared."""
+        return (self.auth and self.auth.user) or USER
+
+    @property
+    def trusted_origins(self) -> tuple[str, ...]:
+        """The origins that the app itself trusts, beside those of the settings."""
+        return () if self.auth is None else self.auth.trusted_origins
 
     @cached_property
     def entities_by_name(self) -> dict[str, EntitySpec]:
@@ -275,4 +308,42 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "queries": [query.to_wire() for query in self.queries],
             "actions": [action.to_wire() for action in self.actions],
             "policies": [policy.to_wire() for policy in self.policies] if include_policies else [],
+            **({} if self.auth is None else {"auth": msgspec.to_builtins(self.auth)}),
         }
+
+    @cached_property
+    def public(self) -> Manifest:
+        """What those may know of it who may not see private fields: all but these, the indexes and
+        relations that name one, and what only the server reads (`auth`)."""
+        private = {
+            entity.name: frozenset(field.name for field in entity.fields if field.is_private)
+            for entity in self.entities
+        }
+        entities = tuple(_public_entity(entity, private) for entity in self.entities)
+        return msgspec.structs.replace(self, entities=entities, auth=None)
+
+
+def _public_entity(entity: EntitySpec, all_private: Mapping[str, frozenset[str]]) -> EntitySpec:
+    private = all_private[entity.name]
+    relations = tuple(
+        each
+        for each in entity.relations
+        if each.field not in private
+        and (
+            each.field in entity.fields_by_name
+            or each.field not in all_private.get(each.target, frozenset())
+        )
+    )
+    if not private and relations == entity.relations:
+        return entity
+    return msgspec.structs.replace(
+        entity,
+        fields=tuple(field for field in entity.fields if field.name not in private),
+        indexes=tuple(
+            index
+            for index in entity.indexes
+            if private.isdisjoint(index.fields)
+            and private.isdisjoint(re.findall(r"\w+", index.where or ""))
+        ),
+        relations=relations,
+    )

@@ -5,14 +5,23 @@ Whether the names in it make sense is the business of `validate` (spec 05 sectio
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
-from pylon.schema.diagnostics import Diagnostic, Span, did_you_mean, error
+from pylon.schema.diagnostics import (
+    Diagnostic,
+    Severity,
+    Span,
+    did_you_mean,
+    has_errors,
+)
 from pylon.schema.model import AuthDefault, FieldDefault, Manifest, NowDefault
-from pylon.schema.shape import MANIFEST, Key, ListOf, OneOf, Shape
+from pylon.schema.shape import MANIFEST, Key, ListOf, OneOf, Shape, is_descriptive
 from pylon.schema.source import Document, Node, SourceError, read_document
 
 CODE: Final = "MANIFEST_PARSE_ERROR"
+KEY_UNKNOWN: Final = "MANIFEST_KEY_UNKNOWN"
+KEY_IGNORED: Final = "MANIFEST_KEY_IGNORED"
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
 
@@ -23,7 +32,8 @@ _BAD: Final = object()
 def parse_manifest(
     text: bytes | str, file: str | None = None
 ) -> tuple[Manifest | None, list[Diagnostic]]:
-    """Read a manifest. Any bytes are safe; the manifest is None exactly when there are errors.
+    """Read a manifest. Any bytes are safe; the manifest is None exactly when there are errors, and
+    beside it come warnings about keys that are passed over.
 
     `file` is named in the span of each diagnostic, with line and column where they are known.
     """
@@ -33,13 +43,25 @@ def parse_manifest(
         span = None if file is None else Span(file, problem.line, problem.column)
         where = "" if problem.line is None else f" (line {problem.line}, column {problem.column})"
         hint = "A manifest is one JSON object in UTF-8."
-        return None, [error(CODE, f"{problem.message}{where}", hint, span=span)]
+        return None, [Diagnostic("error", CODE, f"{problem.message}{where}", span, hint)]
     reader = _Reader(document, file)
     value = reader.shape(document.root, MANIFEST)
-    if reader.problems:
-        return None, reader.diagnostics()
+    found = reader.diagnostics()
+    if has_errors(found):
+        return None, found
     assert isinstance(value, Manifest)
-    return value, []
+    return value, found
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """A finding and its offset in the text."""
+
+    offset: int
+    message: str
+    hint: str | None
+    code: str = CODE
+    severity: Severity = "error"
 
 
 class _Reader:
@@ -48,18 +70,20 @@ class _Reader:
     def __init__(self, document: Document, file: str | None) -> None:
         self._document = document
         self._file = file
-        self.problems: list[tuple[int, str, str | None]] = [
-            (node.offset, f"{node.path}: this key comes twice in its object", "Remove one.")
+        self._misspelt: set[int] = set()
+        """Offsets of keys that were told of as the misspelling of a missing one."""
+        self._problems = [
+            _Problem(node.offset, f"{node.path}: this key comes twice in its object", "Remove one.")
             for node in document.duplicates
         ]
 
     def diagnostics(self) -> list[Diagnostic]:
         """The problems in the order of the text."""
         found = []
-        for offset, message, hint in sorted(self.problems, key=lambda problem: problem[0]):
-            line, column = self._document.place(offset)
+        for each in sorted(self._problems, key=lambda problem: problem.offset):
+            line, column = self._document.place(each.offset)
             span = None if self._file is None else Span(self._file, line, column)
-            found.append(error(CODE, message, hint, span=span))
+            found.append(Diagnostic(each.severity, each.code, each.message, span, each.hint))
         return found
 
     def shape(self, node: Node, shape: Shape) -> Any:
@@ -72,6 +96,9 @@ class _Reader:
                 keys[name] = self._key(members[name], key)
             elif key.required:
                 keys[name] = self._missing(node, name, members, shape)
+        for name in members:
+            if name not in shape.keys and name not in shape.passed_over:
+                self._unknown(members[name], name, members, shape)
         present = {name: value for name, value in keys.items() if value is not None}
         if any(value is _BAD for value in present.values()):
             return _BAD
@@ -135,10 +162,29 @@ class _Reader:
             return self._problem(node, "the number does not fit 64 bits", None)
         return value
 
+    def _unknown(self, node: Node, name: str, members: dict[str, Node], shape: Shape) -> None:
+        """What the key asks for is not known, so it cannot be kept, and no rule may be lost."""
+        if is_descriptive(name):
+            message = f"{node.path}: this key says nothing to the server"
+            self._problems.append(_Problem(node.offset, message, None, KEY_IGNORED, "warning"))
+            return
+        if node.offset in self._misspelt:
+            return
+        absent = [key for key in shape.keys if key not in members]
+        hint = did_you_mean(
+            name,
+            absent,
+            "Remove it, or put x- before it if it is a note for others."
+            f" Keys here: {', '.join(shape.keys)}.",
+        )
+        message = f"{node.path}: the server does not know this key of a {shape.title}"
+        self._problems.append(_Problem(node.offset, message, hint, KEY_UNKNOWN))
+
     def _missing(self, node: Node, name: str, members: dict[str, Node], shape: Shape) -> Any:
         unknown = [member for member in members if member not in shape.keys]
         hint = did_you_mean(name, unknown, f'Every {shape.title} needs the key "{name}".')
         if hint.startswith("Did you mean"):
+            self._misspelt |= {members[each].offset for each in unknown if f'"{each}"' in hint}
             hint = hint.replace("Did you mean", "Is it this key that is misspelt:")
         return self._problem(node, f'the key "{name}" is missing', hint)
 
@@ -146,7 +192,7 @@ class _Reader:
         return self._problem(node, f"expected {wanted}, got {_describe(node)}", None)
 
     def _problem(self, node: Node, message: str, hint: str | None) -> Any:
-        self.problems.append((node.offset, f"{node.path}: {message}", hint))
+        self._problems.append(_Problem(node.offset, f"{node.path}: {message}", hint))
         return _BAD
 
 

@@ -1,7 +1,8 @@
 """The keys of a manifest as tables: read by `parse` and turned into a JSON Schema by `json_schema`.
 
 One row per key says its kind, whether it must be there and whether it may be null (spec 05
-section 2). Adding a key to the manifest means a field in `model` and a row here.
+section 2). Adding a key to the manifest means a field in `model` and a row here; a key that has no
+row is refused by `parse`, but for those of `DESCRIPTIVE`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pylon.schema.model import (
     CRDT_CONTAINERS,
+    AuthSpec,
     CallableSpec,
     EntitySpec,
     FieldSpec,
@@ -47,6 +49,8 @@ class Shape:
     title: str
     build: Callable[..., Any]
     keys: Mapping[str, Key]
+    passed_over: frozenset[str] = frozenset()
+    """Keys that are known and say nothing to the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,37 @@ class Key:
     required: bool = False
     nullable: bool = False
     about: str = ""
+
+
+DESCRIPTIVE: Final = frozenset(
+    {"$comment", "comment", "deprecated", "description", "label", "title"}
+)
+"""Keys that words for people may stand under, in any object. They are told of and passed over, as
+is what begins with `x-`; what any other unknown key asks for could not be kept: it is refused."""
+
+
+def is_descriptive(key: str) -> bool:
+    """Whether a key that has no row here can be passed over without a promise being broken."""
+    return key in DESCRIPTIVE or key.startswith("x-")
+
+
+def _build_field(
+    *,
+    serverOnly: bool = False,  # noqa: N803 - names as on the wire
+    serverSet: bool = False,  # noqa: N803
+    private: bool = False,
+    readonly: bool = False,
+    writeOnce: bool = False,  # noqa: N803
+    **keys: Any,
+) -> FieldSpec:
+    """`serverOnly` and `readonly` are the words of newer SDKs for what we call `private` and
+    `writeOnce` (spec 09 section 1)."""
+    return FieldSpec(
+        private=private or serverOnly,
+        readonly=serverSet,
+        writeOnce=writeOnce or readonly,
+        **keys,
+    )
 
 
 def _build_entity(*, search: SearchSpec | None = None, **keys: Any) -> EntitySpec:
@@ -78,7 +113,7 @@ _NAMES: Final = ListOf(item="text")
 
 FIELD: Final = Shape(
     title="field",
-    build=FieldSpec,
+    build=_build_field,
     keys={
         "name": _NAME,
         "type": Key(
@@ -100,8 +135,10 @@ FIELD: Final = Shape(
             "user or tenant id, or the time",
         ),
         "private": Key(kind="flag", about="never sent to anyone but administrators"),
-        "readonly": Key(kind="flag", about="set by its default and the server, never by clients"),
+        "serverOnly": Key(kind="flag", about="the same as `private`, as newer SDKs say it"),
+        "serverSet": Key(kind="flag", about="set by its default and the server, never by clients"),
         "writeOnce": Key(kind="flag", about="given at insert and never changed by clients"),
+        "readonly": Key(kind="flag", about="the same as `writeOnce`, as newer SDKs say it"),
     },
 )
 
@@ -112,6 +149,11 @@ INDEX: Final = Shape(
         "name": _NAME,
         "fields": Key(kind=_NAMES, required=True),
         "unique": Key(kind="flag", required=True),
+        "where": Key(
+            kind="text",
+            nullable=True,
+            about="only rows for which this holds: comparisons of fields with literals",
+        ),
     },
 )
 
@@ -182,9 +224,21 @@ POLICY: Final = Shape(
     },
 )
 
+AUTH: Final = Shape(
+    title="auth",
+    build=AuthSpec,
+    keys={
+        "user": Key(kind="text", nullable=True, about="the entity whose rows are people (User)"),
+        "session": Key(kind="text", nullable=True, about="accepted; sessions have their own table"),
+        "org": Key(kind="text", nullable=True, about="accepted; tenants are told by sessions"),
+        "trusted_origins": Key(kind=_NAMES, about="origins whose pages may change data"),
+    },
+)
+
 MANIFEST: Final = Shape(
     title="manifest",
     build=Manifest,
+    passed_over=frozenset({"$schema"}),
     keys={
         "manifest_version": Key(kind="version", required=True, about="must be 1"),
         "name": _NAME,
@@ -194,5 +248,6 @@ MANIFEST: Final = Shape(
         "queries": Key(kind=ListOf(item=CALLABLE)),
         "actions": Key(kind=ListOf(item=CALLABLE)),
         "policies": Key(kind=ListOf(item=POLICY)),
+        "auth": Key(kind=AUTH, nullable=True),
     },
 )

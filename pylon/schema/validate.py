@@ -19,7 +19,15 @@ from pylon.schema.model import (
     PolicySpec,
 )
 from pylon.schema.validate_names import check_counts, check_identifiers
-from pylon.schema.validate_parts import check_crdt, check_defaults, check_relations, check_search
+from pylon.schema.validate_parts import (
+    check_auth,
+    check_crdt,
+    check_defaults,
+    check_index_conditions,
+    check_inputs,
+    check_relations,
+    check_search,
+)
 
 PolicyCheck = Callable[[Manifest], Iterable[Diagnostic]]
 
@@ -335,4 +343,7 @@ _PASSES_AFTER_EXPRESSIONS: tuple[Callable[[Manifest], Iterator[Diagnostic]], ...
     check_search,
     check_crdt,
     check_defaults,
+    check_index_conditions,
+    check_inputs,
+    check_auth,
 )

@@ -1,4 +1,5 @@
-"""Checks of ours on relations, search, CRDT annotations and defaults of an entity.
+"""Checks of ours on relations, search, CRDT annotations, defaults and index conditions of an
+entity, on inputs, and on what the app says of auth.
 
 Part of `validate`; the reference finds these at the first write or never (spec 05 section 3, end).
 """
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from math import isfinite
 
-from pylon.schema.diagnostics import Diagnostic, did_you_mean, error
+from pylon.origins import is_origin
+from pylon.schema.diagnostics import Diagnostic, did_you_mean, error, warning
+from pylon.schema.index_condition import ConditionError, problems, read_condition
 from pylon.schema.model import (
     CRDT_CONTAINERS,
     AuthDefault,
@@ -135,6 +138,70 @@ def check_crdt(manifest: Manifest) -> Iterator[Diagnostic]:
                     f'{place} is of type {field.type}, which cannot be a crdt "{field.crdt}"',
                     f'"{field.crdt}" fits {" and ".join(sorted(fitting))}; remove the annotation.',
                 )
+
+
+def check_index_conditions(manifest: Manifest) -> Iterator[Diagnostic]:
+    """The `where` of an index must be comparisons of fields of the entity with fitting literals."""
+    for entity in manifest.entities:
+        for index in entity.indexes:
+            if index.where is None:
+                continue
+            place = f'the condition of the index "{entity.name}.{index.name}"'
+            try:
+                condition = read_condition(index.where)
+            except ConditionError as wrong:
+                yield error("INDEX_CONDITION_INVALID", f"{place} {wrong.message}", wrong.hint)
+                continue
+            for problem in problems(condition, entity.fields_by_name):
+                yield error(
+                    "INDEX_CONDITION_INVALID",
+                    f"{place} {problem}",
+                    f"Its fields: {', '.join(f'{f.name} ({f.type})' for f in entity.fields)}.",
+                )
+
+
+def check_inputs(manifest: Manifest) -> Iterator[Diagnostic]:
+    """An input has a name, a type and whether it is optional; what rows can have it cannot."""
+    for noun, callables in (("query", manifest.queries), ("action", manifest.actions)):
+        for one in callables:
+            for field in one.input:
+                said = FieldSpec(name=field.name, type=field.type, optional=field.optional)
+                if field != said:
+                    yield warning(
+                        "INPUT_KEY_IGNORED",
+                        f'the input "{field.name}" of the {noun} "{one.name}" says more than name, '
+                        "type and optional",
+                        "The rest has no effect on inputs; leave it out.",
+                    )
+
+
+def check_auth(manifest: Manifest) -> Iterator[Diagnostic]:
+    """The entities must exist, the origins be origins; what has no effect is told."""
+    auth = manifest.auth
+    if auth is None:
+        return
+    for key, name in (("user", auth.user), ("session", auth.session), ("org", auth.org)):
+        if name is not None and name not in manifest.entities_by_name:
+            yield error(
+                "AUTH_ENTITY_NOT_FOUND",
+                f'auth.{key} names the entity "{name}", which is not declared',
+                did_you_mean(name, manifest.entities_by_name),
+            )
+    for key, name in (("session", auth.session), ("org", auth.org)):
+        if name is not None:
+            yield warning(
+                "AUTH_KEY_IGNORED",
+                f'auth.{key} has no effect: the server writes no rows of "{name}"',
+                "Sessions and their tenants are kept in the server's own table.",
+            )
+    for origin in auth.trusted_origins:
+        if not is_origin(origin):
+            yield error(
+                "AUTH_ORIGIN_INVALID",
+                f'auth.trusted_origins has "{origin[:100]}", which is not an origin',
+                "An origin is scheme://host or scheme://host:port, in lower case, with no path; "
+                "each is named, so * is none.",
+            )
 
 
 def check_defaults(manifest: Manifest) -> Iterator[Diagnostic]:

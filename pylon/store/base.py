@@ -188,6 +188,12 @@ class Store(Protocol):
         """
         ...
 
+    async def give_back(self) -> int:
+        """Give room that is free, beyond what is soon written again, back to the system: a bounded
+        part in each of many transactions, between which others write. How many bytes; 0 for a
+        database that was not made for it."""
+        ...
+
     def on_commit(self, listener: CommitListener) -> None:
         """Add a listener for what units publish and tell."""
         ...

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pylon.schema.index_condition import condition_sql, read_condition
 from pylon.schema.model import EntitySpec, FieldKind
 
 COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
@@ -20,11 +21,15 @@ COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexShape:
-    """An index as the database has it; `name` is the only one in it, so it carries the entity."""
+    """An index as the database has it; `name` is the only one in it, so it carries the entity.
+
+    `where` is SQL as `schema/index_condition` writes it; None for an index of all rows.
+    """
 
     name: str
     fields: tuple[str, ...]
     unique: bool
+    where: str | None = None
 
 
 def column_type(kind: FieldKind) -> str:
@@ -46,4 +51,5 @@ def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
         name = f"{entity.name}_{index.name}"
         ends_with_id = index.unique or "id" in index.fields
         fields = index.fields if ends_with_id else (*index.fields, "id")
-        yield IndexShape(name=name, fields=fields, unique=index.unique)
+        where = None if index.where is None else condition_sql(read_condition(index.where))
+        yield IndexShape(name=name, fields=fields, unique=index.unique, where=where)

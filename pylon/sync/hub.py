@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from pylon import limits
 from pylon.changes.epochs import EpochRaised
-from pylon.changes.facts import SessionChanged, SessionEnded
+from pylon.changes.facts import MustPull, SessionChanged, SessionEnded
 from pylon.changes.feed import Gap, Message
 from pylon.changes.model import Change, Forgotten
 from pylon.errors import PylonError
@@ -148,15 +148,16 @@ class Hub:
         *,
         shows_all: bool = True,
         may_be_ahead: bool = False,
+        address: bytes | None = None,
     ) -> bool:
         """Open a stream: replay from `since` (None: from now), then live without a gap.
 
         False when it lies too far back to be replayed; the outlet is closed with 1013. A stream
         that does not `shows_all` is closed too as soon as anything happens that it may not show.
         `may_be_ahead` says that the client may be above `since`, and hold rows that a replay from 0
-        says nothing of.
+        says nothing of. `address` is where an anonymous one is found by `MustPull`.
         """
-        reader = self._streams.open(identity, outlet, shows_all=shows_all)
+        reader = self._streams.open(identity, outlet, shows_all=shows_all, address=address)
         if self._held is not None:
             # That turn began without this reader, and was committed before it came.
             reader.floor = self._held.seq
@@ -231,6 +232,9 @@ class Hub:
                 self._filling().messages.append(message)
             elif isinstance(message, SessionEnded | SessionChanged):
                 self.close_session(message.session_id)
+            elif isinstance(message, MustPull):
+                for reader in list(self._streams.of_caller(message.caller)):
+                    self._streams.close(reader, CLOSE_TRY_AGAIN, "pull required", "partial")
             elif isinstance(message, Gap):
                 self._waiting.append(_Turn(seq=message.until, gap=message))
         if self._waiting or seq != self._seq:

@@ -72,6 +72,11 @@ class Puller:
         """The read rules that look at other rows."""
         self._turns = asyncio.Semaphore(limits.PULL_PAGES_AT_ONCE)
 
+    @property
+    def head(self) -> int:
+        """The position of the log as far as this process has heard."""
+        return self._store.seq
+
     async def page(
         self, identity: Identity, since: int, *, epoch: int = 0, whole_from: int = 0
     ) -> PullPage:
@@ -103,7 +108,7 @@ class Puller:
             page = replace(page, last_seq=max(page.last_seq, head))
         reader = caller_key(identity)
         if reader is not None and page.last_seq != since:
-            page = await self._with_own(page, reader, since)
+            page = await self._with_own(page, reader, identity.user_id or "", since)
         return replace(page, whole_from=whole_from)
 
     async def _refuse_future(self, since: int) -> None:
@@ -120,10 +125,10 @@ class Puller:
             self._store, since
         )
 
-    async def _with_own(self, page: PullPage, reader: bytes, since: int) -> PullPage:
+    async def _with_own(self, page: PullPage, reader: bytes, user_id: str, since: int) -> PullPage:
         """The page with the deletes of temporary rows that fall into it; cut if they are many."""
         count = limits.PULL_ROWS_MAX
-        own = await self._temporary.events(reader, since, page.last_seq, count)
+        own = await self._temporary.events(reader, user_id, since, page.last_seq, count)
         if not own:
             return page
         if len(own) == count and own[-1][0] < page.last_seq:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pylon.changes.log import ChangeLog
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
-from pylon.sync.positions import RECENT_SECONDS
+from pylon.sync.positions import RECENT_SECONDS, StreamKind, address_key
 from pylon.sync.pull import Puller, PullPage, resync_required
 from pylon.sync.reader_epochs import ReaderEpochs
 from pylon.sync.whereabouts import Known, Pulled, Whereabouts
@@ -23,11 +23,22 @@ class StreamStart:
     """Where a stream starts (None: now). `shows_all` False: the client behind it may see more than
     the stream may show, so whatever it is not shown must make it pull (spec 03 section 6).
     `may_be_ahead`: the client may be above `since`, and hold what a replay from 0 says nothing of.
+
+    `is_chosen`: by the server, not by the client. `caller` is whose stream it is, `kind` what its
+    positions are worth.
     """
 
     since: int | None
     shows_all: bool = True
     may_be_ahead: bool = False
+    is_chosen: bool = True
+    caller: bytes = b""
+    kind: StreamKind = "own"
+
+    @property
+    def address(self) -> bytes | None:
+        """Where the stream is to be found once somebody by name pulls there (`Hub.join`)."""
+        return self.caller if self.kind == "passing" else None
 
 
 class Pulls:
@@ -48,33 +59,43 @@ class Pulls:
 
     async def pull(self, identity: Identity, address: str, since: int) -> PullPage:
         """The next page of this client; 410 when its cursor cannot be continued."""
-        caller = caller_key(identity) or _address_key(address)
+        public = address_key(address)
+        caller = caller_key(identity) or public
         try:
             epoch = await self._epoch(identity, since)
-            whole_from = await self._whereabouts.whole_from(caller, since) if since else 0
-            page = await self._puller.page(identity, since, epoch=epoch, whole_from=whole_from)
+            known = await self._whereabouts.presented(caller, public, since)
+            if since and not (known.is_given or identity.is_admin):
+                # From a stream that showed less than this caller may see, or another sign-in.
+                raise resync_required(since + 1)
+            page = await self._puller.page(
+                identity, since, epoch=epoch, whole_from=known.whole_from
+            )
         except PylonError as error:
             if error.status != 410:
                 await self.refused(identity, address, since)
             raise
-        await self._note(identity, address, since, page.last_seq, page.whole_from)
+        await self._note(identity, address, since, page)
         return page
 
     async def refused(self, identity: Identity, address: str, since: int) -> None:
         """A pull was answered with an error: official clients connect all the same, and must hear
         everything from where they still are."""
-        await self._note(identity, address, since, since, 0)
+        await self._note(identity, address, since, None)
 
     async def _note(
-        self, identity: Identity, address: str, since: int, until: int, whole_from: int
+        self, identity: Identity, address: str, since: int, page: PullPage | None
     ) -> None:
+        """Note that a page was given, or None."""
         named = identity.user_id is not None
-        caller, public = caller_key(identity), _address_key(address)
+        caller, public = caller_key(identity), address_key(address)
+        until, whole_from, has_more = since, 0, False
+        if page is not None:
+            until, whole_from, has_more = page.last_seq, page.whole_from, page.has_more
         if caller is None:
-            pulls = [Pulled(public, since, until, whole_from, named)]
+            pulls = [Pulled(public, since, until, whole_from, named, has_more)]
         else:
             pulls = [
-                Pulled(caller, since, until, whole_from, named=True),
+                Pulled(caller, since, until, whole_from, named=True, has_more=has_more),
                 Pulled(public, since, until, 0, named),
             ]
         await self._whereabouts.pulled(pulls)
@@ -83,6 +104,7 @@ class Pulls:
         epoch = await self._epochs.begun(identity)
         if epoch is None:
             epoch = await self._epochs.begin(identity)
+            await self._restart(identity)
             if since > 0:
                 # Its rows are those of somebody else: of an earlier session, or another tenant.
                 raise resync_required(max(epoch, since + 1))
@@ -90,52 +112,78 @@ class Pulls:
             await self._epochs.touch(identity)
         return epoch
 
+    async def _restart(self, identity: Identity) -> None:
+        caller = caller_key(identity)
+        if caller is not None:
+            await self._whereabouts.restart(caller)
+
     # --- streams -----------------------------------------------------------------------------
 
     async def start(
-        self, identity: Identity, address: str, asked: int | None, *, is_page: bool = False
+        self, identity: Identity, address: str, asked: int | None, *, is_public: bool = False
     ) -> StreamStart:
         """Where a stream starts: where the client says, else where its pulls have got to.
 
-        `is_page` says that a browser's page opens it. 410 when only a pull can tell; the stream is
-        then to be closed, and the client pulls.
+        `is_public`: an anonymous client says that it pulls as nobody, whoever else is at its
+        address. 410 when only a pull can tell; the stream is then to be closed, and the client
+        pulls. Whatever is given must be given back to `ended`.
         """
         if identity.user_id is None:
-            return await self._public_start(_address_key(address), asked, is_page=is_page)
-        if asked is not None:
-            await self._check(identity, asked)
-            return StreamStart(since=asked)
+            start = await self._public_start(address_key(address), asked, is_public=is_public)
+        else:
+            start = await self._named_start(identity, address_key(address), asked)
+        lowest = self._puller.head if start.since is None else start.since
+        await self._whereabouts.opened(start.caller, start.kind, lowest)
+        return start
+
+    async def _named_start(
+        self, identity: Identity, address: bytes, asked: int | None
+    ) -> StreamStart:
         caller = caller_key(identity)
         assert caller is not None
+        if asked is not None:
+            await self._check(identity, asked)
+            known_as = await self._whereabouts.presented(caller, address, asked)
+            is_free = identity.is_admin or not await self._epochs.has_pulled(identity)
+            if asked and not (known_as.is_given or is_free):
+                raise resync_required(asked + 1)
+            return StreamStart(since=asked, is_chosen=False, caller=caller)
         if identity.is_admin:
             # Many clients with one name, and none whose rights change.
             known = await self._whereabouts.of(caller, takes=False)
-            return StreamStart(since=await self._since_of(known))
+            return StreamStart(since=await self._since_of(known), caller=caller)
         if not await self._epochs.has_pulled(identity):
             # No cursor that could lose anything; and a first pull with one is answered 410.
             known = await self._whereabouts.of(caller, takes=False)
-            return StreamStart(since=await self._recent(known))
+            return StreamStart(since=await self._recent(known), caller=caller)
         position = (await self._take_start(caller)).position
         if position is None:
             raise resync_required(0)
         await self._check(identity, position)
-        return StreamStart(since=position, may_be_ahead=True)
+        return StreamStart(since=position, may_be_ahead=True, caller=caller)
 
     async def _public_start(
-        self, caller: bytes, asked: int | None, *, is_page: bool
+        self, caller: bytes, asked: int | None, *, is_public: bool
     ) -> StreamStart:
-        """A page's EventSource carries no token, so the stream may be that of a client which pulls
-        with one; and it is the browser that names a position when it opens the stream again.
-        Programs that open one by themselves hear what happens from now on."""
-        if not is_page:
-            if asked is None:
-                asked = await self._recent(await self._whereabouts.of(caller, takes=False))
-            return StreamStart(since=asked)
-        if asked is not None:
+        """An EventSource carries no token, so the stream may be that of a client which pulls with
+        one, as far as anybody by name pulls from its address; and a browser names a position by
+        itself when it opens the stream again."""
+        if asked is not None or is_public:
             known = await self._whereabouts.of(caller, takes=False)
-            return StreamStart(since=asked, shows_all=not known.is_named)
-        known = await self._take_start(caller)
-        return StreamStart(since=await self._since_of(known), shows_all=not known.is_named)
+        else:
+            known = await self._take_start(caller)
+        if is_public:
+            since = asked if asked is not None else await self._recent(known)
+        else:
+            since = asked if asked is not None else await self._since_of(known)
+        kind: StreamKind = "own" if known.is_named else "passing"
+        return StreamStart(
+            since=since,
+            shows_all=is_public or not known.is_named,
+            is_chosen=asked is None and not is_public,
+            caller=caller,
+            kind="public" if is_public else kind,
+        )
 
     async def _take_start(self, caller: bytes) -> Known:
         """Use up the pull that paid for this stream; 410 when a tab has to pull first."""
@@ -159,15 +207,13 @@ class Pulls:
         """Right after a start nobody's position is known; then the last minute is replayed."""
         return await self._log.seq_before(RECENT_SECONDS) if known.is_young else None
 
-    def lost(self, identity: Identity, address: str, start: StreamStart) -> None:
-        """A stream has ended."""
-        if start.since is not None:
-            self._whereabouts.lost(caller_key(identity) or _address_key(address), start.since)
+    def ended(self, start: StreamStart, *, is_lost: bool) -> None:
+        """A stream has ended; `is_lost` unless it is known that its client has to pull anyway."""
+        self._whereabouts.closed(start.caller, start.kind, self._puller.head)
+        if is_lost and start.is_chosen and start.since is not None:
+            self._whereabouts.lost(start.caller, start.since)
 
-    async def too_far(self, identity: Identity, address: str, since: int) -> None:
+    async def too_far(self, start: StreamStart) -> None:
         """A stream could not be replayed from there; the next one is not to try again."""
-        await self._whereabouts.too_far(caller_key(identity) or _address_key(address), since)
-
-
-def _address_key(address: str) -> bytes:
-    return b"@" + address.encode("utf-8", "surrogatepass")
+        if start.is_chosen and start.since is not None:
+            await self._whereabouts.too_far(start.caller, start.since)

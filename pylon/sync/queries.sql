@@ -11,6 +11,18 @@ DELETE FROM _pylon_op_ids WHERE (user_id, op_id) IN (
     SELECT user_id, op_id FROM _pylon_op_ids WHERE at < ? ORDER BY at, user_id, op_id LIMIT ?
 );
 
+-- name: count_op_ids
+SELECT count(*) FROM _pylon_op_ids;
+
+-- name: users_beyond
+SELECT user_id, count(*) FROM _pylon_op_ids GROUP BY user_id HAVING count(*) > ? ORDER BY user_id;
+
+-- name: oldest_op_ids
+SELECT op_id FROM _pylon_op_ids WHERE user_id = ? ORDER BY at, op_id LIMIT ?;
+
+-- name: forget_op_id
+DELETE FROM _pylon_op_ids WHERE user_id = ? AND op_id = ?;
+
 -- name: remember_temporary
 INSERT INTO _pylon_temporary_rows (seq, reader, user_id, entity, temporary_id, row_id, at)
 VALUES (?, ?, ?, ?, ?, ?, ?);
@@ -21,10 +33,13 @@ WHERE user_id = ? AND temporary_id = ? AND entity = ? ORDER BY seq DESC LIMIT 1;
 
 -- name: forgotten
 SELECT seq, entity, temporary_id, at FROM _pylon_temporary_rows
-WHERE reader = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+WHERE reader = ? AND user_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 
 -- name: any_forgotten
 SELECT 1 FROM _pylon_temporary_rows WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT 1;
+
+-- name: count_temporary_rows
+SELECT count(*) FROM _pylon_temporary_rows;
 
 -- name: purge_temporary_rows
 DELETE FROM _pylon_temporary_rows WHERE seq IN (

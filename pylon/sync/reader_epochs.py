@@ -22,8 +22,9 @@ from pylon.changes.feed import Gap, Message
 from pylon.clock import Clock
 from pylon.identity import Identity, caller_key
 from pylon.store.base import Row, Store, Tx
+from pylon.store.upkeep import delete_in_slices
 from pylon.sync.audience import Audiences
-from pylon.sync.temporary import PURGED_AT_ONCE, SQL
+from pylon.sync.temporary import SQL
 
 CACHED_MAX = 50_000
 """Readers kept in memory; others are read when they ask."""
@@ -109,15 +110,9 @@ class ReaderEpochs:
     async def purge(self) -> None:
         """Forget readers that have not pulled for long; they would start from 0. For a timer."""
         before = int(self._clock.now() - limits.SYNC_READER_SECONDS)
-
-        async def unit(tx: Tx) -> int:
-            dropped = await tx.execute(SQL["purge_readers"], (before, PURGED_AT_ONCE))
-            if dropped:
-                tx.tell(ReadersForgotten())
-            return dropped
-
-        while await self._store.write(unit) == PURGED_AT_ONCE:
-            pass
+        await delete_in_slices(
+            self._store, SQL["purge_readers"], (before,), told=ReadersForgotten()
+        )
 
     def hear(self, messages: Sequence[Message], _: int) -> None:
         """Listen to the feed."""

@@ -48,6 +48,7 @@ class Reader:
         *,
         lookup: Lookup,
         shows_all: bool,
+        caller: bytes | None,
         give_up: Callable[[Reader, str], None],
     ) -> None:
         self.identity = identity
@@ -55,7 +56,9 @@ class Reader:
         """What it belongs to; its group's once it is live."""
         self.shows_all = shows_all
         """False: the client may see more than this stream shows; see `Hub.join`."""
-        self.caller = caller_key(identity)
+        self.caller = caller
+        """Whose stream it is: `identity.caller_key`, or the address of nobody by name that goes on
+        past what it may not show (`positions.address_key`); None where neither matters."""
         self.subjects = subjects_of(identity)
         self.outlet = outlet
         self.group: Group | None = None
@@ -119,18 +122,21 @@ class Streams:
         return self._readers.get(reader.outlet) is reader
 
     def of_caller(self, caller: bytes) -> Collection[Reader]:
-        """The streams of one client (`identity.caller_key`)."""
+        """The streams of one client (`Reader.caller`)."""
         return self._by_caller.get(caller, ())
 
     # --- they come and go --------------------------------------------------------------------
 
-    def open(self, identity: Identity, outlet: Outlet, *, shows_all: bool) -> Reader:
-        """A stream that is not live yet."""
+    def open(
+        self, identity: Identity, outlet: Outlet, *, shows_all: bool, address: bytes | None = None
+    ) -> Reader:
+        """A stream that is not live yet; `address` as in `Hub.join`."""
         reader = Reader(
             identity,
             outlet,
             lookup=self._audiences.lookup(identity),
             shows_all=shows_all,
+            caller=caller_key(identity) or address,
             give_up=self._give_up,
         )
         self._readers[outlet] = reader

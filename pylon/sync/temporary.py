@@ -8,14 +8,17 @@ in a table of this module; `pull.py` and `routing.py` mix them with the log's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from pylon import limits
 from pylon.changes.model import Forgotten
 from pylon.clock import Clock, iso_seconds
-from pylon.store.base import Store, Tx, Value
+from pylon.store.base import Row, Store, Tx, Value
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
+from pylon.store.upkeep import delete_in_slices
 from pylon.wire.events import event_json
 
 SQL = load_queries("pylon.sync")
@@ -25,7 +28,8 @@ SYNC_TABLES: Final = load_steps("pylon.sync")
 TEMPORARY_PREFIX = "_pending_"
 """How the official clients begin a temporary id (spec 03 section 8.6)."""
 
-PURGED_AT_ONCE = 1_000
+_NEVER: Final = 2**62
+"""Later than anything that is remembered."""
 
 
 def is_temporary(value: object) -> bool:
@@ -78,10 +82,11 @@ class Temporary:
     # --- outside -----------------------------------------------------------------------------
 
     async def events(
-        self, reader: bytes, since: int, until: int, count: int
+        self, reader: bytes, user_id: str, since: int, until: int, count: int
     ) -> list[tuple[int, bytes]]:
-        """The first `count` deletes of temporary rows of this client in `(since, until]`."""
-        found = await self._store.read(SQL["forgotten"], (reader, since, until, count))
+        """The first `count` deletes of temporary rows of this client in `(since, until]`, as far as
+        they are this user's: of whoever its session meant before it has been told all."""
+        found = await self._store.read(SQL["forgotten"], (reader, user_id, since, until, count))
         return [
             (seq, delete_event(seq, entity, temporary_id, at))
             for seq, entity, temporary_id, at in found
@@ -92,10 +97,29 @@ class Temporary:
         return bool(await self._store.read(SQL["any_forgotten"], (since, until)))
 
     async def purge(self) -> None:
-        """Drop what is older than `limits.PUSH_REMEMBER_SECONDS`. For a timer."""
+        """Drop what is older than `limits.PUSH_REMEMBER_SECONDS`, and the oldest beyond
+        `limits.OP_IDS_PER_USER_MAX` of each user and `limits.OP_IDS_MAX` in all. For a timer."""
         before = int(self._clock.now() - limits.PUSH_REMEMBER_SECONDS)
-        await self._delete("purge_op_ids", before)
-        await self._delete("purge_temporary_rows", before)
+        for name in ("op_ids", "temporary_rows"):
+            await self._delete(f"purge_{name}", before)
+        await self._purge_users()
+        for name in ("op_ids", "temporary_rows"):
+            kept = (await self._store.read(SQL[f"count_{name}"], heavy=True))[0][0]
+            await self._delete(f"purge_{name}", _NEVER, rows_max=max(0, kept - limits.OP_IDS_MAX))
+
+    async def _purge_users(self) -> None:
+        """Drop the oldest operations of those who have too many."""
+        bound = limits.OP_IDS_PER_USER_MAX
+        for user_id, count in await self._store.read(SQL["users_beyond"], (bound,), heavy=True):
+            beyond = count - bound
+            while beyond > 0:
+                # Looked for outside the unit: in the order of time they are not kept.
+                at_once = (user_id, min(beyond, 10 * limits.PURGE_UNIT_ROWS))
+                oldest = await self._store.read(SQL["oldest_op_ids"], at_once, heavy=True)
+                for start in range(0, len(oldest), limits.PURGE_UNIT_ROWS):
+                    part = oldest[start : start + limits.PURGE_UNIT_ROWS]
+                    await self._store.write(partial(_forget, user_id, part))
+                beyond -= at_once[1]
 
     async def erase(self, user_id: str) -> int:
         """Drop everything of one user, whose clients are signed out; how much that was."""
@@ -103,18 +127,13 @@ class Temporary:
             "erase_temporary_rows", user_id
         )
 
-    async def _delete(self, query: str, which: Value) -> int:
-        """Run a query that deletes up to a number of rows until there are no more."""
+    async def _delete(self, query: str, which: Value, *, rows_max: int | None = None) -> int:
+        return await delete_in_slices(self._store, SQL[query], (which,), rows_max=rows_max)
 
-        async def delete(tx: Tx) -> int:
-            return await tx.execute(SQL[query], (which, PURGED_AT_ONCE))
 
-        count = 0
-        while deleted := await self._store.write(delete):
-            count += deleted
-            if deleted < PURGED_AT_ONCE:
-                break
-        return count
+async def _forget(user_id: str, rows: Sequence[Row], tx: Tx) -> None:
+    for (op_id,) in rows:
+        await tx.execute(SQL["forget_op_id"], (user_id, op_id))
 
 
 def delete_event(seq: int, entity: str, temporary_id: str, at: float) -> bytes:

@@ -9,15 +9,16 @@ sent to pull (docs/decisions/0012).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from pylon.calls import Call, Calls
+from pylon.changes.facts import Fact, MustPull
 from pylon.errors import PylonError
 from pylon.identity import ANONYMOUS
-from pylon.sync.positions import Positions
+from pylon.sync.positions import Positions, StreamKind
 from pylon.tasks import Tasks
 
 
@@ -29,6 +30,7 @@ class Pulled(msgspec.Struct, frozen=True, array_like=True):
     until: int
     whole_from: int
     named: bool
+    has_more: bool = False
 
 
 class Known(msgspec.Struct, frozen=True, array_like=True):
@@ -49,9 +51,27 @@ UNREACHED = Known(position=None, is_behind=True, is_named=True, is_young=True)
 """What to assume where nobody can be asked."""
 
 
+class Presented(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of a cursor that a caller presents.
+
+    `whole_from` as `Positions.whole_from` says; `is_given` as `Positions.is_given`.
+    """
+
+    whole_from: int
+    is_given: bool
+
+
 class _Place(msgspec.Struct, frozen=True, array_like=True):
     caller: bytes
+    address: bytes
     position: int
+
+
+class _Stream(msgspec.Struct, frozen=True, array_like=True):
+    caller: bytes
+    kind: StreamKind
+    position: int
+    has_ended: bool
 
 
 class _Wish(msgspec.Struct, frozen=True, array_like=True):
@@ -77,8 +97,25 @@ class Whereabouts(Protocol):
         """Note pulls; to be awaited before the client is answered, since it connects then."""
         ...
 
-    async def whole_from(self, caller: bytes, position: int) -> int:
-        """See `Positions.whole_from`."""
+    async def presented(self, caller: bytes, address: bytes, position: int) -> Presented:
+        """What is known of a cursor with which `caller` pulls from `address` (the same for nobody
+        by name), or opens a stream.
+
+        Streams of that address that go on past what they may not show are ended where the caller is
+        somebody: they may be its own, and move its cursor.
+        """
+        ...
+
+    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
+        """See `Positions.opened`; to be awaited before anything is sent on the stream."""
+        ...
+
+    def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
+        """See `Positions.closed`."""
+        ...
+
+    async def restart(self, caller: bytes) -> None:
+        """See `Positions.restart`."""
         ...
 
     async def of(self, caller: bytes, *, takes: bool) -> Known:
@@ -96,10 +133,17 @@ class Whereabouts(Protocol):
 
 
 class Here:
-    """This process keeps them; `calls` are what others ask."""
+    """This process keeps them, and is asked by others.
 
-    def __init__(self, positions: Positions) -> None:
+    `publish` commits a fact with a position of the log, which it gives back; None where all is one
+    client's.
+    """
+
+    def __init__(
+        self, positions: Positions, publish: Callable[[Fact], Awaitable[int]] | None = None
+    ) -> None:
         self._positions = positions
+        self._publish = publish
 
     @property
     def remembered(self) -> int:
@@ -113,10 +157,26 @@ class Here:
                 until=each.until,
                 whole_from=each.whole_from,
                 named=each.named,
+                has_more=each.has_more,
             )
 
-    async def whole_from(self, caller: bytes, position: int) -> int:
-        return self._positions.whole_from(caller, position)
+    async def presented(self, caller: bytes, address: bytes, position: int) -> Presented:
+        positions = self._positions
+        if caller != address and self._publish is not None and positions.must_turn(address):
+            positions.turn(address, await self._publish(MustPull(caller=address)))
+        return Presented(
+            positions.whole_from(caller, position) if position else 0,
+            positions.is_given(caller, address, position),
+        )
+
+    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
+        self._positions.opened(caller, kind, position)
+
+    def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
+        self._positions.closed(caller, kind, position)
+
+    async def restart(self, caller: bytes) -> None:
+        self._positions.restart(caller)
 
     async def of(self, caller: bytes, *, takes: bool) -> Known:
         positions = self._positions
@@ -141,11 +201,27 @@ class WhereaboutsCalls:
             gives=None,
             run=lambda _, pulls: here.pulled(pulls),
         )
-        self.whole_from: Call[_Place, int] = Call(
-            name="positions.whole_from",
+        self.presented: Call[_Place, Presented] = Call(
+            name="positions.presented",
             takes=_Place,
-            gives=int,
-            run=lambda _, place: here.whole_from(place.caller, place.position),
+            gives=Presented,
+            run=lambda _, place: here.presented(place.caller, place.address, place.position),
+        )
+        self.restart: Call[bytes, None] = Call(
+            name="positions.restart",
+            takes=bytes,
+            gives=None,
+            run=lambda _, caller: here.restart(caller),
+        )
+
+        async def note_stream(_: object, stream: _Stream) -> None:
+            if stream.has_ended:
+                here.closed(stream.caller, stream.kind, stream.position)
+            else:
+                await here.opened(stream.caller, stream.kind, stream.position)
+
+        self.stream: Call[_Stream, None] = Call(
+            name="positions.stream", takes=_Stream, gives=None, run=note_stream
         )
         self.of: Call[_Wish, Known] = Call(
             name="positions.of",
@@ -164,13 +240,9 @@ class WhereaboutsCalls:
             name="positions.ended", takes=_Ended, gives=None, run=end
         )
 
-    def all(
-        self,
-    ) -> tuple[
-        Call[list[Pulled], None] | Call[_Place, int] | Call[_Wish, Known] | Call[_Ended, None], ...
-    ]:
+    def all(self) -> tuple[Call[Any, Any], ...]:
         """What the owner has to answer."""
-        return (self.pulled, self.whole_from, self.of, self.ended)
+        return (self.pulled, self.presented, self.stream, self.restart, self.of, self.ended)
 
 
 class Asked:
@@ -191,11 +263,35 @@ class Asked:
         except PylonError:
             return
 
-    async def whole_from(self, caller: bytes, position: int) -> int:
+    async def presented(self, caller: bytes, address: bytes, position: int) -> Presented:
+        """Where the owner cannot be asked, the cursor is taken for good: pulls go on without it,
+        and a stream is not opened there (`UNREACHED`)."""
         try:
-            return await self._calls.ask(self._ask.whole_from, ANONYMOUS, _Place(caller, position))
+            return await self._calls.ask(
+                self._ask.presented, ANONYMOUS, _Place(caller, address, position)
+            )
         except PylonError:
-            return 0
+            return Presented(whole_from=0, is_given=True)
+
+    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
+        await self._stream(_Stream(caller, kind, position, has_ended=False))
+
+    def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
+        work = self._stream(_Stream(caller, kind, position, has_ended=True))
+        self._tasks.start("a stream has ended", work)
+
+    async def _stream(self, stream: _Stream) -> None:
+        """One that is not heard of may cost its client a pull from 0."""
+        try:
+            await self._calls.ask(self._ask.stream, ANONYMOUS, stream)
+        except PylonError:
+            return
+
+    async def restart(self, caller: bytes) -> None:
+        try:
+            await self._calls.ask(self._ask.restart, ANONYMOUS, caller)
+        except PylonError:
+            return
 
     async def of(self, caller: bytes, *, takes: bool) -> Known:
         try:

@@ -114,6 +114,9 @@ class MemoryStore:
             self._tell(tx)
             return result
 
+    async def give_back(self) -> int:
+        return 0
+
     def on_commit(self, listener: CommitListener) -> None:
         self._listeners.append(listener)
 

@@ -162,7 +162,7 @@ async def test_parameters_are_decoded_once(path: str, params: tuple[str, ...]) -
         ("127.0.0.1", [(b"x-forwarded-for", b"9.9.9.9")], 0, "127.0.0.1", False),
         ("127.0.0.1", [(b"x-forwarded-for", b"8.8.8.8, 9.9.9.9")], 1, "9.9.9.9", False),
         ("127.0.0.1", [(b"x-forwarded-for", b"8.8.8.8, 9.9.9.9")], 2, "8.8.8.8", False),
-        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], 1, "127.0.0.1", False),
+        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], 1, "127.0.0.1", True),
     ],
 )
 async def test_the_owner_knows_from_where_it_was_asked(

@@ -103,7 +103,7 @@ async def test_every_door_of_server_sent_events_hears(server: Server, own_door: 
     async with (
         server.async_client(ADMIN_TOKEN) as client,
         event_source(server, server.token_of("ann"), since=since, own_door=own_door) as ann,
-        event_source(server, None, since=since, own_door=own_door) as nobody,
+        event_source(server, None, since=since, is_public=True, own_door=own_door) as nobody,
     ):
         note = await put(client, "Note", ownerId="ann", secret="s")
         last = await mark(client)
@@ -232,7 +232,7 @@ async def test_rows_come_into_sight_and_go_out_of_it(server: Server) -> None:
         server.async_client(ADMIN_TOKEN) as client,
         websocket(server, server.token_of("ann"), since=since) as ann,
         websocket(server, server.token_of("bob"), since=since) as bob,
-        event_source(server, None, since=since) as nobody,
+        event_source(server, None, since=since, is_public=True) as nobody,
         websocket(server, ADMIN_TOKEN, since=since) as admin,
     ):
         row_id = await put(client, "Note", text="a", ownerId="ann", secret="s")
@@ -365,8 +365,8 @@ async def test_the_official_clients_order_loses_nothing(server: Server) -> None:
         assert rows[changed]["text"] == "changed"
 
 
-@pytest.mark.parametrize("sign", [{"origin": ORIGIN}, {"sec-fetch-site": "same-origin"}])
-async def test_a_page_that_reopens_its_stream_is_not_led_past_a_private_row(
+@pytest.mark.parametrize("sign", [{"origin": ORIGIN}, {"sec-fetch-site": "same-origin"}, {}])
+async def test_a_page_or_a_program_that_reopens_its_stream_is_not_led_past_a_private_row(
     server: Server, sign: dict[str, str]
 ) -> None:
     """A browser reopens an EventSource by itself, with the id of the last event it had."""

@@ -43,7 +43,7 @@ async def client(public: Path) -> AsyncIterator[httpx.AsyncClient]:
     text = FieldSpec(name="text", type="string", optional=False, unique=False)
     note = EntitySpec(name="Note", fields=(text,), indexes=())
     manifest = Manifest(name="pages", version="1", entities=(note,), routes=())
-    config = Config.from_env({}, dev_mode=True, in_memory=True)
+    config = Config.from_env({}, in_memory=True)
     service = Service(manifest, config, root=public.parent)
     await service.start()
     transport = httpx.ASGITransport(service, raise_app_exceptions=True)

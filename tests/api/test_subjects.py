@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +259,10 @@ async def test_reset_deletes_every_row_and_tells_readers() -> None:
 
 @pytest.mark.parametrize(
     ("config", "peer"),
-    [(DEV, "192.0.2.1"), (Config(dev_mode=False, in_memory=True), "127.0.0.1")],
+    [
+        (replace(DEV, dev_allow_remote=True), "192.0.2.1"),
+        (Config(dev_mode=False, in_memory=True), "127.0.0.1"),
+    ],
 )
 async def test_reset_needs_all_three(config: Config, peer: str) -> None:
     empty = App("empty")

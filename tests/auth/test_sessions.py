@@ -145,6 +145,28 @@ async def test_revoke_all_counts_live_sessions(
     assert await sessions.revoke_all("u1") == 0
 
 
+async def test_many_sessions_are_ended_a_few_at_a_time(
+    store: SqliteStore, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the caller leaves after the first of them."""
+    monkeypatch.setattr(limits, "SESSIONS_SWEPT_MAX", 2)
+    for _ in range(7):
+        await sessions.create("u1")
+    before = store.writer.units
+    assert await sessions.revoke_all("u1") == 7
+    assert store.writer.units - before == 4
+    for _ in range(5):
+        await sessions.create("u1")
+    ended = ends_of(store)
+    leaving = asyncio.create_task(sessions.revoke_all("u1"))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    async with asyncio.timeout(60):
+        while len(ended) < 5:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert leaving.cancelled()
+
+
 async def test_a_session_is_ended_by_id_by_its_user_only(sessions: Sessions) -> None:
     token, session = await sessions.create("u1")
     assert not await sessions.revoke_by_id(session.session_id, user_id="u2")

@@ -144,9 +144,10 @@ def event_source(
     since: int | None = None,
     last_event_id: int | None = None,
     own_door: bool = False,
+    is_public: bool = False,
 ) -> _EventSourceContext:
-    """Server-sent events, anonymous too."""
-    params: dict[str, Any] = {}
+    """Server-sent events, anonymous too; `is_public` says that it pulls as nobody."""
+    params: dict[str, Any] = {"public": "1"} if is_public else {}
     if since is not None:
         params["since"] = since
     if last_event_id is not None:

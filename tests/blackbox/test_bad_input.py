@@ -135,6 +135,48 @@ def test_broken_requests_are_refused(server: Server, written: None, case: str) -
     assert set(found) <= allowed, found
 
 
+UPGRADE = (
+    b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+    b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+ASKED: dict[str, tuple[int, bytes, bytes]] = {
+    "rest": (0, b"GET /api/entities/Mark", b""),
+    "write": (0, b"POST /api/entities/Mark", b"content-length: 8\r\n" + AUTH),
+    "probe": (0, b"GET /health", b""),
+    "websocket": (0, b"GET /ws", UPGRADE + AUTH),
+    "websocket's port": (1, b"GET /", UPGRADE + AUTH),
+    "events": (0, b"GET /events", AUTH),
+    "events' port": (2, b"GET /", AUTH),
+}
+"""Every door: which port, what is asked, and more lines."""
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"", 400),
+        (b"host: x\r\nhost: x\r\n", 400),
+        (b"host: app.example\r\nhost: evil\r\norigin: https://app.example\r\n", 400),
+        (b"host: x/y\r\n", 400),
+        (b"host: x%20y\r\n", 400),
+        (b"host: x\r\ntransfer-encoding: gzip, chunked\r\n", 501),
+    ],
+)
+@pytest.mark.parametrize("door", ASKED)
+def test_no_door_takes_what_two_readers_read_in_two_ways(
+    server: Server, written: None, admin: httpx.Client, door: str, lines: bytes, status: int
+) -> None:
+    port, asked, more = ASKED[door]
+    if status == 501:
+        more = more.replace(b"content-length: 8\r\n", b"")
+    before = admin.get(ROWS.decode()).json()["count"]
+    behind = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    sent = b"%b HTTP/1.1\r\n%b%b\r\n%b" % (asked, lines, more, b'{"n":99}' + behind)
+    assert told(server, sent, port) == [status]
+    assert admin.get(ROWS.decode()).json()["count"] == before
+
+
 @pytest.mark.parametrize("cut", [1, 10, 40, 120, -1, -3])
 def test_a_truncated_request_writes_nothing(
     server: Server, written: None, admin: httpx.Client, cut: int

@@ -11,6 +11,7 @@ from pylon.changes.facts import OldestRaised
 from pylon.changes.feed import Feed
 from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
+from pylon.identity import ANONYMOUS
 from pylon.store.base import Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
 
@@ -62,4 +63,30 @@ async def test_a_purge_in_units_drops_what_is_old_and_remembers_it(
     log = ChangeLog(again, clock, {})
     await log.start("")
     assert log.oldest_seq == old
+    await again.close()
+
+
+async def test_the_oldest_beyond_a_number_go_however_young_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a cursor from before them is refused, after a restart too."""
+    monkeypatch.setattr(limits, "PURGE_UNIT_ROWS", 3)
+    monkeypatch.setattr(limits, "TOMBSTONES_MAX", 5)
+    store = open_store(tmp_path / "app.db", tables={"changes": LOG_TABLES})
+    clock = ManualClock()
+    log = ChangeLog(store, clock, {})
+    for number in range(12):
+        await change(store, log, f"r{number}", delete=False)
+        await change(store, log, f"r{number}", delete=True)
+    assert await log.purge(retain_seconds=500) == 7
+    assert await log.purge(retain_seconds=500) == 0
+    kept = await store.read("SELECT row_id FROM _pylon_changes ORDER BY seq")
+    assert kept == [(f"r{number}",) for number in range(7, 12)]
+    assert await log.good_from(ANONYMOUS) == 14, "the delete of r6"
+    await store.close()
+
+    again = open_store(tmp_path / "app.db", tables={"changes": LOG_TABLES})
+    log = ChangeLog(again, clock, {})
+    await log.start("")
+    assert await log.good_from(ANONYMOUS) == 14
     await again.close()

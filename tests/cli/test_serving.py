@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+
 import pytest
 
-from pylon.cli.serving import addresses, database_name, headline
+from pylon import limits
+from pylon.cli.serving import _bounds, _within, addresses, database_name, headline
 from pylon.config import Config
 from pylon.http.doors import Ports
 
@@ -44,3 +48,21 @@ def test_the_database_is_named_as_people_see_it(
     monkeypatch.chdir(str(tmp_path))
     assert database_name(Config(db_path=f"{tmp_path}/data/a.db")) == "data/a.db"
     assert database_name(Config(in_memory=True)) == "in memory"
+
+
+def test_streams_leave_room_for_requests_where_few_files_may_be_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "pylon")
+    assert _within(Config(), limits.CONNECTIONS_MAX) == Config()
+    assert not caplog.records
+    assert _within(Config(), 400) == replace(Config(), sockets_max=360)
+    assert "allows 400 connections" in caplog.text
+    few = Config(sockets_max=100)
+    assert _within(few, 400) == few
+
+
+def test_addresses_are_not_bounded_behind_a_proxy() -> None:
+    assert _bounds(Config(), 400).connections_per_address_max == limits.CONNECTIONS_PER_ADDRESS_MAX
+    assert _bounds(Config(connections_per_address_max=7), 400).connections_per_address_max == 7
+    assert _bounds(Config(trusted_proxy_hops=1), 400).connections_per_address_max == 0

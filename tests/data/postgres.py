@@ -152,6 +152,9 @@ class PostgresReads:
         except asyncpg.NumericValueOutOfRangeError:
             raise SumTooLarge from None
 
+    async def give_back(self) -> int:
+        raise NotImplementedError
+
     def on_commit(self, listener: CommitListener) -> None:
         raise NotImplementedError
 

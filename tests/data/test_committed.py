@@ -18,6 +18,7 @@ from pylon.data.rows import Rows
 from pylon.errors import PylonError
 from pylon.hooks import Commit, Row, RowTx
 from pylon.identity import ADMIN, Identity
+from pylon.store.base import Tx
 from tests.data.hooked import serving
 
 ANN = Identity(user_id="ann", tenant_id="acme", roles=("boss",), session_id=b"secret")
@@ -247,6 +248,42 @@ async def test_what_waits_for_a_hook_that_is_gone_is_kept_for_a_time(
             monkeypatch.setattr(limits, "OUTBOX_DEAD_SECONDS", -60.0)
             await teller.purge()
             assert await teller.outbox.names() == {}
+
+
+async def test_what_is_kept_for_too_long_goes_a_few_rows_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "ERASE_UNIT_ROWS", 2)
+    monkeypatch.setattr(limits, "OUTBOX_DEAD_MAX", 4)
+    put = (
+        "INSERT INTO _pylon_outbox"
+        " (hook, n, seq, kind, entity, row_id, identity, data, at, tries, due_at)"
+        " VALUES ('old', ?, ?, 'insert', 'Note', 'x', '{}', '{}', ?, 0, 0)"
+    )
+    async with serving(notes()) as rows:
+        now = int(rows.clock.now() * 1000)
+        old = now - int(limits.OUTBOX_DEAD_SECONDS * 1000)
+
+        async def fill(tx: Tx) -> None:
+            for n in range(1, 8):
+                await tx.execute(put, (n, n, old - 100 + n if n < 6 else now))
+            await tx.execute(
+                "INSERT INTO _pylon_outbox_dead SELECT 'dead', n, kind, entity, row_id, identity,"
+                " before, data, at, 1, '', at FROM _pylon_outbox"
+            )
+            await tx.execute(
+                "INSERT INTO _pylon_outbox_dead SELECT 'late', n + x, kind, entity, row_id,"
+                " identity, before, data, at, 1, '', at + x FROM _pylon_outbox,"
+                " (SELECT 10 AS x UNION SELECT 20 UNION SELECT 30 UNION SELECT 40) WHERE n = 7"
+            )
+
+        await rows.store.write(fill)
+        outbox = CommitTeller(rows).outbox
+        assert await outbox.dead() == 11
+        await outbox.purge(rows.clock.now(), ())
+        assert await rows.store.read("SELECT n FROM _pylon_outbox") == [(6,), (7,)]
+        left = await rows.store.read("SELECT hook, seq FROM _pylon_outbox_dead ORDER BY seq")
+        assert left == [("late", 17), ("late", 27), ("late", 37), ("late", 47)]
 
 
 async def test_a_hook_that_is_far_behind_stops_the_writes_that_it_is_to_be_told_of(

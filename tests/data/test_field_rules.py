@@ -23,8 +23,8 @@ RULES = {
             "fields": [
                 field("title", "string"),
                 field("code", "string", writeOnce=True),
-                field("state", "string", readonly=True, default="new"),
-                field("count", "int", readonly=True),
+                field("state", "string", serverSet=True, default="new"),
+                field("count", "int", serverSet=True),
             ],
             "indexes": [],
         }

@@ -145,6 +145,36 @@ def test_equal_shapes_give_equal_text_whatever_the_values() -> None:
     assert "'a'" not in str(sql(one)[0])
 
 
+def patterns(operator: str, text: str, count: int) -> object:
+    return {"$or": [{"title": {operator: text}}] * count}
+
+
+def test_what_one_filter_looks_for_is_bounded_in_all() -> None:
+    wild = "x_" * (limits.QUERY_LIKE_CHARACTERS_MAX // 2)
+    fit = limits.QUERY_LIKES_CHARACTERS_MAX // len(wild)
+    text, _ = sql(patterns("$like", wild, fit))
+    assert str(text).count("LIKE") == fit
+    assert refused(patterns("$like", wild, fit + 1)).code == "INVALID_QUERY"
+    # Without a wildcard there is another way, which takes more.
+    plain = "X" * limits.QUERY_LIKE_CHARACTERS_MAX
+    text, params = sql(patterns("$like", plain, fit + 1))
+    assert str(text).count("LIKE") == fit
+    assert params[-1] == plain.lower()
+    contained = "x" * limits.QUERY_PATTERN_CHARACTERS_MAX
+    fit = limits.QUERY_PATTERNS_CHARACTERS_MAX // len(contained)
+    sql(patterns("$contains", contained, fit))
+    assert refused(patterns("$contains", contained, fit + 1)).code == "INVALID_QUERY"
+    assert refused({"$not": patterns("$like", contained, fit + 1)}).code == "INVALID_QUERY"
+
+
+def test_a_long_search_is_looked_for_plainly() -> None:
+    columns = msgspec.structs.replace(COLUMNS, is_indexed=False)
+    for text, word in (("one two", "LIKE ?"), (" ".join(["word"] * 20), "instr(")):
+        params: list[Value] = []
+        found = compile_condition(parse({"$search": text}, columns).condition, SQLITE, params)
+        assert word in str(found)
+
+
 def test_a_long_list_is_one_bound_value() -> None:
     text, params = sql({"rank": {"$in": list(range(limits.QUERY_VALUES_MAX))}})
     assert text == 't."rank" IN (SELECT value FROM json_each(?))'

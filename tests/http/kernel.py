@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from pylon import limits
 from pylon.clock import SystemClock
 from pylon.config import Config
 from pylon.errors import PylonError
@@ -30,7 +31,10 @@ from pylon.identity import ADMIN
 from pylon.metrics import Metrics
 
 ADMIN_TOKEN = "correct-horse-battery"
-DEV = Config.from_env({}, dev_mode=True, admin_token=ADMIN_TOKEN)
+ANY = ("*",)
+DEV = Config.from_env(
+    {}, dev_mode=True, admin_token=ADMIN_TOKEN, cors_origins=ANY, csrf_origins=ANY
+)
 
 
 @dataclass(kw_only=True)
@@ -128,7 +132,7 @@ def build(config: Config) -> Kernel:
         RateLimit(limiter),
         CsrfCheck(config.csrf_origins, exempt_prefixes=("/api/webhooks/",)),
         _identify,
-        BodyLimit({}),
+        BodyLimit({}, anonymous=limits.BODY_BYTES_MAX),
         _on_request,
     )
     kernel = Kernel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 
@@ -47,7 +48,7 @@ async def test_scope_has_the_raw_facts() -> None:
 
     async with live(app) as server:
         raw = await server.connect()
-        await raw.send(b"GET http://other/p%41?q HTTP/1.1\r\nHost: x\r\nX-A:  b \r\n\r\n")
+        await raw.send(b"GET http://x/p%41?q HTTP/1.1\r\nHost: x\r\nX-A:  b \r\n\r\n")
         assert (await raw.answer())[0] == 200
         await raw.send(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await raw.answer())[0] == 200
@@ -384,20 +385,78 @@ async def test_idle_connections_are_closed_and_busy_ones_are_not() -> None:
         assert await raw.rest() == b""
 
 
+LARGE = b"x" * 16_000_000
+HALF_HEAD = b"GET / HTTP/1.1\r\nhost: x\r\nx"
+HALF_BODY = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx"
+
+
+class Working:
+    """An app that works until it is told that it is done; `/large` answers much at once."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.done = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/large":
+            self.begun += 1
+            await answer(send, LARGE)
+            return
+        try:
+            await read_body(receive)
+        except ConnectionError:
+            return
+        if scope["path"] == "/work":
+            self.begun += 1
+            await self.done.wait()
+        await answer(send, b"done")
+
+    async def wait_for(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while self.begun < count:  # noqa: ASYNC110 (the app is told nothing of the test)
+                await asyncio.sleep(0.01)
+
+
 @both_loops
 async def test_connections_beyond_the_bound_are_closed() -> None:
-    async with live(echo, Bounds(connections_max=2)) as server:
-        first, second = await server.connect(), await server.connect()
-        for raw in (first, second):
-            await raw.send(GET)
-            assert (await raw.answer())[0] == 200
+    app = Working()
+    async with live(app, Bounds(connections_max=2)) as server:
+        busy = [await server.connect() for _ in range(2)]
+        for raw in busy:
+            await raw.send(GET.replace(b"/ ", b"/work "))
+        await app.wait_for(2)
         third = await server.connect()
         assert await third.rest() == b""
-        first.close()
-        await asyncio.sleep(0.05)
-        fourth = await server.connect()
-        await fourth.send(GET)
-        assert (await fourth.answer())[0] == 200
+        app.done.set()
+        for raw in busy:
+            assert (await raw.answer())[2] == b"done"
+
+
+@both_loops
+@pytest.mark.parametrize("sent", [b"", HALF_HEAD, HALF_BODY, GET, GET.replace(b"/ ", b"/large ")])
+async def test_who_keeps_the_server_waiting_makes_room_for_others(sent: bytes) -> None:
+    """Silent ones, half heads, half bodies, idle ones, answers that are not taken; those that wait
+    for the server stay."""
+    app = Working()
+    async with live(app, Bounds(connections_max=40)) as server:
+        busy = [await server.connect() for _ in range(10)]
+        for raw in busy:
+            await raw.send(GET.replace(b"/ ", b"/work "))
+        await app.wait_for(10)
+        hogs = [await server.connect() for _ in range(60)]
+        for raw in hogs:
+            raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            with contextlib.suppress(ConnectionError):
+                await raw.send(sent)
+        if b"large" in sent:
+            await app.wait_for(20)
+        for _ in range(3):
+            newcomer = await server.connect()
+            await newcomer.send(GET)
+            assert (await newcomer.answer())[2] == b"done"
+        app.done.set()
+        for raw in busy:
+            assert (await raw.answer())[2] == b"done"
 
 
 @both_loops
@@ -510,7 +569,7 @@ SEEDS = [
     b"GET /c HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
     b"POST /d HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
-    b"PUT /e HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx",
+    b"PUT /e HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx",
 ]
 
 

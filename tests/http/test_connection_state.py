@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pylon import limits
 from pylon.http.connection_state import ConnectionState
+from pylon.http.crowd import Waiting
 from pylon.http.ending import NEVER, Ending
 from pylon.http.listener import Bounds
 from pylon.http.scopes import Facts
@@ -221,14 +222,16 @@ def test_nothing_is_read_while_the_last_word_waits() -> None:
 
 def test_a_body_that_goes_bad_before_the_answer_is_told_to_both() -> None:
     line = Line()
-    line.receive(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n")
+    line.receive(
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n"
+    )
     assert line.turns[0].receive() == {"type": "http.disconnect"}
     assert line.statuses == [400]
 
 
 def test_a_body_that_goes_bad_within_the_answer_is_cut() -> None:
     line = Line()
-    line.receive(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
+    line.receive(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
     line.turns[0].start(200, (), b"\r\ndate: x")
     line.turns[0].piece(b"begun", True)
     line.receive(b"zz\r\n")
@@ -238,7 +241,9 @@ def test_a_body_that_goes_bad_within_the_answer_is_cut() -> None:
 
 def test_a_queued_request_that_goes_bad_is_not_run() -> None:
     line = Line()
-    line.receive(get("/0") + b"POST /1 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")
+    line.receive(
+        get("/0") + b"POST /1 HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    )
     line.answer()
     assert (line.paths, line.statuses) == (["/0"], [200, 400])
 
@@ -383,7 +388,7 @@ SCRAPS = [
     post("/d", b"body")[:-2],
     b"\r\n",
     BAD,
-    b"POST /e HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
+    b"POST /e HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
     get("/f", b"connection: close"),
     get("/g", b"connection: upgrade", b"upgrade: websocket"),
 ]
@@ -432,3 +437,37 @@ def test_any_history_answers_in_order_and_ends_forwards(steps: list[bytes | str]
     bad = [status for status in line.statuses if status != 200]
     assert len(bad) <= 1
     assert line.statuses[len(line.statuses) - len(bad) :] == bad, "what is refused comes last"
+
+
+# --- who is waited for ----------------------------------------------------------------------------
+
+
+def test_it_tells_who_is_waited_for() -> None:
+    line = Line()
+
+    def waiting() -> Waiting:
+        return line.state.waiting
+
+    assert waiting() is Waiting.REQUEST
+    line.receive(get()[:20])
+    assert waiting() is Waiting.REQUEST, "half a head"
+    line.receive(get()[20:])
+    assert waiting() is Waiting.US
+    line.answer()
+    assert waiting() is Waiting.REQUEST, "idle"
+    body = b"x" * (2 * limits.REQUEST_BUFFER_BYTES)
+    line.receive(post("/", body)[:100])
+    assert waiting() is Waiting.CLIENT, "half a body"
+    line.receive(post("/", body)[100:-1])
+    assert waiting() is Waiting.US, "the app does not take what has come of it"
+    turn = line.state.active
+    assert turn is not None
+    turn.receive()
+    line.state.want_body()
+    assert waiting() is Waiting.CLIENT
+    line.receive(b"x")
+    assert waiting() is Waiting.US
+    line.state.watch_writing(line.now, 100_000)
+    assert waiting() is Waiting.CLIENT, "the answer is not taken"
+    line.state.resume_writing()
+    assert waiting() is Waiting.US

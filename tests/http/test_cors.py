@@ -52,6 +52,19 @@ def test_table(
         )
 
 
+@pytest.mark.parametrize("origins", [(), (A,), (A, B)])
+def test_in_dev_pages_of_this_machine_are_named_with_credentials(origins: tuple[str, ...]) -> None:
+    cors = Cors(origins, loopback=True)
+    for origin in ("http://localhost:3000", "http://127.0.0.1", "http://[::1]:8080", *origins):
+        headers = dict(cors.headers(origin.encode()))
+        assert headers[b"access-control-allow-origin"] == origin.encode()
+        assert headers[b"access-control-allow-credentials"] == b"true"
+        assert headers[b"vary"] == b"Origin"
+    for other in (FOREIGN, "null", "http://localhost.evil.example", None):
+        asked = None if other is None else other.encode()
+        assert b"access-control-allow-origin" not in dict(cors.headers(asked))
+
+
 def test_errors_carry_the_same_set(serve: Callable[[Config], httpx.Client]) -> None:
     client = serve(Config(cors_origins=(A, B), csrf_origins=(A, B)))
     for path, status in (("/api/nothing", 404), ("/metrics", 401), ("/api/who", 200)):

@@ -9,6 +9,7 @@ import pytest
 
 from pylon.config import Config
 from pylon.errors import PylonError
+from pylon.http.asgi import Header
 from pylon.http.csrf import CsrfCheck
 from tests.http.kernel import DEV, served
 from tests.http.test_request import request
@@ -67,10 +68,19 @@ def test_webhooks_are_exempt(production: httpx.Client) -> None:
     assert response.json() == ["pay"]
 
 
-def test_dev_lets_everyone_pass(serve: Callable[[Config], httpx.Client]) -> None:
+def test_a_star_lets_everyone_pass(serve: Callable[[Config], httpx.Client]) -> None:
     client = serve(DEV)
     for headers, _ in CASES:
         assert client.post("/api/who", headers=headers).status_code == 200
+
+
+def test_in_dev_pages_of_this_machine_pass_and_no_others() -> None:
+    check = CsrfCheck((), loopback=True)
+    for origin in (b"http://localhost:3000", b"http://127.0.0.1:5173", b"http://a.localhost"):
+        check.check(request(headers=[(b"host", b"localhost:4321"), (b"origin", origin)]))
+    for origin in (b"http://localhost.evil.example", b"https://evil.example", b"null"):
+        with pytest.raises(PylonError):
+            check.check(request(headers=[(b"host", b"localhost:4321"), (b"origin", origin)]))
 
 
 def test_a_cookie_handshake_can_be_checked_whatever_its_method() -> None:
@@ -81,3 +91,36 @@ def test_a_cookie_handshake_can_be_checked_whatever_its_method() -> None:
         check.check(foreign)
     assert caught.value.code == REJECTED
     check.check(request(headers=[(b"origin", APP.encode())]))
+
+
+OTHER = b"https://my.example"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"host", b"my.example"), (b"host", b"evil.example")],
+        [(b"host", b"evil.example"), (b"host", b"my.example")],
+        [(b"host", b"my.example"), (b"host", b"my.example")],
+        [(b"host", b"my.example/")],
+        [(b"host", b"user@my.example")],
+        [(b"host", b"my.example, my.example")],
+        [],
+    ],
+)
+@pytest.mark.parametrize("named_by", [b"origin", b"referer"])
+def test_an_ambiguous_host_is_nobodys_own(headers: list[Header], named_by: bytes) -> None:
+    """Also where another server has read the request, and let such a head pass."""
+    with pytest.raises(PylonError) as caught:
+        CsrfCheck((APP,)).check(request(headers=[*headers, (named_by, OTHER)]))
+    assert caught.value.code == REJECTED
+
+
+@pytest.mark.parametrize("name", [b"origin", b"referer"])
+def test_two_origins_are_none(name: bytes) -> None:
+    host = (b"host", b"my.example")
+    CsrfCheck((APP,)).check(request(headers=[host, (name, OTHER)]))
+    for pair in ((OTHER, APP.encode()), (b"https://evil.example", OTHER)):
+        with pytest.raises(PylonError) as caught:
+            CsrfCheck((APP,)).check(request(headers=[host, *((name, each) for each in pair)]))
+        assert caught.value.code == NO_ORIGIN

@@ -109,8 +109,9 @@ def test_client_behind_proxies(hops: int, values: list[bytes], client: str) -> N
         ("::ffff:127.0.0.1", [], True),
         ("10.0.0.1", [], False),
         ("", [], False),
-        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], False),
-        ("127.0.0.1", [(b"forwarded", b"for=127.0.0.1")], False),
+        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], True),
+        ("127.0.0.1", [(b"forwarded", b"for=127.0.0.1")], True),
+        ("127.0.0.1", [(b"forwarded", b"for=10.0.0.1")], False),
     ],
 )
 def test_is_local(peer: str, headers: list[Header], local: bool) -> None:

@@ -15,7 +15,7 @@ REQUESTS = (
     b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello"
     b"POST /c HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     b"2\r\nab\r\n3;x=y\r\ncde\r\n0\r\ntrailer: t\r\n\r\n"
-    b"GET http://other/d?e HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    b"GET http://X:80/d?e HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 )
 READ = [
     ["GET", b"/a?q=%20", [(b"host", b"x"), (b"x-a", b"b")], True, b"", "end"],
@@ -92,7 +92,13 @@ def test_requests_in_many_pieces_are_the_same(sizes: list[int]) -> None:
 def test_reading_says_what_the_next_bytes_belong_to() -> None:
     reader, _ = reading()
     seen = [reader.reading]
-    for piece in (b"POST / HT", b"TP/1.1\r\ncontent-length: 2\r\n\r\n", b"a", b"b", b"G"):
+    for piece in (
+        b"POST / HT",
+        b"TP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n",
+        b"a",
+        b"b",
+        b"G",
+    ):
         reader.feed(piece)
         seen.append(reader.reading)
     reader.stop()
@@ -128,7 +134,7 @@ def test_the_bound_of_a_head_counts_no_neighbours() -> None:
     """What came in one chunk with it belongs to other requests."""
     reader, heard = reading()
     large = HEAD_START + b"x: " + b"y" * 1_800 + b"\r\n\r\n"
-    body = b"POST / HTTP/1.1\r\ncontent-length: 5000\r\n\r\n" + b"b" * 5_000
+    body = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n" + b"b" * 5_000
     reader.feed(body + large + body + large[:1_000])
     reader.feed(large[1_000:])
     assert len(heard.requests) == 4
@@ -137,7 +143,7 @@ def test_the_bound_of_a_head_counts_no_neighbours() -> None:
 @pytest.mark.parametrize("tail", [b"0\r\nx: ", b"1;"])
 def test_framing_without_end_is_refused(tail: bytes) -> None:
     reader, _ = reading()
-    reader.feed(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + tail)
+    reader.feed(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + tail)
     with pytest.raises(RefusedError) as caught:
         feed_in_pieces(reader, b"y" * 10_000, 100)
     assert caught.value.status == 400
@@ -145,7 +151,7 @@ def test_framing_without_end_is_refused(tail: bytes) -> None:
 
 def test_a_long_body_is_not_framing() -> None:
     reader, heard = reading()
-    reader.feed(b"POST / HTTP/1.1\r\ncontent-length: 100000\r\n\r\n")
+    reader.feed(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
     for _ in range(1_000):
         reader.feed(b"b" * 100)
     assert heard.requests[0][-1] == "end"
@@ -157,8 +163,12 @@ def test_a_long_body_is_not_framing() -> None:
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\n\r\n", 505),
         (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n"
+            b"transfer-encoding: chunked\r\n\r\n",
+            400,
+        ),
     ],
 )
 def test_bad_bytes_are_refused_and_the_rest_ignored(data: bytes, status: int) -> None:
@@ -227,3 +237,149 @@ def test_other_upgrades_are_ordinary_requests(takes_websockets: bool, cut: int) 
     reader.feed(data[cut:])
     assert [request[1] for request in heard.requests] == [b"/a", b"/"]
     assert heard.requests[0][4:] == [b"hi", "end"]
+
+
+# --- for whom, and how far ------------------------------------------------------------------------
+
+
+def refusal_of(
+    lines: bytes, *, target: bytes = b"/", version: bytes = b"1.1", upgrade: bytes = b""
+) -> tuple[int, str] | None:
+    """Status and code with which a request is refused; None for one that is taken."""
+    reader, heard = reading()
+    offer = b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade if upgrade else b""
+    try:
+        reader.feed(b"POST %b HTTP/%b\r\n%b%b\r\n" % (target, version, offer, lines))
+    except RefusedError as refusal:
+        assert reader.reading is Reading.OVER
+        assert not heard.requests
+        assert reader.upgrade is None
+        return refusal.status, refusal.code
+    assert heard.requests
+    return None
+
+
+BAD = (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("upgrade", [b"", b"websocket", b"h2c"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"",
+        b"host: x\r\nhost: x\r\n",
+        b"host: x\r\nHOST: evil\r\n",
+        b"host:\r\n",
+        b"host: x, evil\r\n",
+        b"host: x/evil\r\n",
+        b"host: x evil\r\n",
+        b"host: user@x\r\n",
+        b"host: x%2eevil\r\n",
+        b"host: http://x\r\n",
+        b"host: x?y\r\n",
+        b"host: x:\r\n",
+        b"host: x:65536\r\n",
+        b"host: x:80:80\r\n",
+        b"host: [::1\r\n",
+        b"host: [x]\r\n",
+        b"host: .x\r\n",
+        b"host: \xc3\xa4\r\n",
+    ],
+)
+def test_a_request_names_one_host(lines: bytes, upgrade: bytes) -> None:
+    assert refusal_of(lines, upgrade=upgrade) == BAD
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"x", b"x:4321", b"a-b.c_d.example.", b"127.0.0.1:80", b"[::1]:8080", b"[::FFFF:1.2.3.4]"],
+)
+def test_hosts_that_are_hosts(host: bytes) -> None:
+    assert refusal_of(b"host: %b\r\n" % host) is None
+
+
+def test_a_host_is_looked_at_in_every_request_of_a_connection() -> None:
+    reader, heard = reading()
+    reader.feed(HEAD_START + b"\r\n")
+    with pytest.raises(RefusedError):
+        reader.feed(b"GET / HTTP/1.1\r\nhost: x/evil\r\n\r\n")
+    reader, heard = reading()
+    reader.feed(HEAD_START + b"\r\n")
+    with pytest.raises(RefusedError):
+        reader.feed(b"GET / HTTP/1.1\r\n\r\n")
+    assert len(heard.requests) == 1
+
+
+def test_http_1_0_may_name_no_host_but_not_two() -> None:
+    assert refusal_of(b"", version=b"1.0") is None
+    assert refusal_of(b"host: x\r\n", version=b"1.0") is None
+    assert refusal_of(b"host: x\r\nhost: x\r\n", version=b"1.0") == BAD
+    assert refusal_of(b"host: x y\r\n", version=b"1.0") == BAD
+
+
+@pytest.mark.parametrize(
+    ("target", "is_fine"),
+    [
+        (b"http://x/a", True),
+        (b"http://X:80/a", True),
+        (b"https://x:443", True),
+        (b"http://x?q", True),
+        (b"http://evil/a", False),
+        (b"http://x:81/a", False),
+        (b"http://x:443/a", False),
+        (b"http://user@x/a", False),
+        (b"http://x@evil/a", False),
+        (b"http://x%2eevil/a", False),
+        (b"http:///a", False),
+        (b"ftp://x/a", False),
+        (b"*", False),
+    ],
+)
+@pytest.mark.parametrize("upgrade", [b"", b"websocket"])
+def test_an_absolute_target_names_the_same_host(
+    target: bytes, is_fine: bool, upgrade: bytes
+) -> None:
+    found = refusal_of(b"host: x\r\n", target=target, upgrade=upgrade)
+    assert found == (None if is_fine else BAD)
+
+
+def test_a_websocket_by_an_absolute_target_is_one_by_its_path() -> None:
+    reader, _ = reading()
+    reader.feed(WEBSOCKET.replace(b"/ws", b"http://x/ws"))
+    assert reader.upgrade == (WEBSOCKET, b"")
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (b"transfer-encoding: chunked\r\n", None),
+        (b"transfer-encoding: \tCHUNKED \r\n", None),
+        (b"transfer-encoding: gzip, chunked\r\n", (501, "TRANSFER_ENCODING_UNKNOWN")),
+        (
+            b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+            (501, "TRANSFER_ENCODING_UNKNOWN"),
+        ),
+        (b"transfer-encoding: identity, chunked\r\n", (501, "TRANSFER_ENCODING_UNKNOWN")),
+        (b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", BAD),
+        (b"transfer-encoding: chunked, chunked\r\n", BAD),
+        (b"transfer-encoding: , chunked\r\n", BAD),
+        (b"transfer-encoding: chunked, identity\r\n", BAD),
+        (b"transfer-encoding: gzip\r\n", BAD),
+        (b"transfer-encoding: xchunked\r\n", BAD),
+        (b"content-length: 3\r\ntransfer-encoding: chunked\r\n", BAD),
+        (b"content-length: 3\r\ncontent-length: 3\r\n", BAD),
+        (b"content-length: 3, 3\r\n", BAD),
+        (b"content-length: +3\r\n", BAD),
+        (b"x: y\r\n folded: z\r\n", BAD),
+        (b"x: y\r\n\tz\r\n", BAD),
+        (b"x : y\r\n", BAD),
+        (b"x: y\n", BAD),
+    ],
+)
+def test_where_a_request_ends_is_said_once(lines: bytes, found: tuple[int, str] | None) -> None:
+    assert refusal_of(b"host: x\r\n" + lines) == found
+
+
+def test_http_1_0_has_no_chunks() -> None:
+    lines = b"host: x\r\ntransfer-encoding: chunked\r\n"
+    assert refusal_of(lines, version=b"1.0") == BAD

@@ -85,7 +85,10 @@ _entities = st.builds(
     name=_text,
     fields=st.lists(_fields, max_size=3).map(tuple),
     indexes=st.lists(
-        st.builds(IndexSpec, name=_text, fields=_texts, unique=st.booleans()), max_size=2
+        st.builds(
+            IndexSpec, name=_text, fields=_texts, unique=st.booleans(), where=st.none() | _text
+        ),
+        max_size=2,
     ).map(tuple),
     relations=st.lists(
         st.builds(RelationSpec, name=_text, target=_text, field=_text, many=st.booleans()),

@@ -30,7 +30,7 @@ BY_HAND = an_app(
         a_field("weight", "float", default=1.5),
         a_field("secret", optional=True, private=True),
         a_field("code", optional=True, writeOnce=True),
-        a_field("number", "int", default=1, readonly=True),
+        a_field("number", "int", default=1, serverSet=True),
         a_field("createdAt", "datetime", default=NOW),
         indexes=[{"name": "by_owner", "fields": ["ownerId", "done"], "unique": False}],
         relations=[{"name": "owner", "target": "User", "field": "ownerId", "many": False}],

@@ -6,6 +6,7 @@ import pytest
 
 from pylon import codec
 from pylon.schema.model import (
+    AuthSpec,
     CallableSpec,
     EntitySpec,
     FieldSpec,
@@ -49,7 +50,7 @@ def test_every_key_stands_in_the_order_of_the_specification() -> None:
     wire = entity.to_wire()
     assert list(wire) == ["name", "fields", "indexes", "relations", "search", "crdt"]
     assert list(wire["fields"][0]) == [
-        *("name", "type", "optional", "unique", "crdt", "default", "private", "readonly"),
+        *("name", "type", "optional", "unique", "crdt", "default", "private", "serverSet"),
         "writeOnce",
     ]
     assert wire["fields"][0]["default"] == {"$now": True}
@@ -79,6 +80,45 @@ def test_policies_can_be_kept_from_the_public() -> None:
     manifest = Manifest(name="a", version="1", policies=(PolicySpec(name="p", allow="true"),))
     assert manifest.to_wire()["policies"] == [{"name": "p", "allow": "true"}]
     assert manifest.to_wire(include_policies=False)["policies"] == []
+
+
+def test_the_public_manifest_names_no_private_field() -> None:
+    entity = EntitySpec(
+        name="T",
+        fields=(
+            FieldSpec(name="open", type="string"),
+            FieldSpec(name="secretOwner", type="id(T)", private=True),
+            FieldSpec(name="passwordHash", type="string"),
+        ),
+        indexes=(
+            IndexSpec(name="a", fields=("open",)),
+            IndexSpec(name="b", fields=("open", "secretOwner")),
+            IndexSpec(name="c", fields=("open",), where="secretOwner IS NULL"),
+            IndexSpec(name="d", fields=("open",), where="open = 'x'"),
+        ),
+        relations=(
+            RelationSpec(name="up", target="T", field="open"),
+            RelationSpec(name="of", target="T", field="secretOwner"),
+        ),
+    )
+    manifest = Manifest(
+        name="a",
+        version="1",
+        entities=(
+            entity,
+            EntitySpec(
+                name="U",
+                relations=(RelationSpec(name="ts", target="T", field="secretOwner", many=True),),
+            ),
+        ),
+        auth=AuthSpec(user="T", trusted_origins=("https://internal.example",)),
+    )
+    public = manifest.public.to_wire()
+    assert not any(word in str(public) for word in ("secretOwner", "passwordHash", "internal"))
+    first, second = manifest.public.entities
+    assert second.relations == ()
+    assert [index.name for index in first.indexes] == ["a", "d"]
+    assert [relation.name for relation in first.relations] == ["up"]
 
 
 @pytest.mark.parametrize(

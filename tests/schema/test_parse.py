@@ -18,7 +18,10 @@ from tests.schema.test_source import json_values
 def messages(wire: Any) -> list[str]:
     manifest, problems = parse_manifest(codec.encode(wire))
     assert (manifest is None) == bool(problems)
-    assert {problem.code for problem in problems} <= {"MANIFEST_PARSE_ERROR"}
+    assert {problem.code for problem in problems} <= {
+        "MANIFEST_PARSE_ERROR",
+        "MANIFEST_KEY_UNKNOWN",
+    }
     return [problem.message for problem in problems]
 
 
@@ -105,8 +108,86 @@ def test_other_defaults_are_refused(written: Any) -> None:
     assert message.startswith("$.entities[0].fields[0].default: ")
 
 
-def test_unknown_keys_are_ignored() -> None:
-    assert messages(an_app(an_entity("T", a_field("a", later=1)), plugins=[{"x": None}])) == []
+LEVELS = {
+    "manifest": an_app(later=1),
+    "entity": an_app(an_entity("T", later=1)),
+    "field": an_app(an_entity("T", a_field("a", later=1))),
+    "index": an_app(
+        an_entity("T", indexes=[{"name": "i", "fields": ["a"], "unique": False, "later": 1}])
+    ),
+    "relation": an_app(
+        an_entity("T", relations=[{"name": "r", "target": "T", "field": "a", "later": 1}])
+    ),
+    "search": an_app(an_entity("T", search={"later": 1})),
+    "route": an_app(routes=[{"path": "/", "mode": "live", "later": 1}]),
+    "callable": an_app(actions=[{"name": "q", "later": 1}]),
+    "policy": an_app(policies=[{"name": "p", "later": 1}]),
+    "auth": an_app(auth={"later": 1}),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_key_that_is_not_known_is_refused_at_every_level(level: str) -> None:
+    manifest, (problem,) = parse_manifest(codec.encode(LEVELS[level]), "app.json")
+    assert manifest is None
+    assert (problem.severity, problem.code) == ("error", "MANIFEST_KEY_UNKNOWN")
+    assert problem.message.endswith(f".later: the server does not know this key of a {level}")
+    assert problem.hint is not None
+    assert "x-" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("wire", "hint"),
+    [
+        (an_app(policies=[{"name": "p", "allowRaed": "false"}]), 'Did you mean "allowRead"?'),
+        (an_app(an_entity("T", a_field("a", server_only=True))), 'Did you mean "serverOnly"?'),
+        (an_app(an_entity("T", a_field("a", privat=True))), 'Did you mean "private"?'),
+    ],
+)
+def test_a_misspelt_rule_is_refused_with_the_key_that_was_meant(wire: Any, hint: str) -> None:
+    _, (problem,) = parse_manifest(codec.encode(wire))
+    assert (problem.code, problem.hint) == ("MANIFEST_KEY_UNKNOWN", hint)
+
+
+def test_words_for_people_are_passed_over_with_a_warning() -> None:
+    wire = an_app(
+        an_entity("T", a_field("a", description="x"), **{"x-team": 1}),
+        **{"$schema": "./manifest.schema.json"},
+    )
+    manifest, problems = parse_manifest(codec.encode(wire))
+    assert manifest is not None
+    assert [(each.severity, each.code) for each in problems] == [
+        ("warning", "MANIFEST_KEY_IGNORED"),
+        ("warning", "MANIFEST_KEY_IGNORED"),
+    ]
+
+
+def test_the_words_of_newer_sdks_mean_what_they_mean_there() -> None:
+    wire = an_app(
+        an_entity(
+            "Member",
+            a_field("secret", serverOnly=True),
+            a_field("plan", readonly=True),
+            a_field("state", serverSet=True, default="new"),
+            indexes=[
+                {"name": "one", "fields": ["plan"], "unique": True, "where": "plan = 'hobby'"}
+            ],
+        ),
+        auth={
+            "user": "Member",
+            "session": None,
+            "trusted_origins": ["https://app.example"],
+        },
+    )
+    manifest = parsed(wire)
+    secret, plan, state = manifest.entities[0].fields
+    assert (secret.is_private, secret.readonly, secret.writeOnce) == (True, False, False)
+    assert (plan.is_private, plan.readonly, plan.writeOnce) == (False, False, True)
+    assert (state.is_private, state.readonly, state.writeOnce) == (False, True, False)
+    assert manifest.entities[0].indexes[0].where == "plan = 'hobby'"
+    assert manifest.user_entity == "Member"
+    assert manifest.trusted_origins == ("https://app.example",)
+    assert parsed(manifest.to_wire()) == manifest
 
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_text() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pylon.clock import ManualClock
 from pylon.sync import positions
-from pylon.sync.positions import RECENT_SECONDS, TABS_MAX, Positions
+from pylon.sync.positions import RECENT_SECONDS, TABS_MAX, Positions, address_key
 
 ANN, BOB = b"ann", b"bob"
 
@@ -170,3 +170,63 @@ def test_memory_is_bounded_and_the_furthest_back_is_kept(
         known.pulled(b"%d" % number, since=0, until=1)
     assert known.start_of(ANN) is None, "the stalest caller goes first"
     assert known.start_of(b"2") == 1
+
+
+def test_whoever_was_never_given_a_position_does_not_go_on_from_it(clock: ManualClock) -> None:
+    known, here = Positions(clock, floor=10), address_key("here")
+    assert known.is_given(ANN, here, 10), "from before the start, so nobody knows"
+    assert not known.is_given(ANN, here, 11)
+    known.pulled(ANN, since=0, until=20)
+    assert known.is_given(ANN, here, 20)
+    assert not known.is_given(ANN, here, 21)
+    known.pulled(ANN, since=21, until=21)
+    assert not known.is_given(ANN, here, 21), "a pull that brought nothing proves nothing"
+    known.opened(ANN, "own", 20)
+    assert known.is_given(ANN, here, 99)
+    known.closed(ANN, "own", 30)
+    assert known.is_given(ANN, here, 30)
+    assert not known.is_given(ANN, here, 31)
+    known.restart(ANN)
+    assert not known.is_given(ANN, here, 20)
+
+
+def test_a_stream_that_may_be_a_callers_own_must_not_go_on_past_its_rows(
+    clock: ManualClock,
+) -> None:
+    known, here = Positions(clock), address_key("here")
+    known.opened(here, "passing", 3)
+    assert known.must_turn(here)
+    known.turn(here, 9)
+    known.closed(here, "passing", 12)
+    assert not known.must_turn(here)
+    known.pulled(ANN, since=0, until=6, has_more=True)
+    known.pulled(ANN, since=6, until=9)
+    assert not known.is_given(ANN, here, 5), "whatever has moved a cursor there"
+    assert known.is_given(ANN, here, 9)
+    known.pulled(ANN, since=0, until=6, has_more=True)
+    assert known.is_given(ANN, here, 6), "a page that others follow"
+    known.opened(here, "own", 9)
+    assert known.is_given(ANN, here, 11), "that one ends before what it may not show"
+
+
+def test_nobody_goes_on_from_where_only_somebody_by_name_was(clock: ManualClock) -> None:
+    known, here = Positions(clock), address_key("here")
+    known.pulled(here, since=0, until=20, named=True)
+    assert not known.is_given(here, here, 20)
+    assert known.is_given(here, here, 21), "from wherever else"
+    known.opened(here, "public", 0)
+    assert known.is_given(here, here, 20)
+    assert known.is_given(address_key("there"), address_key("there"), 20)
+
+
+def test_what_is_forgotten_is_taken_for_given(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(positions, "CALLERS_MAX", 1)
+    known, here = Positions(clock), address_key("here")
+    known.pulled(ANN, since=0, until=20)
+    known.pulled(BOB, since=0, until=5)
+    assert known.is_given(ANN, here, 20)
+    assert not known.is_given(ANN, here, 21)
+    known.closed(ANN, "own", 30)
+    assert known.is_given(ANN, here, 30)

@@ -218,8 +218,30 @@ async def test_what_is_remembered_is_forgotten_with_age() -> None:
         assert (await push(app, ANN, insert(op_id="m2", ownerId="ann"))).deduped == 1
 
 
+async def test_of_too_many_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each user, and of all together."""
+    monkeypatch.setattr(limits, "PURGE_UNIT_ROWS", 2)
+    monkeypatch.setattr(limits, "OP_IDS_PER_USER_MAX", 4)
+
+    async def known() -> list[tuple[Any, ...]]:
+        return await app.store.read("SELECT user_id, op_id FROM _pylon_op_ids ORDER BY at, op_id")
+
+    async with world() as app:
+        for number in range(9):
+            await push(app, ANN, insert(f"_pending_{number}", op_id=f"m{number}", ownerId="ann"))
+            app.clock.advance(1)
+        await push(app, BOB, insert(op_id="b", ownerId="bob"))
+        await app.temporary.purge()
+        assert await known() == [*[("ann", f"m{number}") for number in range(5, 9)], ("bob", "b")]
+        monkeypatch.setattr(limits, "OP_IDS_MAX", 3)
+        await app.temporary.purge()
+        assert await known() == [("ann", "m7"), ("ann", "m8"), ("bob", "b")]
+        left = await app.store.read("SELECT count(*) FROM _pylon_temporary_rows")
+        assert left == [(3,)]
+
+
 async def test_what_is_kept_of_one_user_can_be_erased(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pylon.sync.temporary.PURGED_AT_ONCE", 2)
+    monkeypatch.setattr(limits, "PURGE_UNIT_ROWS", 2)
     async with world() as app:
         for number in range(5):
             new = insert(f"_pending_{number}", op_id=f"m{number}", ownerId="ann", text="a")

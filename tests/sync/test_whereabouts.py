@@ -11,12 +11,13 @@ import pytest
 from pylon.calls import CallTable, LoopbackCalls
 from pylon.clock import ManualClock
 from pylon.errors import PylonError
-from pylon.sync.positions import RECENT_SECONDS, Positions
+from pylon.sync.positions import RECENT_SECONDS, Positions, address_key
 from pylon.sync.whereabouts import (
     UNREACHED,
     Asked,
     Here,
     Known,
+    Presented,
     Pulled,
     Whereabouts,
     WhereaboutsCalls,
@@ -24,6 +25,7 @@ from pylon.sync.whereabouts import (
 from pylon.tasks import Tasks
 
 ANN = b"ann"
+HERE = address_key("here")
 
 
 class Broken:
@@ -59,7 +61,7 @@ async def pulled(where: Whereabouts, since: int, until: int, began: int = 0) -> 
 
 async def test_pulls_in_one_process_pay_for_streams_in_another(two: Two) -> None:
     await pulled(two.here, 0, 100, began=7)
-    assert await two.there.whole_from(ANN, 100) == 7
+    assert (await two.there.presented(ANN, HERE, 100)).whole_from == 7
     await pulled(two.there, 100, 200)
     taken = await two.here.of(ANN, takes=True)
     assert taken == Known(position=200, is_behind=False, is_named=True, is_young=True)
@@ -86,7 +88,7 @@ async def test_the_owner_says_when_it_has_just_been_started(two: Two) -> None:
 async def test_without_the_owner_nothing_is_known_and_nothing_fails(two: Two) -> None:
     await pulled(two.here, 0, 100, began=7)
     await pulled(two.cut_off, 100, 200)
-    assert await two.cut_off.whole_from(ANN, 100) == 0
+    assert await two.cut_off.presented(ANN, HERE, 100) == Presented(whole_from=0, is_given=True)
     assert await two.cut_off.of(ANN, takes=True) == UNREACHED
     assert UNREACHED.is_behind, "so the client is sent to pull"
     assert UNREACHED.is_young, "so the last minute is replayed to those who need not"

@@ -185,6 +185,16 @@ async def process(
         ask_sessions=sessions.over_among,
     )
     epochs = ReaderEpochs(heard_from, audiences, clock)
+
+    async def publish(fact: Message) -> int:
+        async def unit(tx: Tx) -> int:
+            seq = tx.next_seq
+            tx.publish(fact)
+            return seq
+
+        return await heard_from.write(unit)
+
+    whereabouts = Here(Positions(clock, floor=heard_from.seq), publish)
     hub.start(heard_from.seq)
     feed.subscribe("sessions", sessions.hear, sessions.HEARS)
     feed.subscribe("readers", epochs.hear, epochs.HEARS)
@@ -204,5 +214,5 @@ async def process(
         slow=slow,
         temporary=temporary,
         push=Push(rows, temporary),
-        pulls=Pulls(puller, Here(Positions(clock)), epochs, log),
+        pulls=Pulls(puller, whereabouts, epochs, log),
     )

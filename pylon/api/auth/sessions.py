@@ -17,6 +17,7 @@ from pylon.auth.model import Session
 from pylon.auth.sessions import Sessions
 from pylon.config import Config
 from pylon.errors import PylonError
+from pylon.http.dev_gate import has_dev_rights
 from pylon.http.rate_limit import Allowance, RateLimiter, address_key, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
@@ -170,7 +171,7 @@ class AuthRoutes:
     # --- Shared ------------------------------------------------------------------------------
 
     def _require_minting(self, request: Request, route: str) -> None:
-        if request.identity.is_admin or (self._is_dev and request.is_local):
+        if request.identity.is_admin or has_dev_rights(request, dev_mode=self._is_dev):
             return
         raise PylonError(
             403,

@@ -38,7 +38,12 @@ class LiveTable:
                 for each in self.columns.values()
             ],
             "indexes": [
-                {"name": each.name, "columns": list(each.fields), "unique": each.unique}
+                {
+                    "name": each.name,
+                    "columns": list(each.fields),
+                    "unique": each.unique,
+                    **({} if each.where is None else {"where": each.where}),
+                }
                 for each in self.indexes.values()
             ],
         }

@@ -121,11 +121,14 @@ class SetPrivate(Step, frozen=True, kw_only=True, tag="set_private"):
     private: bool
 
 
-class AddIndex(Step, frozen=True, kw_only=True, tag="add_index"):
+class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=True):
+    """`where` is the SQL of its condition; None for an index of all rows."""
+
     entity: str
     name: str
     fields: tuple[str, ...]
     unique: bool
+    where: str | None = None
 
 
 class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):

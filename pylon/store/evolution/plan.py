@@ -333,7 +333,13 @@ def _missing_indexes(entity: EntitySpec, table: LiveTable) -> Iterator[Step]:
 
 
 def _add_index(entity: str, index: IndexShape) -> AddIndex:
-    return AddIndex(entity=entity, name=index.name, fields=index.fields, unique=index.unique)
+    return AddIndex(
+        entity=entity,
+        name=index.name,
+        fields=index.fields,
+        unique=index.unique,
+        where=index.where,
+    )
 
 
 def _search(entity: EntitySpec, was: RecordedEntity) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from pylon.store.base import Value
 from pylon.store.dialect import Bucket, SearchSource
 from pylon.store.naming import quote
 from pylon.store.search_query import SearchQuery
-from pylon.store.sqlite.search_indexes import ids_table, text_table, words_table
+from pylon.store.sqlite.search_indexes import PREFIX, ids_table, text_table, words_table
 from pylon.store.sqlite.search_match import match_text
 
 _BUCKET_FORMS: Final[dict[Bucket, str]] = {
@@ -75,5 +75,18 @@ class SqliteDialect:
     def search_words(self, entity: str) -> str:
         return quote(words_table(entity))
 
+
+def looks_into_texts(sql: str) -> bool:
+    """Whether a statement has a function that goes through a text once for each of its characters
+    (`like` and `contains` above): no other takes so long over one value."""
+    return "LIKE ?" in sql or "instr(" in sql
+
+
+def asks_the_index(sql: str) -> bool:
+    """Whether a statement asks a full-text index, one step of which may go through all of it."""
+    return _INDEX in sql
+
+
+_INDEX: Final = quote(PREFIX)[:-1]
 
 SQLITE: Final = SqliteDialect()

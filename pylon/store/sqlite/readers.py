@@ -1,11 +1,13 @@
 """Reads: at once on the loop while they are short, off it as far as they are not.
 
-A read has a budget of a few milliseconds on the loop. One that exceeds it is abandoned and run
-again: its first row, for which SQLite may have to scan and sort, is made on a thread; the other
-rows are then taken on the loop in short slices. (Rows taken on a thread would cost a handover of
-the interpreter's lock each, which under load is milliseconds a row.) Where rows are long in coming
-too, the whole read is done on the thread. Statements seen to be long start there for a while.
-Equal long reads that come while nothing is committed are one.
+A read has a budget of a few milliseconds on the loop, looked at between the steps of SQLite; and
+since no step can be interrupted, no value of it may be large there. One that exceeds either, and
+every one that asks the full-text index or looks for texts in texts, is run on a thread as far as
+its first row, for which SQLite may have to scan and sort; the other rows are then taken on the loop
+in short slices, under the same bounds. (Rows taken on a thread would cost a handover of the
+interpreter's lock each, which under load is milliseconds a row.) Where rows are long in coming too,
+the whole read is done on the thread. Statements seen to be long start there for a while. Equal long
+reads that come while nothing is committed are one; who has a thread next is decided in `places`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, islice
 from time import perf_counter, thread_time
 from typing import TypeVar
@@ -20,9 +23,12 @@ from typing import TypeVar
 import apsw
 
 from pylon import limits
+from pylon.asking import ASKING
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
+from pylon.store.sqlite.dialect import asks_the_index, looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
+from pylon.store.sqlite.places import Places, TooManyWaiting
 from pylon.store.sqlite.shared import Shared
 
 T = TypeVar("T")
@@ -42,6 +48,13 @@ SLICE_ROWS = 50
 
 SLICE_SECONDS = 0.001
 """How long rows are taken before the loop gets its turn."""
+
+INTERRUPT_AGAIN_SECONDS = 0.05
+"""A read whose time is over is interrupted so often until it has ended: it may be in the middle of
+one function over one text."""
+
+TOO_MUCH = (apsw.InterruptError, apsw.TooBigError)
+"""What a read on the loop ends with when it belongs on a thread."""
 
 
 class Answer:
@@ -72,16 +85,31 @@ class Answer:
 
 
 class TimedConnection:
-    """A read connection whose statements are interrupted when their time is over."""
+    """A read connection that is used on the loop, under its bounds, or on a thread without.
 
-    __slots__ = ("_connection", "_extensions", "_processor_at", "_stop_at")
+    Whoever runs it on a thread calls `interrupt` when its time is over. (To be asked every so many
+    steps, as on the loop, would take the interpreter's lock each time.)
+    """
+
+    __slots__ = ("_bytes_max", "_connection", "_extensions", "_processor_at", "_stop_at")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._bytes_max = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self._stop_at = 0.0
         self._extensions = 0
         self._processor_at = 0.0
-        connection.set_progress_handler(self._is_late, limits.READ_PROGRESS_STEPS)
+        self._bound(limits.READ_ON_LOOP_BYTES_MAX)
+
+    def _bound(self, bytes_max: int) -> None:
+        """From here on it is used on the loop."""
+        self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, bytes_max)
+        self._connection.set_progress_handler(self._is_late, limits.READ_ON_LOOP_STEPS)
+
+    def _unbound(self) -> None:
+        """From here on it is used on a thread."""
+        self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, self._bytes_max)
+        self._connection.set_progress_handler(None)
 
     def _is_late(self) -> bool:
         """Asked by SQLite every so many steps; true interrupts the statement.
@@ -103,8 +131,14 @@ class TimedConnection:
         self._stop_at = now + limits.READ_BUDGET_SECONDS
         return False
 
+    def interrupt(self) -> None:
+        """End the statement under way as soon as its step is over; from any thread."""
+        self._connection.interrupt()
+
+    # --- on the loop -------------------------------------------------------------------------
+
     def fetch_briefly(self, sql: str, params: Sequence[Value]) -> list[Row]:
-        """All rows within the budget of the loop, or `apsw.InterruptError`."""
+        """All rows within the bounds of the loop, or one of `TOO_MUCH`."""
         began = perf_counter()
         self._extensions = BUDGET_EXTENSIONS
         self._stop_at = began + limits.READ_BUDGET_SECONDS
@@ -114,22 +148,12 @@ class TimedConnection:
             Answer().add(rows)
         return rows
 
-    def open(self, sql: str, params: Sequence[Value], seconds: float) -> apsw.Cursor:
-        """Begin a read: its first row is made, within `seconds`, or `apsw.InterruptError`."""
-        self._extensions = 0
-        self._stop_at = perf_counter() + seconds
-        return self._connection.execute(sql, params)
-
-    def fetch(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
-        """All rows, or `apsw.InterruptError` once `seconds` have passed."""
-        cursor = self.open(sql, params, seconds)
-        answer = Answer()
-        while chunk := list(islice(cursor, SLICE_ROWS)):
-            answer.add(chunk)
-        return answer.rows
+    def begin_taking(self, *, bytes_max: int) -> None:
+        """The rows that `open` has begun are now taken on the loop, none of `bytes_max`."""
+        self._bound(bytes_max)
 
     def take(self, cursor: apsw.Cursor, answer: Answer) -> bool:
-        """Take rows for one slice; whether there may be more."""
+        """Take rows for one slice; whether there may be more. Or one of `TOO_MUCH`."""
         now = perf_counter()
         self._extensions = BUDGET_EXTENSIONS
         self._stop_at = now + limits.READ_BUDGET_SECONDS
@@ -140,6 +164,21 @@ class TimedConnection:
             if len(chunk) < SLICE_ROWS:
                 return False
         return True
+
+    # --- on a thread -------------------------------------------------------------------------
+
+    def open(self, sql: str, params: Sequence[Value]) -> apsw.Cursor:
+        """Begin a read: its first row is made, or `apsw.InterruptError`."""
+        self._unbound()
+        return self._connection.execute(sql, params)
+
+    def fetch(self, sql: str, params: Sequence[Value]) -> list[Row]:
+        """All rows, or `apsw.InterruptError`."""
+        cursor = self.open(sql, params)
+        answer = Answer()
+        while chunk := list(islice(cursor, SLICE_ROWS)):
+            answer.add(chunk)
+        return answer.rows
 
     def close(self) -> None:
         self._connection.close()
@@ -161,22 +200,26 @@ class Readers:
         after the first time, which may have been a hiccup of the machine."""
         self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
-        self._places = asyncio.Semaphore(limits.READER_THREADS)
+        self._places = Places(
+            limits.READER_THREADS,
+            each=limits.READERS_PER_CALLER_MAX,
+            waiting=limits.READS_WAITING_MAX,
+            waiting_each=limits.READS_WAITING_PER_CALLER_MAX,
+        )
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting = 0
 
     @property
     def waiting(self) -> int:
         """Long reads under way or before their turn."""
-        return self._waiting
+        return len(self._places)
 
     async def read(
         self, sql: str, params: Sequence[Value], *, heavy: bool, seconds: float | None = None
     ) -> list[Row]:
-        if not heavy and (not self._slow or self._slow.get(sql, 0.0) < perf_counter()):
+        if not (heavy or asks_the_index(sql) or looks_into_texts(sql) or self._is_slow(sql)):
             try:
                 return self._inline.fetch_briefly(sql, params)
-            except apsw.InterruptError:
+            except TOO_MUCH:
                 self._remember_slow(sql)
             except apsw.Error as error:
                 raise translate(error) from error
@@ -184,6 +227,9 @@ class Readers:
         most = limits.READ_SECONDS_MAX if seconds is None else seconds
         key = (self._commits(), sql, tuple([(type(value), value) for value in params]), most)
         return await self._shared.get(key, lambda: self._long(sql, params, most))
+
+    def _is_slow(self, sql: str) -> bool:
+        return bool(self._slow) and self._slow.get(sql, 0.0) >= perf_counter()
 
     def _remember_slow(self, sql: str) -> None:
         if len(self._slow) >= SLOW_STATEMENTS_MAX:
@@ -193,35 +239,37 @@ class Readers:
         self._slow[sql] = now + SLOW_SECONDS if is_second else -(now + SLOW_SECONDS)
 
     async def _long(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
-        if self._waiting >= limits.READS_WAITING_MAX:
-            raise PylonError(503, "OVERLOADED", "Too many long reads are waiting.", "Try again.")
-        self._waiting += 1
         try:
-            async with self._places:
+            async with self._places.place(ASKING.get()):
                 connection = self._free.pop() if self._free else self._open()
                 try:
                     return await self._long_on(connection, sql, params, seconds)
                 finally:
                     self._free.append(connection)
+        except TooManyWaiting:
+            message = "Too many long reads are waiting."
+            raise PylonError(503, "OVERLOADED", message, "Try again.") from None
         except apsw.InterruptError as error:
             raise timed_out(seconds) from error
         except apsw.Error as error:
             raise translate(error) from error
-        finally:
-            self._waiting -= 1
 
     async def _long_on(
         self, connection: TimedConnection, sql: str, params: Sequence[Value], seconds: float
     ) -> list[Row]:
         answer = Answer()
-        cursor = await self._run(connection.open, sql, params, seconds)
+        cursor = await self._run(connection, connection.open, sql, params, seconds)
+        looks = looks_into_texts(sql)
+        connection.begin_taking(
+            bytes_max=limits.LOOK_ON_LOOP_BYTES_MAX if looks else limits.READ_ON_LOOP_BYTES_MAX
+        )
         try:
             while connection.take(cursor, answer):  # noqa: ASYNC110
                 await asyncio.sleep(0)
             return answer.rows
-        except apsw.InterruptError:
+        except TOO_MUCH:
             cursor.close(True)
-            return await self._run(connection.fetch, sql, params, seconds)
+            return await self._run(connection, connection.fetch, sql, params, seconds)
         finally:
             cursor.close(True)
 
@@ -232,22 +280,26 @@ class Readers:
 
     async def _run(
         self,
-        work: Callable[[str, Sequence[Value], float], T],
+        connection: TimedConnection,
+        work: Callable[[str, Sequence[Value]], T],
         sql: str,
         params: Sequence[Value],
         seconds: float,
     ) -> T:
-        """Run on a reader thread, to its end even if the caller goes: it holds the connection."""
+        """Run on a reader thread; `apsw.InterruptError` after `seconds`. Comes back when the thread
+        has let go of the connection, also to a caller who is cancelled."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
-        running = asyncio.get_running_loop().run_in_executor(self._pool, work, sql, params, seconds)
+        running = asyncio.get_running_loop().run_in_executor(self._pool, work, sql, params)
         try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait((running,))
-            if not running.cancelled():
-                running.exception()
-            raise
+            await asyncio.wait((running,), timeout=seconds)
+        finally:
+            while not running.done():
+                connection.interrupt()
+                with suppress(asyncio.CancelledError):  # the thread still has the connection
+                    await asyncio.wait((running,), timeout=INTERRUPT_AGAIN_SECONDS)
+            running.exception()
+        return running.result()
 
     async def close(self) -> None:
         """End reads that are under way, wait for their threads, then close every connection."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Row, StoreFigures, Unit, Value
+from pylon.store.base import CommitListener, Row, StoreFigures, Tx, Unit, Value
 from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
@@ -37,6 +38,9 @@ from pylon.store.system import NO_TABLES, SystemTables
 from pylon.store.watchdog import Watchdog
 
 T = TypeVar("T")
+
+_INCREMENTAL: Final = 2
+"""The mode of a file that gives free pages back when it is told to."""
 
 
 class SqliteStore:
@@ -150,6 +154,19 @@ class SqliteStore:
         if self.schema is not None:
             await self.schema.look(self)
 
+    async def give_back(self) -> int:
+        if (await self.read("PRAGMA auto_vacuum"))[0][0] != _INCREMENTAL:
+            return 0
+        page_bytes = (await self.read("PRAGMA page_size"))[0][0]
+        given = 0
+        while True:
+            free = (await self.read("PRAGMA freelist_count"))[0][0] - limits.FREE_PAGES_KEPT
+            if free <= 0:
+                return int(given * page_bytes)
+            pages = min(free, limits.FREE_PAGES_UNIT)
+            await self.write(partial(_vacuum, pages), alone=True)
+            given += pages
+
     def on_commit(self, listener: CommitListener) -> None:
         self.writer.add_listener(listener)
 
@@ -175,6 +192,10 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
         self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+async def _vacuum(pages: int, tx: Tx) -> None:
+    await tx.fetch(f"PRAGMA incremental_vacuum({pages})")
 
 
 def open_store(
@@ -262,11 +283,14 @@ def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:
     try:
         _set_up(connection)
         for pragma in (
+            # Of a new file only; one that has tables keeps the mode that it was made with.
+            "auto_vacuum = INCREMENTAL",
             "journal_mode = WAL",
             f"synchronous = {'OFF' if volatile else 'FULL'}",
             "foreign_keys = ON",
             f"cache_size = -{limits.SQLITE_CACHE_KIBIBYTES}",
             f"wal_autocheckpoint = {limits.WAL_CHECKPOINT_PAGES}",
+            f"journal_size_limit = {limits.WAL_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
     except BaseException:

@@ -1,9 +1,12 @@
-"""Long reads: equal ones are one as long as nothing is committed, and never older than that."""
+"""Long reads: equal ones are one as long as nothing is committed, and never older than that; what
+cannot be interrupted is not done on the loop; and callers share the threads."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ import pytest
 import pytest_asyncio
 
 from pylon import limits
+from pylon.asking import ASKING
 from pylon.errors import PylonError
+from pylon.store.sqlite.dialect import SQLITE, asks_the_index, looks_into_texts
 from pylon.store.sqlite.readers import Readers
 
 
@@ -77,3 +82,151 @@ async def test_an_answer_is_bounded_in_bytes(world: World, monkeypatch: pytest.M
         await world.readers.read(sql, (101, 10), heavy=True)
     assert (caught.value.status, caught.value.code) == (400, "ANSWER_TOO_LARGE")
     assert len(await world.readers.read(sql, (1, 1_000), heavy=True)) == 1
+
+
+# --- on the loop, and off it -----------------------------------------------------------------
+
+
+class Texts:
+    """A table of texts whose reads can tell on which thread each row was made."""
+
+    def __init__(self, path: Path, *sizes: int) -> None:
+        self.path = path
+        self.gate = threading.Event()
+        self.held = 0
+        connection = apsw.Connection(str(path))
+        connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, b TEXT)")
+        for size in sizes:
+            connection.execute("INSERT INTO t (b) VALUES (?)", ("a" * size,))
+        connection.close()
+        self.readers = Readers(self._connect, commits=lambda: 0)
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        connection.create_scalar_function(
+            "on_loop", lambda *_: threading.current_thread() is threading.main_thread()
+        )
+        connection.create_scalar_function("hold", self._hold)
+        return connection
+
+    def _hold(self, *_: object) -> int:
+        self.held += 1
+        return int(self.gate.wait(20))
+
+    async def places(self, expression: str, *params: Any) -> list[bool]:
+        """Of each row, whether it was made on the loop."""
+        sql = f"SELECT {expression}, on_loop(n) FROM t ORDER BY n"
+        return [row[-1] == 1 for row in await self.readers.read(sql, params, heavy=False)]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Texts]]:
+    @asynccontextmanager
+    async def made(*sizes: int) -> AsyncIterator[Texts]:
+        world = Texts(tmp_path / f"{len(list(tmp_path.iterdir()))}.db", *sizes)
+        try:
+            yield world
+        finally:
+            world.gate.set()
+            await world.readers.close()
+
+    return made
+
+
+LIKE = SQLITE.like("b")
+CONTAINS = SQLITE.contains("b", is_folded=True)
+LARGE = limits.READ_ON_LOOP_BYTES_MAX + 1
+
+
+async def test_a_large_value_is_read_on_a_thread(texts: Any) -> None:
+    async with texts(10, LARGE, 10) as world:
+        assert await world.places("length('x')") == [True] * 3
+        for expression in ("length(b)", "json_quote(b)", "b = 'x'", "b || 'x'"):
+            assert await world.places(expression) == [False] * 3, expression
+        first, *_ = await world.places("length(?)", "a" * LARGE)
+        assert first is False
+
+
+async def test_texts_are_looked_into_on_a_thread_but_for_the_small_rest(texts: Any) -> None:
+    for expression in (LIKE, CONTAINS):
+        sql = f"SELECT {expression} FROM t"
+        assert looks_into_texts(sql), sql
+    async with texts(10, 10, 10) as small:
+        for expression in (LIKE, CONTAINS):
+            places = await small.places(expression, "%a%")
+            assert places[0] is False
+    async with texts(10, limits.LOOK_ON_LOOP_BYTES_MAX * 2, 10) as world:
+        for expression in (LIKE, CONTAINS):
+            assert await world.places(expression, "%a%") == [False] * 3
+
+
+async def test_the_index_is_asked_on_a_thread(texts: Any) -> None:
+    async with texts(10) as world:
+        table = SQLITE.search_source("Note").sql
+        assert asks_the_index(f"SELECT 1 FROM {table}")
+        with pytest.raises(PylonError):
+            await world.readers.read(f"SELECT 1 FROM {table}", ("x",), heavy=False)
+        assert world.readers.waiting == 0
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+async def test_a_read_that_goes_on_is_ended_and_its_thread_free_again(texts: Any) -> None:
+    async with texts(10) as world:
+        for _ in range(limits.READER_THREADS + 1):
+            with pytest.raises(PylonError) as caught:
+                await world.readers.read(ENDLESS, (), heavy=True, seconds=0.01)
+            assert (caught.value.status, caught.value.code) == (503, "QUERY_TIMEOUT")
+        for number in range(limits.READER_THREADS + 1):
+            gone = asyncio.create_task(world.readers.read(ENDLESS, (), heavy=True, seconds=3_600))
+            await asyncio.sleep(0.001 * number)
+            gone.cancel()
+            await asyncio.wait((gone,))
+        assert await world.readers.read("SELECT 1", (), heavy=True) == [(1,)]
+        waiting = asyncio.create_task(world.readers.read(ENDLESS, (), heavy=True, seconds=3_600))
+        await asyncio.sleep(0.01)
+    assert waiting.cancelled(), "a stop does not wait for long reads"
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 - what is awaited happens on threads
+            await asyncio.sleep(0.001)
+
+
+async def ask_as(caller: str, readers: Readers, sql: str, *params: Any) -> Any:
+    ASKING.set(caller)
+    return await readers.read(sql, params, heavy=True)
+
+
+async def test_one_caller_does_not_have_all_threads(texts: Any) -> None:
+    async with texts(10) as world:
+        asked = [
+            asyncio.create_task(ask_as("ann", world.readers, "SELECT hold(?)", number))
+            for number in range(limits.READERS_PER_CALLER_MAX + 5)
+        ]
+        await until(lambda: world.held == limits.READERS_PER_CALLER_MAX)
+        for number in range(3):
+            answer = await asyncio.create_task(ask_as("bob", world.readers, "SELECT ?", number))
+            assert answer == [(number,)]
+        assert world.held == limits.READERS_PER_CALLER_MAX
+        world.gate.set()
+        assert await asyncio.gather(*asked) == [[(1,)]] * len(asked)
+
+
+async def test_one_caller_does_not_have_all_of_the_queue(texts: Any) -> None:
+    most = limits.READERS_PER_CALLER_MAX + limits.READS_WAITING_PER_CALLER_MAX
+    async with texts(10) as world:
+        asked = [
+            asyncio.create_task(ask_as("ann", world.readers, "SELECT hold(?)", number))
+            for number in range(most)
+        ]
+        await until(lambda: world.readers.waiting == most)
+        with pytest.raises(PylonError) as caught:
+            await asyncio.create_task(ask_as("ann", world.readers, "SELECT hold(?)", -1))
+        assert (caught.value.status, caught.value.code) == (503, "OVERLOADED")
+        bob = asyncio.create_task(ask_as("bob", world.readers, "SELECT 1"))
+        assert await bob == [(1,)]
+        world.gate.set()
+        await asyncio.gather(*asked)

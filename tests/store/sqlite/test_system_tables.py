@@ -115,7 +115,12 @@ def test_a_landed_database_becomes_as_a_fresh_one(tmp_path: Path) -> None:
     assert recorded_versions(connection) == recorded_versions(fresh(TABLES))
     connection.close()
     after = rows(path)
-    after["_pylon_meta"] = [row for row in after["_pylon_meta"] if "system:" not in row[0]]
+    after["_pylon_meta"] = [
+        # Steps beyond the first tell servers that go on with the tables as they were.
+        (key, value.removesuffix("+") if key == "schema_fingerprint" else value)
+        for key, value in after["_pylon_meta"]
+        if "system:" not in key
+    ]
     assert after == before
 
 

@@ -6,6 +6,7 @@ are still one transaction. Not here: whether a step may be taken (`engine`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -193,7 +194,7 @@ class Apply:
     # --- indexes -----------------------------------------------------------------------------
 
     def _add_index(self, step: AddIndex) -> None:
-        shape = IndexShape(name=step.name, fields=step.fields, unique=step.unique)
+        shape = IndexShape(name=step.name, fields=step.fields, unique=step.unique, where=step.where)
         self._connection.execute(create_index(step.entity, shape))
 
     def _remove_index(self, step: RemoveIndex) -> None:
@@ -201,14 +202,19 @@ class Apply:
         self._connection.execute(f"DROP INDEX IF EXISTS {quote(step.name)}")
 
     def _drop_indexes_of(self, entity: str, name: str) -> list[str]:
-        """Drop the indexes that use a column; the statements that made them."""
+        """Drop the indexes that use a column, in their condition too; the statements that made
+        them."""
         found = fetch(
             self._connection,
-            "SELECT s.name, s.sql FROM sqlite_schema s WHERE s.type = 'index'"
-            " AND s.tbl_name = ? AND s.sql IS NOT NULL AND EXISTS"
-            " (SELECT 1 FROM pragma_index_info(s.name) i WHERE i.name = ?)",
+            "SELECT s.name, s.sql, EXISTS"
+            " (SELECT 1 FROM pragma_index_info(s.name) i WHERE i.name = ?2)"
+            " FROM sqlite_schema s WHERE s.type = 'index' AND s.tbl_name = ?1"
+            " AND s.sql IS NOT NULL",
             (entity, name),
         )
-        for index, _ in found:
-            self._connection.execute(f"DROP INDEX {quote(index)}")
-        return [sql for _, sql in found]
+        statements = []
+        for index, sql, is_covered in found:
+            if is_covered or name in re.findall(r"\w+", sql.partition(") WHERE ")[2]):
+                self._connection.execute(f"DROP INDEX {quote(index)}")
+                statements.append(sql)
+        return statements

@@ -38,14 +38,27 @@ def _table(connection: apsw.Connection, table: str) -> LiveTable:
         )
     }
     indexes = {
-        name: IndexShape(name=name, fields=_index_columns(connection, name), unique=bool(unique))
-        for name, unique in fetch(
+        name: IndexShape(
+            name=name,
+            fields=_index_columns(connection, name),
+            unique=bool(unique),
+            where=_condition(sql) if partial else None,
+        )
+        for name, unique, partial, sql in fetch(
             connection,
-            "SELECT name, \"unique\" FROM pragma_index_list(?) WHERE origin = 'c' ORDER BY name",
+            'SELECT i.name, i."unique", i.partial, s.sql FROM pragma_index_list(?) i'
+            " JOIN sqlite_schema s ON s.type = 'index' AND s.name = i.name"
+            " WHERE i.origin = 'c' ORDER BY i.name",
             (table,),
         )
     }
     return LiveTable(name=table, columns=columns, indexes=indexes)
+
+
+def _condition(sql: str) -> str:
+    """What stands behind the columns of the statement that made a partial index; of one that the
+    engine did not make it may be cut wrongly, and then is no index of ours all the same."""
+    return sql.partition(") WHERE ")[2] or sql
 
 
 def _index_columns(connection: apsw.Connection, index: str) -> tuple[str, ...]:

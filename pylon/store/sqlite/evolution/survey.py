@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from pylon.schema.index_condition import named_fields, read_condition
 from pylon.schema.model import AuthDefault, FieldSpec, NowDefault
 from pylon.store.evolution.convert import (
     convert,
@@ -265,16 +266,20 @@ class _Survey:
             return Planned(step=step, refused=f"{owner} has an index of that name")
         if not step.unique or entity_before not in self._live.tables:
             return Planned(step=step)
-        terms = [self._term(step.entity, name) for name in step.fields]
-        if "NULL" in terms:
+        asked = () if step.where is None else named_fields(read_condition(step.where))
+        terms = {name: self._term(step.entity, name) for name in (*step.fields, *asked)}
+        if any(terms[name] == "NULL" for name in step.fields):
             return Planned(step=step)
         table, _ = self._sql(step.entity, "id")
-        keys = [f"k{number}" for number in range(len(terms))]
-        inner = ", ".join(f"{term} {key}" for term, key in zip(terms, keys, strict=True))
+        keys = [quote(name) for name in step.fields]
+        inner = ", ".join(f"{term} {quote(name)}" for name, term in terms.items())
         present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
+        if step.where is not None:
+            present = f"{present} AND ({step.where})"
         found = fetch(
             self._connection,
-            "SELECT count(*), sum(n), max(k0) FROM (SELECT count(*) n, k0"
+            f"SELECT count(*), sum(_pylon_rows), max({keys[0]})"
+            f" FROM (SELECT count(*) _pylon_rows, {keys[0]}"
             f" FROM (SELECT {inner} FROM {table}) WHERE {present}"
             f" GROUP BY {', '.join(keys)} HAVING count(*) > 1)",
         )

@@ -260,6 +260,58 @@ def test_an_index_that_changed_is_made_anew() -> None:
     assert ops(fit(db, todo(field("a"), field("b")))) == ["remove_index"]
 
 
+def hobby(*fields: Any, where: str | None, unique: bool = True) -> Any:
+    index = IndexSpec(name="one", fields=("owner",), unique=unique, where=where)
+    return todo(field("owner"), *fields, indexes=(index,))
+
+
+def test_a_condition_of_an_index_comes_changes_and_goes() -> None:
+    plan = field("plan", optional=True)
+    db = start_with(hobby(plan, where="plan = 'hobby'"))
+    insert(db, "Todo", {"id": "1", "owner": "a", "plan": "hobby"})
+    insert(db, "Todo", {"id": "2", "owner": "a", "plan": "pro"})
+    with pytest.raises(apsw.ConstraintError):
+        insert(db, "Todo", {"id": "3", "owner": "a", "plan": "hobby"})
+    assert ops(fit(db, hobby(plan, where="plan='hobby'"))) == []
+    changed = hobby(plan, where="plan IN ('hobby', 'free')")
+    assert ops(fit(db, changed)) == ["remove_index", "add_index"]
+    assert shape(introspect(db)) == fresh_shape(changed)
+    whole = refusal(db, hobby(plan, where=None)).plan
+    assert whole is not None
+    assert whole.steps[1].refused == "1 value is shared by 2 rows, for example 'a'"
+    assert ops(fit(db, hobby(plan, where=None, unique=False))) == ["remove_index", "add_index"]
+
+
+def test_rows_that_a_condition_leaves_out_do_not_stand_in_its_way() -> None:
+    plain = todo(field("owner"), field("plan", optional=True))
+    db = start_with(plain)
+    insert(db, "Todo", *({"id": str(n), "owner": "a", "plan": "pro"} for n in range(3)))
+    insert(db, "Todo", {"id": "4", "owner": "a", "plan": "hobby"})
+    wanted = hobby(field("plan", optional=True), where="plan = 'hobby'")
+    fit(db, wanted)
+    db.execute("DROP INDEX Todo_one")
+    insert(db, "Todo", {"id": "5", "owner": "a", "plan": "hobby"})
+    error = refusal(db, wanted)
+    assert error.code == "SCHEMA_REFUSED"
+    assert error.plan is not None
+    assert error.plan.steps[0].refused == "1 value is shared by 2 rows, for example 'a'"
+
+
+def test_a_field_that_only_a_condition_looks_at_is_renamed_retyped_and_removed() -> None:
+    db = start_with(hobby(field("plan", "int"), where="plan = 1"))
+    insert(db, "Todo", {"id": "1", "owner": "a", "plan": 1})
+    renamed = hobby(field("level", "int"), where="level = 1")
+    fit(db, renamed, allow="careful", hints=Hints(fields=(("Todo", "plan", "level"),)))
+    assert shape(introspect(db)) == fresh_shape(renamed)
+    retyped = hobby(field("level"), where="level = '1'")
+    fit(db, retyped, allow="careful")
+    assert shape(introspect(db)) == fresh_shape(retyped)
+    fit(db, hobby(where=None), **DESTROY)
+    assert shape(introspect(db)) == fresh_shape(hobby(where=None))
+    fit(db, todo(field("owner")), **DESTROY)
+    assert rows_of(db, "Todo") == [{"id": "1", "owner": "a"}]
+
+
 # --- what follows ----------------------------------------------------------------------------
 
 

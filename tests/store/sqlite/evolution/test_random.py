@@ -73,8 +73,19 @@ def entities(draw: st.DrawFn, name: str) -> EntitySpec:
     if draw(st.booleans()) and names:
         some = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
         used: list[str] = draw(some)
-        indexes = (IndexSpec(name="by", fields=tuple(used), unique=draw(st.booleans())),)
+        where = draw(st.none() | conditions(own))
+        unique = draw(st.booleans())
+        indexes = (IndexSpec(name="by", fields=tuple(used), unique=unique, where=where),)
     return EntitySpec(name=name, fields=own, indexes=indexes, search=draw(searches(own)))
+
+
+@st.composite
+def conditions(draw: st.DrawFn, own: tuple[FieldSpec, ...]) -> str:
+    """The condition of a partial index over one of the fields."""
+    each = draw(st.sampled_from(own))
+    literal = {"int": "1", "float": "1.5", "bool": "true"}.get(each.kind, "'a'")
+    compared = f"{each.name} <> {literal}"
+    return draw(st.sampled_from([f"{each.name} IS NOT NULL", compared]))
 
 
 @st.composite
