@@ -826,8 +826,22 @@ SEARCH_FACET_VALUES: Final = 100
 SEARCH_FACET_VALUES_MAX: Final = 1_000
 """The most that a caller may ask for."""
 
+SEARCH_FACET_BYTES_MAX: Final = 1_024
+"""Longest text that is counted as a value of a facet; people choose among shorter ones."""
+
+SEARCH_INDEXED_CHARACTERS_MAX: Final = 200_000
+"""Characters of one row's texts that are indexed, which holds the loop for about 10 ms; what stands
+behind them is stored, and not found."""
+
 SEARCH_TYPO_WORDS_MAX: Final = 4
 """Words of a search that found nothing for which similar ones are looked up."""
+
+SEARCH_TYPO_LETTERS_MAX: Final = 40
+"""Longest word in which typos are forgiven, and longest that takes its place; a longer one is no
+word of a language, and comparing takes longer the longer they are."""
+
+SEARCH_TYPO_SECONDS_MAX: Final = 1.0
+"""How long words near a mistyped one may be looked for; after that it is taken as it is spelt."""
 
 SEARCH_TYPO_CANDIDATES_MAX: Final = 500
 """Words of the index that are compared with a mistyped one."""
@@ -838,8 +852,11 @@ SEARCH_TYPO_NEIGHBOURS_MAX: Final = 16
 SEARCH_HIGHLIGHT_CHARACTERS: Final = 240
 """Length of an excerpt; a shorter text is shown whole."""
 
-SEARCH_HIGHLIGHT_CHARACTERS_MAX: Final = 100_000
-"""How far into a text words to show are looked for."""
+SEARCH_HIGHLIGHT_CHARACTERS_MAX: Final = 20_000
+"""How far into a text words to show are looked for, which takes about two milliseconds."""
+
+SEARCH_HIGHLIGHTS_CHARACTERS_MAX: Final = 1_000_000
+"""The same of all texts of one page: a hundred rows of one text have half of that each."""
 
 SEARCH_BUILD_ROWS: Final = 5_000
 """Rows indexed between two reports of progress when an index is built."""

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 import msgspec
 
@@ -30,7 +31,15 @@ from pylon.store.dialect import Dialect
 from pylon.store.row_json import row_json
 from pylon.store.search_fields import indexed_fields, text_fields
 
-Fetch: TypeAlias = Callable[[str, Sequence[Value]], Awaitable[list[Row]]]
+
+class Fetch(Protocol):
+    """A read of the database: `Store.read` or `Tx.fetch`."""
+
+    def __call__(
+        self, sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
+    ) -> Awaitable[list[Row]]:
+        """The rows; 503 `QUERY_TIMEOUT` where they take longer than `seconds`."""
+        ...
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -90,6 +99,7 @@ class ReadDoor:
         self._views: tuple[dict[str, _View], dict[str, _View]] = ({}, {})
         """By entity, of those who see its public fields and of those who see everything."""
         self.fetch: Fetch = fetch or context.store.read
+        self._is_in_unit = fetch is not None
 
     def open(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
         """The table, or 400 `ENTITY_NOT_FOUND`; `where.never` where the caller can see no row.
@@ -126,6 +136,11 @@ class ReadDoor:
             memberships = () if everything else view.rule.memberships
             self._note(self._record, entity, row_id, memberships)
         return table, view, EVERY_ROW if everything else view.rule.where(identity, gathers=True)
+
+    async def let_others(self) -> None:
+        """Let the loop turn between two parts of a long computation; nothing in a transaction."""
+        if not self._is_in_unit:
+            await asyncio.sleep(0)
 
     def open_readable(self, identity: Identity, entity: str, row_id: str | None = None) -> Opened:
         """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""

@@ -12,7 +12,7 @@ import msgspec
 from pylon import limits
 from pylon.changes.model import RowData
 from pylon.codec import encode
-from pylon.data.conditions import EVERYTHING, compile_condition
+from pylon.data.conditions import EVERYTHING, Search, compile_condition
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.errors import not_found
 from pylon.data.fields import INT_MAX, INT_MIN
@@ -22,6 +22,8 @@ from pylon.data.filters import (
     invalid,
     parse,
 )
+from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
+from pylon.data.search_text import terms_of
 from pylon.identity import Identity
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
@@ -95,23 +97,48 @@ def select(
     opened: Opened, query: Filter, projection: str, *, rows_max: int
 ) -> tuple[str, list[Value]]:
     """The statement of a query; it fetches one row more than `rows_max`, to tell a cut answer."""
+    if query.search is not None and not query.order:
+        return _select_by_fit(opened, query, query.search, projection, rows_max=rows_max)
     conditions: list[str] = []
     params: list[Value] = []
     order = complete_order(query.order)
-    ordered, source = order_clause(order), opened.table.source
-    if query.search is not None and not query.order:
-        found = opened.dialect.search_source(query.search.entity, source)
-        params.append(opened.dialect.search_value(query.search.query))
-        source, ordered = found.sql, f"{found.rank}, t.id"
-        query = msgspec.structs.replace(query, search=None)
     add_policy(opened.where, conditions, params)
     add_condition(query, opened, conditions, params)
     if query.after is not None:
         conditions.append(_after(order, query.after, params))
     params += (row_limit(query.limit, rows_max), query.offset)
     return (
-        f"SELECT {projection} FROM {source}{where_clause(conditions)}"
-        f" ORDER BY {ordered} LIMIT ? OFFSET ?"
+        f"SELECT {projection} FROM {opened.table.source}{where_clause(conditions)}"
+        f" ORDER BY {order_clause(order)} LIMIT ? OFFSET ?"
+    ), params
+
+
+def _select_by_fit(
+    opened: Opened, query: Filter, search: Search, projection: str, *, rows_max: int
+) -> tuple[str, list[Value]]:
+    """The rows that a text finds, the best first."""
+    params: list[Value] = [opened.dialect.search_value(search.query)]
+    conditions: list[str] = []
+    source = opened.table.source
+    found = opened.dialect.search_source(search.entity, source)
+    add_policy(opened.where, conditions, params)
+    add_condition(msgspec.structs.replace(query, search=None), opened, conditions, params)
+    where, page = where_clause(conditions), "LIMIT ? OFFSET ?"
+    bounds = (row_limit(query.limit, rows_max), query.offset)
+    if sees_all(opened):
+        params += bounds
+        ordered = f"ORDER BY {found.rank}, t.id {page}"
+        return f"SELECT {projection} FROM {found.sql}{where} {ordered}", params
+    fields = opened.columns.texts
+    selected = ", ".join(("t.id AS id", *measured(found.number, fields)))
+    rows = f"SELECT {selected} FROM {found.sql}{where}"
+    tables = ranked(opened, rows, terms_of(search.query), fields, params)
+    params += bounds
+    # LEFT, though every row is there, is an order to the planner: the page first.
+    return (
+        f"{tables}SELECT {projection} FROM (SELECT m.id, m.{RANK} FROM {FOUND} m"
+        f" ORDER BY m.{RANK}, m.id {page}) m LEFT JOIN {source} ON t.id = m.id"
+        f" ORDER BY m.{RANK}, m.id"
     ), params
 
 

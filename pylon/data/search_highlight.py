@@ -1,13 +1,14 @@
 """Excerpts that show why a row was found: its text as HTML with the found words marked.
 
-The index keeps no texts, so words are looked for here, in the few rows of a page. Everything but
-the marks is escaped: an excerpt can be put into a page as it is.
+The index keeps no texts, so words are looked for here, in the beginnings of the few rows of a page.
+Everything but the marks is escaped: an excerpt can be put into a page as it is.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import merge
 
 from pylon import limits
 from pylon.data.search_text import WORD, Term, fold
@@ -20,38 +21,66 @@ Span = tuple[int, int]
 
 
 def excerpt(text: str, terms: Sequence[Term], symbols: Sequence[str] = ()) -> str | None:
-    """The text around the first found word, or the whole of a short one; None if none is there."""
-    text = text[: limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX]
-    spans = _spans(text, terms, symbols)
-    if not spans:
-        return None
-    start, end = _window(text, spans[0][0])
-    parts = [CUT if start else ""]
-    position = start
-    for first, last in spans:
-        if first < position or last > end:
-            continue
-        parts.append(html.escape(text[position:first]))
-        parts.append(f"{OPEN}{html.escape(text[first:last])}{CLOSE}")
-        position = last
-    parts.append(html.escape(text[position:end]))
-    parts.append(CUT if end < len(text) else "")
-    return "".join(parts)
+    """The excerpt of one text; see `Marker.excerpt`."""
+    return Marker(terms, symbols).excerpt(text)
 
 
-def _spans(text: str, terms: Sequence[Term], symbols: Sequence[str]) -> list[Span]:
-    """Where found words and symbols stand, in order."""
-    spans = [
-        found.span()
-        for found in WORD.finditer(text)
-        if any(term.fits(word) for word in (fold(found[0]),) for term in terms)
-    ]
-    for symbol in symbols:
-        position = text.find(symbol)
+class Marker:
+    """Marks these words and symbols in texts."""
+
+    def __init__(self, terms: Sequence[Term], symbols: Sequence[str] = ()) -> None:
+        self._words = frozenset(term.text for term in terms)
+        self._beginnings = tuple({term.text for term in terms if term.is_prefix})
+        self._symbols = symbols
+
+    def excerpt(self, text: str) -> str | None:
+        """The text around the first found word, or the whole of a short one; None if none is there.
+
+        Looks at no more than `limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX` characters.
+        """
+        is_cut = len(text) >= limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX
+        text = text[: limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX]
+        found = next(self._spans(text, 0, len(text)), None)
+        if found is None:
+            return None
+        start, end = _window(text, found[0])
+        parts = [CUT if start else ""]
+        position = start
+        for first, last in self._spans(text, found[0], end):
+            if first < position or last > end:
+                continue
+            parts.append(html.escape(text[position:first]))
+            parts.append(f"{OPEN}{html.escape(text[first:last])}{CLOSE}")
+            position = last
+        parts.append(html.escape(text[position:end]))
+        parts.append(CUT if end < len(text) or is_cut else "")
+        return "".join(parts)
+
+    def _spans(self, text: str, start: int, end: int) -> Iterator[Span]:
+        """Where found words and symbols begin between two places, in order; looked for as far as
+        they are taken."""
+        found = [self._spans_of_symbol(text, symbol, start, end) for symbol in self._symbols]
+        if not text.isascii() or self._may_stand_in(text.lower()):
+            found.append(self._spans_of_words(text, start, end))
+        return merge(*found)
+
+    def _may_stand_in(self, small: str) -> bool:
+        return any(word in small for word in self._words)
+
+    def _spans_of_words(self, text: str, start: int, end: int) -> Iterator[Span]:
+        for found in WORD.finditer(text, start):
+            if found.start() >= end:
+                return
+            word = fold(found[0])
+            if word in self._words or word.startswith(self._beginnings):
+                yield found.span()
+
+    @staticmethod
+    def _spans_of_symbol(text: str, symbol: str, start: int, end: int) -> Iterator[Span]:
+        position = text.find(symbol, start, end)
         while position >= 0:
-            spans.append((position, position + len(symbol)))
-            position = text.find(symbol, position + len(symbol))
-    return sorted(spans)
+            yield position, position + len(symbol)
+            position = text.find(symbol, position + len(symbol), end)
 
 
 def _window(text: str, first: int) -> Span:

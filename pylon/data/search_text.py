@@ -17,10 +17,13 @@ import msgspec
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.search_query import (
+    But,
+    Every,
     Near,
     Phrase,
     Piece,
     SearchQuery,
+    Some,
     Within,
     Words,
     but,
@@ -50,9 +53,6 @@ class Term(msgspec.Struct, frozen=True):
 
     text: str
     is_prefix: bool = False
-
-    def fits(self, word: str) -> bool:
-        return word.startswith(self.text) if self.is_prefix else word == self.text
 
 
 class SearchText(msgspec.Struct, frozen=True):
@@ -116,6 +116,27 @@ def pieces(text: str) -> list[str]:
 _PIECE: Final = re.compile(r'"([^"]+)"|(\S+)')
 
 
+def terms_of(query: SearchQuery) -> tuple[Term, ...]:
+    """The words that rows are found by, in their order; not those that they must not have."""
+    match query:
+        case Phrase():
+            return tuple(term for piece in query.pieces for term in _terms(piece))
+        case Near() | Words():
+            return tuple(term for phrase in query.phrases for term in terms_of(phrase))
+        case Every() | Some():
+            return tuple(term for part in query.parts for term in terms_of(part))
+        case But():
+            return terms_of(query.parts[0])
+        case Within():
+            return terms_of(query.query)
+
+
+def _terms(piece: Piece) -> list[Term]:
+    words = [fold(found[0]) for found in WORD.finditer(piece.text)]
+    last = [Term(word, piece.is_prefix) for word in words[-1:]]
+    return [*(Term(word) for word in words[:-1]), *last]
+
+
 def _plain(text: str) -> SearchText:
     """All words must be there; the last one may be the beginning of a word."""
     typed = text.split()
@@ -125,13 +146,11 @@ def _plain(text: str) -> SearchText:
     terms: list[Term] = []
     symbols: list[str] = []
     for position, piece in enumerate(typed):
-        inner = [fold(found[0]) for found in WORD.finditer(piece)]
+        phrase = Phrase((Piece(piece, is_open and position == len(typed) - 1),))
+        inner = terms_of(phrase)
         if inner:
-            is_prefix = is_open and position == len(typed) - 1
-            terms += [Term(word) for word in inner[:-1]]
-            terms.append(Term(inner[-1], is_prefix))
-            phrase = Phrase((Piece(piece, is_prefix),))
-            words.append(Word(phrase, terms[-1] if len(inner) == 1 else None))
+            terms += inner
+            words.append(Word(phrase, inner[0] if len(inner) == 1 else None))
         elif any(unicodedata.category(sign) == "So" for sign in piece):
             symbols.append(piece)
     return SearchText(
@@ -207,16 +226,14 @@ class _Parser:
         self._tokens = list(_tokens(text))
         self._position = 0
         self._fields = {name.lower(): name for name in fields}
-        self._terms: list[Term] = []
         self._strings = 0
         self._depth = 0
-        self._is_negated = False
 
     def read(self) -> SearchText:
         query = self._either()
         if self._next.kind != "end":
             raise _NotSyntax
-        return SearchText(query=query, terms=tuple(self._terms))
+        return SearchText(query=query, terms=terms_of(query))
 
     @property
     def _next(self) -> _Token:
@@ -263,9 +280,7 @@ class _Parser:
     def _but(self) -> SearchQuery:
         parts = [self._run()]
         while self._skip_word("NOT"):
-            was, self._is_negated = self._is_negated, True
             parts.append(self._run())
-            self._is_negated = was
         return but(tuple(parts))
 
     def _run(self) -> SearchQuery:
@@ -315,15 +330,11 @@ class _Parser:
         is_operator = token.kind == "word" and token.text in ("AND", "OR", "NOT")
         if token.kind not in ("string", "word") or is_operator:
             raise _NotSyntax
-        inner = [fold(found[0]) for found in WORD.finditer(token.text)]
-        if not inner:
+        if WORD.search(token.text) is None:
             raise _NotSyntax
         self._strings += 1
         _check_count(self._strings)
         is_prefix = self._skip("*")
-        if not self._is_negated:
-            self._terms += [Term(word) for word in inner[:-1]]
-            self._terms.append(Term(inner[-1], is_prefix))
         return Piece(token.text, is_prefix)
 
     def _after(self, count: int) -> _Token:

@@ -1,16 +1,21 @@
 """Words of an index that differ from a mistyped one by a letter or two.
 
-The index is asked for candidates, which share the first letter and half of the word; which of them
-are near enough is decided here. Called by `search` for words that find nothing.
+The index is asked for candidates, which share the first letter and half of the word, and of which
+the caller sees a row; which of them are near enough is decided here. Called by `search` for words
+that find nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from pylon import limits
-from pylon.data.door import ReadDoor
+from pylon.data.door import Opened, ReadDoor
+from pylon.data.query import add_policy, where_clause
 from pylon.data.search_text import Term
+from pylon.errors import PylonError
 from pylon.store.base import Value
 from pylon.store.dialect import Dialect
 
@@ -21,21 +26,40 @@ TWO_TYPOS_FROM = 8
 """Length from which two are."""
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Where a word must stand to be a candidate: in these fields of a row that the caller sees."""
+
+    opened: Opened
+    fields: Sequence[str]
+
+
 def typos_in(word: str) -> int:
-    """How many typos are forgiven."""
-    if len(word) < ONE_TYPO_FROM:
+    """How many typos are forgiven; none in what is longer than words are."""
+    if not ONE_TYPO_FROM <= len(word) <= limits.SEARCH_TYPO_LETTERS_MAX:
         return 0
     return 1 if len(word) < TWO_TYPOS_FROM else 2
 
 
-async def neighbours(door: ReadDoor, entity: str, term: Term) -> list[str]:
-    """The words near `term`, the nearest first, `limits.SEARCH_TYPO_NEIGHBOURS_MAX` at most."""
+async def neighbours(
+    door: ReadDoor, entity: str, term: Term, *, within: Within | None = None
+) -> list[str]:
+    """The words near `term`, the nearest first, `limits.SEARCH_TYPO_NEIGHBOURS_MAX` at most.
+
+    None where looking for them takes longer than `limits.SEARCH_TYPO_SECONDS_MAX`.
+    """
     typos = typos_in(term.text)
     if not typos:
         return []
-    sql, params = _candidates(door.dialect, entity, term, typos)
+    sql, params = _candidates(door.dialect, entity, term, typos, within)
     found = []
-    for (word,) in await door.fetch(sql, params):
+    try:
+        candidates = await door.fetch(sql, params, seconds=limits.SEARCH_TYPO_SECONDS_MAX)
+    except PylonError as error:
+        if error.code != "QUERY_TIMEOUT":
+            raise
+        return []
+    for (word,) in candidates:
         apart = distance(term.text, word, typos)
         if term.is_prefix and len(word) > len(term.text):
             apart = min(apart, distance(term.text, word[: len(term.text)], typos))
@@ -44,41 +68,59 @@ async def neighbours(door: ReadDoor, entity: str, term: Term) -> list[str]:
     return [word for _, word in sorted(found)[: limits.SEARCH_TYPO_NEIGHBOURS_MAX]]
 
 
-def _candidates(dialect: Dialect, entity: str, term: Term, typos: int) -> tuple[str, list[Value]]:
-    """Of a word cut into one part more than its typos can touch, some part is without any.
+def _candidates(
+    dialect: Dialect, entity: str, term: Term, typos: int, within: Within | None
+) -> tuple[str, list[Value]]:
+    """Of a word cut into one part more than its typos can touch, some part is without any, and at
+    most as many places from its own as there are typos.
 
-    A typo touches one part, or two where neighbours on both sides of a cut are changed over.
+    A typo touches one part, or two where neighbours on both sides of a cut are changed over. What
+    the caller does not see is left out before the candidates are counted: it must not take the
+    place of others.
     """
     word, size = term.text, len(term.text)
     count = 2 * typos + 1
     cuts = [size * part // count for part in range(count + 1)]
     parts = [word[start:end] for start, end in pairwise(cuts)]
-    intact = " OR ".join([dialect.contains("term")] * len(parts))
-    longest = "" if term.is_prefix else " AND length(term) <= ?"
-    sql = (
-        f"SELECT term FROM {dialect.search_words(entity)} WHERE term >= ? AND term < ?"
-        f" AND length(term) >= ?{longest} AND ({intact}) LIMIT ?"
+    places = [(max(1, start + 1 - typos), end + typos) for start, end in pairwise(cuts)]
+    longest = limits.SEARCH_TYPO_LETTERS_MAX if term.is_prefix else size + typos
+    intact = " OR ".join(
+        dialect.contains(f"substr(w.term, {first}, {last + 1 - first})") for first, last in places
     )
-    params: list[Value] = [word[0], word[0] + "\U0010ffff", size - typos]
-    if not term.is_prefix:
-        params.append(size + typos)
-    return sql, [*params, *parts, limits.SEARCH_TYPO_CANDIDATES_MAX]
+    conditions = ["w.term >= ?", "w.term < ?", "length(w.term) BETWEEN ? AND ?", f"({intact})"]
+    params: list[Value] = [word[0], word[0] + "\U0010ffff", size - typos, longest, *parts]
+    if within is not None:
+        asked = dialect.search_word("w.term", within.fields)
+        found = dialect.search_source(entity, within.opened.table.source, asked=asked)
+        seen: list[str] = []
+        add_policy(within.opened.where, seen, params)
+        conditions.append(f"EXISTS (SELECT 1 FROM {found.sql}{where_clause(seen)})")
+    sql = f"SELECT w.term FROM {dialect.search_words(entity)} w{where_clause(conditions)}"
+    return f"{sql} ORDER BY w.term LIMIT ?", [*params, limits.SEARCH_TYPO_CANDIDATES_MAX]
 
 
 def distance(left: str, right: str, most: int) -> int:
     """Edits from one word to the other: a letter put in, left out or changed, or two neighbours
-    changed over. `most + 1` where it is more than `most`."""
+    changed over. `most + 1` where it is more than `most`, which is found out early."""
     if abs(len(left) - len(right)) > most:
         return most + 1
+    same = 0
+    while same < min(len(left), len(right)) and left[same] == right[same]:
+        same += 1
+    left, right = left[same:], right[same:]
     before: list[int] = []
-    row = list(range(len(right) + 1))
+    row = [min(j, most + 1) for j in range(len(right) + 1)]
     for i, sign in enumerate(left, 1):
-        earlier, before, row = before, row, [i]
-        for j, other in enumerate(right, 1):
-            cost = min(before[j] + 1, row[-1] + 1, before[j - 1] + (sign != other))
+        # Beyond `most` places from the diagonal nothing can be as near as `most`.
+        first, last = max(1, i - most), min(len(right), i + most)
+        earlier, before, row = before, row, [most + 1] * (len(right) + 1)
+        row[0] = min(i, most + 1)
+        for j in range(first, last + 1):
+            other = right[j - 1]
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (sign != other))
             if i > 1 and j > 1 and sign == right[j - 2] and left[i - 2] == other:
                 cost = min(cost, earlier[j - 2] + 1)
-            row.append(cost)
+            row[j] = cost
         if min(row) > most and min(before) > most:
             return most + 1
     return min(row[-1], most + 1)

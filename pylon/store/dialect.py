@@ -27,12 +27,15 @@ Bucket: TypeAlias = Literal["hour", "day", "week", "month", "year"]
 class SearchSource:
     """The rows that a full-text index finds, as a source for FROM.
 
-    `sql` binds one value, what `search_value` gave, before everything else of the FROM. `row_id`
-    and `rank` are expressions over it: the row's id, and how well it fits, the best smallest.
+    `sql` binds one value, what `search_value` gave, before everything else of the FROM, unless it
+    was asked for with another expression. `row_id`, `number` and `rank` are expressions over it:
+    the row's id; the index's own number of it; and how well it fits, the best smallest, measured
+    with all rows of the index, whoever may read them.
     """
 
     sql: str
     row_id: str
+    number: str
     rank: str
 
 
@@ -98,10 +101,13 @@ class Dialect(Protocol):
 
     # --- full text ---------------------------------------------------------------------------
 
-    def search_source(self, entity: str, table: str | None = None) -> SearchSource:
+    def search_source(
+        self, entity: str, table: str | None = None, *, asked: str = "?"
+    ) -> SearchSource:
         """What an entity's full-text index finds; joined to `table`, a source aliased `t`.
 
-        The index is asked first and once, whatever else the statement asks of the rows.
+        The index is asked first and once, whatever else the statement asks of the rows; `asked` is
+        the expression for what.
         """
         ...
 
@@ -109,7 +115,18 @@ class Dialect(Protocol):
         """What to bind to ask a full-text index for this. No text that people type is refused."""
         ...
 
+    def search_word(self, term: str, fields: Sequence[str]) -> str:
+        """What to ask, as an expression: a word of the index, which the expression `term` gives, in
+        one of these fields."""
+        ...
+
     def search_words(self, entity: str) -> str:
         """A source whose column `term` has every word of an entity's full-text index once, folded:
         small letters without diacritics. A range of `term` is read without looking at the rest."""
+        ...
+
+    def search_places(self, entity: str, fields: Sequence[str]) -> str:
+        """A source with the columns `term`, `number` and `counts`: every place where a word stands,
+        the number of the row (`SearchSource.number`), and whether it is in one of these fields. One
+        term, or a range of them, is read without looking at the rest."""
         ...

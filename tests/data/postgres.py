@@ -87,13 +87,21 @@ class PostgresTrial:
     def float_sum(self, column: str) -> str:
         return f"CAST(sum({column}) AS DOUBLE PRECISION)"
 
-    def search_source(self, entity: str, table: str | None = None) -> SearchSource:
+    def search_source(
+        self, entity: str, table: str | None = None, *, asked: str = "?"
+    ) -> SearchSource:
         raise NotImplementedError
 
     def search_value(self, query: SearchQuery) -> Value:
         raise NotImplementedError
 
+    def search_word(self, term: str, fields: Sequence[str]) -> str:
+        raise NotImplementedError
+
     def search_words(self, entity: str) -> str:
+        raise NotImplementedError
+
+    def search_places(self, entity: str, fields: Sequence[str]) -> str:
         raise NotImplementedError
 
 

@@ -11,7 +11,9 @@ import apsw
 
 from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
+from pylon.data.aggregate import Aggregates
 from pylon.data.door import ReadDoor
+from pylon.data.graph import Graphs
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.data.search import Found, Searches
@@ -81,6 +83,8 @@ class World:
         self.rows = rows
         self.searches = Searches(ReadDoor(rows))
         self.queries = Queries(ReadDoor(rows))
+        self.graphs = Graphs(ReadDoor(rows))
+        self.aggregates = Aggregates(ReadDoor(rows))
 
     async def add(self, entity: str = "Product", **data: Any) -> str:
         row_id: str = (await self.rows.insert(ADMIN, entity, data))["id"]
@@ -110,7 +114,11 @@ class World:
 
 @asynccontextmanager
 async def searching(
-    manifest: Manifest, path: Path | None = None, *, open_by_default: bool = True
+    manifest: Manifest,
+    path: Path | None = None,
+    *,
+    open_by_default: bool = True,
+    hooks: Hooks | None = None,
 ) -> AsyncIterator[World]:
     """The app on a database of its own, its indexes ensured as they are at start."""
     indexes = SqliteSearchIndexes()
@@ -130,7 +138,7 @@ async def searching(
         log=log,
         manifest=manifest,
         policies=PolicyEngine(manifest, open_by_default=open_by_default, read=store.read),
-        hooks=Hooks(),
+        hooks=hooks or Hooks(),
         clock=clock,
     )
     try:

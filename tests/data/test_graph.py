@@ -138,7 +138,9 @@ async def test_a_graph_is_one_statement() -> None:
     async with app() as rows:
         asked: list[str] = []
 
-        async def fetch(sql: str, params: Sequence[Value]) -> list[Row]:
+        async def fetch(
+            sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
+        ) -> list[Row]:
             asked.append(sql)
             return await rows.store.read(sql, params)
 

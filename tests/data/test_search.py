@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from pylon import limits
 from pylon.codec import decode
+from pylon.data.door import ReadDoor
+from pylon.data.search import highlighted
+from pylon.data.search_highlight import Marker
+from pylon.data.search_text import Term
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from tests.data.searching import NOTE, PRODUCT, World, a_plain, manifest_of, searching
@@ -265,6 +270,18 @@ async def test_a_filter_narrows_hits_totals_and_counts() -> None:
         assert await found(where={"$or": []}) == ([], {})
 
 
+async def test_long_texts_are_no_values_of_a_facet() -> None:
+    async with searching(MANIFEST) as world:
+        long, short = "x" * (limits.SEARCH_FACET_BYTES_MAX + 1), "x" * limits.SEARCH_FACET_BYTES_MAX
+        await world.add(name="red one", brand=long)
+        await world.add(name="red two", brand=short)
+        for body in ({}, {"query": "red"}, {"query": "red", "sort": ["name", "asc"]}):
+            found = await world.search(body)
+            assert found.facet_counts == {"brand": {short: 1}}
+            assert {row["brand"] for row in found.rows} == {long, short}
+        assert (await world.search({"filters": {"brand": long}})).total == 1
+
+
 # --- order and pages -------------------------------------------------------------------------
 
 
@@ -339,6 +356,49 @@ async def test_excerpts_are_safe_html() -> None:
         assert found.rows[0]["_highlight"] == {"body": "<mark>nothing</mark>"}
         assert "_highlight" not in (await world.search({"query": "red"})).rows[0]
         assert "_highlight" not in (await world.search({"query": "", "highlight": True})).rows[0]
+
+
+async def test_excerpts_of_a_page_share_what_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SEARCH_HIGHLIGHTS_CHARACTERS_MAX", 400)
+    async with searching(MANIFEST) as world:
+        for number in range(4):
+            await world.add(name=f"red {number}", body="blue " * 12 + "red " * 50)
+        few = await world.search({"query": "red", "highlight": True, "page_size": 1})
+        assert set(few.rows[0]["_highlight"]) == {"name", "body"}
+        many = await world.search({"query": "red", "highlight": True, "page_size": 4})
+        assert [set(row["_highlight"]) for row in many.rows] == [{"name"}] * 4
+        one = await world.search({"query": "red", "highlight": ["body"], "page_size": 4})
+        assert [set(row["_highlight"]) for row in one.rows] == [{"body"}] * 4
+
+
+async def test_others_have_their_turns_between_excerpts() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with searching(MANIFEST) as world:
+        hits, texts = ['{"id":"x"}'] * 30, ['["red text",null]'] * 30
+        counting = asyncio.create_task(count())
+        marker, door = Marker([Term("red")]), ReadDoor(world.rows)
+        marked = await highlighted(hits, texts, ("name", "body"), marker, door.let_others)
+        counting.cancel()
+        assert turns >= len(marked) - 1 == 29
+        assert decode(marked[0]) == {
+            "id": "x",
+            "_highlight": {"name": "<mark>red</mark> text"},
+        }
+
+        async def unit(tx: Any) -> None:
+            door = ReadDoor(world.rows, fetch=tx.fetch)
+            await highlighted(hits, texts, ("name", "body"), marker, door.let_others)
+
+        await world.rows.store.write(unit)
 
 
 async def test_answers_have_both_spellings() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon import limits
+from pylon.data import search_highlight
 from pylon.data.search_highlight import excerpt
-from pylon.data.search_text import Term
+from pylon.data.search_text import Term, fold
 from tests.policy.worlds import effort
 
 RED = (Term("red"),)
@@ -40,6 +42,38 @@ def test_long_texts_are_cut_between_words() -> None:
     found = excerpt(f"{filler}red", RED)
     assert found is not None
     assert found.endswith(" <mark>red</mark>")
+
+
+@pytest.mark.parametrize(
+    ("text", "words_max"),
+    [
+        ("red " + "a b " * 50_000, limits.SEARCH_HIGHLIGHT_CHARACTERS),
+        ("a b " * 50_000, 0),
+        ("é b " * 50_000, limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX // 2),
+        ("bored " * 50_000, limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX // 6 + 1),
+        ("red " * 50_000, limits.SEARCH_HIGHLIGHT_CHARACTERS // 4 + 1),
+    ],
+)
+def test_no_more_of_a_text_is_looked_at_than_an_excerpt_needs(
+    text: str, words_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+
+    def counted(word: str) -> str:
+        looked_at.append(word)
+        return fold(word)
+
+    monkeypatch.setattr(search_highlight, "fold", counted)
+    excerpt(text, (*RED, *(Term(f"z{number}") for number in range(32))))
+    assert len(looked_at) <= words_max
+
+
+def test_a_text_that_goes_on_is_not_shown_as_whole() -> None:
+    most = limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX
+    found = excerpt("blue " * (most // 5 - 1) + "red " + "blue " * 9, RED)
+    assert found is not None
+    assert found.endswith("…")
+    assert excerpt("é " * most + "red", RED) is None
 
 
 PIECES = st.sampled_from(

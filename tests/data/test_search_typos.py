@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylon import limits
 from pylon.data.door import ReadDoor
 from pylon.data.search_text import Term
 from pylon.data.search_typos import distance, neighbours, typos_in
@@ -55,6 +56,42 @@ WORDS = st.text("abc", max_size=7)
 @given(left=WORDS, right=WORDS, most=st.integers(0, 3))
 def test_distances_are_those_of_the_definition(left: str, right: str, most: int) -> None:
     assert distance(left, right, most) == min(edits(left, right), most + 1)
+
+
+async def test_every_near_word_is_a_candidate() -> None:
+    """Against a look at all words: what stands in the index and is near is found."""
+    near_one = [
+        *("planted", "lpanted", "plnated", "plantde", "planed", "lanted", "plante", "pplanted"),
+        *("plantedd", "plinted", "plunter", "platned", "pantled", "planttedd", "plannteds"),
+    ]
+    async with searching(manifest_of(PRODUCT)) as world:
+        await world.add(name=" ".join(near_one))
+        door = ReadDoor(world.rows)
+        for typed in (*near_one, "planteds", "pltanedsx", "pxlantes", "plantedxy", "plaentd"):
+            for is_prefix in (False, True):
+                term = Term(typed, is_prefix)
+                found = await neighbours(door, "Product", term)
+                assert set(found) == {word for word in near_one if is_near(term, word)}, typed
+
+
+def is_near(term: Term, word: str) -> bool:
+    typos = typos_in(term.text)
+    starts = (word[: len(term.text)], word) if term.is_prefix else (word,)
+    return word[0] == term.text[0] and any(edits(term.text, each) <= typos for each in starts)
+
+
+async def test_words_beyond_all_measure_are_not_compared() -> None:
+    async with searching(manifest_of(PRODUCT)) as world:
+        most = limits.SEARCH_TYPO_LETTERS_MAX
+        stem = "abcdefghij" * (most // 10)
+        await world.add(name=f"{stem[:-1]}x {stem}{stem}")
+        door = ReadDoor(world.rows)
+        assert await neighbours(door, "Product", Term(stem)) == [f"{stem[:-1]}x"]
+        assert await neighbours(door, "Product", Term(stem[:-2], is_prefix=True)) == [
+            f"{stem[:-1]}x"
+        ]
+        assert await neighbours(door, "Product", Term(f"{stem}y")) == []
+        assert await neighbours(door, "Product", Term(f"{stem}{stem[:-1]}")) == []
 
 
 def test_short_words_are_taken_as_they_are() -> None:

@@ -11,8 +11,15 @@ from pylon.store.base import Value
 from pylon.store.dialect import Bucket, SearchSource
 from pylon.store.naming import quote
 from pylon.store.search_query import SearchQuery
-from pylon.store.sqlite.search_indexes import PREFIX, ids_table, text_table, words_table
-from pylon.store.sqlite.search_match import match_text
+from pylon.store.sqlite.search_indexes import (
+    PREFIX,
+    column_of,
+    ids_table,
+    places_table,
+    text_table,
+    words_table,
+)
+from pylon.store.sqlite.search_match import fields_text, match_text
 
 _BUCKET_FORMS: Final[dict[Bucket, str]] = {
     "hour": "%Y-%m-%d %H:00:00",
@@ -61,19 +68,33 @@ class SqliteDialect:
     def float_sum(self, column: str) -> str:
         return f"iif(count({column}) > 0, total({column}), NULL)"
 
-    def search_source(self, entity: str, table: str | None = None) -> SearchSource:
+    def search_source(
+        self, entity: str, table: str | None = None, *, asked: str = "?"
+    ) -> SearchSource:
         # CROSS JOIN is an order to the planner: the index answers one text quickly, one row slowly.
-        found = f"{quote(text_table(entity))}(?) f CROSS JOIN {quote(ids_table(entity))} i"
+        found = f"{quote(text_table(entity))}({asked}) f CROSS JOIN {quote(ids_table(entity))} i"
         source = f"{found} ON i.docid = f.rowid"
         if table is not None:
             source = f"{source} CROSS JOIN {table} ON t.id = i.row_id"
-        return SearchSource(sql=source, row_id="i.row_id", rank="f.rank")
+        return SearchSource(sql=source, row_id="i.row_id", number="i.docid", rank="f.rank")
 
     def search_value(self, query: SearchQuery) -> Value:
         return match_text(query)
 
+    def search_word(self, term: str, fields: Sequence[str]) -> str:
+        return f"""{_literal(f'{fields_text(fields)} : "')} || {term} || '"'"""
+
     def search_words(self, entity: str) -> str:
         return quote(words_table(entity))
+
+    def search_places(self, entity: str, fields: Sequence[str]) -> str:
+        columns = ", ".join(_literal(column_of(name)) for name in fields)
+        table = quote(places_table(entity))
+        return f"(SELECT term, doc AS number, col IN ({columns}) AS counts FROM {table})"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def looks_into_texts(sql: str) -> bool:

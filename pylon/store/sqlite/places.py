@@ -90,16 +90,20 @@ class Places:
 
     def _serve(self, caller: Hashable) -> None:
         queue = self._queues.pop(caller)
-        turn = queue.popleft()
-        self._waiting -= 1
+        while queue:
+            turn = queue.popleft()
+            self._waiting -= 1
+            if not turn.done():  # else it was cancelled in this turn of the loop
+                self._hand_to(caller)
+                turn.set_result(None)
+                break
         if queue:
             self._queues[caller] = queue
-        self._hand_to(caller)
-        turn.set_result(None)
 
     def _forget(self, caller: Hashable, turn: asyncio.Future[None]) -> None:
-        queue = self._queues[caller]
-        queue.remove(turn)
-        self._waiting -= 1
-        if not queue:
-            del self._queues[caller]
+        queue = self._queues.get(caller, deque())
+        if turn in queue:
+            queue.remove(turn)
+            self._waiting -= 1
+            if not queue:
+                del self._queues[caller]

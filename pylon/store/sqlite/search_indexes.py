@@ -17,7 +17,7 @@ from pylon import limits
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.evolution.model import Progress, no_progress
-from pylon.store.naming import quote
+from pylon.store.naming import own, quote
 from pylon.store.search_fields import indexed_fields
 
 log = logging.getLogger("pylon.search")
@@ -29,6 +29,9 @@ TOKENIZER = "unicode61 remove_diacritics 2"
 
 RESERVED_COLUMNS = frozenset({"rank", "rowid"})
 """Names that FTS5 keeps for itself."""
+
+_SHARE = own("share")
+_DOC = own("doc")
 
 META_PREFIX = "search:"
 """Keys of `_pylon_meta` that hold what an entity's index was made from."""
@@ -52,6 +55,11 @@ def ids_table(entity: str) -> str:
 def words_table(entity: str) -> str:
     """The words of the index, `(term, doc, cnt)`."""
     return f"{PREFIX}{entity}.words"
+
+
+def places_table(entity: str) -> str:
+    """Where its words stand, `(term, doc, col, offset)`; `doc` is a docid."""
+    return f"{PREFIX}{entity}.places"
 
 
 def text_columns(entity: EntitySpec) -> dict[str, str]:
@@ -90,27 +98,28 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
         f" content = '', contentless_delete = 1, tokenize = '{TOKENIZER}')"
     )
     yield f"CREATE VIRTUAL TABLE {quote(words_table(entity))} USING fts5vocab({text}, row)"
-    values = ", ".join(f"new.{quote(field)}" for field in columns)
+    yield f"CREATE VIRTUAL TABLE {quote(places_table(entity))} USING fts5vocab({text}, instance)"
     fields = list(map(quote, columns))
-    changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
-    sets = ", ".join(f"{quote(column)} = new.{quote(field)}" for field, column in columns.items())
+    values = [f"new.{field}" for field in fields]
     doc = f"SELECT docid FROM {ids} WHERE row_id"
+    indexed = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS {_SHARE})"
     yield _trigger(
         entity,
         "insert",
         "INSERT",
         f"INSERT INTO {ids} (row_id) VALUES (new.id);"
-        f" INSERT INTO {text} (rowid, {listed}) SELECT docid, {values} FROM {ids}"
-        " WHERE row_id = new.id",
+        f" INSERT INTO {text} (rowid, {listed})"
+        f" SELECT ({doc} = new.id), * FROM ({indexed})",
     )
     # Not INSERT OR REPLACE: in a trigger the conflict clause of the statement that fires it is what
     # counts, and an upsert would leave the old words beside the new ones. Both ids, since either of
     # this trigger and the next may be the first.
+    changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
     yield _trigger(
         entity,
         "update",
         f"UPDATE OF {', '.join(fields)}",
-        f"UPDATE {text} SET {sets} WHERE rowid = ({doc} IN (old.id, new.id))",
+        f"UPDATE {text} SET ({listed}) = ({indexed}) WHERE rowid = ({doc} IN (old.id, new.id))",
         when=changed,
     )
     yield _trigger(
@@ -127,6 +136,21 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
         f"DELETE FROM {text} WHERE rowid = ({doc} = old.id);"
         f" DELETE FROM {ids} WHERE row_id = old.id",
     )
+
+
+def _beginnings(values: Sequence[str]) -> str:
+    return ", ".join(f"substr({value}, 1, {_SHARE})" for value in values)
+
+
+def _share(values: Sequence[str]) -> str:
+    """How many characters of each text are indexed. Of a row with more than are indexed in all each
+    text has an equal part, or the largest has what the others leave."""
+    most = limits.SEARCH_INDEXED_CHARACTERS_MAX
+    if len(values) == 1:
+        return str(most)
+    sizes = [f"coalesce(octet_length({value}), 0)" for value in values]
+    others = f"{' + '.join(sizes)} - max({', '.join(sizes)})"
+    return f"max({most // len(values)}, {most} - ({others}))"
 
 
 def _trigger(entity: str, word: str, event: str, body: str, *, when: str = "") -> str:
@@ -218,14 +242,18 @@ def _fill(
 ) -> None:
     table, text, ids = quote(entity), quote(text_table(entity)), quote(ids_table(entity))
     listed = ", ".join(map(quote, columns.values()))
-    values = ", ".join(f"t.{quote(field)}" for field in columns)
+    values = [f"t.{quote(field)}" for field in columns]
+    names = [own(f"v{number}") for number in range(len(values))]
+    rows = ", ".join([f"{value} AS {name}" for value, name in zip(values, names, strict=True)])
+    shared = _beginnings(names)
     connection.execute(f"INSERT INTO {ids} (row_id) SELECT id FROM {table} ORDER BY id")
     total = int(_fetch(connection, f"SELECT count(*) FROM {ids}")[0][0])
     for start in range(0, total, limits.SEARCH_BUILD_ROWS):
         end = start + limits.SEARCH_BUILD_ROWS
         connection.execute(
-            f"INSERT INTO {text} (rowid, {listed}) SELECT i.docid, {values}"
-            f" FROM {ids} i JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?",
+            f"INSERT INTO {text} (rowid, {listed}) SELECT {_DOC}, {shared} FROM"
+            f" (SELECT i.docid AS {_DOC}, {_share(values)} AS {_SHARE}, {rows}"
+            f" FROM {ids} i JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
             (start, end),
         )
         progress(f"indexing {entity} for search", min(end, total), total)

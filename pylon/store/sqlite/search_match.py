@@ -41,11 +41,15 @@ def match_text(query: SearchQuery) -> str:
             return _joined(query.parts, " NOT ")
         case Within():
             sign = "- " if query.is_outside else ""
-            columns = " ".join(_quoted(column_of(name)) for name in query.fields)
             inner = match_text(query.query)
             if not isinstance(query.query, Phrase | Near):
                 inner = f"({inner})"
-            return f"{sign}{{{columns}}} : {inner}"
+            return f"{sign}{fields_text(query.fields)} : {inner}"
+
+
+def fields_text(fields: Iterable[str]) -> str:
+    """Some fields of an index, as they stand before a colon."""
+    return f"{{{' '.join(_quoted(column_of(name)) for name in fields)}}}"
 
 
 def _piece(piece: Piece) -> str:

@@ -281,3 +281,58 @@ def test_evolution_builds_and_follows() -> None:
 
     evolved(connection, manifest_of(a_plain("Other")), allow="destructive")
     assert objects(connection) == []
+
+
+# --- how much of a row ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_filled", [True, False])
+def test_of_a_large_row_the_beginnings_are_indexed(
+    monkeypatch: pytest.MonkeyPatch, is_filled: bool
+) -> None:
+    monkeypatch.setattr(limits, "SEARCH_INDEXED_CHARACTERS_MAX", 120)
+    manifest = manifest_of(an_entity("Product", *map(column, "abc"), search={"text": ["a"]}))
+    connection = database()
+    for statement in fresh_schema(manifest):
+        connection.execute(statement)
+    indexes = SqliteSearchIndexes()
+    if not is_filled:
+        indexes.ensure(connection, manifest)
+    rows = {
+        "all": (20, 40, 60),
+        "one": (400, 20, 16),
+        "two": (400, 300, 12),
+        "three": (400, 400, 400),
+        "none": (0, 0, 0),
+    }
+    shares = {"all": 120, "one": 84, "two": 40, "three": 40, "none": 120}
+    for row_id, sizes in rows.items():
+        texts = [numbered(sign)[:size] for sign, size in zip("abc", sizes, strict=True)]
+        values = (row_id, *[text or None for text in texts])
+        connection.execute("INSERT INTO Product (id, a, b, c) VALUES (?, ?, ?, ?)", values)
+    indexes.ensure(connection, manifest)
+    for place, sign in enumerate("abc"):
+        for word in numbered(sign).split():
+            expected = {
+                row_id
+                for row_id, sizes in rows.items()
+                if word in numbered(sign)[: min(sizes[place], shares[row_id])].split()
+            }
+            assert set(found(connection, word)) == expected, word
+
+
+def numbered(sign: str) -> str:
+    """A hundred words of four characters."""
+    return " ".join(f"{sign}{number:03}" for number in range(100))
+
+
+def test_one_text_has_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SEARCH_INDEXED_CHARACTERS_MAX", 8)
+    manifest = manifest_of(an_entity("Product", column("a"), search={"text": ["a"]}))
+    connection = database()
+    for statement in (*fresh_schema(manifest), *statements(manifest.entities[0])):
+        connection.execute(statement)
+    connection.execute("INSERT INTO Product (id, a) VALUES ('x', 'abc déf ghi')")
+    assert (found(connection, "def"), found(connection, "g OR gh OR ghi")) == (["x"], [])
+    connection.execute("UPDATE Product SET a = 'ghi abc def'")
+    assert (found(connection, "abc"), found(connection, "de OR def")) == (["x"], [])
