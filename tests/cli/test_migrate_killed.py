@@ -107,6 +107,7 @@ def state_of(path: Path) -> bool:
     return has_run
 
 
+@pytest.mark.timeout(1_800)
 def test_a_killed_migration_has_run_or_has_not(tmp_path: Path, db: Path, pylon: RunPylon) -> None:
     assert not state_of(db)
     whole = tmp_path / "whole"
