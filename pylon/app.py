@@ -24,7 +24,7 @@ from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic, has_errors
 from pylon.schema.model import Manifest
 from pylon.schema.validate import validate
-from pylon.store.base import ServedStore, Store
+from pylon.store.base import HealthyStore, ServedStore, Store
 from pylon.store.opening import open_database, open_tables
 from pylon.wiring import PARTS, House, Process, session_tables, table_steps
 
@@ -188,7 +188,7 @@ class Service:
             confirm_renames=not self.config.dev_mode,
         )
 
-    def _open_session_store(self) -> Store | None:
+    def _open_session_store(self) -> HealthyStore | None:
         """The database of sessions; None where they are with the rows."""
         if not self.config.sessions_are_apart:
             return None

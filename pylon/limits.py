@@ -89,6 +89,9 @@ STREAMS_SHARE_MAX: Final = 0.9
 """Part of the connections that may be live streams where the system allows fewer files than are
 wanted; the rest is for requests."""
 
+PATH_SEGMENTS_MAX: Final = 512
+"""Segments of a path, each of which is decoded; ids with slashes in them have at most 256."""
+
 QUERY_FIELDS_MAX: Final = 256
 """Fields of one query string; parsing more is work that no client needs."""
 
@@ -254,7 +257,23 @@ UNIT_SECONDS_MAX: Final = 10.0
 bounded by what they write and take milliseconds; a loop in a function may not be."""
 
 UNIT_READ_SECONDS_MAX: Final = 1.0
-"""Time for one read inside a unit, which holds the loop; with an index it takes microseconds."""
+"""Time for one read inside a unit, for which everybody's writes wait; with an index it takes
+microseconds. The loop is held by it for `READ_BUDGET_SECONDS` at most."""
+
+ASIDE_PROGRESS_STEPS: Final = 50_000
+"""SQLite virtual-machine steps between two looks at the clock on the commit thread, about a
+millisecond of work: each look there waits for the interpreter's lock."""
+
+WRITE_TEXT_SHORT_MAX: Final = 4_096
+"""Characters of a text up to which a statement that writes it is not looked at more closely."""
+
+WRITE_TEXT_ON_LOOP_MAX: Final = 65_536
+"""Characters of a text up to which a statement writes it on the loop; where it is searchable,
+indexing so much holds the loop for some 5 ms. A longer one is written on the commit thread."""
+
+WRITE_SECONDS_ON_LOOP: Final = 0.01
+"""A statement that wrote a text between the two, and took longer twice, writes on the commit thread
+for a while: now and then a search index is put in order by the write that fills it."""
 
 HELD_WAIT_SECONDS_MAX: Final = 0.25
 """How long a held unit may wait for the outside world at a time, with all other writes waiting."""
@@ -298,6 +317,21 @@ LOOP_BEAT_SECONDS: Final = 0.02
 
 LOOP_HOLD_SILENCE_SECONDS: Final = 60.0
 """Holds by one place of the code are logged once in so long; all are counted."""
+
+COMMIT_SECONDS_MAX: Final = 10.0
+"""A commit that has been under way for so long counts as stuck, and the process is not ready: the
+disk does not answer. It is waited for all the same; nobody can take it back."""
+
+STORE_PROBE_SECONDS: Final = 2.0
+"""How often it is looked whether the files of a database are still there and, while writes fail,
+whether one succeeds; so late does readiness change where nobody writes."""
+
+DISK_FREE_BYTES_MIN: Final = 1_048_576
+"""Room on the disk from which on it does not count as full any more: while there is less, small
+writes succeed and larger ones do not."""
+
+FEED_SECONDS_MAX: Final = 10.0
+"""How long a commit may wait to be sent to streams; beyond it the process is not ready."""
 
 SQLITE_BUSY_MILLISECONDS: Final = 5_000
 """How long SQLite waits for another process's lock (a backup, a shell)."""
@@ -664,6 +698,10 @@ millisecond of the loop."""
 SESSIONS_LISTED_MAX: Final = 1_000
 """Sessions of one user that are listed, the newest first."""
 
+ROLES_CHARACTERS_MAX: Final = 4_096
+"""Longest text in a role field of `User` that is read, some hundred roles: it is read with the
+session, and each policy that asks for roles goes through them."""
+
 AUTH_BODY_BYTES_MAX: Final = 65_536
 """Largest body of an auth request; its fields are short."""
 
@@ -940,6 +978,10 @@ SOCKET_TEXT_BYTES_MAX: Final = 65_536
 
 SOCKET_MESSAGES_PER_SECOND: Final = 50.0
 """Client messages handled per second and connection; a faster sender is read more slowly."""
+
+SOCKET_MESSAGE_CHARACTERS: Final = 2_048
+"""A message counts once more for each so many characters: one of 64 KB takes as long to decode as
+thirty short ones to handle."""
 
 SOCKET_MESSAGES_BURST: Final = 1_000
 """Client messages handled at once after a quiet time: all subscriptions are sent on connect."""

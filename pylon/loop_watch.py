@@ -128,7 +128,7 @@ class LoopWatch:
         if seen != due:
             stack = "not seen: it ended before anything else could look"
         if cause == "starved":
-            log.info("the loop stood still for %.0f ms: the machine was busy", late * 1000)
+            log.debug("the loop stood still for %.0f ms: the machine was busy", late * 1000)
             return
         self.lengths.observe(late)
         if self._is_news(stack):

@@ -181,8 +181,9 @@ class Part(Generic[HouseT]):
 
     # --- for others --------------------------------------------------------------------------
     metrics: Callable[[HouseT, Metrics], None] = no_metrics
-    ready: Callable[[HouseT], Mapping[str, bool]] = no_names
-    """Checks of `/readyz`, by name."""
+    ready: Callable[[HouseT], Mapping[str, bool | str]] = no_names
+    """Checks of `/readyz`, by name: True, or a code that says why it is not ready (False: no code).
+    Quick, since anybody may ask, and without what only operators may know, such as paths."""
     calls: Callable[[HouseT], Sequence[Call[Any, Any]]] = nothing
     """What may be asked of the owner of the database, beside routes that write: those are calls by
     themselves (`api/crossing.py`)."""

@@ -1,8 +1,8 @@
 """What clients say on their WebSocket: JSON objects, handled by their `type` (spec 03 section 4.2).
 
-Each connection has a bound of size and a token bucket; one that sends too fast is read more slowly,
-so nothing of an honest client is lost. What is malformed or unknown is ignored, as the protocol has
-no errors. The features add their types with `on`.
+Each connection has a bound of size and a token bucket, of which a long message takes more; one that
+sends too fast is read more slowly, so nothing of an honest client is lost. What is malformed or
+unknown is ignored, as the protocol has no errors. The features add their types with `on`.
 """
 
 from __future__ import annotations
@@ -79,10 +79,11 @@ class Conversation:
 
     async def receive(self, message: Message) -> None:
         """Handle a `websocket.receive`; binary ones are ignored."""
-        wait = self._allowance.take(1, self._clock.monotonic())
+        text = message.get("text")
+        count = 1 + len(text or "") // limits.SOCKET_MESSAGE_CHARACTERS
+        wait = self._allowance.take(count, self._clock.monotonic())
         if wait > 0:
             await asyncio.sleep(wait)
-        text = message.get("text")
         if not text or len(text) > limits.SOCKET_TEXT_BYTES_MAX:
             return
         try:

@@ -5,6 +5,7 @@ Both are streams in constant memory, as the JSON object of the reference or as o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
@@ -142,8 +143,10 @@ async def _read_rows(request: Request, work: Import) -> AsyncGenerator[None, Non
         raise
 
 
-async def _take(work: Import, row: Incoming) -> None:
-    if row.error is not None:
+async def _take(work: Import, row: Incoming | None) -> None:
+    if row is None:
+        await asyncio.sleep(0)
+    elif row.error is not None:
         work.refuse(row.number, row.error)
     else:
         await work.add(row.number, row.entity, row.row, size=row.size)

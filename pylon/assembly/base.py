@@ -29,7 +29,7 @@ from pylon.live.slow import SlowReaders
 from pylon.metrics import Metrics
 from pylon.part import Part, RunsIn
 from pylon.schema.model import Manifest
-from pylon.store.base import ServedStore, Store
+from pylon.store.base import HealthyStore, ServedStore
 from pylon.tasks import Tasks
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Process:
     """The way to the process that owns the database; None where it is this one."""
     store: ServedStore | None = None
     """An open database to serve, which whoever gave it closes; None to open one by the settings."""
-    session_store: Store | None = None
+    session_store: HealthyStore | None = None
     """The same for sessions, where the settings keep them apart from the rows."""
 
 
@@ -65,7 +65,7 @@ class Base:
     tasks: Tasks = field(default_factory=Tasks, repr=False)
     """What the service does beside requests; ended with it."""
     process: Process = field(default_factory=Process)
-    session_store: Store | None = None
+    session_store: HealthyStore | None = None
     """Where sessions are kept; None: in `store`, with the rows."""
     shared_limiters: dict[str, SharedRateLimiter] = field(default_factory=dict, repr=False)
     """Limiters whose counts other processes hear of, by name."""

@@ -100,8 +100,8 @@ class KernelGroup(SyncGroup):
             readiness=self.readiness,
         )
 
-    def readiness(self) -> Mapping[str, bool]:
-        """The checks of all parts."""
+    def readiness(self) -> Mapping[str, bool | str]:
+        """The checks of all parts: True, or why not."""
         return {name: fine for part in self.parts for name, fine in part.ready(self).items()}
 
     @cached_property
@@ -143,6 +143,12 @@ def _metrics(house: KernelGroup, metrics: Metrics) -> None:
     metrics.register_gauge(f"{name}_waiting", "Bodies that wait for room.", lambda: room.waiting)
     metrics.register_counter(f"{name}_refused_total", "Had no room.", lambda: room.refused)
     metrics.register_counter(f"{name}_slow_total", "Made way for others.", lambda: room.too_slow)
+    metrics.register_by_label(
+        "pylon_ready",
+        "1 where a check of /readyz is passed.",
+        "check",
+        lambda: {name: float(fine is True) for name, fine in house.readiness().items()},
+    )
 
 
 KERNEL = Part[KernelGroup](

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from pylon import limits
@@ -17,6 +18,7 @@ from pylon.part import Listener, Part, Periodic
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.membership import Watch
 from pylon.schema.model import Manifest
+from pylon.store.base import HealthyStore
 
 log = logging.getLogger("pylon")
 
@@ -45,6 +47,24 @@ class StorageGroup(IdentityGroup):
     def changes(self) -> ChangeLog:
         fields = {name: tuple(sorted(rule.fields)) for name, rule in self.read_rules.items()}
         return ChangeLog(self.store, self.clock, fields, _watches(self.policies, self.claims))
+
+    async def probe_stores(self) -> None:
+        """Look after the databases: readiness follows."""
+        await asyncio.gather(*[store.probe() for store in self._stores()])
+
+    def store_checks(self) -> Mapping[str, bool | str]:
+        """What `/readyz` says of the databases."""
+        checks: dict[str, bool | str] = {
+            "database": self.store.trouble or True,
+            "schema": self.store.schema_is_current or "SCHEMA_CHANGED",
+            "functions": not self.store.is_stuck or "STUCK",
+        }
+        if self.session_store is not None:
+            checks["sessions"] = self.session_store.trouble or True
+        return checks
+
+    def _stores(self) -> Sequence[HealthyStore]:
+        return (self.store,) if self.session_store is None else (self.store, self.session_store)
 
     async def purge_tombstones(self) -> None:
         """Drop what `PYLON_CHANGE_LOG_RETAIN` says is old enough."""
@@ -118,6 +138,11 @@ STORAGE = Part[StorageGroup](
         ),
         Periodic(name="give back room", seconds=GIVE_BACK_SECONDS, work=house.give_back),
         Periodic(
+            name="look after the databases",
+            seconds=limits.STORE_PROBE_SECONDS,
+            work=house.probe_stores,
+        ),
+        Periodic(
             name="look at the schema",
             seconds=limits.SCHEMA_LOOK_SECONDS,
             work=house.store.look_at_schema,
@@ -125,10 +150,6 @@ STORAGE = Part[StorageGroup](
         ),
     ),
     metrics=_metrics,
-    ready=lambda house: {
-        "database": True,
-        "schema": house.store.schema_is_current,
-        "functions": not house.store.is_stuck,
-    },
+    ready=lambda house: house.store_checks(),
     start=_start,
 )

@@ -195,6 +195,9 @@ SYNC = Part[SyncGroup](
         ),
     ),
     metrics=_register_metrics,
+    ready=lambda house: {
+        "feed": house.hub.behind_seconds < limits.FEED_SECONDS_MAX or "BEHIND",
+    },
     erases=lambda house: {"pushes": house.temporary.erase},
     start=_start,
     drain=lambda house: house.hub.close_all(),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from pylon import limits
 from pylon.auth.model import NO_CLAIMS, Claims
 from pylon.changes.feed import Listener, Message
 from pylon.changes.model import Change
@@ -79,8 +80,9 @@ def claims_of(row: Mapping[str, Any]) -> Claims:
 
 
 def read_roles(text: object) -> list[str]:
-    """The roles in a field: a JSON array of texts, or names with commas between them."""
-    if not isinstance(text, str):
+    """The roles in a field: a JSON array of texts, or names with commas between them; none in a
+    text of more than `limits.ROLES_CHARACTERS_MAX`."""
+    if not isinstance(text, str) or len(text) > limits.ROLES_CHARACTERS_MAX:
         return []
     if text.lstrip().startswith("["):
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pylon import limits
-from pylon.codec import decode, encode
+from pylon.codec import decode_within, encode
 from pylon.crdt.fields import JSON_KINDS, MergeKind, merge_kind
 from pylon.errors import PylonError
 from pylon.schema.model import EntitySpec, FieldSpec
@@ -94,9 +94,16 @@ def refuse_deep(value: Any) -> None:
 
 def _array(value: Any) -> list[Any]:
     if isinstance(value, str):
+        text = value.encode("utf-8", "surrogatepass")
+        if len(text) > limits.DOCUMENT_BYTES_MAX:
+            raise ValueError(f"a JSON array of at most {limits.DOCUMENT_BYTES_MAX} bytes")
         try:
-            value = decode(value)
-        except PylonError:
+            value = decode_within(text)
+        except PylonError as error:
+            if error.status == 413:
+                raise ValueError(
+                    f"a JSON array of at most {limits.JSON_VALUES_MAX} values"
+                ) from None
             raise ValueError("a JSON array") from None
     if not isinstance(value, list):
         raise ValueError("a JSON array")

@@ -134,6 +134,9 @@ class Bulk:
 
 
 def _failed(value: Any, error: PylonError) -> Outcome:
+    # Where it was raised is of no more use, and the frames of ten thousand failures are so many
+    # objects that a look of the garbage collector at them holds the loop for a quarter of a second.
+    error.__traceback__ = error.__context__ = error.__cause__ = None
     return Outcome(kind=name_of(value), id=id_of(value), error=error)
 
 

@@ -211,6 +211,8 @@ class _Parser:
         fields = require_object(body, "A filter")
         if depth > limits.QUERY_DEPTH_MAX:
             raise invalid(f"A filter is nested at most {limits.QUERY_DEPTH_MAX} levels deep.")
+        if not fields:
+            self._count()  # It asks for nothing, but stands in the statement.
         parts: list[Condition] = []
         for key, value in fields.items():
             self._count()

@@ -18,8 +18,8 @@ from pylon.http.router import Route
 from pylon.ids import same_secret
 from pylon.metrics import PROMETHEUS_CONTENT_TYPE, Metrics
 
-Readiness = Callable[[], Mapping[str, bool]]
-"""Names what must work, and whether it does."""
+Readiness = Callable[[], Mapping[str, bool | str]]
+"""Names what must work: True where it does, else why not in a word, or False."""
 
 
 HEALTH = Docs(
@@ -30,6 +30,7 @@ HEALTH = Docs(
 )
 _READINESS: Content = {
     JSON: object_of(
+        {"reasons": {"type": "object", "additionalProperties": TEXT}},
         status={"type": "string", "enum": ["ok", "unavailable"]},
         checks={"type": "object", "additionalProperties": FLAG},
     )
@@ -38,6 +39,7 @@ READY = Docs(
     operation_id="readinessCheck",
     tag="system",
     answers={200: _READINESS, 503: _READINESS},
+    description="`reasons` says of checks that are not passed why, as a code, where there is one.",
     is_limited=False,
 )
 METRICS = Docs(
@@ -107,10 +109,15 @@ class Probes:
         )
 
     def _ready(self, _request: Request) -> Response:
-        checks = dict(self._readiness())
-        is_ready = all(checks.values())
-        status = "ok" if is_ready else "unavailable"
-        return json_response({"status": status, "checks": checks}, 200 if is_ready else 503)
+        found = self._readiness()
+        body: dict[str, object] = {
+            "status": "ok",
+            "checks": {name: fine is True for name, fine in found.items()},
+        }
+        if all(fine is True for fine in found.values()):
+            return json_response(body)
+        reasons = {name: fine for name, fine in found.items() if isinstance(fine, str)}
+        return json_response({**body, "status": "unavailable", "reasons": reasons}, 503)
 
     def _read_metrics(self, request: Request) -> Response:
         if not has_dev_rights(request, dev_mode=self._dev_mode) and not self._is_admin(request):

@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import TypeAlias
 from urllib.parse import unquote
 
+from pylon import limits
 from pylon.errors import PylonError
 from pylon.http.describe import Docs, Hidden
 from pylon.http.errors import HttpError
@@ -142,7 +143,8 @@ class Router:
         """The handler for a path as sent (percent-encoded), and its decoded parameters.
 
         404 `NOT_FOUND` for an unknown path, 405 `METHOD_NOT_ALLOWED` with `Allow` for a known one,
-        400 `INVALID_PATH` when the path is not UTF-8 underneath. One trailing slash is tolerated.
+        400 `INVALID_PATH` when the path is not UTF-8 underneath. Trailing slashes are
+        tolerated.
         """
         if method == "HEAD":
             method = "GET"
@@ -150,7 +152,9 @@ class Router:
         if handlers is not None and method in handlers:
             return handlers[method], ()
         if len(path) > 1 and path[-1] == "/":
-            return self.match(method, path[:-1])
+            return self.match(method, path.rstrip("/") or "/")
+        if path.count("/") > limits.PATH_SEGMENTS_MAX:
+            raise self.not_found(path)
         parts = path.split("/")
         if "%" in path:
             parts = [_decoded(part) for part in parts]

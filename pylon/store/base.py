@@ -43,8 +43,10 @@ class Tx(Protocol):
 
     Each await here may let the loop go on, when the unit has run for a while; its transaction stays
     open and no other unit comes between. Only the unit may use this, while it runs: 500
-    `TX_CLOSED` to tasks that it left behind. A read is ended after `limits.UNIT_READ_SECONDS_MAX`
-    (503 `QUERY_TIMEOUT`); a statement that writes is not, so bound its rows beforehand.
+    `TX_CLOSED` to tasks that it left behind. A read that takes more than a few milliseconds goes on
+    off the loop, until `limits.UNIT_READ_SECONDS_MAX` (503 `QUERY_TIMEOUT`). A statement that
+    writes is neither ended nor taken off the loop, unless it writes much text, so bound its rows
+    beforehand.
     """
 
     next_seq: int
@@ -55,8 +57,8 @@ class Tx(Protocol):
     ) -> list[Row]:
         """The rows of a query that sees this transaction's own writes.
 
-        503 `QUERY_TIMEOUT` where it takes longer than `seconds`. Such a query only reads: ended in
-        the middle, a statement that writes would undo what others have done in the batch.
+        503 `QUERY_TIMEOUT` where it takes longer than `seconds`. A statement that writes is never
+        ended: in the middle that would undo what others have done in the batch.
         """
         ...
 
@@ -124,7 +126,8 @@ class Store(Protocol):
 
     Failures arrive as `PylonError`: 503 `OVERLOADED` when a bounded queue is full,
     503 `QUERY_TIMEOUT` for a read that takes too long, 507 `STORAGE_FULL`, 500 `TX_COMMIT_FAILED`
-    when a batch could not be committed (nothing of it was kept), 400 `ANSWER_TOO_LARGE` for a read
+    when a batch could not be committed (nothing of it was kept), 500 `STORAGE_GONE` once its files
+    were removed or replaced (what was written since is lost), 400 `ANSWER_TOO_LARGE` for a read
     of more than `limits.ANSWER_BYTES_MAX`, 500 `QUERY_FAILED` else. `ConstraintFailed` and
     `SumTooLarge` are for whoever made the statement.
     """
@@ -218,8 +221,27 @@ class StoreFigures:
     reads_waiting: int
 
 
-class ServedStore(Store, Protocol):
-    """A store that a service was opened on: also tells how it is."""
+class HealthyStore(Store, Protocol):
+    """A store that tells whether it can be written."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written, as a code; None: the latest write succeeded.
+
+        Codes of errors, or `COMMIT_STUCK` for a commit that has been under way for
+        `limits.COMMIT_SECONDS_MAX`. It ends with a commit that succeeds; `STORAGE_FULL` only when
+        there is room again, `STORAGE_GONE` not at all.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Find out whether its files are still there and, when writes fail, whether they still do,
+        by one that matters to nobody. For a timer; raises nothing of what it finds."""
+        ...
+
+
+class ServedStore(HealthyStore, Protocol):
+    """A store that a service was opened on: also tells what it does."""
 
     @property
     def figures(self) -> StoreFigures:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pylon.clock import SystemClock
 from pylon.schema.model import EntitySpec
-from pylon.store.base import Store, Value
+from pylon.store.base import HealthyStore, Value
 from pylon.store.database import Database, Reader
 from pylon.store.sqlite.database import SqliteDatabase, rows_in_memory
 from pylon.store.sqlite.store import open_store
@@ -28,7 +28,7 @@ def open_database(
     return SqliteDatabase(path, tables=tables, now=now)
 
 
-def open_tables(path: Path | None, *, tables: SystemTables) -> Store:
+def open_tables(path: Path | None, *, tables: SystemTables) -> HealthyStore:
     """A database that holds these system tables and no entities, opened: for what a part keeps
     apart from the rows. `path` and failures as in `Database.serve`."""
     return open_store(path, tables=tables)

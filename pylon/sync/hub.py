@@ -120,6 +120,12 @@ class Hub:
         return len(self._audiences)
 
     @property
+    def behind_seconds(self) -> float:
+        """How long the oldest commit that is still to be sent has waited; 0 when none is."""
+        turn = self._held or (self._waiting[0] if self._waiting else None)
+        return 0.0 if turn is None else perf_counter() - turn.since
+
+    @property
     def backlog_bytes(self) -> int:
         """Bytes that all readers together have still to take."""
         return self._streams.backlog_bytes
@@ -236,7 +242,8 @@ class Hub:
                 for reader in list(self._streams.of_caller(message.caller)):
                     self._streams.close(reader, CLOSE_TRY_AGAIN, "pull required", "partial")
             elif isinstance(message, Gap):
-                self._waiting.append(_Turn(seq=message.until, gap=message))
+                gap = _Turn(seq=message.until, since=perf_counter(), gap=message)
+                self._waiting.append(gap)
         if self._waiting or seq != self._seq:
             self._filling().seq = seq
             self._wake()

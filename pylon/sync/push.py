@@ -62,14 +62,16 @@ class Pushed:
 
 
 def read_changes(body: Any) -> list[PushedChange]:
-    """The changes in a push's body; 400 `INVALID_JSON` when it has another shape."""
+    """The changes in a push's body, the first `limits.PUSH_CHANGES_MAX` of them; 400
+    `INVALID_JSON` when it has another shape."""
     changes = body.get("changes") if isinstance(body, dict) else None
     if not isinstance(changes, list):
         raise _invalid('The body needs an array "changes".')
     client_id = body.get("client_id")
     if not (client_id is None or isinstance(client_id, str)):
         raise _invalid('"client_id" must be a string.')
-    return [_read_change(change, place) for place, change in enumerate(changes)]
+    first = changes[: limits.PUSH_CHANGES_MAX]
+    return [_read_change(change, place) for place, change in enumerate(first)]
 
 
 def _read_change(value: Any, place: int) -> PushedChange:

@@ -1,19 +1,19 @@
 """Exports as text and back: the JSON object of the reference, and one row a line (NDJSON).
 
 Reading is incremental, so that a file of any size passes through constant memory: bytes go into
-`feed` as they come, rows come out. Knows no entity and no store. Used by `api/transfer.py` and
-the command line.
+`feed` as they come, rows come out, and here and there None, for whoever has other work to do
+meanwhile. Knows no entity and no store. Used by `api/transfer.py` and the command line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from pylon import limits
-from pylon.codec import decode, encode
+from pylon.codec import Decoding, decode_item, decoding, encode
 from pylon.errors import PylonError
 
 NDJSON = b"application/x-ndjson"
@@ -31,14 +31,21 @@ class Incoming:
     error: PylonError | None = None
 
 
+Rows: TypeAlias = Iterator[Incoming | None]
+"""Rows, and None where other work may be done before the next."""
+
+_STEP_SIGNS: Final = 2_000
+"""Lines or signs after which other work may be done: 2 to 8 ms."""
+
+
 class Splitter(Protocol):
     """Cuts the bytes of an export into rows."""
 
-    def feed(self, data: bytes) -> Iterator[Incoming]:
+    def feed(self, data: bytes) -> Rows:
         """The rows that `data` completes. Take them all before the next call."""
         ...
 
-    def finish(self) -> Iterator[Incoming]:
+    def finish(self) -> Rows:
         """What is left at the end; 400 when the text is not whole."""
         ...
 
@@ -59,7 +66,7 @@ class LineSplitter:
         self._number = 0
         self._is_skipping = False
 
-    def feed(self, data: bytes) -> Iterator[Incoming]:
+    def feed(self, data: bytes) -> Rows:
         if b"\n" not in data:
             self._keep(data)
             return
@@ -77,7 +84,7 @@ class LineSplitter:
             yield from self._read(line)
         self._keep(last)
 
-    def finish(self) -> Iterator[Incoming]:
+    def finish(self) -> Rows:
         yield from self.feed(b"\n")
 
     def _keep(self, data: bytes) -> None:
@@ -88,15 +95,18 @@ class LineSplitter:
             self._rest.clear()
             self._is_skipping = True
 
-    def _read(self, line: bytes) -> Iterator[Incoming]:
+    def _read(self, line: bytes) -> Rows:
         self._number += 1
+        if self._number % _STEP_SIGNS == 0:
+            yield None
         if line.isspace() or not line:
             return
         try:
-            value = decode(line)
-        except PylonError:
-            no_json = PylonError(400, "INVALID_JSON", "The line is not JSON in UTF-8.")
-            yield Incoming(number=self._number, error=no_json)
+            value = yield from _value(line)
+        except PylonError as error:
+            if error.status == 400:
+                error = PylonError(400, "INVALID_JSON", "The line is not JSON in UTF-8.")
+            yield Incoming(number=self._number, error=error)
             return
         entity = value.get("entity") if isinstance(value, dict) else None
         if not isinstance(entity, str) or "row" not in value:
@@ -108,6 +118,13 @@ class LineSplitter:
         yield Incoming(number=self._number, entity=entity, row=value["row"], size=len(line))
 
 
+def _value(text: bytes) -> Decoding:
+    """The value of a text that may be large."""
+    if len(text) <= limits.JSON_STEP_BYTES:
+        return decode_item(text)
+    return (yield from decoding(text))
+
+
 # --- one object ------------------------------------------------------------------------------
 
 # A string that is not closed yet matches its quote alone: there the scan waits for more.
@@ -115,6 +132,8 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|["{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
 # Everything up to the next bracket, or up to a string that is not closed yet.
 _NO_BRACKETS = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+", re.DOTALL)
+# The inside of a string, up to its quote, or a backslash that ends what has come.
+_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE = ord('"')
 _CLOSES = {ord("}"): ord("{"), ord("]"): ord("[")}
 
@@ -129,6 +148,9 @@ class ObjectSplitter:
     def __init__(self) -> None:
         self._text = bytearray()
         self._at = 0
+        self._string_at = 0
+        """How far a string has been read that begins at `_at`, or in the open row; 0: there is
+        none."""
         self._row_start = 0
         self._open = bytearray()
         self._keys = ["", ""]
@@ -137,45 +159,89 @@ class ObjectSplitter:
         self._has_entities = False
         self._is_done = False
 
-    def feed(self, data: bytes) -> Iterator[Incoming]:
+    def feed(self, data: bytes) -> Rows:
         self._text += data
+        signs = 0
         while True:
+            signs += 1
+            if signs % _STEP_SIGNS == 0:
+                yield None
             if self._is_in_rows and len(self._open) > _ROWS_DEPTH:
-                if not self._skip_row():
+                if not (yield from self._skip_row()):
                     break
-                yield self._row(bytes(self._text[self._row_start : self._at]))
+                yield from self._row(bytes(self._text[self._row_start : self._at]))
                 continue
-            found = _TOKEN.search(self._text, self._at)
-            if found is None:
-                self._at = len(self._text)
+            token = self._token()
+            if token is None:
                 break
-            token = found[0]
-            if token == b'"' or (found.end() == len(self._text) and token[0] not in b'"{}[],:'):
-                self._at = found.start()  # may go on in the next piece
-                break
-            self._at = found.end()
-            yield from self._take(token, found.start())
+            yield from self._take(token, self._at - len(token))
         self._forget()
 
-    def _skip_row(self) -> bool:
+    def _token(self) -> bytes | None:
+        """The next sign, string or word, and go behind it; None where it has not come whole."""
+        text = self._text
+        if not self._string_at:
+            found = _TOKEN.search(text, self._at)
+            if found is None:
+                self._at = len(text)
+                return None
+            token = bytes(found[0])
+            if token != b'"':
+                if found.end() == len(text) and token[0] not in b'"{}[],:':
+                    self._at = found.start()  # It may go on in the next piece.
+                    if len(token) > limits.JSON_STEP_BYTES:
+                        raise _malformed()
+                    return None
+                self._at = found.end()
+                return token
+            self._at = found.start()
+            self._string_at = found.end()
+        if not self._is_string_whole():
+            return None
+        end, self._string_at = self._string_at, 0
+        token, self._at = bytes(text[self._at : end]), end
+        return token
+
+    def _is_string_whole(self) -> bool:
+        """Whether the open string has come to its end; then `_string_at` is behind it. What has
+        been read of it is not read again."""
+        found = _IN_STRING.match(self._text, self._string_at)
+        assert found is not None, "it matches nothing too"
+        self._string_at = found.end()
+        if self._text[self._string_at : self._string_at + 1] != b'"':
+            return False
+        self._string_at += 1
+        return True
+
+    def _skip_row(self) -> Generator[None, None, bool]:
         """Go to the end of the open row; False when it has not come yet."""
         text, brackets = self._text, self._open
+        signs = 0
         while True:
+            if self._string_at:
+                if not self._is_string_whole():
+                    return False
+                self._at, self._string_at = self._string_at, 0
             found = _NO_BRACKETS.match(text, self._at)
             assert found is not None, "it matches nothing too"
             self._at = found.end()
-            if self._at == len(text) or text[self._at] == _QUOTE:
+            if self._at == len(text):
                 return False
             kind = text[self._at]
             self._at += 1
-            if kind in b"{[":
+            if kind == _QUOTE:
+                self._string_at = self._at
+            elif kind in b"{[":
                 brackets.append(kind)
             elif brackets.pop() != _CLOSES[kind]:
                 raise _malformed()
             elif len(brackets) == _ROWS_DEPTH:
                 return True
+            signs += 1
+            if signs % _STEP_SIGNS == 0:
+                yield
 
-    def finish(self) -> Iterator[Incoming]:
+    def finish(self) -> Rows:
         yield from self.feed(b" ")
         if not self._is_done or self._at < len(self._text):
             raise _malformed()
@@ -190,7 +256,7 @@ class ObjectSplitter:
             and self._keys[0] == "entities"
         )
 
-    def _take(self, token: bytes, start: int) -> Iterator[Incoming]:
+    def _take(self, token: bytes, start: int) -> Rows:
         if self._is_done:
             raise _malformed()
         kind = token[0]
@@ -207,12 +273,12 @@ class ObjectSplitter:
                 raise _malformed()
             self._is_done = not self._open
         elif not self._open:
-            decode(token)
+            decode_item(token)
             raise _no_entities()
         elif len(self._open) < _ROWS_DEPTH:
             self._follow_key(token)
         elif self._is_in_rows and len(self._open) == _ROWS_DEPTH and kind not in b",:":
-            yield self._row(token)
+            yield from self._row(token)
 
     def _follow_key(self, token: bytes) -> None:
         """Names of the objects we are in: a string before a colon."""
@@ -221,16 +287,16 @@ class ObjectSplitter:
         elif token == b",":
             self._keys[len(self._open) - 1] = self._last = ""
         elif token[0] == ord('"'):
-            self._last = decode(token)
+            self._last = decode_item(token)
 
-    def _row(self, text: bytes) -> Incoming:
+    def _row(self, text: bytes) -> Rows:
         self._number += 1
         row = Incoming(number=self._number, entity=self._keys[1], size=len(text))
         try:
-            row.row = decode(text)
+            row.row = yield from _value(text)
         except PylonError as error:
             row.error = error
-        return row
+        yield row
 
     def _forget(self) -> None:
         """Drop what has been read; a row or string that is open must not grow for ever."""
@@ -239,6 +305,7 @@ class ObjectSplitter:
         if start:
             del self._text[:start]
             self._at -= start
+            self._string_at = max(self._string_at - start, 0)
             self._row_start = 0
         if len(self._text) > limits.IMPORT_ROW_BYTES_MAX:
             raise _too_long()

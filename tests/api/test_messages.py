@@ -59,6 +59,22 @@ async def test_a_flood_is_read_at_a_steady_pace(monkeypatch: pytest.MonkeyPatch)
     assert len(waits) == 100
 
 
+async def test_long_messages_count_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    clock = ManualClock()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.advance(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    talk = Messages(clock).conversation(ANN, QueueOutlet(LINES))
+    long = "[" + "[]," * 20_000 + "1]"
+    for _ in range(100):
+        await talk.receive({"type": "websocket.receive", "text": long})
+    assert sum(waits) * limits.SOCKET_MESSAGES_PER_SECOND >= 1_500
+
+
 def test_leaving_is_told() -> None:
     left: list[Outlet] = []
     messages = Messages(ManualClock())

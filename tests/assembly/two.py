@@ -68,6 +68,13 @@ class ReadingStore(PassingStore):
         return self._owned.figures
 
     @property
+    def trouble(self) -> str | None:
+        return self._owned.trouble
+
+    async def probe(self) -> None:
+        await self._owned.probe()
+
+    @property
     def is_stuck(self) -> bool:
         return self._owned.is_stuck
 

@@ -27,6 +27,9 @@ from pylon.store.sqlite.store import SqliteStore
         ("[]", []),
         ('["a"', []),
         ('["a"] b', []),
+        (",".join(["role"] * 800), ["role"] * 800),
+        (",".join(["role"] * 900), []),
+        ("[" + "[]," * 2_000 + '"a"]', []),
     ],
 )
 def test_roles_are_a_json_array_or_names_with_commas(text: object, roles: list[str]) -> None:

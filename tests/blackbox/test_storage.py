@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -164,6 +165,27 @@ def test_a_first_start_that_has_too_little_room(small_disk: Path, free: int) -> 
     server.stderr_path = small_disk.parent / "stderr"
     server.start()
     server.stop()
+
+
+def test_a_full_disk_is_told_until_there_is_room(small_disk: Path) -> None:
+    """Small writes may still fit; they do not make the server look well."""
+    with (
+        serving(BLACKBOX_APP, small_disk / "app.db") as server,
+        server.client(ADMIN_TOKEN) as client,
+    ):
+        assert client.get("/readyz").json()["status"] == "ok"
+        ballast = fill(small_disk)
+        while client.post(ROWS, json={"text": "x" * 50_000}).status_code == 201:
+            pass
+        for _ in range(3):
+            client.post(ROWS, json={"n": 1})
+            told = client.get("/readyz")
+            assert (told.status_code, told.json()["checks"]["database"]) == (503, False)
+            assert told.json()["reasons"] == {"database": "STORAGE_FULL"}
+        ballast.unlink()
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.05)
+        assert client.post(ROWS, json={"text": "x" * 50_000}).status_code == 201
 
 
 # --- starts that fail ------------------------------------------------------------------------

@@ -124,3 +124,13 @@ def test_what_is_no_tree(bad: Any) -> None:
 def test_canonical_text_is_equal_for_equal_values() -> None:
     assert check_list('[ {"b": 2.0, "a": 1} ]') == check_list([{"a": 1, "b": 2}])
     assert check_list([1.5, 2.0**60, True, None]) == "[1.5,1.152921504606847e18,true,null]"
+
+
+def test_texts_of_lists_are_bounded_as_bodies_are() -> None:
+    many = "[[" + "[]," * limits.JSON_VALUES_MAX + "1]]"
+    long = '["' + "x" * limits.DOCUMENT_BYTES_MAX + '"]'
+    for text in (many, long, "[1e400]", "[" * 100_000):
+        with pytest.raises(ValueError, match="a JSON array"):
+            check_list(text)
+    with pytest.raises(ValueError, match="values"):
+        check_tree(many)

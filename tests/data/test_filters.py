@@ -138,6 +138,14 @@ def test_nesting_is_bounded() -> None:
     assert "nested" in refused({"title": inner}).message
 
 
+def test_filters_that_ask_for_nothing_are_bounded_too() -> None:
+    """Each stands in the statement, and SQLite refuses too many."""
+    parse({"$or": [{}] * (limits.QUERY_TERMS_MAX - 1)}, COLUMNS)
+    empty: list[dict[str, Any]] = [{}]
+    for many in ({"$and": empty * 10_000}, {"$or": [{"$or": empty * 100}] * 100}):
+        assert "conditions" in refused(many).message
+
+
 def test_equal_shapes_give_equal_text_whatever_the_values() -> None:
     one = {"title": "a", "rank": {"$in": [1, 2], "$gt": 1}, "$or": [{"title": {"$like": "x"}}]}
     two = {"title": "b", "rank": {"$in": [7], "$gt": 2.5}, "$or": [{"title": {"$like": "%"}}]}

@@ -170,6 +170,8 @@ async def _export(rows: Rows, naive: Naive, manifest: Manifest) -> None:
             splitter = ObjectSplitter() if form == "json" else LineSplitter()
             found: dict[str, list[Row]] = {name: [] for name in expected}
             for read in [*splitter.feed(text), *splitter.finish()]:
+                if read is None:
+                    continue
                 found[read.entity].append(read.row)
             assert found == expected
             if form == "json":

@@ -114,6 +114,19 @@ def test_routes_are_listed_for_the_documentation() -> None:
     assert (route.name, route.params, route.summary) == ("get_x", ("a", "b"), "Read an x")
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/api/entities/Todo" + "/" * 60_000, "/" * 60_000, "/" + "a/" * 30_000, "/" + "%41/" * 15_000],
+)
+def test_paths_of_many_segments_are_not_taken_apart(path: str) -> None:
+    if path.startswith("/api") or path.strip("/") == "":
+        ROUTER.match("GET", path)
+        return
+    with pytest.raises(PylonError) as refused:
+        ROUTER.match("GET", path)
+    assert refused.value.code == "NOT_FOUND"
+
+
 @given(st.text(alphabet="/%ab2F.é{}*", max_size=30), st.sampled_from(["GET", "POST", "X"]))
 def test_any_path_is_matched_or_refused(path: str, method: str) -> None:
     try:

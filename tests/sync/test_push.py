@@ -86,6 +86,11 @@ def test_unknown_keys_are_ignored() -> None:
 # --- order and failures ----------------------------------------------------------------------
 
 
+def test_no_more_changes_are_looked_at_than_a_push_takes() -> None:
+    changes = [delete("x")] * limits.PUSH_CHANGES_MAX
+    assert len(read_changes({"changes": [*changes, *changes, []]})) == limits.PUSH_CHANGES_MAX
+
+
 async def test_changes_are_applied_in_order() -> None:
     async with world() as app:
         done = await push(app, ANN, insert(ownerId="ann", text="a"), update(TEMP, text="b"))

@@ -183,6 +183,22 @@ async def test_without_an_answer_streams_end_and_the_hub_goes_on() -> None:
         assert told(again) == ["second"]
 
 
+@pytest.mark.usefixtures("nothing_is_kept")
+async def test_a_hub_whose_turn_waits_says_for_how_long() -> None:
+    async with world(slow=True) as app:
+        await member(app, "ann")
+        ann = await join(app, ANN)
+        assert app.hub.behind_seconds == 0.0
+        release = await waiting_turn(app)
+        before = app.hub.behind_seconds
+        await room(app, "second")
+        assert 0.0 < before < app.hub.behind_seconds, "the oldest counts"
+        release.set()
+        await settle(app)
+        assert told(ann) == ["first", "second"]
+        assert app.hub.behind_seconds == 0.0
+
+
 async def test_what_is_kept_is_fetched_at_the_join_and_no_turn_waits() -> None:
     async with world(slow=True) as app:
         await member(app, "ann")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pylon import limits
 from pylon.codec import encode
 from pylon.errors import PylonError
+from pylon.wire import export_format
 from pylon.wire.export_format import Incoming, LineSplitter, ObjectSplitter, Splitter, export_line
 
 VALUES = st.recursive(
@@ -27,7 +29,7 @@ EXPORTS = st.dictionaries(st.text(min_size=1, max_size=5), st.lists(ROWS, max_si
 
 def split(splitter: Splitter, pieces: Iterable[bytes]) -> list[Incoming]:
     found = [row for piece in pieces for row in splitter.feed(piece)]
-    return found + list(splitter.finish())
+    return [row for row in (*found, *splitter.finish()) if row is not None]
 
 
 def pieces_of(text: bytes, cuts: list[int]) -> list[bytes]:
@@ -95,6 +97,8 @@ def outcome(splitter: Splitter, pieces: Iterable[bytes]) -> list[object]:
     try:
         for part in (*(splitter.feed(piece) for piece in pieces), splitter.finish()):
             for row in part:
+                if row is None:
+                    continue
                 code = None if row.error is None else row.error.code
                 found.append((row.number, row.entity, row.row, code))
     except PylonError as error:
@@ -103,10 +107,83 @@ def outcome(splitter: Splitter, pieces: Iterable[bytes]) -> list[object]:
 
 
 @given(text=spoilt(), size=st.integers(1, 40))
-def test_pieces_make_no_difference_to_spoilt_text(text: bytes, size: int) -> None:
+def test_pieces_and_steps_make_no_difference_to_spoilt_text(text: bytes, size: int) -> None:
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     for kind in (ObjectSplitter, LineSplitter):
         assert outcome(kind(), pieces) == outcome(kind(), [text])
+        with patch("pylon.wire.export_format._STEP_SIGNS", 1):
+            assert outcome(kind(), pieces) == outcome(kind(), [text])
+
+
+def pauses(splitter: Splitter, text: bytes) -> int:
+    """How often others have their turn while a text is read that comes as from a socket."""
+    size = 65_536
+    count = 0
+    try:
+        for at in range(0, len(text), size):
+            count += sum(row is None for row in splitter.feed(text[at : at + size]))
+        count += sum(row is None for row in splitter.finish())
+    except PylonError:
+        pass
+    return count
+
+
+MILLION = 1_000_000
+ROW_OF = b'{"entities":{"Todo":[%b]}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"x":[' + b"[]," * 100_000,
+        b'{"x":{' + b'"k":1,' * 100_000,
+        b"{" + b"," * 100_000,
+        ROW_OF % (b"[" + b"[]," * 100_000 + b"1]"),
+        ROW_OF % (b'["' + b"a," * MILLION + b'"]'),
+        ROW_OF % (b"[" + b'{"a":""},' * 100_000 + b"1]"),
+        ROW_OF % (b"1," * 100_000 + b"1"),
+    ],
+)
+def test_others_have_their_turns_while_an_object_is_read(text: bytes) -> None:
+    assert pauses(ObjectSplitter(), text) >= 15
+
+
+def test_others_have_their_turns_while_lines_are_read() -> None:
+    assert pauses(LineSplitter(), b"\n" * 100_000) >= 15
+    assert pauses(LineSplitter(), b'{"entity":"T","row":["' + b"a," * MILLION + b'"]}') >= 15
+
+
+def test_a_row_of_too_many_values_is_reported() -> None:
+    row = b"[" + b"[]," * limits.JSON_VALUES_MAX + b"1]"
+    (found,) = split(ObjectSplitter(), [ROW_OF % row])
+    assert found.error is not None
+    assert found.error.code == "PAYLOAD_TOO_LARGE"
+    (line,) = split(LineSplitter(), [b'{"entity":"Todo","row":%b}' % row])
+    assert line.error is not None
+    assert line.error.code == "PAYLOAD_TOO_LARGE"
+
+
+@pytest.mark.parametrize("inside", [b"x" * 100, b'\\"' * 50, b"\\\\" * 50])
+def test_what_has_been_read_of_a_string_is_not_read_again(inside: bytes) -> None:
+    in_string, read = export_format._IN_STRING, 0
+
+    class Counting:
+        def match(self, text: bytes, start: int) -> object:
+            nonlocal read
+            found = in_string.match(text, start)
+            assert found is not None
+            read += found.end() - start
+            return found
+
+    for text in (ROW_OF % b'{"a":"%b"}', ROW_OF % b'"%b"', b'{"%b":1,"entities":{}}'):
+        whole, read = text % inside, 0
+        with patch("pylon.wire.export_format._IN_STRING", Counting()):
+            outcome(ObjectSplitter(), [whole[at : at + 1] for at in range(len(whole))])
+        assert read <= len(whole)
+
+
+def test_a_word_without_end_is_refused() -> None:
+    assert refusal(ObjectSplitter(), [b'{"x":' + b"1" * 70_000, b"1" * 70_000]) == "INVALID_JSON"
 
 
 @given(entities=st.dictionaries(st.text(max_size=3), VALUES, max_size=3), cut=st.integers(0, 999))

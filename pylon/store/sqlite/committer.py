@@ -1,4 +1,4 @@
-"""The commit thread: what waits for a disk or for somebody else's lock, away from the loop.
+"""The commit thread: what waits for a disk or for somebody else's lock, or is long, off the loop.
 
 It has the write connection while an order runs; the writer's state (`turns.py`) says so. One order
 at a time; the outcome is told on the loop.
@@ -10,29 +10,38 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import apsw
 
 from pylon import limits
+from pylon.errors import PylonError
+from pylon.store.sqlite.aside import Aside
+from pylon.store.sqlite.failures import gone
+from pylon.store.sqlite.files import Files
 
 SAVE_SEQ = "UPDATE _pylon_meta SET value = ? WHERE key = 'seq'"
 
-Told: TypeAlias = Callable[[apsw.Error | None], None]
+Failure: TypeAlias = apsw.Error | PylonError
+"""What SQLite says; or of a commit on files that are gone, which SQLite does not notice."""
+
+Told: TypeAlias = Callable[[Failure | None], None]
 """Called on the loop with the failure of an order, or None."""
 
 _Order: TypeAlias = tuple[
-    Callable[[int | None], apsw.Error | None], int | None, asyncio.AbstractEventLoop, Told
+    Callable[[int | None], Failure | None], int | None, asyncio.AbstractEventLoop, Told
 ]
 
 
 class Committer:
     """Orders of one writer, carried out on one thread."""
 
-    def __init__(self, cursor: apsw.Cursor) -> None:
+    def __init__(self, cursor: apsw.Cursor, files: Files | None) -> None:
+        """`files` None: what is lost with them may be."""
         self._connection = cursor.connection
         # That of the units: what their last statement has left open would keep a commit back.
         self._execute = cursor.execute
+        self._files = files
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="pylon-commit", daemon=True)
         self._thread.start()
@@ -43,8 +52,12 @@ class Committer:
 
     def commit(self, loop: asyncio.AbstractEventLoop, seq: int | None, told: Told) -> None:
         """Commit, with `seq` as the newest position where there is a new one. What cannot be
-        committed is rolled back."""
+        committed is rolled back; what was committed to files that are gone is lost."""
         self._orders.put((self._commit, seq, loop, told))
+
+    def run(self, loop: asyncio.AbstractEventLoop, aside: Aside[Any], told: Told) -> None:
+        """Do something long for the unit that runs, which hears of its failure."""
+        self._orders.put((lambda _: aside.run(), None, loop, told))
 
     async def close(self) -> None:
         """End the thread after what it was ordered."""
@@ -58,7 +71,7 @@ class Committer:
             work, seq, loop, told = order
             loop.call_soon_threadsafe(told, work(seq))
 
-    def _begin(self, _seq: int | None) -> apsw.Error | None:
+    def _begin(self, _seq: int | None) -> Failure | None:
         self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
         try:
             self._execute("BEGIN IMMEDIATE")
@@ -68,7 +81,7 @@ class Committer:
             self._connection.set_busy_timeout(0)
         return None
 
-    def _commit(self, seq: int | None) -> apsw.Error | None:
+    def _commit(self, seq: int | None) -> Failure | None:
         try:
             if seq is not None:
                 self._execute(SAVE_SEQ, (seq,))
@@ -77,4 +90,5 @@ class Committer:
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
             return error
-        return None
+        # Not before: they may go while it is committed.
+        return None if self._files is None or self._files.are_there() else gone()

@@ -1,8 +1,8 @@
 """Drives units through their transaction: one at a time, each in a savepoint, step by step.
 
 A unit is a coroutine that awaits nothing but its `Tx`. Here it is sent on until it has ended, its
-step is over (`PAUSED`), or it awaited something else. Called by the turns of `writer.py`; knows
-neither queue nor loop.
+step is over or it wants the commit thread (`PAUSED`), or it awaited something else. Called by the
+turns of `writer.py`; knows neither queue nor loop.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import apsw
 
 from pylon.errors import PylonError
 from pylon.store.base import Unit
+from pylon.store.sqlite.aside import Aside
 from pylon.store.sqlite.turns import Wish
 from pylon.store.sqlite.unit import CLOSED, PAUSE, UnitTx
 from pylon.store.sqlite.watched import WatchedTx
@@ -24,7 +25,8 @@ from pylon.store.watchdog import Overrun, Watch, Watchdog
 log = logging.getLogger("pylon.store")
 
 PAUSED: Final = object()
-"""Instead of a result: the unit goes on with `Driver.go_on` in another turn."""
+"""Instead of a result: the unit goes on with `Driver.go_on` in another turn, after
+`Driver.aside` where there is one."""
 
 T = TypeVar("T")
 
@@ -35,13 +37,15 @@ class Driver:
     """The units of one transaction after the other. What a unit raises comes out after it was
     undone; the transaction goes on, unless the database has undone all of it."""
 
-    __slots__ = ("_dog", "_execute", "_mark", "_seq", "_watch", "_work", "is_sole", "tx")
+    __slots__ = ("_dog", "_execute", "_mark", "_seq", "_watch", "_work", "aside", "is_sole", "tx")
 
     def __init__(self, cursor: apsw.Cursor, tx: UnitTx, dog: Watchdog) -> None:
         self.tx = tx
         """Of the open transaction."""
         self.is_sole = False
         """Whether it has one unit, which needs no savepoint: all is undone if it fails."""
+        self.aside: Aside[Any] | None = None
+        """What the paused unit waits for; whoever takes it up sets None."""
         self._dog = dog
         self._execute = cursor.execute
         self._work: Work | None = None
@@ -96,6 +100,9 @@ class Driver:
             raise
         if waits_for is PAUSE:
             self._work = work
+            return PAUSED
+        if isinstance(waits_for, Aside):
+            self._work, self.aside = work, waits_for
             return PAUSED
         self._undo(work)
         raise awaited_io()

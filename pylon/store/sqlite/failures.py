@@ -13,6 +13,7 @@ import apsw
 
 from pylon.errors import PylonError
 from pylon.store.base import ConstraintFailed, SumTooLarge
+from pylon.store.health import GONE
 
 log = logging.getLogger("pylon.store")
 
@@ -74,6 +75,16 @@ def translate(error: apsw.Error) -> Exception:
             "Stop the server and restore a backup.",
         )
     return PylonError(500, "QUERY_FAILED", "The database refused the statement.")
+
+
+def gone() -> PylonError:
+    """What the caller sees of a write to files that are gone, or of a read that would open them."""
+    return PylonError(
+        500,
+        GONE,
+        "The database was removed or replaced under the server; nothing is written any more.",
+        "Stop the server, put the database back where it was, and start again.",
+    )
 
 
 def timed_out(seconds: float) -> PylonError:

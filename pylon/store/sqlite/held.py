@@ -11,25 +11,35 @@ import asyncio
 from collections.abc import Callable, Generator
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Unit
+from pylon.store.sqlite.aside import Aside
 from pylon.store.sqlite.driver import Work, abandon, begin_watched, watched
 from pylon.store.sqlite.unit import CLOSED, PAUSE, UnitTx
 from pylon.store.watchdog import Watch, Watchdog
+
+OnThread: TypeAlias = Callable[[Aside[Any]], asyncio.Future[None]]
+"""Has the commit thread do something; the future ends with it."""
 
 
 class Held:
     """One held unit, to be awaited once, in the task that it is to run in."""
 
     def __init__(
-        self, unit: Unit[Any], compute_seconds: float | None, tx: UnitTx, dog: Watchdog
+        self,
+        unit: Unit[Any],
+        compute_seconds: float | None,
+        tx: UnitTx,
+        dog: Watchdog,
+        on_thread: OnThread,
     ) -> None:
         self._unit = unit
         self._compute_seconds = compute_seconds
         self._tx = tx
+        self._on_thread = on_thread
         self._dog = dog
         self._watch: Watch | None = None
         self._expired = False
@@ -74,14 +84,16 @@ class Held:
                 # It was told to go and waits for something else.
                 abandon(work, self._watch)
                 raise leaving
-            # A pause is over with the next turn of the loop, by itself.
+            # A pause is over with the next turn of the loop, by itself; what is done aside in its
+            # own time.
             wait = None
-            if waits_for is PAUSE:
-                waits_for = None
-            else:
+            if waits_for is not PAUSE and not isinstance(waits_for, Aside):
                 wait = loop.call_later(limits.HELD_WAIT_SECONDS_MAX, expire)
             try:
-                yield waits_for
+                if isinstance(waits_for, Aside):
+                    yield from self._wait_for_thread(waits_for)
+                else:
+                    yield None if waits_for is PAUSE else waits_for
             except GeneratorExit:
                 abandon(work, self._watch)
                 raise
@@ -94,6 +106,19 @@ class Held:
             finally:
                 if wait is not None:
                     wait.cancel()
+
+    def _wait_for_thread(self, aside: Aside[Any]) -> Generator[Any, Any, None]:
+        """Until the thread has given the connection back, even if the task is cancelled: it is
+        undone with that connection. What the thread does is bounded."""
+        running = self._on_thread(aside)
+        cancelled: asyncio.CancelledError | None = None
+        while not running.done():
+            try:
+                yield from asyncio.shield(running).__await__()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     def _begin(self) -> Work:
         seconds = self._compute_seconds

@@ -30,15 +30,9 @@ from pylon.store.sqlite.dialect import asks_the_index, looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.places import Places, TooManyWaiting
 from pylon.store.sqlite.shared import Shared
+from pylon.store.sqlite.slow import SlowStatements
 
 T = TypeVar("T")
-
-SLOW_SECONDS = 30.0
-"""How long a statement that outgrew the budget twice goes straight to a thread."""
-
-SLOW_STATEMENTS_MAX = 256
-"""Statements remembered as slow."""
-
 
 BUDGET_EXTENSIONS = 4
 """How often a read that was kept from the processor may have its budget again."""
@@ -195,9 +189,7 @@ class Readers:
         self._commits = commits
         self._shared: Shared[list[Row]] = Shared()
         self._inline = TimedConnection(connect())
-        self._slow: dict[str, float] = {}
-        """Statements that outgrew the budget, with the time until which that counts; negative
-        after the first time, which may have been a hiccup of the machine."""
+        self._slow = SlowStatements()
         self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
         self._places = Places(
@@ -216,27 +208,17 @@ class Readers:
     async def read(
         self, sql: str, params: Sequence[Value], *, heavy: bool, seconds: float | None = None
     ) -> list[Row]:
-        if not (heavy or asks_the_index(sql) or looks_into_texts(sql) or self._is_slow(sql)):
+        if not (heavy or asks_the_index(sql) or looks_into_texts(sql) or sql in self._slow):
             try:
                 return self._inline.fetch_briefly(sql, params)
             except TOO_MUCH:
-                self._remember_slow(sql)
+                self._slow.note(sql)
             except apsw.Error as error:
                 raise translate(error) from error
         # What began before a commit may not have seen it, so it is only for those who came before.
         most = limits.READ_SECONDS_MAX if seconds is None else seconds
         key = (self._commits(), sql, tuple([(type(value), value) for value in params]), most)
         return await self._shared.get(key, lambda: self._long(sql, params, most))
-
-    def _is_slow(self, sql: str) -> bool:
-        return bool(self._slow) and self._slow.get(sql, 0.0) >= perf_counter()
-
-    def _remember_slow(self, sql: str) -> None:
-        if len(self._slow) >= SLOW_STATEMENTS_MAX:
-            self._slow.clear()
-        now = perf_counter()
-        is_second = now < abs(self._slow.get(sql, 0.0))
-        self._slow[sql] = now + SLOW_SECONDS if is_second else -(now + SLOW_SECONDS)
 
     async def _long(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
         try:

@@ -21,6 +21,8 @@ from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
+from pylon.store.sqlite.failures import gone
+from pylon.store.sqlite.files import Files
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.open_failures import (
     refuse_second_name,
@@ -53,21 +55,33 @@ class SqliteStore:
         self._lock = lock
         self._volatile = volatile
         self._connection = connection
+        stored = connection.execute(NEWEST_SEQ).fetchall()
+        # After that read: the files beside the database are made with the first one.
+        self._files = None if volatile else Files(path)
         self._readers = Readers(self._connect_reader, commits=lambda: self.writer.batches)
         self._snapshots: set[SqliteSnapshot] = set()
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
-        stored = connection.execute(NEWEST_SEQ).fetchall()
         self.watchdog = Watchdog()
         """Ends code of others that computes for too long, in units and elsewhere."""
-        self.writer = Writer(connection, seq=int(stored[0][0] or 0), watchdog=self.watchdog)
+        self.writer = Writer(
+            connection, seq=int(stored[0][0] or 0), watchdog=self.watchdog, files=self._files
+        )
 
     def _connect_reader(self) -> apsw.Connection:
         connection = apsw.Connection(
             str(self.path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX
         )
         _set_up(connection)
+        # Opens the files beside it, which SQLite would do at the first read, when they may be gone.
+        connection.execute("PRAGMA schema_version").fetchall()
+        if self._are_gone():
+            connection.close()
+            raise gone()  # not the rows of whatever stands there now
         return connection
+
+    def _are_gone(self) -> bool:
+        return self._files is not None and not self._files.are_there()
 
     @property
     def dialect(self) -> SqliteDialect:
@@ -97,6 +111,8 @@ class SqliteStore:
         try:
             return await self._readers.read(sql, params, heavy=heavy, seconds=seconds)
         except PylonError as error:
+            if error.code == "STORAGE_DAMAGED" and self._are_gone():
+                raise gone() from error
             if error.code != "QUERY_FAILED":
                 raise
             # Statements are made from the manifest, so are these still its tables?
@@ -141,6 +157,16 @@ class SqliteStore:
         if self.schema is None:
             return None
         return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
+
+    @property
+    def trouble(self) -> str | None:
+        return self.writer.trouble
+
+    async def probe(self) -> None:
+        # On a thread: a file system may be slow to answer.
+        if await asyncio.get_running_loop().run_in_executor(None, self._are_gone):
+            self.writer.lose()
+        await self.writer.probe()
 
     @property
     def is_stuck(self) -> bool:

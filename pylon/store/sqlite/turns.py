@@ -3,6 +3,7 @@
 Times are seconds of the loop's clock. `writer.py` does what is decided here.
 
     IDLE -> (a unit arrives) SCHEDULED -> RUNNING or HELD -> COMMITTING -> IDLE or SCHEDULED
+    RUNNING -> (a unit wants something long) ASIDE -> RUNNING
     SCHEDULED -> (somebody else has the lock) LOCKING -> RUNNING, HELD, or refused: IDLE
 """
 
@@ -33,8 +34,11 @@ class State(Enum):
     """The commit thread waits for somebody else's lock and has the connection."""
     RUNNING = auto()
     """A transaction is open; the loop runs units in it, in this turn and in following ones."""
+    ASIDE = auto()
+    """The commit thread does something long for the unit that runs, and has the connection."""
     HELD = auto()
-    """A transaction is open for one held unit, which runs in a task of its own."""
+    """A transaction is open for one held unit, which runs in a task of its own; it may have given
+    the connection to the commit thread for a while."""
     COMMITTING = auto()
     """The commit thread has the connection."""
 

@@ -1,13 +1,16 @@
 """What a unit of work sees of its transaction: the `Tx` of SQLite.
 
 A unit that has run for a step waits here, at its next statement, for the next turn of the loop: it
-yields `PAUSE` to whoever drives it (`driver.py`, `held.py`). Not here: when a transaction begins
-and ends (`writer.py`).
+yields `PAUSE` to whoever drives it (`driver.py`, `held.py`). A read that outgrows its budget, and
+a write that is known to be long, are awaited here as an `Aside`. Not here: when a transaction
+begins and ends (`writer.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
+from itertools import islice
 from time import perf_counter
 from types import TracebackType
 from typing import Final
@@ -18,13 +21,18 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value
 from pylon.store.overrun import NEVER
+from pylon.store.sqlite.aside import Aside, Bound
 from pylon.store.sqlite.failures import timed_out, translate
+from pylon.store.sqlite.slow import SlowStatements
 
 PAUSE: Final = object()
 """Yielded by a unit whose step is over."""
 
 CLOSED: Final = 0.0
 """`step_until` while nobody drives the unit: whoever then asks is not the unit."""
+
+SLICE_ROWS: Final = 50
+"""Rows of a long read that are taken between two looks at the clock."""
 
 
 class _Pause:
@@ -45,46 +53,56 @@ class UnitTx:
     """
 
     __slots__ = (
-        *("_connection", "_cursor", "_read_until", "_reads"),
+        *("_bound", "_connection", "_cursor", "_slow"),
         *("bounds_writes", "changes", "next_seq", "step_until"),
     )
 
-    def __init__(self, cursor: apsw.Cursor, next_seq: int) -> None:
+    def __init__(
+        self, cursor: apsw.Cursor, next_seq: int, bound: Bound, slow: SlowStatements
+    ) -> None:
         self._connection = cursor.connection
         self._cursor = cursor  # one for all statements: making one takes as long as a short one
-        self._reads = ""
-        self._read_until = NEVER
+        self._bound = bound
+        self._slow = slow
         self.next_seq = next_seq
         self.changes: list[object] = []
         self.step_until = CLOSED
         self.bounds_writes = False
-        """Whether writing statements may be interrupted too: the unit is alone."""
+        """Whether writing statements are ended as reads are: the unit is alone."""
 
     async def fetch(
         self, sql: str, params: Sequence[Value] = (), *, seconds: float | None = None
     ) -> list[Row]:
-        if perf_counter() >= self.step_until:
+        now = perf_counter()
+        if now >= self.step_until:
             await self.wait()
-        self._reads = sql
-        if seconds is not None:
-            self._read_until = perf_counter() + seconds
+            now = perf_counter()
+        if sql in self._slow:
+            return await self._fetch_aside(sql, params, seconds)
+        bound = self._bound
+        bound.reads = sql
+        bound.until = now + limits.READ_BUDGET_SECONDS
+        if seconds is not None and seconds < limits.READ_BUDGET_SECONDS:
+            bound.until = now + seconds
         try:
-            rows = self._cursor.execute(sql, params).fetchall()
+            return self._cursor.execute(sql, params).fetchall()
         except apsw.InterruptError as error:
-            if seconds is None:
-                raise self._failed(error) from error
-            raise timed_out(seconds) from error
+            if seconds is not None and seconds <= limits.READ_BUDGET_SECONDS:
+                raise timed_out(seconds) from error
         except apsw.Error as error:
             raise self._failed(error) from error
         finally:
-            self._reads = ""
-            self._read_until = NEVER
-        return rows
+            bound.until = NEVER
+            bound.reads = ""
+        self._slow.note(sql)
+        return await self._fetch_aside(sql, params, seconds)
 
     async def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         if perf_counter() >= self.step_until:
             await self.wait()
         try:
+            if self.bounds_writes or _writes_much(params):
+                return await self._write_much(sql, params)
             self._cursor.execute(sql, params)
         except apsw.Error as error:
             raise self._failed(error) from error
@@ -113,21 +131,6 @@ class UnitTx:
             )
         await _PAUSE
 
-    def is_late(self) -> bool:
-        """Asked by SQLite every so many steps: whether to interrupt the running statement.
-
-        Reads only: an interrupted INSERT, UPDATE or DELETE would undo the units of everybody.
-        """
-        until = self.step_until
-        if until == CLOSED:
-            return False
-        now = perf_counter()
-        if now >= self._read_until:
-            return True
-        if now < until + limits.UNIT_READ_SECONDS_MAX:
-            return False
-        return self.bounds_writes or _only_reads(self._reads)
-
     def undo(self, mark: int, seq: int, *statements: str) -> None:
         """Go back to when there were `mark` changes and `seq` was next, by these statements unless
         the database has undone everything already."""
@@ -137,8 +140,63 @@ class UnitTx:
             for statement in statements:
                 self._cursor.execute(statement)
 
+    # --- what would hold the loop ------------------------------------------------------------
+
+    async def _fetch_aside(
+        self, sql: str, params: Sequence[Value], seconds: float | None
+    ) -> list[Row]:
+        """A read that outgrew its budget, once more: its first row, for which SQLite may have to
+        scan and sort, on the commit thread, and then the others here in slices. (Rows taken on a
+        thread would cost a handover of the interpreter's lock each.) Where those are long in coming
+        too, all of it on the thread."""
+        most = limits.UNIT_READ_SECONDS_MAX if seconds is None else seconds
+        execute, bound = self._cursor.execute, self._bound
+        try:
+            cursor = await Aside(partial(bound.on_thread, partial(execute, sql, params), most))
+            rows: list[Row] = []
+            while True:
+                try:
+                    chunk = self._take(cursor)
+                except apsw.InterruptError:
+                    break
+                rows += chunk
+                if len(chunk) < SLICE_ROWS:
+                    return rows
+                if perf_counter() >= self.step_until:
+                    await _PAUSE
+            return await Aside(
+                partial(bound.on_thread, lambda: execute(sql, params).fetchall(), most)
+            )
+        except apsw.InterruptError as error:
+            raise (self._failed(error) if seconds is None else timed_out(seconds)) from error
+        except apsw.Error as error:
+            raise self._failed(error) from error
+
+    def _take(self, cursor: apsw.Cursor) -> list[Row]:
+        """A few rows of an open read, or `apsw.InterruptError` beyond the budget of the loop."""
+        self._bound.until = perf_counter() + limits.READ_BUDGET_SECONDS
+        try:
+            return list(islice(cursor, SLICE_ROWS))
+        finally:
+            self._bound.until = NEVER
+
+    async def _write_much(self, sql: str, params: Sequence[Value]) -> int:
+        """A write of long texts, which are perhaps indexed word by word: on the commit thread if
+        one is very long, or such a statement has held the loop before (now and then an index is
+        put in order by a write), and if it is to be ended in time."""
+        write = partial(self._cursor.execute, sql, params)
+        if self.bounds_writes:
+            await Aside(partial(self._bound.on_thread, write, limits.UNIT_READ_SECONDS_MAX))
+        elif sql in self._slow or _writes_much(params, limits.WRITE_TEXT_ON_LOOP_MAX):
+            await Aside(partial(self._bound.on_thread, write, NEVER))
+        else:
+            began = perf_counter()
+            write()
+            if perf_counter() - began > limits.WRITE_SECONDS_ON_LOOP:
+                self._slow.note(sql)
+        return self._connection.changes()
+
     def _failed(self, error: apsw.Error) -> Exception:
-        self._reads = ""
         if not self._connection.in_transaction:
             # SQLite undid everything; what came now would be committed statement by statement.
             self.step_until = CLOSED
@@ -181,12 +239,9 @@ class Part:
             tx.undo(self._mark, self._seq, "ROLLBACK TO part", "RELEASE part")
 
 
-def _only_reads(sql: str) -> bool:
-    """Whether a statement surely changes nothing."""
-    words = sql.split(None, 1)
-    if not words:
-        return False
-    verb = words[0].upper()
-    if verb == "WITH":
-        return not any(word in sql.upper() for word in ("INSERT", "UPDATE", "DELETE", "REPLACE"))
-    return verb == "SELECT"
+def _writes_much(params: Sequence[Value], characters: int = limits.WRITE_TEXT_SHORT_MAX) -> bool:
+    """Whether there is a text among them with more characters."""
+    for value in params:  # noqa: SIM110 (asked for each statement, and a loop is faster)
+        if value.__class__ is str and len(value) > characters:
+            return True
+    return False

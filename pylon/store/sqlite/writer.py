@@ -1,8 +1,8 @@
 """The writer: units that arrive in one turn of the loop share one transaction and one fsync.
 
 Units run on the loop, one after another, each in a savepoint (`driver.py`), a few milliseconds a
-turn; the commit runs on a thread of its own (`committer.py`) while the next batch gathers. Whose
-turn it is, is decided in `turns.py`. Nobody else writes to the database.
+turn; what is long in them, and the commit, runs on a thread of its own (`committer.py`) while the
+next batch gathers. Whose turn it is, is decided in `turns.py`. Nobody else writes to the database.
 
 After a commit the results are settled and the listeners told in one go on the loop, in the order of
 the log; whoever awaited a result goes on in a later turn, when all listeners have run.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from time import perf_counter
 from typing import Any
@@ -21,11 +22,16 @@ import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Unit
-from pylon.store.sqlite.committer import Committer
+from pylon.store.base import CommitListener, Tx, Unit
+from pylon.store.health import COMMIT_STUCK, GONE, Health
+from pylon.store.meta import PROBE
+from pylon.store.sqlite.aside import Aside, Bound
+from pylon.store.sqlite.committer import Committer, Failure
 from pylon.store.sqlite.driver import PAUSED, Driver
-from pylon.store.sqlite.failures import translate
+from pylon.store.sqlite.failures import gone, translate
+from pylon.store.sqlite.files import Files
 from pylon.store.sqlite.held import Held
+from pylon.store.sqlite.slow import SlowStatements
 from pylon.store.sqlite.turns import ORDINARY, Queued, State, Turns, Wish, waited_too_long
 from pylon.store.sqlite.unit import CLOSED, UnitTx
 from pylon.store.watchdog import Watchdog
@@ -40,8 +46,17 @@ Done = list[tuple[asyncio.Future[Any], Any]]
 class Writer:
     """Owns the write connection, the queue before it and the counter of the log."""
 
-    def __init__(self, connection: apsw.Connection, *, seq: int, watchdog: Watchdog) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        *,
+        seq: int,
+        watchdog: Watchdog,
+        files: Files | None = None,
+    ) -> None:
+        """`files` are looked at after each commit; None where what is lost with them may be."""
         self.seq = seq
+        self.health = Health()
         self.guard: Callable[[apsw.Connection], Exception | None] | None = None
         """Asked at the beginning of each transaction why it may not go on; None: it may."""
         self.batches = 0
@@ -51,23 +66,25 @@ class Writer:
         self._dog = watchdog
         self._listeners: list[CommitListener] = []
         self._turns = Turns()
-        self._committer = Committer(self._cursor)
+        self._files = files
+        self._committer = Committer(self._cursor, files)
+        self._ordered_at: float | None = None
+        """Since when the commit thread has the connection (`perf_counter`)."""
         self._tasks = Tasks()
         self._is_closed = False
         self._idle: asyncio.Event | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._held_timer: asyncio.TimerHandle | None = None
         # Of the open transaction:
-        self._driver = Driver(self._cursor, UnitTx(self._cursor, seq + 1), watchdog)
+        self._bound = Bound(connection)
+        self._slow = SlowStatements()
+        self._driver = Driver(self._cursor, self._new_tx(), watchdog)
         self._running: Queued | None = None
         self._running_until = 0.0
         self._done: Done = []
         self._spent = 0.0
         # No wait for a lock on the loop: the commit thread has a timeout while it waits for one.
         connection.set_busy_timeout(0)
-        connection.set_progress_handler(
-            lambda: self._driver.tx.is_late(), limits.READ_PROGRESS_STEPS
-        )
 
     def add_listener(self, listener: CommitListener) -> None:
         self._listeners.append(listener)
@@ -76,6 +93,35 @@ class Writer:
     def waiting(self) -> int:
         """Units in the queue."""
         return self._turns.waiting
+
+    # --- how it is ---------------------------------------------------------------------------
+
+    @property
+    def trouble(self) -> str | None:
+        """See `HealthyStore.trouble`."""
+        since = self._ordered_at
+        if since is not None and perf_counter() - since >= limits.COMMIT_SECONDS_MAX:
+            return COMMIT_STUCK
+        return self.health.trouble
+
+    def lose(self) -> None:
+        """The files are gone: from now on nothing is written."""
+        if not self.health.is_gone:
+            log.critical(
+                "%s was removed or replaced under the server: nothing is written any more, until it"
+                " is put back and the server started again",
+                self._connection.filename,
+            )
+            self.health.failed(GONE)
+
+    async def probe(self) -> None:
+        """Where writes fail, try one: it ends the trouble, or says that it lasts."""
+        if self.health.trouble is None or self.health.is_gone or self._is_closed:
+            return
+        with suppress(PylonError):
+            await self.submit(_touch)
+
+    # --- coming ------------------------------------------------------------------------------
 
     def submit(self, unit: Unit[Any], wish: Wish = ORDINARY) -> asyncio.Future[Any]:
         """Queue a unit; the future resolves after its commit."""
@@ -148,7 +194,7 @@ class Writer:
         if over:
             failure: Exception = waited_too_long()
             if turns.state is State.LOCKING:
-                failure = translate(apsw.BusyError())
+                failure = self._told(apsw.BusyError())
             log.warning("%d writes waited too long: %s", len(over), failure)
             for queued in over:
                 _settle(queued[1], failure)
@@ -174,15 +220,20 @@ class Writer:
         else:
             self._opened(None)
 
-    def _opened(self, failure: apsw.Error | None) -> None:
-        refused = None if failure is None else translate(failure)
+    def _new_tx(self) -> UnitTx:
+        return UnitTx(self._cursor, self.seq + 1, self._bound, self._slow)
+
+    def _opened(self, failure: Failure | None) -> None:
+        refused = None if failure is None else self._told(failure)
+        if refused is None and self.health.is_gone:
+            refused = gone()
         if refused is None and self.guard is not None:
             refused = self.guard(self._connection)
         if refused is not None:
             self._refuse(refused)
             self._roll_back()
             return
-        tx = self._driver.tx = UnitTx(self._cursor, self.seq + 1)
+        tx = self._driver.tx = self._new_tx()
         self._done = []
         self._spent = 0.0
         held = self._turns.begin(self._loop.time)
@@ -228,15 +279,32 @@ class Writer:
         tx.step_until = CLOSED
         self._spent += perf_counter() - began
         self._running = queued
-        if queued is None and (not batch or now >= stop_at):
+        if driver.aside is not None:
+            self._run_aside(driver.aside)
+        elif queued is None and (not batch or now >= stop_at):
             self._finish()
         else:
             self._loop.call_soon(self._run)
 
+    def _run_aside(self, aside: Aside[Any]) -> None:
+        """Have the commit thread do what would hold the loop; then the unit goes on. Its time
+        counts for the batch, since everybody's writes wait."""
+        self._driver.aside = None
+        self._turns.state = State.ASIDE
+        began = self._ordered_at = perf_counter()
+
+        def back(_: Failure | None) -> None:
+            self._ordered_at = None
+            self._spent += perf_counter() - began
+            self._turns.state = State.RUNNING
+            self._run()
+
+        self._committer.run(self._loop, aside, back)
+
     def _unit_failed(self, queued: Queued | None, error: BaseException) -> None:
         """A unit of the batch was undone; the others go on, unless the database undid all."""
         assert queued is not None
-        _fail_unit(queued[1], error)
+        _settle(queued[1], self._told(error))
         # Disk full or I/O failure; a unit that has the transaction to itself has undone it.
         is_lost = not (self._connection.in_transaction or self._driver.is_sole)
         ends_process = isinstance(error, KeyboardInterrupt | SystemExit)
@@ -254,7 +322,7 @@ class Writer:
     def _run_held(self, queued: Queued) -> None:
         """Start the task of a held unit, which has the transaction until it ends."""
         unit, future, _, wish = queued
-        held = Held(unit, wish.compute_seconds, self._driver.tx, self._dog)
+        held = Held(unit, wish.compute_seconds, self._driver.tx, self._dog, self._run_held_aside)
         began = self._loop.time()
 
         async def hold() -> Any:
@@ -266,7 +334,7 @@ class Writer:
             if task.cancelled():
                 future.cancel()
             elif (error := task.exception()) is not None:
-                _fail_unit(future, error)
+                _settle(future, self._told(error))
             elif not future.cancelled():
                 self._done.append((future, task.result()))
             self._finish()
@@ -276,12 +344,19 @@ class Writer:
         task.add_done_callback(ended)
         future.add_done_callback(lambda _: task.cancel() if future.cancelled() else None)
 
+    def _run_held_aside(self, aside: Aside[Any]) -> asyncio.Future[None]:
+        """The same for a held unit, whose task awaits it."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._committer.run(self._loop, aside, lambda _: done.set_result(None))
+        return done
+
     def _finish(self) -> None:
         """All units have run: commit what they did, if anybody did anything."""
         if not self._done:
             self._roll_back()
             return
         self._turns.state = State.COMMITTING
+        self._ordered_at = perf_counter()
         seq = self._driver.tx.next_seq - 1
         self._committer.commit(self._loop, None if seq == self.seq else seq, self._committed)
 
@@ -292,10 +367,13 @@ class Writer:
             self._cursor.execute("ROLLBACK")
         self._next()
 
-    def _committed(self, failure: apsw.Error | None) -> None:
+    def _committed(self, failure: Failure | None) -> None:
+        self._ordered_at = None
         if failure is not None:
             self._fail_batch(failure)
         else:
+            if self.health.trouble is not None:
+                self.health.succeeded(has_room=self._files is None or self._files.have_room())
             tx = self._driver.tx
             self.batches += 1
             self.units += len(self._done)
@@ -308,12 +386,30 @@ class Writer:
                     listener(tx.changes)
         self._next()
 
+    def _told(self, error: BaseException) -> Exception:
+        """A failure as its caller sees it; what it says of the store is noted."""
+        if isinstance(error, apsw.Error):
+            error = translate(error)
+        elif not isinstance(error, Exception):
+            # What ends a task or the process must not do so to whoever waits for a result.
+            log.error("a unit was ended by %r", error)
+            error = PylonError(500, "INTERNAL", "The write was interrupted.")
+        if isinstance(error, PylonError):
+            if error.code == GONE:
+                self.lose()
+            self.health.failed(error.code)
+        return error
+
     def _fail_batch(self, error: BaseException) -> None:
         """Tell those whose units had run that nothing of them was kept."""
         log.error("a batch of %d units was not committed: %s", len(self._done), error)
-        cause = translate(error) if isinstance(error, apsw.Error) else error
-        if not (isinstance(cause, PylonError) and cause.status in {503, 507}):
+        cause = self._told(error)
+        is_kept = isinstance(cause, PylonError) and (
+            cause.status in {503, 507} or cause.code == GONE
+        )
+        if not is_kept:
             cause = PylonError(500, "TX_COMMIT_FAILED", "The write could not be made durable.")
+            self.health.failed(cause.code)
         for future, _ in self._done:
             _settle(future, cause)
 
@@ -322,19 +418,13 @@ class Writer:
         self._schedule()
 
 
+async def _touch(tx: Tx) -> None:
+    """The smallest write."""
+    await tx.execute(PROBE)
+
+
 def _stopping() -> PylonError:
     return PylonError(503, "SHUTTING_DOWN", "The server is stopping.")
-
-
-def _fail_unit(future: asyncio.Future[Any], error: BaseException) -> None:
-    """Hand a unit's failure to its caller."""
-    if isinstance(error, apsw.Error):
-        error = translate(error)
-    elif not isinstance(error, Exception):
-        # What ends a task or the process must not do so to whoever waits for a result.
-        log.error("a unit was ended by %r", error)
-        error = PylonError(500, "INTERNAL", "The write was interrupted.")
-    _settle(future, error)
 
 
 def _settle(future: asyncio.Future[Any], error: BaseException) -> None:

@@ -14,7 +14,6 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import ConstraintFailed, Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.sqlite.unit import _only_reads
 
 TABLE = "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(x) FROM c"
@@ -240,20 +239,3 @@ async def test_a_read_in_a_unit_is_ended_and_only_its_unit_undone(
     assert (failed.status, failed.code) == (503, "QUERY_TIMEOUT")
     assert (before, after) == (None, None)
     assert await ids(store) == ["before", "after"]
-
-
-@pytest.mark.parametrize(
-    ("sql", "reads"),
-    [
-        ("SELECT 1", True),
-        ("  select 1", True),
-        (ENDLESS, True),
-        ("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", False),
-        ("DELETE FROM t RETURNING id", False),
-        ("INSERT INTO t SELECT 1, 2", False),
-        ("PRAGMA synchronous", False),
-        ("", False),
-    ],
-)
-def test_what_only_reads(sql: str, reads: bool) -> None:
-    assert _only_reads(sql) is reads
