@@ -387,6 +387,10 @@ SQLITE_MMAP_BYTES: Final = 268_435_456
 WAL_CHECKPOINT_PAGES: Final = 4_000
 """WAL pages after which a checkpoint is made between two batches (about 16 MiB)."""
 
+START_FREE_BYTES: Final = 1_000_000
+"""What a start wants of a disk beside the size of its log, for what the operator is told: the index
+of the log (32 KiB for 16 MiB of it), its own tables and what they add to the log."""
+
 WAL_BYTES_KEPT: Final = 33_554_432
 """Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
 

@@ -6,7 +6,8 @@ Knows what a process is, not what the app does. Called by the command line (`run
     bind -> lifespan startup -> listen -> serve -> (signal) -> drain -> lifespan shutdown -> exit
 
 Drain, in order: no new connections; `on_draining`; answers in flight (event streams end); sockets
-closed with 1001; what is left is cut. A second signal cuts everything at once.
+closed with 1001; what is left is cut. A second SIGTERM or SIGINT cuts everything at once; a SIGHUP
+(the terminal went, or a supervisor sends it beside SIGTERM) only asks.
 """
 
 from __future__ import annotations
@@ -52,10 +53,16 @@ class Stop:
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     forced: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_ordered: bool = False
 
     def __call__(self) -> None:
-        if self.asked.is_set():
+        if self._is_ordered:
             self.forced.set()
+        self._is_ordered = True
+        self.asked.set()
+
+    def hang_up(self) -> None:
+        """Ask, however often; the next order is still the first."""
         self.asked.set()
 
 
@@ -190,9 +197,9 @@ async def _listen(
 
 @contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a stop while the block runs."""
+    """SIGTERM, SIGINT and SIGHUP ask for a stop while the block runs."""
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
     if sys.platform == "win32":
         previous = [signal.signal(number, lambda *_: stop()) for number in numbers]
         yield
@@ -201,6 +208,9 @@ def _signals(stop: Stop) -> Iterator[None]:
         return
     for number in numbers:
         loop.add_signal_handler(number, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        loop.add_signal_handler(signal.SIGHUP, stop.hang_up)
+        numbers.append(signal.SIGHUP)
     try:
         yield
     finally:
