@@ -5,6 +5,7 @@ from __future__ import annotations
 from pylon import limits
 from pylon.codec import encode
 from pylon.data.rows import Rows
+from pylon.errors import PylonError
 from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, constant, json, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
@@ -123,6 +124,13 @@ class EntityRoutes:
         )
 
     async def page_rows(self, request: Request, entity: str) -> Response:
+        if request.query("limit") is None and request.query("after") is None:
+            # It may be the address of a row, too: who pages says from where or how far.
+            try:
+                return await self.get_row(request, entity, "cursor")
+            except PylonError as error:
+                if error.code != "NOT_FOUND":
+                    raise
         asked = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)
         limit = max(1, min(asked or 1, limits.CURSOR_ROWS_MAX))
         after = request.query("after") or ""
