@@ -199,8 +199,12 @@ class Transaction:
         others who follow it; nearly always None.
         """
         table = self._context.table(entity)
-        row = await self._row(table, row_id)
-        if row is None or not await self.can_read(entity, row):
+        # By the id as it is stored and no other spelling: what follows is sent under that id.
+        found = await self._tx.fetch(table.select_one, (row_id,))
+        if not found:
+            return None
+        row = table.decode(found[0])
+        if not await self.can_read(entity, row):
             return None
         documents = self._shared_documents(entity)
         document = await documents.open(self._tx, table.spec, row)
