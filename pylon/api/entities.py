@@ -7,6 +7,7 @@ from pylon.api.long_lists import long_list_response
 from pylon.codec import encode
 from pylon.data.long_lists import LongList
 from pylon.data.rows import Rows
+from pylon.errors import PylonError
 from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, constant, json, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, raw_json
@@ -124,6 +125,13 @@ class EntityRoutes:
         return raw_json(encode({"data": found, "count": len(found), **facts}))
 
     async def page_rows(self, request: Request, entity: str) -> Response:
+        if request.query("limit") is None and request.query("after") is None:
+            # It may be the address of a row, too: who pages says from where or how far.
+            try:
+                return await self.get_row(request, entity, "cursor")
+            except PylonError as error:
+                if error.code != "NOT_FOUND":
+                    raise
         asked = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)
         limit = max(1, min(asked or 1, limits.CURSOR_ROWS_MAX))
         after = request.query("after") or ""

@@ -25,6 +25,7 @@ from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import ReadFilter
 from pylon.identity import Identity
+from pylon.ids import other_spellings
 from pylon.policy.engine import EVERY_ROW, Rule, Where
 from pylon.policy.formula import Exists
 from pylon.schema.model import FieldKind
@@ -161,6 +162,10 @@ class ReadDoor:
         if where.sql is not None:
             sql = f"{sql} AND {where.sql}"
         found = await self.fetch(sql, (row_id, *where.params))
+        for other in () if found else other_spellings(row_id):
+            if self._record is not None:
+                self._record.note_row(entity, other)
+            found = found or await self.fetch(sql, (other, *where.params))
         if not found:
             raise not_found(entity)
         row = view.decode(found[0])

@@ -21,6 +21,7 @@ from pylon.data.filters import (
     Order,
     invalid,
     parse,
+    spellings,
 )
 from pylon.data.long_lists import LongList, is_too_large
 from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
@@ -87,11 +88,13 @@ class Queries:
         The text is read as the field's kind; one that cannot be is a value that no row has.
         """
         opened = self._door.open_readable(identity, entity)
-        value = _value_of_text(opened.columns.kind(field), text)
+        kind = opened.columns.kind(field)
+        value = _value_of_text(kind, text)
         if value is None:
             raise not_found(entity)
-        conditions = [f"t.{quote(field)} = ?"]
-        params: list[Value] = [value]
+        params: list[Value] = [*spellings(field, kind, value)]
+        marks = ", ".join("?" * len(params))
+        conditions = [f"t.{quote(field)} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
         add_policy(opened.where, conditions, params)
         found = await self._door.fetch(
             f"SELECT {opened.table.columns} FROM {opened.table.source}"
