@@ -149,7 +149,9 @@ class Readers:
         self._connect = connect
         self._commits = commits
         self._shared: Shared[list[Row]] = Shared()
-        self._inline = TimedConnection(connect())
+        inline = connect()
+        inline.set_busy_timeout(0)  # no wait for another process on the loop
+        self._inline = TimedConnection(inline)
         self._slow = SlowStatements()
         self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
@@ -170,6 +172,8 @@ class Readers:
                 return self._inline.fetch_briefly(sql, params)
             except apsw.InterruptError:
                 self._slow.note(sql)
+            except apsw.BusyError:
+                pass  # As while another process puts the log in order that a killed one left.
             except apsw.Error as error:
                 raise translate(error) from error
         # What began before a commit may not have seen it, so it is only for those who came before.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,21 @@ class World:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ticks = 0
+        self.waited: set[str] = set()
+        """The threads that waited for somebody else's lock."""
         self.commits = 0
         self.readers = Readers(self._connect, commits=lambda: self.commits)
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
+        connection.set_busy_handler(self._is_waited_for)
         connection.create_scalar_function("tick", self._tick)
         return connection
+
+    def _is_waited_for(self, tries: int) -> bool:
+        self.waited.add(threading.current_thread().name.split("_")[0])
+        time.sleep(0.001)
+        return tries < 2_000
 
     def _tick(self, *_: object) -> int:
         self.ticks += 1
@@ -77,3 +87,21 @@ async def test_an_answer_is_bounded_in_bytes(world: World, monkeypatch: pytest.M
         await world.readers.read(sql, (101, 10), heavy=True)
     assert (caught.value.status, caught.value.code) == (400, "ANSWER_TOO_LARGE")
     assert len(await world.readers.read(sql, (1, 1_000), heavy=True)) == 1
+
+
+async def test_the_loop_waits_for_nobodys_lock(world: World) -> None:
+    """A read that would have to wait is done on a thread, which does. (Of a database in WAL mode
+    others keep readers out but for moments, so here it is in another.)"""
+    other = apsw.Connection(str(world.path))
+    other.execute("CREATE TABLE t (id)")
+    other.execute("BEGIN EXCLUSIVE")
+    reading = asyncio.create_task(world.readers.read("SELECT count(*) FROM t", (), heavy=False))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    while not world.waited:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert not reading.done()
+    other.execute("ROLLBACK")
+    assert await reading == [(0,)]
+    assert world.waited == {"pylon-read"}
+    other.close()
