@@ -187,7 +187,9 @@ class Readers:
         self._waiting += 1
         try:
             async with self._places:
-                connection = self._free.pop() if self._free else self._open()
+                while not self._free:
+                    await self._run(self._open, "", (), seconds)
+                connection = self._free.pop()
                 try:
                     return await self._long_on(connection, sql, params, seconds)
                 finally:
@@ -214,10 +216,11 @@ class Readers:
         finally:
             cursor.close(True)
 
-    def _open(self) -> TimedConnection:
+    def _open(self, *_: object) -> None:
+        """One connection more, on a thread: it opens files, and may wait for another process."""
         connection = TimedConnection(self._connect())
         self._opened.append(connection)
-        return connection
+        self._free.append(connection)
 
     async def _run(
         self,
