@@ -83,7 +83,7 @@ def gone() -> PylonError:
         500,
         GONE,
         "The database was removed or replaced under the server; nothing is written any more.",
-        "Stop the server, put the database back where it was, and start again.",
+        "Stop the server; put the database back where it was, or start with a new one.",
     )
 
 

@@ -16,9 +16,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from time import perf_counter, thread_time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
@@ -190,7 +191,9 @@ class Readers:
         self._connect = connect
         self._commits = commits
         self._shared: Shared[list[Row]] = Shared()
-        self._inline = TimedConnection(connect())
+        inline = connect()
+        inline.set_busy_timeout(0)  # no wait for another process on the loop
+        self._inline = TimedConnection(inline)
         self._slow = SlowStatements()
         self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
@@ -221,6 +224,8 @@ class Readers:
                 return self._inline.fetch_briefly(sql, params)
             except TOO_MUCH:
                 self._slow.note(sql)
+            except apsw.BusyError:
+                pass  # As while another process puts the log in order that a killed one left.
             except apsw.Error as error:
                 raise translate(error) from error
         # What began before a commit may not have seen it, so it is only for those who came before.
@@ -234,7 +239,9 @@ class Readers:
     ) -> list[Row]:
         try:
             async with self._places.place(ASKING.get()):
-                connection = self._free.pop() if self._free else self._open()
+                while not self._free:
+                    await asyncio.shield(self._on_thread(self._open))
+                connection = self._free.pop()
                 try:
                     return await self._long_on(connection, sql, params, seconds, bytes_max)
                 finally:
@@ -273,10 +280,11 @@ class Readers:
         finally:
             cursor.close(True)
 
-    def _open(self) -> TimedConnection:
+    def _open(self) -> None:
+        """One connection more, on a thread: it opens files, and may wait for another process."""
         connection = TimedConnection(self._connect())
         self._opened.append(connection)
-        return connection
+        self._free.append(connection)
 
     async def _run(
         self,
@@ -289,11 +297,7 @@ class Readers:
     ) -> T:
         """Run on a reader thread; `apsw.InterruptError` after `seconds`. Comes back when the thread
         has let go of the connection, also to a caller who is cancelled."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
-        running = asyncio.get_running_loop().run_in_executor(
-            self._pool, work, sql, params, bytes_max
-        )
+        running = self._on_thread(partial(work, sql, params, bytes_max))
         try:
             await asyncio.wait((running,), timeout=seconds)
         finally:
@@ -301,8 +305,14 @@ class Readers:
                 connection.interrupt()
                 with suppress(asyncio.CancelledError):  # the thread still has the connection
                     await asyncio.wait((running,), timeout=INTERRUPT_AGAIN_SECONDS)
-            running.exception()
         return running.result()
+
+    def _on_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
+        running = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        running.add_done_callback(_is_heard)
+        return running
 
     async def close(self) -> None:
         """End reads that are under way, wait for their threads, then close every connection."""
@@ -313,3 +323,9 @@ class Readers:
         for connection in self._opened:
             connection.close()
         self._inline.close()
+
+
+def _is_heard(running: asyncio.Future[Any]) -> None:
+    """Who waited may have gone, and then nobody asks for the failure."""
+    if not running.cancelled():
+        running.exception()
