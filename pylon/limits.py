@@ -437,6 +437,20 @@ OP_IDS_PER_USER_MAX: Final = 100_000
 OP_IDS_MAX: Final = 2_000_000
 """`op_id`s that a purge leaves in all, and temporary ids too: some 200 MB each."""
 
+ONCE_SECONDS: Final = 86_400
+"""How long it is remembered what was done under an `Idempotency-Key` (a day): who gets no answer
+repeats the request within minutes."""
+
+ONCE_PER_CALLER_MAX: Final = 10_000
+"""Units under keys that a purge leaves to one caller, the youngest."""
+
+ONCE_MAX: Final = 200_000
+"""Units under keys that a purge leaves in all, of about 200 bytes; of a transaction of a thousand
+operations 50 KB."""
+
+ONCE_KEY_CHARACTERS_MAX: Final = 255
+"""Longest `Idempotency-Key`; a UUID has 36."""
+
 SYNC_READER_SECONDS: Final = 60 * 86_400
 """How long it is remembered of a session that did not pull what its cursors rest on; twice the
 life of a session that is never refreshed."""

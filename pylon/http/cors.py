@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pylon import limits
 from pylon.http.asgi import Header
 
+_SENT = b"Content-Type, Authorization, X-Filename, Accept, Idempotency-Key"
+
 _ALLOWED: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD"),
-    (b"access-control-allow-headers", b"Content-Type, Authorization, X-Filename, Accept"),
-    (b"access-control-expose-headers", b"X-Request-Id, Retry-After"),
+    (b"access-control-allow-headers", _SENT),
+    (b"access-control-expose-headers", b"X-Request-Id, Retry-After, Idempotency-Replayed"),
 )
 
 PREFLIGHT: tuple[Header, ...] = (

@@ -56,6 +56,8 @@ class Docs:
     """Schemas of path parameters that are not just text."""
     errors: tuple[str, ...] = ()
     store: Literal["unused", "reads", "writes"] = "unused"
+    takes_key: bool = False
+    """A request with an `Idempotency-Key` is done once."""
     streams_body: bool = False
     """The body is read as it comes, piece by piece, so nobody has the whole request in hand."""
     rule: str = ""

@@ -14,7 +14,7 @@ from typing import Final
 
 from pylon import limits
 from pylon.clock import Clock
-from pylon.store.base import Store, Tx, Value
+from pylon.store.base import Row, Store, Tx, Value
 
 log = logging.getLogger("pylon.store")
 
@@ -90,3 +90,25 @@ async def delete_in_slices(
         if deleted < size:
             break
     return count
+
+
+async def delete_oldest(
+    store: Store, find: str, params: Sequence[Value], delete: str, count: int
+) -> None:
+    """Delete `count` rows one by one by `delete`, which takes what `find` gives of each.
+
+    `find` takes `params` and how many. It is asked outside the units that delete: the order in
+    which it looks may be one in which nothing is kept.
+    """
+    while count > 0:
+        many = min(count, 10 * limits.PURGE_UNIT_ROWS)
+        found = await store.read(find, (*params, many), heavy=True)
+        for start in range(0, len(found), limits.PURGE_UNIT_ROWS):
+            part = found[start : start + limits.PURGE_UNIT_ROWS]
+
+            async def unit(tx: Tx, part: Sequence[Row] = part) -> None:
+                for row in part:
+                    await tx.execute(delete, row)
+
+            await store.write(unit)
+        count -= many
