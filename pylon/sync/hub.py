@@ -234,7 +234,7 @@ class Hub:
                 self.close_session(message.session_id)
             elif isinstance(message, MustPull):
                 for reader in list(self._streams.of_caller(message.caller)):
-                    self._streams.close(reader, CLOSE_TRY_AGAIN, "pull required", "partial")
+                    self._streams.close(reader, CLOSE_TRY_AGAIN, "pull required", "pull")
             elif isinstance(message, Gap):
                 self._waiting.append(_Turn(seq=message.until, gap=message))
         if self._waiting or seq != self._seq:
