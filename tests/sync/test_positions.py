@@ -230,3 +230,15 @@ def test_what_is_forgotten_is_taken_for_given(
     assert not known.is_given(ANN, here, 21)
     known.closed(ANN, "own", 30)
     assert known.is_given(ANN, here, 30)
+
+
+def test_an_address_is_nobodys_until_somebody_pulls_there_by_name(clock: ManualClock) -> None:
+    """Whatever else comes and goes there, before and after."""
+    known, here = Positions(clock), address_key("here")
+    known.pulled(here, since=0, until=5, named=False)
+    known.lost(here, 5)
+    assert not known.is_named(here)
+    known.pulled(here, since=5, until=5, named=True)
+    for position in range(5, 5 + 2 * TABS_MAX):
+        known.pulled(here, since=position, until=position + 1, named=False)
+    assert known.is_named(here)
