@@ -282,6 +282,10 @@ OUTBOX_DEAD_SECONDS: Final = 2_592_000.0
 OUTBOX_DEAD_MAX: Final = 10_000
 """How many of the dead are kept; the oldest go first."""
 
+OUTBOX_PURGE_ROWS: Final = 10
+"""Rows of the outbox that one unit of a purge drops: each holds two rows of an entity, which may be
+10 MiB, and freeing their pages takes milliseconds."""
+
 SESSION_HOOK_EVENTS_MAX: Final = 10_000
 """Sessions that began, changed or ended and of which the app's hooks have still to be told, a few
 MB; what comes beyond that is not told."""

@@ -68,14 +68,16 @@ async def delete_in_slices(
     sql: str,
     params: Sequence[Value] = (),
     *,
+    rows: int | None = None,
     rows_max: int | None = None,
     told: object | None = None,
 ) -> int:
     """Run a DELETE whose last parameter is how many rows it takes at most, until it finds no more
-    or has taken `rows_max`; how many that were. `told` is told with each slice."""
+    or has taken `rows_max`; how many that were. A slice has `rows`, `limits.PURGE_UNIT_ROWS` unless
+    they are large; `told` is told with each."""
     count = 0
     while rows_max is None or count < rows_max:
-        size = limits.PURGE_UNIT_ROWS
+        size = rows or limits.PURGE_UNIT_ROWS
         if rows_max is not None:
             size = min(size, rows_max - count)
 
