@@ -271,9 +271,18 @@ class Positions:
 
     # --- whose cursor it is ------------------------------------------------------------------
 
-    def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
-        """A stream of this caller begins; the lowest place that it gives anything after."""
-        self._known(caller).given(kind).begin(position)
+    def name(self, address: bytes) -> None:
+        """Somebody with an identity is about to pull there."""
+        self._known(address).is_named = True
+
+    def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
+        """A stream of this caller begins, and gives what comes after `position`. False where it
+        must not: somebody has come to pull by name while it was being opened."""
+        known = self._known(caller)
+        if kind == "passing" and known.is_named:
+            return False
+        known.given(kind).begin(position)
+        return True
 
     def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
         """It has ended, while the log was at `position`."""

@@ -231,3 +231,16 @@ async def test_a_session_that_means_another_user_hears_nothing_of_the_rows_of_th
             await app.pulls.start(ANN, "here", page.cursor)
         start = await app.pulls.start(ANN, "here", None)
         assert start.since == app.store.seq, "where the pull of the new user has ended"
+
+
+async def test_a_stream_that_was_allowed_before_somebody_came_does_not_begin_after() -> None:
+    """Another process has allowed it, and the news of the pull was faster."""
+    async with world() as app:
+        start = await app.pulls.start(ANONYMOUS, "here", 0)
+        await Replica(ANN).pull(app)
+        await app.settle()
+        late = Replica(ANONYMOUS)
+        assert not await app.hub.join(ANONYMOUS, late, start.since, address=start.address)
+        assert late.closed == 1013
+        start = await app.pulls.start(ANONYMOUS, "here", 0)
+        assert (start.address, start.shows_all) == (None, False)

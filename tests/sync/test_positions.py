@@ -194,8 +194,10 @@ def test_a_stream_that_may_be_a_callers_own_must_not_go_on_past_its_rows(
     clock: ManualClock,
 ) -> None:
     known, here = Positions(clock), address_key("here")
-    known.opened(here, "passing", 3)
+    assert known.opened(here, "passing", 3)
     assert known.must_turn(here)
+    known.name(here)
+    assert not known.opened(here, "passing", 5), "it was being opened when somebody came"
     known.turn(here, 9)
     known.closed(here, "passing", 12)
     assert not known.must_turn(here)
