@@ -366,8 +366,9 @@ that went get 410."""
 PURGE_UNIT_ROWS: Final = 1_000
 """Rows that one unit of a purge drops; about 3 ms of the writer, then others have their turn."""
 
-UPKEEP_AFTER_SECONDS: Final = 10.0
-"""How long after its start a server looks what upkeep is due; its clients come back first."""
+UPKEEP_LOOK_SECONDS: Final = 10.0
+"""How often it is looked whether upkeep is due, the first time so long after a start: the clients
+come back first."""
 
 UPKEEP_RETRY_SECONDS: Final = 300.0
 """How long after a failure upkeep is tried again."""
