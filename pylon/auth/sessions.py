@@ -299,6 +299,10 @@ class Sessions:
 
     async def revoke_all(self, user_id: str) -> int:
         """End every session of a user; how many were live."""
+        work = self._end_all(user_id)
+        return await asyncio.shield(self._tasks.start("end sessions", work, logs=False))
+
+    async def _end_all(self, user_id: str) -> int:
         ended, now = 0, self._now()
         while True:
             rows = await self._delete("end_by_user", (user_id, limits.SESSIONS_SWEPT_MAX))
