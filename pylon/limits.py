@@ -451,6 +451,10 @@ OUTBOX_DEAD_SECONDS: Final = 2_592_000.0
 OUTBOX_DEAD_MAX: Final = 10_000
 """How many of the dead are kept; the oldest go first."""
 
+OUTBOX_PURGE_ROWS: Final = 10
+"""Rows of the outbox that one unit of a purge drops: each holds two rows of an entity, which may be
+10 MiB, and freeing their pages takes milliseconds."""
+
 SESSION_HOOK_EVENTS_MAX: Final = 10_000
 """Sessions that began, changed or ended and of which the app's hooks have still to be told, a few
 MB; what comes beyond that is not told."""
@@ -531,8 +535,9 @@ that went get 410."""
 PURGE_UNIT_ROWS: Final = 1_000
 """Rows that one unit of a purge drops; about 3 ms of the writer, then others have their turn."""
 
-UPKEEP_AFTER_SECONDS: Final = 10.0
-"""How long after its start a server looks what upkeep is due; its clients come back first."""
+UPKEEP_LOOK_SECONDS: Final = 10.0
+"""How often it is looked whether upkeep is due, the first time so long after a start: the clients
+come back first."""
 
 UPKEEP_RETRY_SECONDS: Final = 300.0
 """How long after a failure upkeep is tried again."""
@@ -605,6 +610,20 @@ OP_IDS_PER_USER_MAX: Final = 100_000
 
 OP_IDS_MAX: Final = 2_000_000
 """`op_id`s that a purge leaves in all, and temporary ids too: some 200 MB each."""
+
+ONCE_SECONDS: Final = 86_400
+"""How long it is remembered what was done under an `Idempotency-Key` (a day): who gets no answer
+repeats the request within minutes."""
+
+ONCE_PER_CALLER_MAX: Final = 10_000
+"""Units under keys that a purge leaves to one caller, the youngest."""
+
+ONCE_MAX: Final = 200_000
+"""Units under keys that a purge leaves in all, of about 200 bytes; of a transaction of a thousand
+operations 50 KB."""
+
+ONCE_KEY_CHARACTERS_MAX: Final = 255
+"""Longest `Idempotency-Key`; a UUID has 36."""
 
 SYNC_READER_SECONDS: Final = 60 * 86_400
 """How long it is remembered of a session that did not pull what its cursors rest on; twice the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pylon import limits
 from pylon.api.long_lists import long_list_response
+from pylon.api.once import Once
 from pylon.codec import encode
 from pylon.data.long_lists import LongList
 from pylon.data.rows import Rows
@@ -67,6 +68,7 @@ INSERT = Docs(
     ),
     large_body=True,
     store="writes",
+    takes_key=True,
     rule="insert",
 )
 UPDATE = Docs(
@@ -80,6 +82,7 @@ UPDATE = Docs(
     ),
     large_body=True,
     store="writes",
+    takes_key=True,
     rule="update",
 )
 DELETE = Docs(
@@ -88,6 +91,7 @@ DELETE = Docs(
     answers=json(object_of(deleted=constant(True))),
     errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
     store="writes",
+    takes_key=True,
     rule="delete",
 )
 
@@ -95,20 +99,21 @@ DELETE = Docs(
 class EntityRoutes:
     """The handlers of the entity routes."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, once: Once) -> None:
         self._rows = rows
+        self._once = once
 
     def register(self, router: Router) -> None:
         """Add the routes."""
         rows, row = "/api/entities/{entity}", "/api/entities/{entity}/{id*}"
         page = f"{rows}/cursor"
-        add = router.add
+        add, once = router.add, self._once
         add("GET", rows, self.list_rows, summary="List rows by id", docs=LIST)
-        add("POST", rows, self.insert_row, summary="Insert a row", docs=INSERT)
+        add("POST", rows, once(self.insert_row), summary="Insert a row", docs=INSERT)
         add("GET", page, self.page_rows, summary="A page of rows after an id", docs=PAGE)
         add("GET", row, self.get_row, summary="One row", docs=GET)
-        add("PATCH", row, self.update_row, summary="Change fields of a row", docs=UPDATE)
-        add("DELETE", row, self.delete_row, summary="Delete a row", docs=DELETE)
+        add("PATCH", row, once(self.update_row), summary="Change fields of a row", docs=UPDATE)
+        add("DELETE", row, once(self.delete_row), summary="Delete a row", docs=DELETE)
 
     async def list_rows(self, request: Request, entity: str) -> AnyResponse:
         limit = request.query_int("limit", default=None)
