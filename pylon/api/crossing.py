@@ -126,6 +126,7 @@ def _request(identity: Identity, asked: RouteAsked) -> Request:
         "client": (asked.peer, 0),
     }
     request = Request(scope, receive, request_id=asked.request_id)
+    request.body_bytes_max = max(request.body_bytes_max, len(asked.body))  # It was let in there.
     request.client = asked.client
     client_address.set(asked.client)
     request.identity = identity
