@@ -17,7 +17,7 @@ from pylon import limits
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.evolution.model import Progress, no_progress
-from pylon.store.naming import quote
+from pylon.store.naming import own, quote
 from pylon.store.search_fields import indexed_fields
 
 log = logging.getLogger("pylon.search")
@@ -29,6 +29,9 @@ TOKENIZER = "unicode61 remove_diacritics 2"
 
 RESERVED_COLUMNS = frozenset({"rank", "rowid"})
 """Names that FTS5 keeps for itself."""
+
+_SHARE = own("share")
+"""How many characters of each text of a row are indexed."""
 
 META_PREFIX = "search:"
 """Keys of `_pylon_meta` that hold what an entity's index was made from."""
@@ -97,7 +100,7 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
     yield f"CREATE VIRTUAL TABLE {quote(words_table(entity))} USING fts5vocab({text}, row)"
     yield f"CREATE VIRTUAL TABLE {quote(places_table(entity))} USING fts5vocab({text}, instance)"
     values = [f"new.{quote(field)}" for field in columns]
-    begun = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS share)"
+    begun = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS {_SHARE})"
     fields = list(map(quote, columns))
     changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
     doc = f"SELECT docid FROM {ids} WHERE row_id"
@@ -136,7 +139,7 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
 
 
 def _beginnings(values: Sequence[str]) -> str:
-    return ", ".join(f"substr({value}, 1, share)" for value in values)
+    return ", ".join(f"substr({value}, 1, {_SHARE})" for value in values)
 
 
 def _share(values: Sequence[str]) -> str:
@@ -240,15 +243,15 @@ def _fill(
     table, text, ids = quote(entity), quote(text_table(entity)), quote(ids_table(entity))
     listed = ", ".join(map(quote, columns.values()))
     values = [f"t.{quote(field)}" for field in columns]
-    rows = ", ".join([f"{value} AS v{number}" for number, value in enumerate(values)])
-    shared = _beginnings([f"v{number}" for number in range(len(values))])
+    rows = ", ".join([f"{value} AS {own(f'value{number}')}" for number, value in enumerate(values)])
+    shared = _beginnings([own(f"value{number}") for number in range(len(values))])
     connection.execute(f"INSERT INTO {ids} (row_id) SELECT id FROM {table} ORDER BY id")
     total = int(_fetch(connection, f"SELECT count(*) FROM {ids}")[0][0])
     for start in range(0, total, limits.SEARCH_BUILD_ROWS):
         end = start + limits.SEARCH_BUILD_ROWS
         connection.execute(
             f"INSERT INTO {text} (rowid, {listed}) SELECT docid, {shared} FROM"
-            f" (SELECT i.docid AS docid, {_share(values)} AS share, {rows}"
+            f" (SELECT i.docid AS docid, {_share(values)} AS {_SHARE}, {rows}"
             f" FROM {ids} i JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
             (start, end),
         )
