@@ -61,9 +61,9 @@ def ranked(
     standing = f"SELECT r.{_NUMBER}, {_NO_TERM} AS {_TERM} FROM {_GATHERED} r"
     # Most places are of rows that were not found, so that is looked at first.
     standing += "".join(
-        f" UNION ALL SELECT p.number AS {_NUMBER}, {number} AS {_TERM} FROM {places} p"
-        f" WHERE {condition} AND p.number IN ({found}) AND p.counts"
-        for number, condition in enumerate(_conditions(terms, params))
+        f" UNION ALL SELECT {places.number}, {number} FROM {places.sql}"
+        f" WHERE {condition} AND {places.number} IN ({found}) AND {places.counts}"
+        for number, condition in enumerate(_conditions(places.term, terms, params))
     )
     rarity = f"(SELECT count(*) FROM {_GATHERED}) - count(*) + 0.5"
     # The usual constants: a word counts less each time, and less in a long row.
@@ -85,13 +85,13 @@ def ranked(
     )
 
 
-def _conditions(terms: Sequence[Term], params: list[Value]) -> list[str]:
+def _conditions(column: str, terms: Sequence[Term], params: list[Value]) -> list[str]:
     conditions = []
     for term in dict.fromkeys(terms):
         params.append(term.text)
         if term.is_prefix:
             params.append(term.text + "\U0010ffff")
-            conditions.append("p.term >= ? AND p.term < ?")
+            conditions.append(f"{column} >= ? AND {column} < ?")
         else:
-            conditions.append("p.term = ?")
+            conditions.append(f"{column} = ?")
     return conditions

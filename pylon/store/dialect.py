@@ -39,6 +39,21 @@ class SearchSource:
     rank: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlaces:
+    """The places where words stand, as a source for FROM with the alias `p`.
+
+    The others are expressions over it: the `term`, of which one or a range is read without looking
+    at the rest; the `number` of the row, that of its `SearchSource`; and whether it `counts`, being
+    in a field that was asked about.
+    """
+
+    sql: str
+    term: str
+    number: str
+    counts: str
+
+
 class Dialect(Protocol):
     """How one database spells what has no common spelling."""
 
@@ -125,8 +140,6 @@ class Dialect(Protocol):
         small letters without diacritics. A range of `term` is read without looking at the rest."""
         ...
 
-    def search_places(self, entity: str, fields: Sequence[str]) -> str:
-        """A source with the columns `term`, `number` and `counts`: every place where a word stands,
-        the number of the row (`SearchSource.number`), and whether it is in one of these fields. One
-        term, or a range of them, is read without looking at the rest."""
+    def search_places(self, entity: str, fields: Sequence[str]) -> SearchPlaces:
+        """Where the words of an entity's full-text index stand; those in these fields count."""
         ...

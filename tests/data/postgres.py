@@ -26,7 +26,7 @@ from pylon.hooks import Hooks
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import EntitySpec, FieldKind, Manifest
 from pylon.store.base import CommitListener, Row, Snapshot, SumTooLarge, Unit, Value
-from pylon.store.dialect import Bucket, SearchSource
+from pylon.store.dialect import Bucket, SearchPlaces, SearchSource
 from pylon.store.naming import quote
 from pylon.store.search_query import SearchQuery
 
@@ -101,7 +101,7 @@ class PostgresTrial:
     def search_words(self, entity: str) -> str:
         raise NotImplementedError
 
-    def search_places(self, entity: str, fields: Sequence[str]) -> str:
+    def search_places(self, entity: str, fields: Sequence[str]) -> SearchPlaces:
         raise NotImplementedError
 
 

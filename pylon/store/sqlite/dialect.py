@@ -8,7 +8,7 @@ from typing import Final
 from pylon.codec import encode
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
-from pylon.store.dialect import Bucket, SearchSource
+from pylon.store.dialect import Bucket, SearchPlaces, SearchSource
 from pylon.store.naming import quote
 from pylon.store.search_query import SearchQuery
 from pylon.store.sqlite.search_indexes import (
@@ -91,10 +91,14 @@ class SqliteDialect:
     def search_words(self, entity: str) -> str:
         return quote(words_table(entity))
 
-    def search_places(self, entity: str, fields: Sequence[str]) -> str:
+    def search_places(self, entity: str, fields: Sequence[str]) -> SearchPlaces:
         columns = ", ".join(_literal(column_of(name)) for name in fields)
-        table = quote(places_table(entity))
-        return f"(SELECT term, doc AS number, col IN ({columns}) AS counts FROM {table})"
+        return SearchPlaces(
+            sql=f"{quote(places_table(entity))} p",
+            term="p.term",
+            number="p.doc",
+            counts=f"p.col IN ({columns})",
+        )
 
 
 def _literal(text: str) -> str:

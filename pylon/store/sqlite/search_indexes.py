@@ -31,6 +31,7 @@ RESERVED_COLUMNS = frozenset({"rank", "rowid"})
 """Names that FTS5 keeps for itself."""
 
 _SHARE = own("share")
+"""How many characters of each text of a row are indexed."""
 _DOC = own("doc")
 
 META_PREFIX = "search:"
