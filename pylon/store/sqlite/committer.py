@@ -15,33 +15,25 @@ from typing import Any, TypeAlias
 import apsw
 
 from pylon import limits
-from pylon.errors import PylonError
 from pylon.store.sqlite.aside import Aside
-from pylon.store.sqlite.failures import gone
-from pylon.store.sqlite.files import Files
 
 SAVE_SEQ = "UPDATE _pylon_meta SET value = ? WHERE key = 'seq'"
 
-Failure: TypeAlias = apsw.Error | PylonError
-"""What SQLite says; or of a commit on files that are gone, which SQLite does not notice."""
-
-Told: TypeAlias = Callable[[Failure | None], None]
+Told: TypeAlias = Callable[[apsw.Error | None], None]
 """Called on the loop with the failure of an order, or None."""
 
 _Order: TypeAlias = tuple[
-    Callable[[int | None], Failure | None], int | None, asyncio.AbstractEventLoop, Told
+    Callable[[int | None], apsw.Error | None], int | None, asyncio.AbstractEventLoop, Told
 ]
 
 
 class Committer:
     """Orders of one writer, carried out on one thread."""
 
-    def __init__(self, cursor: apsw.Cursor, files: Files | None) -> None:
-        """`files` None: what is lost with them may be."""
+    def __init__(self, cursor: apsw.Cursor) -> None:
         self._connection = cursor.connection
         # That of the units: what their last statement has left open would keep a commit back.
         self._execute = cursor.execute
-        self._files = files
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="pylon-commit", daemon=True)
         self._thread.start()
@@ -52,7 +44,7 @@ class Committer:
 
     def commit(self, loop: asyncio.AbstractEventLoop, seq: int | None, told: Told) -> None:
         """Commit, with `seq` as the newest position where there is a new one. What cannot be
-        committed is rolled back; what was committed to files that are gone is lost."""
+        committed is rolled back."""
         self._orders.put((self._commit, seq, loop, told))
 
     def run(self, loop: asyncio.AbstractEventLoop, aside: Aside[Any], told: Told) -> None:
@@ -71,7 +63,7 @@ class Committer:
             work, seq, loop, told = order
             loop.call_soon_threadsafe(told, work(seq))
 
-    def _begin(self, _seq: int | None) -> Failure | None:
+    def _begin(self, _seq: int | None) -> apsw.Error | None:
         self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
         try:
             self._execute("BEGIN IMMEDIATE")
@@ -81,7 +73,7 @@ class Committer:
             self._connection.set_busy_timeout(0)
         return None
 
-    def _commit(self, seq: int | None) -> Failure | None:
+    def _commit(self, seq: int | None) -> apsw.Error | None:
         try:
             if seq is not None:
                 self._execute(SAVE_SEQ, (seq,))
@@ -90,5 +82,4 @@ class Committer:
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
             return error
-        # Not before: they may go while it is committed.
-        return None if self._files is None or self._files.are_there() else gone()
+        return None

@@ -1,7 +1,7 @@
 """The files of an open database: whether they are still those at its path, and have room.
 
 A file that was removed or replaced is still open here, and SQLite goes on writing to it; what is
-written so is gone with the process. Asked after each commit by `committer.py`, and by `store.py`.
+written so is gone with the process. Asked after each commit by `writer.py`, and by `store.py`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,29 @@ SUFFIXES: Final = ("", "-wal", "-shm")
 class Files:
     """Of a database that is open, made when its tables have been read: by then all are there."""
 
-    __slots__ = ("_folder", "_known")
+    __slots__ = ("_database", "_folder", "_index", "_log")
 
     def __init__(self, path: Path) -> None:
         self._folder = str(path.parent)
-        names = [f"{path}{suffix}" for suffix in SUFFIXES]
-        self._known = [(name, _which(name)) for name in names]
+        self._database, self._log, self._index = [
+            (name, _which(name)) for name in (f"{path}{suffix}" for suffix in SUFFIXES)
+        ]
+
+    def hold_commits(self) -> bool:
+        """Whether the two that a commit is in still stand at their paths; some microseconds."""
+        try:
+            return _which(self._database[0]) == self._database[1] and (
+                _which(self._log[0]) == self._log[1]
+            )
+        except OSError:
+            return True  # Nobody can tell; that a folder may not be read loses nothing.
 
     def are_there(self) -> bool:
-        """Whether each of them still stands at its path; on any thread, some microseconds."""
+        """Whether all of them do. Without the third, other processes go on beside this one."""
         try:
-            for name, known in self._known:  # a loop, since this is asked at each commit
-                if _which(name) != known:
-                    return False
+            return self.hold_commits() and _which(self._index[0]) == self._index[1]
         except OSError:
-            pass  # Nobody can tell; that a folder may not be read loses nothing.
-        return True
+            return True
 
     def have_room(self) -> bool:
         """Whether the disk has so much room that more than the smallest writes fit."""

@@ -32,6 +32,8 @@ PAUSE: Final = object()
 CLOSED: Final = 0.0
 """`step_until` while nobody drives the unit: whoever then asks is not the unit."""
 
+_TEXT_SHORT_MAX: Final = limits.WRITE_TEXT_SHORT_MAX
+
 SLICE_ROWS: Final = 50
 """Rows of a long read that are taken between two looks at the clock."""
 
@@ -102,8 +104,11 @@ class UnitTx:
         if perf_counter() >= self.step_until:
             await self.wait()
         try:
-            if self.bounds_writes or _writes_much(params):
+            if self.bounds_writes:
                 return await self._write_much(sql, params)
+            for value in params:  # no function, since this is asked for each statement
+                if value.__class__ is str and len(value) > _TEXT_SHORT_MAX:
+                    return await self._write_much(sql, params)
             self._cursor.execute(sql, params)
         except apsw.Error as error:
             raise self._failed(error) from error
@@ -189,7 +194,7 @@ class UnitTx:
         write = partial(self._cursor.execute, sql, params)
         if self.bounds_writes:
             await Aside(partial(self._bound.on_thread, write, limits.UNIT_READ_SECONDS_MAX))
-        elif sql in self._slow or _writes_much(params, limits.WRITE_TEXT_ON_LOOP_MAX):
+        elif sql in self._slow or _longest(params) > limits.WRITE_TEXT_ON_LOOP_MAX:
             await Aside(partial(self._bound.on_thread, write, NEVER))
         else:
             began = perf_counter()
@@ -241,9 +246,6 @@ class Part:
             tx.undo(self._mark, self._seq, "ROLLBACK TO part", "RELEASE part")
 
 
-def _writes_much(params: Sequence[Value], characters: int = limits.WRITE_TEXT_SHORT_MAX) -> bool:
-    """Whether there is a text among them with more characters."""
-    for value in params:  # noqa: SIM110 (asked for each statement, and a loop is faster)
-        if value.__class__ is str and len(value) > characters:
-            return True
-    return False
+def _longest(params: Sequence[Value]) -> int:
+    """Characters of the longest text among them."""
+    return max((len(value) for value in params if isinstance(value, str)), default=0)

@@ -26,7 +26,7 @@ from pylon.store.base import CommitListener, Tx, Unit
 from pylon.store.health import COMMIT_STUCK, GONE, Health
 from pylon.store.meta import PROBE
 from pylon.store.sqlite.aside import Aside, Bound
-from pylon.store.sqlite.committer import Committer, Failure
+from pylon.store.sqlite.committer import Committer
 from pylon.store.sqlite.driver import PAUSED, Driver
 from pylon.store.sqlite.failures import gone, translate
 from pylon.store.sqlite.files import Files
@@ -67,7 +67,7 @@ class Writer:
         self._listeners: list[CommitListener] = []
         self._turns = Turns()
         self._files = files
-        self._committer = Committer(self._cursor, files)
+        self._committer = Committer(self._cursor)
         self._ordered_at: float | None = None
         """Since when the commit thread has the connection (`perf_counter`)."""
         self._tasks = Tasks()
@@ -223,7 +223,7 @@ class Writer:
     def _new_tx(self) -> UnitTx:
         return UnitTx(self._cursor, self.seq + 1, self._bound, self._slow)
 
-    def _opened(self, failure: Failure | None) -> None:
+    def _opened(self, failure: apsw.Error | None) -> None:
         refused = None if failure is None else self._told(failure)
         if refused is None and self.health.is_gone:
             refused = gone()
@@ -293,7 +293,7 @@ class Writer:
         self._turns.state = State.ASIDE
         began = self._ordered_at = perf_counter()
 
-        def back(_: Failure | None) -> None:
+        def back(_: apsw.Error | None) -> None:
             self._ordered_at = None
             self._spent += perf_counter() - began
             self._turns.state = State.RUNNING
@@ -367,10 +367,14 @@ class Writer:
             self._cursor.execute("ROLLBACK")
         self._next()
 
-    def _committed(self, failure: Failure | None) -> None:
+    def _committed(self, failure: apsw.Error | None) -> None:
         self._ordered_at = None
         if failure is not None:
             self._fail_batch(failure)
+        elif self._files is not None and not self._files.hold_commits():
+            # Looked at here, where it takes microseconds: on the thread it would wait for the
+            # interpreter's lock once more for each of them.
+            self._fail_batch(gone())
         else:
             if self.health.trouble is not None:
                 self.health.succeeded(has_room=self._files is None or self._files.have_room())

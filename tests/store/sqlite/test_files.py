@@ -114,7 +114,7 @@ async def test_what_leaves_the_files_where_they_are(store: SqliteStore) -> None:
 # --- what the store makes of it --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
 async def test_a_write_to_files_that_are_gone_is_not_acknowledged(
     store: SqliteStore, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -134,6 +134,23 @@ async def test_a_write_to_files_that_are_gone_is_not_acknowledged(
     told = [record.message for record in caplog.records if record.levelname == "CRITICAL"]
     assert len(told) == 1
     assert str(store.path) in told[0]
+
+
+async def test_a_missing_index_of_the_log_loses_nothing_and_ends_the_writes_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """Another process would make one of its own, and neither would see the other's locks."""
+    store = open_store(tmp_path / "app.db", ddl=[TABLE])
+    tmp_path.joinpath("app.db-shm").unlink()
+    await put(store, "kept")
+    await store.probe()
+    assert trouble(store) == "STORAGE_GONE"
+    with pytest.raises(PylonError, match="removed or replaced"):
+        await put(store, "refused")
+    await store.close()
+    again = open_store(tmp_path / "app.db")
+    assert await again.read("SELECT id FROM t") == [("kept",)]
+    await again.close()
 
 
 async def test_held_units_are_refused_too(store: SqliteStore) -> None:
