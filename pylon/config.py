@@ -416,7 +416,7 @@ SETTINGS: tuple[Setting, ...] = (
         "PYLON_CHANGE_LOG_RETAIN",
         "change_log_retain_seconds",
         "30d",
-        "How long deletions are remembered for clients that come back (seconds, or 12h, 30d).",
+        "How long deletions are remembered, a million at most (seconds, or 12h, 30d).",
         _duration,
     ),
     _setting(
