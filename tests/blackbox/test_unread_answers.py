@@ -23,7 +23,7 @@ SIZE = ROWS * len(TEXT)
 LIST = b"GET /api/entities/Sample HTTP/1.1\r\nhost: x\r\n"
 QUERY = b"POST /api/query/Sample HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n"
 GRAPH = b"POST /api/query HTTP/1.1\r\nhost: x\r\ncontent-length: 27\r\n"
-GRAPH_BODY = b'{"Sample": {"limit": 200 }}'
+GRAPH_BODY = b'{"Sample": {"limit": 120 }}'
 CLIENTS = 12
 
 
@@ -102,7 +102,7 @@ def test_unread_graphs_are_refused_beyond_the_share(server: Server, admin: httpx
     with closing(asked(server, GRAPH, GRAPH_BODY)) as first:
         assert first.recv(12) == b"HTTP/1.1 200"
         kept = unsent(admin)
-        assert kept > 200 * len(TEXT)
+        assert kept > 120 * len(TEXT)
         for _ in range(3):
             with closing(asked(server, GRAPH, GRAPH_BODY)) as more:
                 answer = rest_of(more)
