@@ -73,6 +73,7 @@ class Config:
     presence_sharing: PresenceSharing = "auto"
     gzip_level: int = limits.GZIP_LEVEL
     drain_seconds: float = limits.DRAIN_SECONDS
+    loop_hold_milliseconds: int = limits.LOOP_HOLD_MILLISECONDS
     log_level: str = "info"
     log_format: LogFormat = "compact"
     access_log: bool = True
@@ -448,6 +449,14 @@ SETTINGS: tuple[Setting, ...] = (
         _duration,
     ),
     _setting(
+        "PYLON_LOOP_HOLD_MS",
+        "loop_hold_milliseconds",
+        f"{limits.LOOP_HOLD_MILLISECONDS} ({limits.LOOP_HOLD_MILLISECONDS_DEV} in dev)",
+        "Work that holds the event loop for so many milliseconds is counted and logged with the"
+        " place in the code; 0 switches that off.",
+        _count,
+    ),
+    _setting(
         "PYLON_LOG",
         "log_level",
         "info",
@@ -506,6 +515,7 @@ def _with_mode_defaults(values: dict[str, Any]) -> dict[str, Any]:
         values.setdefault("csrf_origins", ("*",))
         values.setdefault("rate_limit_max", limits.RATE_LIMIT_MAX_DEV)
         values.setdefault("cookie_secure", False)
+        values.setdefault("loop_hold_milliseconds", limits.LOOP_HOLD_MILLISECONDS_DEV)
     values.setdefault("csrf_origins", values.get("cors_origins", ()))
     if values.get("cookie_same_site") == "None":
         values["cookie_secure"] = True

@@ -263,6 +263,19 @@ COMPUTE_NAMED_SECONDS: Final = 1.0
 COMPUTE_STUCK_SECONDS: Final = 10.0
 """After so long the process counts as stuck and is not ready."""
 
+LOOP_HOLD_MILLISECONDS: Final = 50
+"""A piece of work that keeps the loop from turning for so long is counted and logged: everybody
+else waits meanwhile."""
+
+LOOP_HOLD_MILLISECONDS_DEV: Final = 250
+"""The same in dev, where modules are loaded at the first call."""
+
+LOOP_BEAT_SECONDS: Final = 0.02
+"""How often it is looked whether the loop turns; a look costs some ten microseconds."""
+
+LOOP_HOLD_SILENCE_SECONDS: Final = 60.0
+"""Holds by one place of the code are logged once in so long; all are counted."""
+
 SQLITE_BUSY_MILLISECONDS: Final = 5_000
 """How long SQLite waits for another process's lock (a backup, a shell)."""
 

@@ -18,6 +18,7 @@ from pylon.assembly.base import Process as Process
 from pylon.assembly.counts import COUNTS
 from pylon.assembly.identity import IDENTITY
 from pylon.assembly.kernel import KERNEL, KernelGroup
+from pylon.assembly.loop import LOOP
 from pylon.assembly.rows import DOCUMENTS, HOOKS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
@@ -36,6 +37,7 @@ PARTS: Final[tuple[Part[KernelGroup], ...]] = (
     TOGETHER,
     PRESENCE,
     COUNTS,
+    LOOP,
 )
 """Every part of the house."""
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pylon import limits
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
-from pylon.assembly.base import Base
+from pylon.assembly.loop import LoopGroup
 from pylon.auth.claims import UserClaims, claim_fields
 from pylon.auth.sessions import AUTH_TABLES, Sessions, end_all_in
 from pylon.auth.telling import SessionTeller
@@ -17,7 +17,7 @@ from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Worker
 
 
-class IdentityGroup(Base):
+class IdentityGroup(LoopGroup):
     """Sessions and claims."""
 
     @cached_property

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter, sleep
@@ -21,6 +20,7 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 
 from pylon import limits
+from pylon.loop_watch import stack_of
 from pylon.store.overrun import NEVER, Case
 
 log = logging.getLogger("pylon.watchdog")
@@ -203,7 +203,7 @@ class Watchdog:
             log.error(
                 "code that is not interrupted by signals holds the loop for %.0f seconds: %s",
                 verdict.seconds,
-                _where(slot.ident),
+                stack_of(slot.ident),
             )
 
     def _strike(self, slot: Slot, watch: Watch) -> None:
@@ -266,11 +266,3 @@ def _raise_in(ident: int, error: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(ident), None if error is None else ctypes.py_object(error)
     )
-
-
-def _where(ident: int) -> str:
-    """The line that a thread is at."""
-    frame = sys._current_frames().get(ident)
-    if frame is None:
-        return "unknown"
-    return f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
