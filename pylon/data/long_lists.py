@@ -2,7 +2,8 @@
 
 Which rows, and in what order, is found at one moment; each row is as it is when it is read, and one
 that has gone meanwhile, or out of the caller's sight, is left out. So what a slow client keeps here
-is the ids and one piece, and no snapshot of the database (docs/decisions/0015). Made by `door`, for `query` too.
+is the ids and one piece, and no snapshot of the database (docs/decisions/0015). Made by `door`, for
+`query` too.
 """
 
 from __future__ import annotations
