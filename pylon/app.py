@@ -102,14 +102,15 @@ class Service:
                 try:
                     await self.start()
                 except ConfigError as error:
-                    hint = f" {error.hint}" if error.hint else ""
-                    await send(
-                        {"type": "lifespan.startup.failed", "message": f"{error.message}{hint}"}
-                    )
+                    await send({"type": "lifespan.startup.failed", "message": _line(error)})
                     return
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                await self.stop()
+                try:
+                    await self.stop()
+                except ConfigError as error:
+                    await send({"type": "lifespan.shutdown.failed", "message": _line(error)})
+                    return
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -161,15 +162,19 @@ class Service:
             await self._end(house)
 
     async def _end(self, house: House) -> None:
-        await house.stop()
-        await self._close_stores(house.store, house.session_store)
+        try:
+            await house.stop()
+        finally:
+            await self._close_stores(house.store, house.session_store)
 
     async def _close_stores(self, store: Store | None, session_store: Store | None) -> None:
-        """Close what was opened here."""
-        if session_store is not None and self._process.session_store is None:
-            await session_store.close()
-        if store is not None and self._process.store is None:
-            await store.close()
+        """Close what was opened here, both also where one of them fails."""
+        try:
+            if session_store is not None and self._process.session_store is None:
+                await session_store.close()
+        finally:
+            if store is not None and self._process.store is None:
+                await store.close()
 
     def _open_store(self) -> ServedStore:
         database = open_database(
@@ -194,6 +199,12 @@ class Service:
         except ConfigError as error:
             message = f"Sessions (PYLON_SESSION_DB): {error.message}"
             raise ConfigError(error.code, message, error.hint) from error
+
+
+def _line(error: ConfigError) -> str:
+    """A failure to start or stop as one line, for whatever runs the app."""
+    hint = f" {error.hint}" if error.hint else ""
+    return f"{error.code}: {error.message}{hint}"
 
 
 class App(Declarations):

@@ -58,6 +58,8 @@ class Config:
     connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
     anonymous_body_bytes_max: int = limits.BODY_BYTES_ANONYMOUS
     bodies_bytes_max: int = limits.BODIES_BYTES_MAX
+    unsent_bytes_max: int = limits.UNSENT_BYTES_MAX
+    unsent_bytes_per_address_max: int = limits.UNSENT_BYTES_PER_ADDRESS_MAX
     cookie_name: str | None = None
     cookie_domain: str | None = None
     cookie_secure: bool = True
@@ -365,6 +367,21 @@ SETTINGS: tuple[Setting, ...] = (
         "Bytes of large request bodies in memory at the same time; a client address may take an"
         " eighth.",
         _bodies_bytes,
+    ),
+    _setting(
+        "PYLON_UNSENT_BYTES",
+        "unsent_bytes_max",
+        limits.UNSENT_BYTES_MAX,
+        "Bytes of large answers kept for clients that have not taken them yet, in all; 0 switches"
+        " the limit off.",
+        _count,
+    ),
+    _setting(
+        "PYLON_UNSENT_BYTES_PER_ADDRESS",
+        "unsent_bytes_per_address_max",
+        limits.UNSENT_BYTES_PER_ADDRESS_MAX,
+        "The same for one client address; one answer may always be on its way.",
+        _count,
     ),
     _setting("PYLON_COOKIE_NAME", "cookie_name", "<app>_session", "Name of the session cookie."),
     _setting("PYLON_COOKIE_DOMAIN", "cookie_domain", "unset", "Domain of the session cookie."),

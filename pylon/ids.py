@@ -17,6 +17,7 @@ _WELL_FORMED = re.compile(
     r"|(?i:[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})",
     re.ASCII,
 )
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 class RowIds:
@@ -41,9 +42,24 @@ class RowIds:
 def is_well_formed_row_id(value: object) -> bool:
     """Whether a client may choose this id for a new row: 40 lower hex, or UUID v4 or v7.
 
-    A UUID may be in capitals, as some platforms print them; it is kept as it was written.
+    A UUID may be in capitals, as some platforms print them; it is kept as it was written, and is
+    the same id however it is written (`other_spellings`).
     """
     return isinstance(value, str) and _WELL_FORMED.fullmatch(value) is not None
+
+
+def other_spellings(row_id: str) -> tuple[str, ...]:
+    """How else the UUID of a row is written: in small letters, in capitals. Nothing for ids of
+    other forms, which are texts like any others."""
+    if len(row_id) != 36 or _UUID.fullmatch(row_id) is None:
+        return ()
+    written = (row_id.lower(), row_id.upper())
+    return tuple(each for each in dict.fromkeys(written) if each != row_id)
+
+
+def kept_spelling(row_id: str) -> str:
+    """How a new row's id is kept: as it is written, but for a UUID that is written both ways."""
+    return row_id if len(other_spellings(row_id)) < 2 else row_id.lower()
 
 
 def new_session_token() -> str:

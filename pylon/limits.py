@@ -138,7 +138,29 @@ REQUEST_BUFFER_BYTES: Final = 65_536
 """Body bytes kept before the app asks for them; then reading from the socket pauses."""
 
 RESPONSE_STALL_SECONDS_MAX: Final = 60.0
-"""A client that takes not one byte of its answer for this long is dropped."""
+"""A client must take some of its answer in each span of this length, or is dropped."""
+
+RESPONSE_STALL_BYTES_MIN: Final = 15_360
+"""How much that is, or all that is left: 256 bytes a second, which the slowest phone takes."""
+
+UNSENT_BYTES_MAX: Final = 268_435_456
+"""Large answers that are made and that their clients have not taken yet, in all (256 MiB); beyond
+it the oldest are ended, or new ones refused: 503 `OVERLOADED`."""
+
+UNSENT_BYTES_PER_ADDRESS_MAX: Final = 67_108_864
+"""The same for one client address (64 MiB), which may be an office; beyond it new ones are refused.
+One answer may always be on its way."""
+
+UNSENT_SECONDS_SAFE: Final = 10.0
+"""How long an answer may be on its way before it can be ended to make room: at ten megabits a
+second ten megabytes."""
+
+UNSENT_RETRY_SECONDS: Final = 2
+"""What a client is told to wait whose answer was refused for lack of room."""
+
+ANSWER_BYTES_SMALL: Final = 65_536
+"""Answers up to this size are written at once and not counted as unsent. Larger ones are written in
+pieces of this size, the next when the client has taken the one before."""
 
 LINGER_SECONDS_MAX: Final = 5.0
 """How long an unread body is thrown away after an early answer, so that the client sees it."""
@@ -201,9 +223,27 @@ LIFESPAN_SECONDS_MAX: Final = 60.0
 READ_BUDGET_SECONDS: Final = 0.003
 """How long a read may hold the event loop before it is moved to a reader thread."""
 
-ANSWER_BYTES_MAX: Final = 134_217_728
-"""Text and bytes in the rows of one read. Several may be held at a time, and each more than once
-while it becomes an answer."""
+ANSWER_BYTES_MAX: Final = 16_777_216
+"""Text and bytes in the rows of one read (16 MiB), but for a single row. Several may be held at a
+time, and each more than once while it becomes an answer."""
+
+ANSWERS_AT_ONCE: Final = 4
+"""Graphs and aggregates of one client address that are made at a time; each may have rows of
+`ANSWER_BYTES_MAX`, and the same as JSON, in memory until it counts as unsent."""
+
+ANSWERS_WAITING_MAX: Final = 256
+"""More of them that may wait for their turn: an office whose pages all load at once."""
+
+ANSWER_BYTES_WHOLE_MAX: Final = 4_194_304
+"""Text of the rows of a list that is made at once. What is more is read as the client takes it; a
+page of a cursor ends."""
+
+ANSWER_PIECE_BYTES: Final = 262_144
+"""About what is read at once of a list that is sent in pieces, or one row; a third of a millisecond
+of the loop to encode."""
+
+ANSWER_PIECE_ROWS_MAX: Final = 500
+"""Rows read at once of such a list."""
 
 READ_SECONDS_MAX: Final = 10.0
 """A read on a reader thread that takes longer is abandoned: 503 `QUERY_TIMEOUT`."""
@@ -307,19 +347,6 @@ COMPUTE_NAMED_SECONDS: Final = 1.0
 COMPUTE_STUCK_SECONDS: Final = 10.0
 """After so long the process counts as stuck and is not ready."""
 
-LOOP_HOLD_MILLISECONDS: Final = 50
-"""A piece of work that keeps the loop from turning for so long is counted and logged: everybody
-else waits meanwhile."""
-
-LOOP_HOLD_MILLISECONDS_DEV: Final = 250
-"""The same in dev, where modules are loaded at the first call."""
-
-LOOP_BEAT_SECONDS: Final = 0.02
-"""How often it is looked whether the loop turns; a look costs some ten microseconds."""
-
-LOOP_HOLD_SILENCE_SECONDS: Final = 60.0
-"""Holds by one place of the code are logged once in so long; all are counted."""
-
 COMMIT_SECONDS_MAX: Final = 10.0
 """A commit that has been under way for so long counts as stuck, and the process is not ready: the
 disk does not answer. It is waited for all the same; nobody can take it back."""
@@ -335,6 +362,19 @@ writes succeed and larger ones do not."""
 FEED_SECONDS_MAX: Final = 10.0
 """How long a commit may wait to be sent to streams; beyond it the process is not ready."""
 
+LOOP_HOLD_MILLISECONDS: Final = 50
+"""A piece of work that keeps the loop from turning for so long is counted and logged: everybody
+else waits meanwhile."""
+
+LOOP_HOLD_MILLISECONDS_DEV: Final = 250
+"""The same in dev, where modules are loaded at the first call."""
+
+LOOP_BEAT_SECONDS: Final = 0.02
+"""How often it is looked whether the loop turns; a look costs some ten microseconds."""
+
+LOOP_HOLD_SILENCE_SECONDS: Final = 60.0
+"""Holds by one place of the code are logged once in so long; all are counted."""
+
 SQLITE_BUSY_MILLISECONDS: Final = 5_000
 """How long SQLite waits for another process's lock (a backup, a shell)."""
 
@@ -346,6 +386,10 @@ SQLITE_MMAP_BYTES: Final = 268_435_456
 
 WAL_CHECKPOINT_PAGES: Final = 4_000
 """WAL pages after which a checkpoint is made between two batches (about 16 MiB)."""
+
+START_FREE_BYTES: Final = 1_000_000
+"""What a start wants of a disk beside the size of its log, for what the operator is told: the index
+of the log (32 KiB for 16 MiB of it), its own tables and what they add to the log."""
 
 WAL_BYTES_KEPT: Final = 33_554_432
 """Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
@@ -406,6 +450,10 @@ OUTBOX_DEAD_SECONDS: Final = 2_592_000.0
 
 OUTBOX_DEAD_MAX: Final = 10_000
 """How many of the dead are kept; the oldest go first."""
+
+OUTBOX_PURGE_ROWS: Final = 10
+"""Rows of the outbox that one unit of a purge drops: each holds two rows of an entity, which may be
+10 MiB, and freeing their pages takes milliseconds."""
 
 SESSION_HOOK_EVENTS_MAX: Final = 10_000
 """Sessions that began, changed or ended and of which the app's hooks have still to be told, a few
@@ -487,8 +535,9 @@ that went get 410."""
 PURGE_UNIT_ROWS: Final = 1_000
 """Rows that one unit of a purge drops; about 3 ms of the writer, then others have their turn."""
 
-UPKEEP_AFTER_SECONDS: Final = 10.0
-"""How long after its start a server looks what upkeep is due; its clients come back first."""
+UPKEEP_LOOK_SECONDS: Final = 10.0
+"""How often it is looked whether upkeep is due, the first time so long after a start: the clients
+come back first."""
 
 UPKEEP_RETRY_SECONDS: Final = 300.0
 """How long after a failure upkeep is tried again."""
@@ -561,6 +610,20 @@ OP_IDS_PER_USER_MAX: Final = 100_000
 
 OP_IDS_MAX: Final = 2_000_000
 """`op_id`s that a purge leaves in all, and temporary ids too: some 200 MB each."""
+
+ONCE_SECONDS: Final = 86_400
+"""How long it is remembered what was done under an `Idempotency-Key` (a day): who gets no answer
+repeats the request within minutes."""
+
+ONCE_PER_CALLER_MAX: Final = 10_000
+"""Units under keys that a purge leaves to one caller, the youngest."""
+
+ONCE_MAX: Final = 200_000
+"""Units under keys that a purge leaves in all, of about 200 bytes; of a transaction of a thousand
+operations 50 KB."""
+
+ONCE_KEY_CHARACTERS_MAX: Final = 255
+"""Longest `Idempotency-Key`; a UUID has 36."""
 
 SYNC_READER_SECONDS: Final = 60 * 86_400
 """How long it is remembered of a session that did not pull what its cursors rest on; twice the
@@ -765,6 +828,34 @@ DEV_LOOK_MILLISECONDS: Final = 100
 DRAIN_SECONDS: Final = 10.0
 """How long a stop waits for requests in flight (`PYLON_DRAIN_SECS`)."""
 
+# --- Pools -----------------------------------------------------------------------------------
+
+POOL_WAIT_SECONDS_MAX: Final = 10.0
+"""How long a call may wait for a thread or process of a pool; then it is refused."""
+
+POOL_RETRY_SECONDS: Final = 1
+"""What a call that a pool refused is told to wait."""
+
+POOL_IDLE_SECONDS: Final = 60.0
+"""A process of a pool that has had nothing to do for so long is ended; starting another takes a
+quarter of a second."""
+
+POOL_ANSWER_BUFFER_BYTES: Final = 1_048_576
+"""Bytes of an answer that are kept before the process that gives it has to wait."""
+
+POOL_STACK_BYTES: Final = 1 << 29
+"""Stack of the thread that works in such a process: libraries recurse into what strangers nest.
+Only what is touched of it is real memory."""
+
+POOL_PROCESS_BYTES_MAX: Final = 4 << 30
+"""Addresses that such a process may use, its stack included; beyond that it fails alone."""
+
+POOL_PROCESS_KEPT_BYTES: Final = 536_870_912
+"""One that has ever taken more memory than this is ended after its answer."""
+
+POOL_NICENESS: Final = 3
+"""How much it gives way to the service where processors are few."""
+
 # --- Policies --------------------------------------------------------------------------------
 
 POLICY_CHARACTERS_MAX: Final = 65_536
@@ -905,14 +996,94 @@ DOCUMENT_UPDATE_BYTES_MAX: Final = 524_288
 DOCUMENT_UPDATE_BYTES_DIRECT: Final = 512
 """Updates up to this size are imported as they are: a keystroke, or thirty marks."""
 
-DOCUMENT_MERGE_SECONDS_MAX: Final = 1.0
-"""Time for the import of one pushed update, which holds the loop; it is refused when it takes more.
-Honest ones take milliseconds; thousands of overlapping marks, or of moves, do not."""
+DOCUMENT_INLINE_SECONDS_MAX: Final = 0.01
+"""Processor time on the loop for one piece of work on a document. What may take longer is done in a
+process beside the server; a document with which it did take longer is from then on."""
 
-DOCUMENT_MERGE_SECONDS_FREE: Final = 0.05
-"""A merge that takes longer is followed by four times as long without one of the same caller."""
+DOCUMENT_INLINE_STORED_BYTES_MAX: Final = 16_384
+"""Documents up to this size in storage are loaded, and made a new snapshot of, on the loop; larger
+ones once somebody has found out how long loading takes. So many bytes hold 500 marks: 25 ms."""
 
-DOCUMENT_TAIL_SECONDS_MAX: Final = 0.1
+DOCUMENTS_OPENED_AT_ONCE: Final = 8
+"""Followers whose documents are asked for at a time once too much work waits (after a restart)."""
+
+DOCUMENT_INLINE_CHARACTERS_MAX: Final = 300_000
+"""Characters of a document that is edited on the loop: each edit reads all of them, 2 to 3 ms."""
+
+DOCUMENT_INLINE_JSON_CHARACTERS_MAX: Final = 2_000
+"""JSON of a list or tree that is set on the loop: its difference is looked for item by item."""
+
+DOCUMENT_INLINE_DIFFERENCE_MAX: Final = 250_000
+"""Product of the lengths of two stretches in which texts differ, up to which their difference is
+looked for on the loop: a millisecond or two."""
+
+DOCUMENT_INLINE_STRETCH_MAX: Final = 65_536
+"""Characters that are put into a text or taken out of it on the loop."""
+
+DOCUMENT_INLINE_MISSED_MAX: Final = 5_000
+"""Operations that the author of an update had not seen, up to which it is merged on the loop: the
+library goes through them, 10 000 in up to 50 ms."""
+
+DOCUMENT_INLINE_VERSION_BYTES_MAX: Final = 8_192
+"""Size of the version of a document (some 12 bytes for each who has edited it) up to which
+concurrent updates are merged on the loop; the time grows with its square, 20 ms here."""
+
+DOCUMENT_PROCESSES: Final = 2
+"""Processes for documents that are not worked on on the loop; started when there is such work."""
+
+DOCUMENT_JOBS_WAITING_MAX: Final = 64
+"""Pieces of such work that may wait for one of them, 2 MB each at most."""
+
+DOCUMENT_JOBS_PER_ADDRESS_MAX: Final = 16
+"""The same from one client address, so that no address fills the queue."""
+
+DOCUMENT_JOB_SECONDS_MAX: Final = 15.0
+"""After so long a process is killed and its work lost; honest work takes less than a second, more
+where others want the processors too."""
+
+DOCUMENT_JOBS_PER_WRITE_MAX: Final = 16
+"""Pieces of such work that one write (a transaction of many operations) may need: 413. After each
+the write is begun anew."""
+
+DOCUMENT_CONFLICTS_MAX: Final = 3
+"""How often work is done again because the row or its document was changed meanwhile: then 503."""
+
+DOCUMENT_CONFLICTS_FREE: Final = 2
+"""After so many of them others who change the row wait until the work is done."""
+
+DOCUMENT_COSTS_KEPT_MAX: Final = 10_000
+"""Documents whose cost of loading is remembered; of others it is found out again."""
+
+DOCUMENT_MERGE_SECONDS_MAX: Final = 2.0
+"""Processor time for the import of one pushed update; it is refused when it takes more. Honest ones
+take milliseconds; thousands of overlapping marks, or of moves, do not."""
+
+DOCUMENT_LOAD_SECONDS_MAX: Final = 2.0
+"""Processor time for loading and unpacking a document; an update that makes it more is refused, as
+every client that opens the document has to take that time, too."""
+
+DOCUMENT_MERGE_SECONDS_FREE: Final = 0.005
+"""A merge up to this time, as every keystroke is, is not counted against anybody."""
+
+DOCUMENT_SESSION_SHARE: Final = 0.2
+"""The part of one processor's time that one session's documents may take."""
+
+DOCUMENT_ADDRESS_SHARE: Final = 0.5
+"""The same for all sessions of one client address: an office, or one caller with many guests."""
+
+DOCUMENT_ROW_SHARE: Final = 0.5
+"""The same for one row, whoever edits it."""
+
+DOCUMENT_BURST_SECONDS: Final = 1.0
+"""Time that may be taken at once after a quiet while, beyond those parts."""
+
+DOCUMENT_KEYS_KEPT_MAX: Final = 10_000
+"""Sessions, addresses and rows whose time is remembered; it is a matter of seconds."""
+
+DOCUMENT_RECENT_BYTES_MAX: Final = 16_777_216
+"""Whole documents kept for the next reader that asks for the same."""
+
+DOCUMENT_TAIL_SECONDS_MAX: Final = 0.01
 """Time that the imports of the updates stored beside a snapshot have taken; then both become a new
 snapshot, so that a document is always loaded quickly."""
 

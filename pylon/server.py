@@ -6,7 +6,8 @@ Knows what a process is, not what the app does. Called by the command line (`run
     bind -> lifespan startup -> listen -> serve -> (signal) -> drain -> lifespan shutdown -> exit
 
 Drain, in order: no new connections; `on_draining`; answers in flight (event streams end); sockets
-closed with 1001; what is left is cut. A second signal cuts everything at once.
+closed with 1001; what is left is cut. A second SIGTERM or SIGINT cuts everything at once; a SIGHUP
+(the terminal went, or a supervisor sends it beside SIGTERM) only asks.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from uvicorn.server import ServerState
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.http.connection import HttpConnection
+from pylon.http.crowd import Crowd
 from pylon.http.doors import Doors, Ports, bind_doors
 from pylon.http.lifespan import Lifespan
 from pylon.http.listener import DEFAULT_BOUNDS, ASGIApp, Bounds, Listener, new_crowd
@@ -51,10 +53,16 @@ class Stop:
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     forced: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_ordered: bool = False
 
     def __call__(self) -> None:
-        if self.asked.is_set():
+        if self._is_ordered:
             self.forced.set()
+        self._is_ordered = True
+        self.asked.set()
+
+    def hang_up(self) -> None:
+        """Ask, however often; the next order is still the first."""
         self.asked.set()
 
 
@@ -66,6 +74,7 @@ async def serve(
     single_port: bool = False,
     doors: Doors | None = None,
     bounds: Bounds = DEFAULT_BOUNDS,
+    crowd: Crowd | None = None,
     drain_seconds: float = limits.DRAIN_SECONDS,
     on_started: Callable[[Ports], None] | None = None,
     on_draining: Callable[[], None] | None = None,
@@ -75,6 +84,7 @@ async def serve(
     """Serve until told to stop; returns the exit code (0, or 1 when a second signal cut it short).
 
     `doors` are sockets bound before (see `inherit_doors`); otherwise `host` and `port` are bound.
+    `crowd` is for who wants to look at the connections, and is within `bounds`.
     Raises ConfigError when a port cannot be had, and the app's error when it does not start.
     """
     bounds = replace(bounds, connections_max=raise_file_limit(bounds.connections_max))
@@ -85,7 +95,8 @@ async def serve(
         with _signals(stop) if handle_signals else _nothing():
             await lifespan.start()
             state = ServerState()
-            servers = await _listen(app, doors, bounds, state, lifespan.state)
+            shared = _Shared(state, new_crowd(bounds) if crowd is None else crowd, lifespan.state)
+            servers = await _listen(app, doors, bounds, shared)
             try:
                 if on_started is not None:
                     on_started(doors.ports)
@@ -150,25 +161,33 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the connections of all doors have in common."""
+
+    state: ServerState
+    crowd: Crowd
+    app_state: dict[str, Any]
+
+
 async def _listen(
-    app: ASGIApp, doors: Doors, bounds: Bounds, state: ServerState, app_state: dict[str, Any]
+    app: ASGIApp, doors: Doors, bounds: Bounds, shared: _Shared
 ) -> list[asyncio.AbstractServer]:
     loop = asyncio.get_running_loop()
     servers: list[asyncio.AbstractServer] = []
-    crowd = new_crowd(bounds)
     for door, bound in doors.sockets:
         listener = Listener(
             app,
             door=door,
             bounds=bounds,
-            crowd=crowd,
+            crowd=shared.crowd,
             http=HttpConnection,
             ws=WebSocketConnection,
         )
         listener.load()
 
         def connection(listener: Listener = listener) -> HttpConnection:
-            return HttpConnection(listener, state, app_state, loop)
+            return HttpConnection(listener, shared.state, shared.app_state, loop)
 
         servers.append(
             await loop.create_server(connection, sock=bound, backlog=limits.LISTEN_BACKLOG)
@@ -178,9 +197,9 @@ async def _listen(
 
 @contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a stop while the block runs."""
+    """SIGTERM, SIGINT and SIGHUP ask for a stop while the block runs."""
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
     if sys.platform == "win32":
         previous = [signal.signal(number, lambda *_: stop()) for number in numbers]
         yield
@@ -189,6 +208,9 @@ def _signals(stop: Stop) -> Iterator[None]:
         return
     for number in numbers:
         loop.add_signal_handler(number, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        loop.add_signal_handler(signal.SIGHUP, stop.hang_up)
+        numbers.append(signal.SIGHUP)
     try:
         yield
     finally:

@@ -188,7 +188,7 @@ def _cookies(config: Settings) -> Iterator[Problem]:
             f"PYLON_COOKIE_DOMAIN={domain!r} is not a domain",
             "Use a host name such as example.com, or unset it.",
         )
-    elif domain is not None and _is_shared(domain.lower().strip(".")):
+    elif domain is not None and _is_shared(domain.lower().strip("."), is_dev=config.dev_mode):
         yield (
             f"PYLON_COOKIE_DOMAIN={domain} is no domain of yours alone, so browsers refuse it",
             "Use a host name such as example.com, or unset it for the server's own host.",
@@ -200,7 +200,9 @@ def _cookies(config: Settings) -> Iterator[Problem]:
         )
 
 
-def _is_shared(domain: str) -> bool:
+def _is_shared(domain: str, *, is_dev: bool) -> bool:
+    if is_dev and domain == "localhost":
+        return False
     return is_address(domain) or "." not in domain or domain in _SHARED_DOMAINS
 
 

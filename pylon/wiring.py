@@ -23,7 +23,7 @@ from pylon.assembly.rows import DOCUMENTS, HOOKS, ROWS
 from pylon.assembly.storage import STORAGE
 from pylon.assembly.sync import PRESENCE, SYNC, TOGETHER
 from pylon.part import Part, Worker
-from pylon.store.upkeep import keep_up
+from pylon.store.upkeep import Upkeep
 
 log = logging.getLogger("pylon")
 
@@ -103,8 +103,8 @@ class House(KernelGroup):
             if each.runs_in not in self.process.duties:
                 continue
             if each.is_kept:
-                work = keep_up(self.store, self.clock, each.name, each.seconds, each.work)
-                self.tasks.start(each.name, work)
+                upkeep = Upkeep(self.store, self.clock, each.name, each.seconds, each.work)
+                self.tasks.every(limits.UPKEEP_LOOK_SECONDS, each.name, upkeep.look)
             else:
                 self.tasks.every(each.seconds, each.name, each.work)
         for worker in part.workers(self):

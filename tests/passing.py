@@ -28,8 +28,9 @@ class PassingStore:
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
-        return await self.inner.read(sql, params, heavy=heavy, seconds=seconds)
+        return await self.inner.read(sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max)
 
     async def write(
         self, unit: Unit[T], *, alone: bool = False, compute_seconds: float | None = None

@@ -109,8 +109,9 @@ class Server:
         child.wait(STOP_SECONDS)
         _close(child)
 
-    def stop(self, *, traceback_is_fine: bool = False) -> None:
-        """End it with SIGTERM; it must end with 0 and without a traceback in its log."""
+    def stop(self, *, traceback_is_fine: bool = False, expected: int = 0) -> None:
+        """End it with SIGTERM; it must end with 0, or the exit code that is expected, and without a
+        traceback in its log."""
         child, self.child = self.child, None
         if child is None:
             return
@@ -123,7 +124,7 @@ class Server:
             raise
         finally:
             _close(child)
-        assert code == 0, (code, self.stderr())
+        assert code == expected, (code, self.stderr())
         assert traceback_is_fine or "Traceback" not in self.stderr(), self.stderr()
 
     def stderr(self) -> str:

@@ -40,6 +40,7 @@ class SlowStore(PassingStore):
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         self.asked.append(sql)
         await self._wait()
@@ -47,7 +48,9 @@ class SlowStore(PassingStore):
             await self._held[1].wait()
             if self.failure is not None:
                 raise self.failure
-        found = await self.inner.read(sql, params, heavy=heavy, seconds=seconds)
+        found = await self.inner.read(
+            sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max
+        )
         await self._wait()
         return found
 

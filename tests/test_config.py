@@ -201,6 +201,8 @@ def test_all_problems_are_told_at_once() -> None:
         {"host": "localhost"},
         {"port": 65535, "single_port": True},
         {"admin_token": "short"},
+        {"cookie_domain": "localhost"},
+        {"rate_limit_max": 0, "cors_origins": ("http://192.168.1.5:3000",)},
     ],
 )
 def test_dev_permits(overrides: dict[str, Any]) -> None:

@@ -242,10 +242,10 @@ class Process:
 
 
 @contextmanager
-def process(doors: Doors | None = None) -> Iterator[Process]:
+def process(doors: Doors | None = None, *, under: tuple[str, ...] = ()) -> Iterator[Process]:
     arguments = ["0", doors.describe()] if doors else ["0"]
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.server_app", *arguments],
+        [*under, sys.executable, "-m", "tests.server_app", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -262,7 +262,7 @@ def process(doors: Doors | None = None) -> Iterator[Process]:
             child.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_what_is_in_flight(number: signal.Signals) -> None:
     with process() as server, socket.create_connection(("127.0.0.1", server.ports[0])) as slow:
         with connect(f"ws://127.0.0.1:{server.ports[1]}/", proxy=None) as websocket:
@@ -295,6 +295,35 @@ def test_a_second_signal_ends_it_at_once() -> None:
         assert server.line() == "draining"
         server.child.send_signal(signal.SIGTERM)
         assert server.end() == (1, "")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (signal.SIGTERM, signal.SIGHUP),
+        (signal.SIGHUP, signal.SIGTERM),
+        (signal.SIGHUP, signal.SIGHUP, signal.SIGINT),
+    ],
+)
+def test_a_hang_up_beside_another_signal_cuts_nothing(numbers: tuple[signal.Signals, ...]) -> None:
+    """A shell that ends sends several, a supervisor sends one beside SIGTERM."""
+    with process() as server, socket.create_connection(("127.0.0.1", server.ports[0])) as slow:
+        slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert server.line() == "working on /slow"
+        server.child.send_signal(numbers[0])
+        assert server.line() == "draining"
+        for number in numbers[1:]:
+            server.child.send_signal(number)
+        assert slow.makefile("rb").read().endswith(b"/slow")
+        assert server.end() == (0, "checkpoint\n")
+
+
+def test_a_hang_up_is_ignored_where_its_parent_wants_that() -> None:
+    with process(under=("nohup",)) as server:
+        server.child.send_signal(signal.SIGHUP)
+        assert httpx.get(server.url(), trust_env=False, verify=False, timeout=60).text == "/"
+        server.child.send_signal(signal.SIGTERM)
+        assert server.end() == (0, "draining\ncheckpoint\n")
 
 
 def test_a_child_takes_over_the_doors_and_no_connection_is_refused() -> None:

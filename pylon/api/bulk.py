@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pylon.api.once import Once
 from pylon.codec import Outline, encode
 from pylon.data.bulk import Bulk, Outcome, Transacted
 from pylon.data.operations import Operation
@@ -36,6 +37,7 @@ TRANSACT = Docs(
     errors=("413 TOO_MANY_OPERATIONS", "500 INVALID_CRDT_FIELD"),
     large_body=True,
     store="writes",
+    takes_key=True,
 )
 BATCH = Docs(
     operation_id="batchOperations",
@@ -45,6 +47,7 @@ BATCH = Docs(
     errors=("400 MISSING_OPERATIONS", "413 TOO_MANY_OPERATIONS"),
     large_body=True,
     store="writes",
+    takes_key=True,
 )
 LINK = Docs(
     operation_id="linkRows",
@@ -53,6 +56,7 @@ LINK = Docs(
     body={JSON: shape("Link")},
     errors=_RELATING,
     store="writes",
+    takes_key=True,
 )
 UNLINK = Docs(
     operation_id="unlinkRows",
@@ -61,22 +65,42 @@ UNLINK = Docs(
     body={JSON: shape("Unlink")},
     errors=_RELATING,
     store="writes",
+    takes_key=True,
 )
 
 
 class BulkRoutes:
     """The handlers. Anybody may call them; policies decide about each operation."""
 
-    def __init__(self, bulk: Bulk) -> None:
+    def __init__(self, bulk: Bulk, once: Once) -> None:
         self._bulk = bulk
+        self._once = once
 
     def register(self, router: Router) -> None:
         """Add the routes."""
-        add = router.add
-        add("POST", "/api/transact", self.transact, summary="Many writes or none", docs=TRANSACT)
-        add("POST", "/api/batch", self.batch, summary="Many writes, each on its own", docs=BATCH)
-        add("POST", "/api/link", self.link, summary="Set a relation of a row", docs=LINK)
-        add("POST", "/api/unlink", self.unlink, summary="Clear a relation of a row", docs=UNLINK)
+        add, once = router.add, self._once
+        add(
+            "POST",
+            "/api/transact",
+            once(self.transact),
+            summary="Many writes or none",
+            docs=TRANSACT,
+        )
+        add(
+            "POST",
+            "/api/batch",
+            once(self.batch),
+            summary="Many writes, each on its own",
+            docs=BATCH,
+        )
+        add("POST", "/api/link", once(self.link), summary="Set a relation of a row", docs=LINK)
+        add(
+            "POST",
+            "/api/unlink",
+            once(self.unlink),
+            summary="Clear a relation of a row",
+            docs=UNLINK,
+        )
 
     async def transact(self, request: Request) -> Response:
         body = await request.json(_TRANSACTION)

@@ -18,7 +18,7 @@ from pylon.http.describe import Docs
 from pylon.http.request import Request
 from pylon.http.response import Response
 from pylon.http.router import Handler, Route, Router
-from pylon.identity import Identity
+from pylon.identity import Identity, client_address
 
 
 class RouteAsked(msgspec.Struct, frozen=True, array_like=True):
@@ -126,6 +126,8 @@ def _request(identity: Identity, asked: RouteAsked) -> Request:
         "client": (asked.peer, 0),
     }
     request = Request(scope, receive, request_id=asked.request_id)
+    request.body_bytes_max = max(request.body_bytes_max, len(asked.body))  # It was let in there.
     request.client = asked.client
+    client_address.set(asked.client)
     request.identity = identity
     return request

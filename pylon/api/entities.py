@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pylon import limits
+from pylon.api.long_lists import long_list_response
+from pylon.api.once import Once
 from pylon.codec import encode
+from pylon.data.long_lists import LongList
 from pylon.data.rows import Rows
+from pylon.errors import PylonError
 from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, constant, json, object_of, shape
 from pylon.http.request import Request
-from pylon.http.response import Response, raw_json
+from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
 
 UPDATED = b'{"updated":true}'
@@ -64,6 +68,7 @@ INSERT = Docs(
     ),
     large_body=True,
     store="writes",
+    takes_key=True,
     rule="insert",
 )
 UPDATE = Docs(
@@ -77,6 +82,7 @@ UPDATE = Docs(
     ),
     large_body=True,
     store="writes",
+    takes_key=True,
     rule="update",
 )
 DELETE = Docs(
@@ -85,6 +91,7 @@ DELETE = Docs(
     answers=json(object_of(deleted=constant(True))),
     errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
     store="writes",
+    takes_key=True,
     rule="delete",
 )
 
@@ -92,39 +99,44 @@ DELETE = Docs(
 class EntityRoutes:
     """The handlers of the entity routes."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, once: Once) -> None:
         self._rows = rows
+        self._once = once
 
     def register(self, router: Router) -> None:
         """Add the routes."""
         rows, row = "/api/entities/{entity}", "/api/entities/{entity}/{id*}"
         page = f"{rows}/cursor"
-        add = router.add
+        add, once = router.add, self._once
         add("GET", rows, self.list_rows, summary="List rows by id", docs=LIST)
-        add("POST", rows, self.insert_row, summary="Insert a row", docs=INSERT)
+        add("POST", rows, once(self.insert_row), summary="Insert a row", docs=INSERT)
         add("GET", page, self.page_rows, summary="A page of rows after an id", docs=PAGE)
         add("GET", row, self.get_row, summary="One row", docs=GET)
-        add("PATCH", row, self.update_row, summary="Change fields of a row", docs=UPDATE)
-        add("DELETE", row, self.delete_row, summary="Delete a row", docs=DELETE)
+        add("PATCH", row, once(self.update_row), summary="Change fields of a row", docs=UPDATE)
+        add("DELETE", row, once(self.delete_row), summary="Delete a row", docs=DELETE)
 
-    async def list_rows(self, request: Request, entity: str) -> Response:
+    async def list_rows(self, request: Request, entity: str) -> AnyResponse:
         limit = request.query_int("limit", default=None)
         offset = request.query_int("offset", default=0) or 0
-        found = await self._rows.list(request.identity, entity, limit=limit, offset=offset)
+        found = await self._rows.list_or_long(request.identity, entity, limit=limit, offset=offset)
         asks_for_more = limit is None or limit > limits.LIST_ROWS_MAX
         cut = asks_for_more and len(found) == limits.LIST_ROWS_MAX
-        return raw_json(
-            encode(
-                {
-                    "data": found,
-                    "count": len(found),
-                    "offset": offset,
-                    "limit": limits.LIST_ROWS_MAX if cut else limit,
-                }
+        facts = {"offset": offset, "limit": limits.LIST_ROWS_MAX if cut else limit}
+        if isinstance(found, LongList):
+            rows = found
+            return long_list_response(
+                rows, b'{"data":[', lambda: b"]," + encode({"count": rows.count, **facts})[1:]
             )
-        )
+        return raw_json(encode({"data": found, "count": len(found), **facts}))
 
     async def page_rows(self, request: Request, entity: str) -> Response:
+        if request.query("limit") is None and request.query("after") is None:
+            # It may be the address of a row, too: who pages says from where or how far.
+            try:
+                return await self.get_row(request, entity, "cursor")
+            except PylonError as error:
+                if error.code != "NOT_FOUND":
+                    raise
         asked = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)
         limit = max(1, min(asked or 1, limits.CURSOR_ROWS_MAX))
         after = request.query("after") or ""

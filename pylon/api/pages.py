@@ -122,7 +122,9 @@ class Pages:
             return Response(200, file.body, content_type=content_type, headers=headers)
         headers.append((b"content-length", b"%d" % file.bytes_total))
         chunks = _chunks(file.path, file.bytes_total)
-        return StreamResponse(200, chunks, content_type=content_type, headers=headers)
+        return StreamResponse(
+            200, chunks, content_type=content_type, headers=headers, held_bytes=PAGE_CHUNK_BYTES
+        )
 
     def _look_up(self, path: str, *, wants_folder: bool) -> _File | None:
         """Runs in a thread: touches the disk."""

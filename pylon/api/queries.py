@@ -5,14 +5,18 @@ Parses, calls `data.query`, `data.graph` or `data.aggregate`, renders.
 
 from __future__ import annotations
 
+from pylon.api.encoding import rows_in_turns
+from pylon.api.gate import Gate
+from pylon.api.long_lists import long_list_response
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
 from pylon.data.graph import Graphs
+from pylon.data.long_lists import LongList
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.http.describe import JSON, Docs, json, listed, object_of, shape
 from pylon.http.request import Request
-from pylon.http.response import Response, raw_json
+from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
 
 REFUSALS = ("400 INVALID_QUERY", "400 INVALID_COLUMN", "403 POLICY_DENIED")
@@ -62,6 +66,7 @@ class QueryRoutes:
         self._queries = Queries(door)
         self._graphs = Graphs(door)
         self._aggregates = Aggregates(door)
+        self._gate = Gate()
 
     def register(self, router: Router) -> None:
         """Add the routes."""
@@ -72,13 +77,22 @@ class QueryRoutes:
         add("GET", lookup, self.lookup_row, summary="The first row with a value", docs=LOOKUP)
         add("POST", aggregate, self.aggregate_rows, summary="Counts, sums, groups", docs=AGGREGATE)
 
-    async def query_rows(self, request: Request, entity: str) -> Response:
+    async def query_rows(self, request: Request, entity: str) -> AnyResponse:
         body = await request.json()
-        return raw_json(await self._queries.find_json(request.identity, entity, body))
+        found = await self._queries.find_json(request.identity, entity, body)
+        if isinstance(found, LongList):
+            return long_list_response(found, b"[", lambda: b"]")
+        return raw_json(found)
 
     async def query_graph(self, request: Request) -> Response:
         body = await request.json()
-        return raw_json(encode(await self._graphs.find(request.identity, body)))
+        await self._gate.enter(request.client)
+        try:
+            found = await self._graphs.find(request.identity, body)
+            answer = {name: await rows_in_turns(rows) for name, rows in found.items()}
+        finally:
+            self._gate.leave(request.client)
+        return raw_json(encode(answer))
 
     async def lookup_row(self, request: Request, entity: str, field: str, value: str) -> Response:
         row = await self._queries.lookup(request.identity, entity, field, value)
@@ -86,5 +100,10 @@ class QueryRoutes:
 
     async def aggregate_rows(self, request: Request, entity: str) -> Response:
         body = await request.json()
-        rows = await self._aggregates.run(request.identity, entity, body)
-        return raw_json(encode({"rows": rows}))
+        await self._gate.enter(request.client)
+        try:
+            rows = await self._aggregates.run(request.identity, entity, body)
+            answer = {"rows": await rows_in_turns(rows)}
+        finally:
+            self._gate.leave(request.client)
+        return raw_json(encode(answer))

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 from pylon import limits
+from pylon.api.once import HEADER as KEY_HEADER
 from pylon.codec import encode
 from pylon.data.imports import MODES, Import, Mode, Report
 from pylon.data.transfer import Transfer
@@ -104,6 +105,13 @@ class TransferRoutes:
     async def import_rows(self, request: Request) -> AnyResponse:
         """A report at the end; with `Accept: application/x-ndjson` progress lines before it."""
         identity = require_admin(request.identity)
+        if KEY_HEADER in request.headers:
+            raise PylonError(
+                400,
+                "IDEMPOTENCY_KEY_UNSUPPORTED",
+                "An import takes no Idempotency-Key.",
+                "Rows that have ids may be imported again: those that are there are skipped.",
+            )
         mode = request.query("mode") or "skip"
         if mode not in MODES:
             raise PylonError(400, "INVALID_QUERY", f"mode must be one of: {', '.join(MODES)}.")

@@ -28,6 +28,7 @@ from pylon.live.budget import Budget
 from pylon.live.slow import SlowReaders
 from pylon.metrics import Metrics
 from pylon.part import Part, RunsIn
+from pylon.pools import Pools
 from pylon.schema.model import Manifest
 from pylon.store.base import HealthyStore, ServedStore
 from pylon.tasks import Tasks
@@ -78,6 +79,11 @@ class Base:
         if found is None:
             found = self._made[make] = make(self)
         return found  # type: ignore[return-value]
+
+    @cached_property
+    def pools(self) -> Pools:
+        """Threads and processes beside the loop; whoever makes a pool adds it."""
+        return Pools()
 
     @cached_property
     def feed(self) -> Feed:

@@ -25,6 +25,7 @@ from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
 from pylon.http.rate_limit import address_key
 from pylon.http.router import Router
+from pylon.http.unsent import Unsent
 from pylon.metrics import Metrics
 from pylon.part import PLACES, Part, Routes
 
@@ -54,7 +55,17 @@ class KernelGroup(SyncGroup):
             clock=self.clock,
             # Answers that hold secrets may repeat what they were asked.
             compression=Compression(self.config.gzip_level, paths_apart=secret),
+            unsent=self.unsent,
             trusted_proxy_hops=self.config.trusted_proxy_hops,
+        )
+
+    @cached_property
+    def unsent(self) -> Unsent:
+        """The large answers on their way."""
+        return Unsent(
+            self.clock,
+            total_max=self.config.unsent_bytes_max,
+            per_address_max=self.config.unsent_bytes_per_address_max,
         )
 
     def stages(self) -> tuple[Stage, ...]:
@@ -149,11 +160,46 @@ def _metrics(house: KernelGroup, metrics: Metrics) -> None:
         "check",
         lambda: {name: float(fine is True) for name, fine in house.readiness().items()},
     )
+    unsent = house.unsent
+    metrics.register_gauge(
+        "pylon_http_unsent_bytes",
+        "Bytes of large answers kept for clients that have not taken them yet.",
+        lambda: unsent.bytes,
+    )
+    metrics.register_counter(
+        "pylon_http_unsent_refused_total",
+        "Large answers that were refused, since too much was unsent already.",
+        lambda: unsent.refused,
+    )
+    metrics.register_counter(
+        "pylon_http_unsent_cut_total",
+        "Large answers that were ended to make room, since their clients were slow.",
+        lambda: unsent.cut,
+    )
+    _pool_metrics(house, metrics)
+
+
+def _pool_metrics(house: KernelGroup, metrics: Metrics) -> None:
+    for figure, text, is_counter in (
+        ("workers", "Threads or processes.", False),
+        ("busy", "Calls under way.", False),
+        ("waiting", "Calls that wait for their turn.", False),
+        ("done", "Calls done.", True),
+        ("refused", "Calls refused because too many waited.", True),
+        ("lost", "Processes that crashed or were killed for their time.", True),
+    ):
+
+        def read(figure: str = figure) -> dict[str, float]:
+            return {name: getattr(each, figure) for name, each in house.pools.figures.items()}
+
+        name = f"pylon_pool_{figure}{'_total' if is_counter else ''}"
+        metrics.register_by_label(name, text, "pool", read, is_counter=is_counter)
 
 
 KERNEL = Part[KernelGroup](
     name="kernel",
     routes=_routes,
+    stop=lambda house: house.pools.close(),
     stages=lambda house: {
         **({"dev": house.dev_gate} if house.config.dev_mode else {}),
         "probes": house.probes,

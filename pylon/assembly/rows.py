@@ -10,6 +10,7 @@ from pylon import limits
 from pylon.api.actions import ActionRoutes
 from pylon.api.bulk import BulkRoutes
 from pylon.api.entities import EntityRoutes
+from pylon.api.once import Once
 from pylon.api.queries import QueryRoutes
 from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
@@ -17,10 +18,12 @@ from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.assembly.storage import PURGE_SECONDS, StorageGroup
 from pylon.changes.model import Change
 from pylon.crdt.documents import CRDT_TABLES, Documents
+from pylon.crdt.workshop import Workshop, document_processes
 from pylon.data.bulk import Bulk
 from pylon.data.committed import CommitTeller
 from pylon.data.erase import Reset
 from pylon.data.imports import ImportUnits
+from pylon.data.once import OnceKeys
 from pylon.data.outbox import OUTBOX_TABLES
 from pylon.data.rows import Rows
 from pylon.data.subjects import Subjects
@@ -42,6 +45,7 @@ class RowsGroup(StorageGroup):
             hooks=self.hooks,
             clock=self.clock,
             documents=Documents(self.clock),
+            workshop=self.workshop,
             hook_seconds=(
                 limits.COMPUTE_SECONDS_MAX_DEV
                 if self.config.dev_mode
@@ -50,12 +54,23 @@ class RowsGroup(StorageGroup):
         )
 
     @cached_property
+    def workshop(self) -> Workshop:
+        """Where documents are worked on beside the loop."""
+        processes = document_processes()
+        self.pools.add("documents", processes)
+        return Workshop(processes)
+
+    @cached_property
     def commit_teller(self) -> CommitTeller:
         return CommitTeller(self.rows)
 
     @cached_property
     def import_units(self) -> ImportUnits:
         return ImportUnits(self.rows)
+
+    @cached_property
+    def once_keys(self) -> OnceKeys:
+        return OnceKeys(self.store, self.clock)
 
     @cached_property
     def subjects(self) -> Subjects:
@@ -69,13 +84,13 @@ class RowsGroup(StorageGroup):
 
 
 def _routes(house: RowsGroup) -> Sequence[Routes]:
-    rows = house.rows
+    rows, once = house.rows, Once(house.once_keys)
     return (
-        EntityRoutes(rows),
+        EntityRoutes(rows, once),
         QueryRoutes(rows),
         SearchRoutes(rows, house.clock),
         ActionRoutes(house.manifest, house.policies),
-        BulkRoutes(Bulk(rows)),
+        BulkRoutes(Bulk(rows), once),
         TransferRoutes(Transfer(rows, house.manifest, house.import_units, house.calls)),
         SubjectRoutes(house.subjects, house.clock),
         ResetRoutes(
@@ -137,8 +152,16 @@ ROWS = Part[RowsGroup](
     name="rows",
     routes=_routes,
     calls=lambda house: (house.import_units.call,),
+    periodic=lambda house: (
+        Periodic(
+            name="purge keys", seconds=PURGE_SECONDS, work=house.once_keys.purge, is_kept=True
+        ),
+    ),
+    erases=lambda house: {"idempotency keys": house.once_keys.erase},
     body_bytes={IMPORT_PATH: limits.IMPORT_BYTES_MAX},
     resets=lambda house: (Reset(house.rows, tuple(house.read_rules)),),
 )
 
-DOCUMENTS = Part[RowsGroup](name="crdt", tables=CRDT_TABLES)
+DOCUMENTS = Part[RowsGroup](
+    name="crdt", tables=CRDT_TABLES, stop=lambda house: house.workshop.close()
+)

@@ -22,8 +22,8 @@ from pylon.store.base import HealthyStore
 
 log = logging.getLogger("pylon")
 
-PURGE_SECONDS = 3_600.0
-"""How often what is old is dropped."""
+PURGE_SECONDS = 600.0
+"""How often what is old is dropped, and what is beyond a number."""
 
 GIVE_BACK_SECONDS = 600.0
 """How often room that has become free is given back to the system."""

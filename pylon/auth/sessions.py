@@ -20,6 +20,7 @@ from pylon.auth.model import NO_CLAIMS, Claims, Session
 from pylon.calls import DIRECT, Call, Calls
 from pylon.changes.facts import (
     ClaimsChanged,
+    MustPull,
     SessionChanged,
     SessionEnded,
     SessionStarted,
@@ -171,9 +172,18 @@ class Sessions:
     # --- Making and changing -----------------------------------------------------------------
 
     async def create(
-        self, user_id: str, *, tenant_id: str | None = None, device: str | None = None
+        self,
+        user_id: str,
+        *,
+        tenant_id: str | None = None,
+        device: str | None = None,
+        beside: bytes | None = None,
     ) -> tuple[str, Session]:
-        """A new session of 30 days for anyone named; whether that user exists is not checked."""
+        """A new session of 30 days for anyone named; whether that user exists is not checked.
+
+        `beside` is the session of whoever asks for it: its clients are sent to pull, since they may
+        go on with the new one, and a socket would go on for the old.
+        """
         token = new_session_token()
         key = token_hash(token)
         now = int(self._now())
@@ -192,6 +202,8 @@ class Sessions:
         async def add(tx: Tx) -> None:
             await tx.execute(SQL["add"], _params(session))
             tx.tell(SessionStarted(session_id=key, user_id=user_id, tenant_id=tenant_id))
+            if beside is not None:
+                tx.tell(MustPull(caller=beside))
 
         generation = self._cache.generation
         await self._store.write(add)
@@ -200,9 +212,11 @@ class Sessions:
             self._cache.put(session)
         return token, session
 
-    async def create_guest(self, *, device: str | None = None) -> tuple[str, Session]:
+    async def create_guest(
+        self, *, device: str | None = None, beside: bytes | None = None
+    ) -> tuple[str, Session]:
         """A new session of a new guest."""
-        return await self.create(new_guest_user_id(), device=device)
+        return await self.create(new_guest_user_id(), device=device, beside=beside)
 
     async def refresh(self, token: str) -> tuple[str, Session] | None:
         """A new token and 30 new days for the same sign-in, tenant and device; None without one.

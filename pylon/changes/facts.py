@@ -80,8 +80,8 @@ class OldestRaised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MustPull:
-    """The streams of a caller (`sync/streams.py` says which key) must end, so that it pulls: it has
-    turned out that they may not show all that their client may see."""
+    """The streams of a caller (`sync/streams.Reader.caller`) must end, so that it pulls: their
+    client may have come to be somebody who sees other rows than they show."""
 
     caller: bytes
 

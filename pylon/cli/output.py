@@ -6,8 +6,10 @@ Text mode: errors to stderr, the rest to stdout. JSON mode: everything to stdout
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -90,6 +92,16 @@ class Output:
     def fail_config(self, error: ConfigError) -> NoReturn:
         """Print a refused setting and end the process with its exit code."""
         self.fail(error.code, error.message, error.hint, exit_code=error.exit_code)
+
+
+@contextmanager
+def perhaps_unheard() -> Iterator[None]:
+    """For what is printed on the way of something that goes on: that whoever read stdout has gone
+    (`pylon start | head`) ends neither it nor, when Python flushes at the end, its exit code."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def current() -> Output:

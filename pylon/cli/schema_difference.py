@@ -12,7 +12,14 @@ from typing import Any
 import msgspec
 
 from pylon.codec import encode
-from pylon.schema.model import EntitySpec, Manifest, RelationSpec, RouteSpec, SearchSpec
+from pylon.schema.model import (
+    AuthSpec,
+    EntitySpec,
+    Manifest,
+    RelationSpec,
+    RouteSpec,
+    SearchSpec,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,9 @@ def differences(old: Manifest, new: Manifest) -> list[Difference]:
     found += _named("query", old.queries, new.queries)
     found += _named("action", old.actions, new.actions)
     found += _named("policy", old.policies, new.policies)
+    if old.auth != new.auth:
+        parts = _changed(old.auth or AuthSpec(), new.auth or AuthSpec())
+        found.append(Difference(kind="auth_changed", name="auth", parts=parts))
     return found
 
 
@@ -106,7 +116,7 @@ def _changed(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _wire(part: Any) -> dict[str, Any]:
-    if isinstance(part, RelationSpec | RouteSpec):
+    if isinstance(part, AuthSpec | RelationSpec | RouteSpec):
         wire: dict[str, Any] = msgspec.to_builtins(part)
         return wire
     made: dict[str, Any] = part.to_wire()

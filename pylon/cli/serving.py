@@ -13,8 +13,10 @@ from pylon import limits, log, server
 from pylon.app import Service
 from pylon.cli.loading import LoadedApp
 from pylon.config import Config
+from pylon.http.crowd import Crowd
 from pylon.http.doors import Doors, Ports
-from pylon.http.listener import Bounds
+from pylon.http.listener import Bounds, new_crowd
+from pylon.metrics import Metrics
 
 
 def serve_app(
@@ -35,13 +37,39 @@ def serve_app(
         logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
     connections_max = server.raise_file_limit(limits.CONNECTIONS_MAX)
     service = _service(loaded, _within(config, connections_max))
+    bounds = _bounds(config, connections_max)
+    crowd = new_crowd(bounds)
+
+    def started(ports: Ports) -> None:
+        if service.house is not None:
+            _measure(crowd, service.house.metrics)
+        on_started(ports)
+
     return server.run(
         service,
         doors=doors,
-        bounds=_bounds(config, connections_max),
+        bounds=bounds,
+        crowd=crowd,
         drain_seconds=config.drain_seconds,
-        on_started=on_started,
+        on_started=started,
         on_draining=service.drain,
+    )
+
+
+def _measure(crowd: Crowd, metrics: Metrics) -> None:
+    """Tell of the connections, which the app does not know."""
+    metrics.register_gauge(
+        "pylon_http_connections", "Open HTTP connections, without WebSockets.", lambda: len(crowd)
+    )
+    metrics.register_counter(
+        "pylon_http_connections_cut_total",
+        "Connections that waited for their client and were cut to make room.",
+        lambda: crowd.cut_count,
+    )
+    metrics.register_counter(
+        "pylon_http_connections_refused_total",
+        "Connections that were closed at accept, since there was no room.",
+        lambda: crowd.refused_count,
     )
 
 

@@ -8,7 +8,7 @@ import os
 import click
 
 from pylon.cli.options import ABOUT_APP, ServeOptions, serve_options
-from pylon.cli.output import current
+from pylon.cli.output import current, perhaps_unheard
 from pylon.config import Config
 from pylon.errors import ConfigError
 from pylon.unsafe import risks
@@ -21,7 +21,8 @@ log = logging.getLogger("pylon")
     help=f"""Serve an app in production.
 
     {ABOUT_APP} Settings come from the environment (no .env file is read) and are checked first:
-    PYLON_CORS_ORIGIN is required. SIGTERM finishes what is in flight and stops with exit code 0.
+    PYLON_CORS_ORIGIN is required. SIGTERM, SIGINT or SIGHUP finishes what is in flight and stops
+    with exit code 0.
 
     \b
     Examples:
@@ -64,18 +65,19 @@ def command(options: ServeOptions) -> None:
             output.warn(_banner(told_risks))
         told = summary(loaded)
         where = addresses(config, ports)
-        output.say(f"{headline(told)} on {where['page']}  database: {database_name(config)}")
-        output.record(
-            {
-                "code": "START_OK",
-                "name": told["name"],
-                "version": told["version"],
-                "entry": told["entry"],
-                "port": ports.main,
-                "db_path": None if config.in_memory else os.path.abspath(config.db_path),
-                "urls": where,
-            }
-        )
+        with perhaps_unheard():
+            output.say(f"{headline(told)} on {where['page']}  database: {database_name(config)}")
+            output.record(
+                {
+                    "code": "START_OK",
+                    "name": told["name"],
+                    "version": told["version"],
+                    "entry": told["entry"],
+                    "port": ports.main,
+                    "db_path": None if config.in_memory else os.path.abspath(config.db_path),
+                    "urls": where,
+                }
+            )
 
     raise click.exceptions.Exit(serve_app(loaded, config, doors, on_started=started))
 

@@ -1,6 +1,7 @@
-"""The big stack on which a stranger's bytes are decoded: the library recurses into what they nest.
+"""A big stack for decoding strangers' bytes in this process: the library recurses into what nests.
 
-Called by `row_document.py`; knows nothing of documents.
+For a workshop without processes (`workshop.py`); a service decodes in its processes, which have
+such a stack of their own. Knows nothing of documents.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
-
-from pylon import limits
 
 T = TypeVar("T")
 
@@ -58,13 +57,3 @@ class DeepStack:
 
 
 DEEP_STACK = DeepStack()
-
-
-def decoding(update: bytes, call: Callable[[], T]) -> T:
-    """Run `call`, which decodes `update`, where its nesting cannot overflow the stack.
-
-    What fits into `DOCUMENT_UPDATE_BYTES_SHALLOW` cannot nest deep enough to matter.
-    """
-    if len(update) <= limits.DOCUMENT_UPDATE_BYTES_SHALLOW:
-        return call()
-    return DEEP_STACK.run(call)

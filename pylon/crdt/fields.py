@@ -19,6 +19,16 @@ MergeKind: TypeAlias = Literal["lww", "text", "counter", "list", "movable-list",
 JSON_KINDS: Final[frozenset[str]] = frozenset({"list", "movable-list", "tree"})
 """Kinds whose row value is JSON text, in a field of type string or richtext."""
 
+EMPTY: Final[Mapping[MergeKind, object]] = {
+    "lww": None,
+    "text": "",
+    "counter": 0,
+    "list": "[]",
+    "movable-list": "[]",
+    "tree": "[]",
+}
+"""What a document shows for a field that the row has as null."""
+
 _TEXT_TYPES: Final[frozenset[FieldKind]] = frozenset({"string", "richtext"})
 _NUMBER_TYPES: Final[frozenset[FieldKind]] = frozenset({"int", "float"})
 
@@ -66,3 +76,18 @@ def document_fields(spec: EntitySpec) -> Mapping[str, MergeKind]:
             )
         kinds[field.name] = kind
     return kinds
+
+
+def changed(before: RowData, after: RowData) -> RowData:
+    """The values of `after` that are not those of `before`."""
+    return {name: value for name, value in after.items() if not _same(before[name], value)}
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal, and not merely as 1 equals true."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def full(kind: MergeKind, value: object) -> object:
+    """A value of the row as its document shows it, which knows no null in containers."""
+    return EMPTY[kind] if value is None else value

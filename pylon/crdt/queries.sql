@@ -8,6 +8,14 @@ SELECT coalesce((SELECT max(u.n) FROM _pylon_crdt_updates u
                  WHERE u.entity = s.entity AND u.row_id = s.row_id), s.n)
 FROM _pylon_crdt_snapshots s WHERE s.entity = ? AND s.row_id = ?;
 
+-- name: weight
+SELECT c.load_micros,
+       length(s.snapshot) + coalesce((SELECT sum(length(u.data)) FROM _pylon_crdt_updates u
+                                      WHERE u.entity = s.entity AND u.row_id = s.row_id), 0)
+FROM _pylon_crdt_snapshots s
+LEFT JOIN _pylon_crdt_costs c ON c.entity = s.entity AND c.row_id = s.row_id
+WHERE s.entity = ? AND s.row_id = ?;
+
 -- name: snapshot
 SELECT n, snapshot FROM _pylon_crdt_snapshots WHERE entity = ? AND row_id = ?;
 
@@ -23,8 +31,15 @@ VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (entity, row_id) DO UPDATE SET
     n = excluded.n, updated_at = excluded.updated_at, snapshot = excluded.snapshot;
 
+-- name: save_cost
+INSERT INTO _pylon_crdt_costs (entity, row_id, load_micros) VALUES (?, ?, ?)
+ON CONFLICT (entity, row_id) DO UPDATE SET load_micros = excluded.load_micros;
+
 -- name: forget_updates
 DELETE FROM _pylon_crdt_updates WHERE entity = ? AND row_id = ?;
 
 -- name: forget_snapshot
 DELETE FROM _pylon_crdt_snapshots WHERE entity = ? AND row_id = ?;
+
+-- name: forget_cost
+DELETE FROM _pylon_crdt_costs WHERE entity = ? AND row_id = ?;

@@ -10,10 +10,12 @@ call here. Not here: storage and the cache (`documents.py`), policies and types 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from loro import (
+    ContainerID,
+    ContainerType,
     EncodedBlobMode,
     ExportMode,
     Frontiers,
@@ -23,31 +25,22 @@ from loro import (
     LoroMovableList,
     LoroText,
     LoroTree,
+    VersionVector,
 )
 
 from pylon import limits
 from pylon.codec import decode_trusted
-from pylon.crdt.deep_stack import decoding
-from pylon.crdt.fields import MergeKind, RowData
+from pylon.crdt.fields import EMPTY, MergeKind, RowData, changed
 from pylon.crdt.items import set_list
-from pylon.crdt.steps import Importer, Pending, TooCostly
+from pylon.crdt.steps import MARK, MARKS_FEW, Importer, Pending, TooCostly
 from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
-from pylon.crdt.values import refuse_deep, show
+from pylon.crdt.values import refuse_deep, show, without_ids
+from pylon.crdt.weight import too_costly
 from pylon.errors import PylonError
 from pylon.store.watchdog import Overrun
 
 ROOT: Final = "row"
-
-EMPTY: Final[Mapping[MergeKind, object]] = {
-    "lww": None,
-    "text": "",
-    "counter": 0,
-    "list": "[]",
-    "movable-list": "[]",
-    "tree": "[]",
-}
-"""What a document shows for a field that the row has as null."""
 
 COUNTER_MAX: Final = 2**53
 """Counters are doubles inside; whole numbers beyond this are not exact."""
@@ -71,7 +64,7 @@ class Document:
     """A document in memory. After a failed call it must be thrown away."""
 
     def __init__(self, fields: Mapping[str, MergeKind], peer: int) -> None:
-        self._fields = fields
+        self.fields = fields
         self._peer = peer
         self._doc = LoroDoc()
         self._doc.peer_id = peer
@@ -89,24 +82,54 @@ class Document:
         """
         return LoroDoc().peer_id
 
+    def edits_as(self, peer: int) -> None:
+        """From now on the server's own edits have this author."""
+        self._peer = self._doc.peer_id = peer
+
     def reloaded(self, snapshot: bytes) -> Document:
         """The same document with the history of `snapshot` only."""
-        other = Document(self._fields, self._peer)
-        other.load(snapshot, [])
+        other = Document(self.fields, self._peer)
+        other.load_snapshot(snapshot)
+        other.load_updates([])
         return other
 
-    def load(self, snapshot: bytes, updates: list[bytes]) -> Frontiers:
-        """Fill a new document from storage; the version that the snapshot alone has."""
+    def load_snapshot(self, snapshot: bytes) -> Frontiers:
+        """Begin to fill a new document from storage; the version that the snapshot has."""
         try:
             self._doc.import_(snapshot)
-            mark = self._doc.oplog_frontiers
+            return self._doc.oplog_frontiers
+        except BaseException as error:
+            raise _stored_damaged(error) from error
+
+    def load_updates(self, updates: list[bytes]) -> None:
+        """Add what is stored beside the snapshot; now it is the document that was stored."""
+        try:
             if updates:
                 Importer(self._doc).run(updates, seconds_max=None)
         except BaseException as error:
             raise _stored_damaged(error) from error
         self._sent = self._doc.oplog_vv
         self.values = self._read(self._deep())
-        return mark
+
+    def unfold(self) -> bool:
+        """Unpack every text with its marks; False where there are some that cannot be found.
+
+        After loading the library does so at a text's first edit, and takes time with the square of
+        the marks that overlap.
+        """
+        for cid in _texts(self._doc.get_deep_value_with_id()):
+            self._doc.get_text(cid).to_delta()
+        return not self._may_hide_marks()
+
+    def _may_hide_marks(self) -> bool:
+        """Whether texts with marks may stand where they cannot be found: in the meta of nodes."""
+        trees = (name for name, kind in self.fields.items() if kind == "tree")
+        if all(self.values[name] == EMPTY["tree"] for name in trees):
+            return False
+        doc = self._doc
+        return doc.is_shallow() or (
+            doc.export_json_updates(VersionVector(), doc.oplog_vv).count(MARK) > MARKS_FEW
+        )
 
     # --- the row into the document -----------------------------------------------------------
 
@@ -115,7 +138,7 @@ class Document:
         shown: RowData = dict(values)
         touched: list[str] = []
         for name, value in values.items():
-            kind = self._fields.get(name)
+            kind = self.fields.get(name)
             if kind is None:  # private: not in the document
                 continue
             wanted = EMPTY[kind] if value is None else value
@@ -129,6 +152,25 @@ class Document:
                 if values[name] is not None:
                     shown[name] = self.values[name]
         return shown
+
+    def align(self, row: Mapping[str, Any]) -> None:
+        """Set what the row has otherwise; it is the truth where the two differ.
+
+        A tree whose nodes have no ids in the row, which it had before its document, is the same
+        tree: were it set, all nodes would be others.
+        """
+        self.write(
+            {
+                name: value
+                for name, value in row.items()
+                if not (
+                    self.fields.get(name) == "tree"
+                    and isinstance(value, str)
+                    and '"id"' not in value
+                    and without_ids(value) == without_ids(self.values[name])
+                )
+            }
+        )
 
     def _lacks(self, name: str, kind: MergeKind) -> bool:
         """Whether a container has still to be made; it must exist before two clients make it."""
@@ -169,20 +211,79 @@ class Document:
 
     # --- clients' updates into the row -------------------------------------------------------
 
-    def merge(self, update: bytes) -> RowData:
+    def merge(self, update: bytes, *, seconds_max: float | None = None) -> RowData:
         """Import a client's update; the fields that it changed, in the row's form but unchecked.
 
-        400 `CRDT_DECODE_FAILED`, 409 `CRDT_DEPENDENCIES_MISSING`, 409 `CRDT_OUTDATED`, 413
-        `CRDT_UPDATE_TOO_COSTLY`, 400 `INVALID_COLUMN` where it writes what is no field of the
-        document, 400 `INVALID_DATA`.
+        What is longer than `limits.DOCUMENT_UPDATE_BYTES_SHALLOW` may nest, so it needs a deep
+        stack. 400 `CRDT_DECODE_FAILED`, 409 `CRDT_DEPENDENCIES_MISSING`, 409 `CRDT_OUTDATED`,
+        400 `INVALID_COLUMN` where it writes what is no field of the document, 400 `INVALID_DATA`;
+        413 `CRDT_UPDATE_TOO_COSTLY` when the import takes more than `seconds_max`, which is
+        `limits.DOCUMENT_MERGE_SECONDS_MAX` unless it is given.
         """
         before = self.values
-        self.values = decoding(update, lambda: self._import(update))
-        return {
-            name: value for name, value in self.values.items() if not _same(before[name], value)
-        }
+        most = limits.DOCUMENT_MERGE_SECONDS_MAX if seconds_max is None else seconds_max
+        self.values = self._import(update, most)
+        return changed(before, self.values)
 
-    def _import(self, update: bytes) -> RowData:
+    def catch_up(self, updates: list[bytes], base: bytes) -> RowData:
+        """Take in what others had stored before this document, which has merged an update into the
+        version `base`, could be; the row as it shows it now.
+
+        From now on `take_update` gives what is missing where all of that is stored.
+        """
+        stored = VersionVector.decode(base)
+        try:
+            Importer(self._doc).run(updates, seconds_max=limits.DOCUMENT_MERGE_SECONDS_MAX)
+            for update in updates:
+                stored.merge(LoroDoc.decode_import_blob_meta(update, False).partial_end_vv)
+        except TooCostly:
+            raise too_costly() from None
+        except BaseException as error:
+            raise _stored_damaged(error) from error
+        self._sent = stored
+        deep = self._deep()
+        row = deep.get(ROOT, {})
+        for name, kind in self.fields.items():
+            inner = row.get(name) if kind == "text" else None
+            # Both texts have everybody's edits, at most in another order.
+            if isinstance(inner, str) and inner != deep.get(name, ""):
+                set_text(self._doc.get_text(name), inner)
+        self._doc.commit()
+        self.values = self._read(self._deep())
+        return self.values
+
+    @property
+    def sent(self) -> bytes:
+        """The version up to which updates were taken."""
+        return self._sent.encode()
+
+    def known_before(self, update: bytes) -> int | None:
+        """How many operations of the document the author of an update had not seen; None where
+        that cannot be told, as of bytes that are no update."""
+        doc = self._doc
+        try:
+            header = LoroDoc.decode_import_blob_meta(update, False)
+            seen = doc.frontiers_to_vv(header.start_frontiers)
+        except BaseException as error:
+            if _is_interrupt(error):
+                raise
+            return None
+        if seen is None:
+            return None
+        missed = doc.oplog_vv.sub_vec(seen).inner().values()
+        return sum(end - start for start, end in missed)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether so many have edited it that each concurrent edit takes long."""
+        return len(self._sent.encode()) > limits.DOCUMENT_INLINE_VERSION_BYTES_MAX
+
+    @property
+    def operations(self) -> int:
+        """The length of its history."""
+        return self._doc.len_ops
+
+    def _import(self, update: bytes, seconds_max: float) -> RowData:
         try:
             header = LoroDoc.decode_import_blob_meta(update, True)
             if header.mode not in _MODES or (
@@ -193,18 +294,13 @@ class Document:
                 raise PylonError(
                     400, "CRDT_DECODE_FAILED", "Send an export of updates, not of a snapshot."
                 )
-            self._importer.run([update], seconds_max=limits.DOCUMENT_MERGE_SECONDS_MAX)
+            self._importer.run([update], seconds_max=seconds_max)
         except PylonError:
             raise
         except Pending:
             raise MissingDependencies from None
         except TooCostly:
-            raise PylonError(
-                413,
-                "CRDT_UPDATE_TOO_COSTLY",
-                "Merging this update takes too long.",
-                "Make the edit in smaller steps, with fewer marks or moves.",
-            ) from None
+            raise too_costly() from None
         except BaseException as error:
             raise _undecodable(error) from None
         deep = self._deep()
@@ -223,9 +319,9 @@ class Document:
         row = deep.get(ROOT, {})
         if not isinstance(row, dict):
             raise PylonError(400, "INVALID_DATA", f'"{ROOT}" of a document must be a map.')
-        unknown = row.keys() - self._fields.keys()
+        unknown = row.keys() - self.fields.keys()
         for name, value in deep.items():
-            if name != ROOT and value and self._fields.get(name) != "text":
+            if name != ROOT and value and self.fields.get(name) != "text":
                 unknown.add(name)
         if unknown:
             name = min(unknown)
@@ -237,7 +333,7 @@ class Document:
         """Make both texts of each text field equal, whichever was edited; whether any was not."""
         row = deep.get(ROOT, {})
         folded = False
-        for name, kind in self._fields.items():
+        for name, kind in self.fields.items():
             if kind != "text":
                 continue
             inner, outer = row.get(name), deep.get(name, "")
@@ -261,7 +357,7 @@ class Document:
     def _read(self, deep: dict[str, Any]) -> RowData:
         row = deep.get(ROOT, {})
         values: RowData = {}
-        for name, kind in self._fields.items():
+        for name, kind in self.fields.items():
             try:
                 value = show(kind, row.get(name))
             except ValueError as expected:
@@ -305,9 +401,27 @@ _SETTERS: Final[Mapping[MergeKind, Callable[[Document, str, Any], None]]] = {
 }
 
 
-def _same(one: object, other: object) -> bool:
-    """Equal, and not merely as 1 equals true."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+def _texts(value: object) -> Iterator[ContainerID]:
+    """The texts in a value with ids: `{"cid", "value"}` wherever a container is."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list):
+            waiting += each
+        elif isinstance(each, dict):
+            waiting += each.values()
+            cid = each.get("cid")
+            if isinstance(cid, str) and cid.endswith(":Text") and cid.startswith("cid:"):
+                yield _container_id(cid)
+
+
+def _container_id(cid: str) -> ContainerID:
+    """`cid:root-NAME:Text` or `cid:COUNTER@PEER:Text`."""
+    name = cid.removeprefix("cid:").removesuffix(":Text")
+    if name.startswith("root-"):
+        return ContainerID.Root(name.removeprefix("root-"), ContainerType.Text())
+    counter, _, peer = name.partition("@")
+    return ContainerID.Normal(int(peer), int(counter), ContainerType.Text())
 
 
 def _is_interrupt(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pylon import limits
-from pylon.codec import decode_within, encode
+from pylon.codec import decode_trusted, decode_within, encode
 from pylon.crdt.fields import JSON_KINDS, MergeKind, merge_kind
 from pylon.errors import PylonError
 from pylon.schema.model import EntitySpec, FieldSpec
@@ -74,6 +74,15 @@ def show(kind: MergeKind, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a finite number")
     return value
+
+
+def without_ids(text: str) -> Any:
+    """The nodes of a tree's text as they are but for their ids."""
+
+    def bare(nodes: list[dict[str, Any]]) -> list[Any]:
+        return [[node.get("meta") or {}, bare(node.get("children") or [])] for node in nodes]
+
+    return bare(decode_trusted(text))
 
 
 def refuse_deep(value: Any) -> None:

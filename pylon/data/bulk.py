@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pylon import limits
+from pylon.data.once import Kept
 from pylon.data.operations import Operation, id_of, name_of, perform, read_operation
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
@@ -46,6 +47,26 @@ class Transacted:
     def failure(self) -> PylonError | None:
         """Why nothing was committed; None when everything was."""
         return self.outcomes[-1].error if self.outcomes else None
+
+
+def _pack(outcome: Outcome) -> list[Any]:
+    return [outcome.kind, outcome.id, outcome.changed]
+
+
+def _unpack(packed: list[Any]) -> Outcome:
+    kind, row_id, changed = packed
+    return Outcome(kind=kind, id=row_id, changed=changed)
+
+
+# Under a key: of an operation that was done, all that its line in the answer says.
+_ONE: Final[Kept[Outcome]] = Kept(pack=_pack, unpack=_unpack)
+
+_ALL: Final[Kept[list[Outcome]]] = Kept(
+    pack=lambda outcomes: [_pack(each) for each in outcomes],
+    unpack=lambda packed: [_unpack(each) for each in packed],
+)
+
+_NAME: Final[Kept[str]] = Kept(pack=str, unpack=str)
 
 
 class _Undone(Exception):
@@ -90,7 +111,7 @@ class Bulk:
             return outcomes
 
         try:
-            return Transacted(outcomes=await self._rows.write(identity, all_of_them))
+            return Transacted(outcomes=await self._rows.write(identity, all_of_them, kept=_ALL))
         except _Undone as undone:
             if undone.error.status >= 500:
                 raise undone.error from undone
@@ -108,13 +129,15 @@ class Bulk:
 
     async def single(self, identity: Identity, operation: Operation) -> None:
         """Do one operation; every failure is raised."""
-        await self._rows.write(identity, lambda tx: perform(self._rows, identity, tx, operation))
+        await self._rows.write(
+            identity, lambda tx: perform(self._rows, identity, tx, operation), kept=_NAME
+        )
 
     async def _unit(self, identity: Identity, value: Any) -> Outcome:
         try:
             operation = read_operation(value)
             return await self._rows.write(
-                identity, lambda tx: self._one(identity, tx, operation, False)
+                identity, lambda tx: self._one(identity, tx, operation, False), kept=_ONE
             )
         except PylonError as error:
             return _failed(value, error)

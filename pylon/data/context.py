@@ -6,12 +6,13 @@ doors added. Nothing here reads or writes.
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 
 from pylon import limits
 from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
 from pylon.crdt.documents import Documents
+from pylon.crdt.workshop import Workshop
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import Hooks
@@ -34,6 +35,8 @@ class Context:
     clock: Clock
     documents: Documents | None = None
     """None: no row has a document, whatever the manifest says."""
+    workshop: Workshop = field(default_factory=Workshop)
+    """Where the work on documents is done that would hold the loop."""
     hook_seconds: float = limits.COMPUTE_SECONDS_MAX
     """How long hooks in a transaction may compute between two statements."""
 

@@ -18,11 +18,14 @@ from pylon.changes.model import RowData
 from pylon.data.context import Context
 from pylon.data.errors import not_found, policy_denied
 from pylon.data.filters import Columns
+from pylon.data.long_lists import LongList, is_too_large
 from pylon.data.reads import ReadRecord
 from pylon.data.shown import Shown, filtered_fields
 from pylon.data.table import Table
+from pylon.errors import PylonError
 from pylon.hooks import ReadFilter
 from pylon.identity import Identity
+from pylon.ids import other_spellings
 from pylon.policy.engine import EVERY_ROW, Rule, Where
 from pylon.policy.formula import Exists
 from pylon.schema.model import FieldKind
@@ -59,7 +62,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page of a cursor list; `next_cursor` is the last id, None for an empty page."""
+    """A page of a cursor list; `next_cursor` is the last id, None for an empty page at the end."""
 
     rows: list[RowData]
     next_cursor: str | None
@@ -159,38 +162,102 @@ class ReadDoor:
         if where.sql is not None:
             sql = f"{sql} AND {where.sql}"
         found = await self.fetch(sql, (row_id, *where.params))
+        for other in () if found else other_spellings(row_id):
+            if self._record is not None:
+                self._record.note_row(entity, other)
+            found = found or await self.fetch(sql, (other, *where.params))
         if not found:
             raise not_found(entity)
         row = view.decode(found[0])
         return Shown(table, view.filters, identity)(row) if view.filters else row
+
+    async def fetch_within(
+        self, sql: str, params: Sequence[Value], bytes_max: int | None
+    ) -> list[Row]:
+        """What `fetch` gives; 400 `ANSWER_TOO_LARGE` where it has more bytes, though not inside a
+        transaction, which has to answer at once."""
+        if self._is_in_unit:
+            return await self.fetch(sql, params)
+        return await self._context.store.read(sql, params, bytes_max=bytes_max)
 
     async def list(
         self, identity: Identity, entity: str, *, limit: int | None, offset: int
     ) -> list[RowData]:
         """Rows by id, at most `limits.LIST_ROWS_MAX` of them."""
         opened = self.open_readable(identity, entity)
-        table, where = opened.table, opened.where
-        count = limits.LIST_ROWS_MAX if limit is None else min(limit, limits.LIST_ROWS_MAX)
-        condition = "" if where.sql is None else f" WHERE {where.sql}"
-        found = await self.fetch(
-            f"SELECT {table.columns} FROM {table.source}{condition} ORDER BY t.id LIMIT ? OFFSET ?",
-            (*where.params, count, offset),
-        )
+        found = await self.fetch(*_list(opened, opened.table.columns, limit, offset))
+        return [opened.decode(row) for row in found]
+
+    async def list_or_long(
+        self, identity: Identity, entity: str, *, limit: int | None, offset: int
+    ) -> Sequence[RowData] | LongList:
+        """The same; what has more than `limits.ANSWER_BYTES_WHOLE_MAX` is to be read piece by
+        piece."""
+        opened = self.open_readable(identity, entity)
+        try:
+            sql, params = _list(opened, opened.table.columns, limit, offset)
+            found = await self.fetch_within(sql, params, limits.ANSWER_BYTES_WHOLE_MAX)
+        except PylonError as error:
+            if not is_too_large(error):
+                raise
+            ids = await self.fetch(*_list(opened, "t.id", limit, offset))
+            return self.long_list(opened, ids)
         return [opened.decode(row) for row in found]
 
     async def page(self, identity: Identity, entity: str, *, after: str, limit: int) -> Page:
-        """The rows whose id follows `after`; every page but the last is full."""
+        """The rows whose id follows `after`.
+
+        Every page but the last is full, or ends before it has more than
+        `limits.ANSWER_BYTES_WHOLE_MAX`, but for one row.
+        """
         opened = self.open_readable(identity, entity)
-        table, where = opened.table, opened.where
-        condition = "" if where.sql is None else f" AND {where.sql}"
-        found = await self.fetch(
-            f"SELECT {table.columns} FROM {table.source}"
-            f" WHERE t.id > ?{condition} ORDER BY t.id LIMIT ?",
-            (after, *where.params, limit + 1),
-        )
+        condition = "" if opened.where.sql is None else f" AND {opened.where.sql}"
+        source = f"{opened.table.source} WHERE t.id > ?{condition} ORDER BY t.id LIMIT ?"
+        params = (after, *opened.where.params, limit + 1)
+        try:
+            sql = f"SELECT {opened.table.columns} FROM {source}"
+            found = await self.fetch_within(sql, params, limits.ANSWER_BYTES_WHOLE_MAX)
+        except PylonError as error:
+            if not is_too_large(error):
+                raise
+            ids = await self.fetch(f"SELECT t.id FROM {source}", params)
+            return await self._short_page(self.long_list(opened, ids[:limit]), len(ids) > limit)
         has_more = len(found) > limit
         rows = [opened.decode(row) for row in found[:limit]]
         return Page(rows=rows, next_cursor=rows[-1]["id"] if rows else None, has_more=has_more)
+
+    @staticmethod
+    async def _short_page(found: LongList, has_more: bool) -> Page:
+        """As much of a page as may be made at once; `has_more`: more follows the whole of it."""
+        rows: list[RowData] = []
+        size = 0
+        async for piece in found.pieces():
+            size += len(piece.text)
+            if rows and size > limits.ANSWER_BYTES_WHOLE_MAX:
+                has_more = True
+                break
+            rows += piece.rows
+        cursor = rows[-1]["id"] if rows else None
+        if not rows and found.ids:
+            cursor = found.ids[-1]  # All of them have gone meanwhile.
+        return Page(rows=rows, next_cursor=cursor, has_more=has_more)
+
+    def long_list(self, opened: Opened, ids: Sequence[Row]) -> LongList:
+        """The rows with these ids, which are tuples of one value each, to be read as they are
+        taken."""
+        table, where = opened.table, opened.where
+
+        async def rows_of(wanted: Sequence[str], *, bytes_max: int | None) -> list[RowData]:
+            condition, value = opened.dialect.one_of("t.id", wanted, negated=False)
+            params: list[Value] = [value]
+            if where.sql is not None:
+                condition = f"{condition} AND {where.sql}"
+                params += where.params
+            sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition}"
+            found = {row[0]: row for row in await self.fetch_within(sql, params, bytes_max)}
+            return [opened.decode(found[row_id]) for row_id in wanted if row_id in found]
+
+        return LongList([row_id for (row_id,) in ids], rows_of)
 
     async def row_ids(
         self, identity: Identity, entity: str, condition: str = "TRUE", params: Sequence[Value] = ()
@@ -226,6 +293,19 @@ class ReadDoor:
             record.note_row(entity, row_id)
         for each in memberships:  # whose rows decide too
             record.note_entity(each.entity)
+
+
+def _list(
+    opened: Opened, projection: str, limit: int | None, offset: int
+) -> tuple[str, Sequence[Value]]:
+    """The statement of a list by id, and its values."""
+    where = opened.where
+    count = limits.LIST_ROWS_MAX if limit is None else min(limit, limits.LIST_ROWS_MAX)
+    condition = "" if where.sql is None else f" WHERE {where.sql}"
+    sql = (
+        f"SELECT {projection} FROM {opened.table.source}{condition} ORDER BY t.id LIMIT ? OFFSET ?"
+    )
+    return sql, (*where.params, count, offset)
 
 
 def _view(

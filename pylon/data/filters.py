@@ -32,6 +32,7 @@ from pylon.data.conditions import (
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.search_text import pieces, read
 from pylon.errors import PylonError
+from pylon.ids import other_spellings
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
@@ -329,6 +330,9 @@ def _compared(name: str, kind: FieldKind, sign: str, value: Value) -> Condition:
     """`column sign value`. Whole numbers are compared with whole numbers only: a fraction lies
     between two of them, an infinity beyond all."""
     if kind != "int" or not isinstance(value, float):
+        ids = spellings(name, kind, value) if sign in ("=", "<>") else ()
+        if len(ids) > 1:
+            return OneOf(name, ids, negated=sign == "<>")
         return Compare(name, sign, value)
     if sign == "=":
         return NOTHING
@@ -349,7 +353,7 @@ def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Conditi
     # No stored number is infinite, and no whole one has a fraction.
     values = tuple(
         item
-        for item in dict.fromkeys(checked)
+        for item in dict.fromkeys(each for item in checked for each in spellings(name, kind, item))
         if not isinstance(item, float) or (kind == "float" and math.isfinite(item))
     )
     if operator == "$nin":
@@ -359,6 +363,13 @@ def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Conditi
         return IsNull(name, negated=True) if value else EVERYTHING
     found: Condition = OneOf(name, values, negated=False) if values else NOTHING
     return Either((found, IsNull(name, negated=False))) if None in value else found
+
+
+def spellings(name: str, kind: FieldKind, value: Value) -> tuple[Value, ...]:
+    """The value, and the other ways to write it where it is the id of a row."""
+    if (kind == "id" or name == "id") and isinstance(value, str):
+        return (value, *other_spellings(value))
+    return (value,)
 
 
 def _like(name: str, kind: FieldKind, operator: str, value: object) -> Condition:

@@ -39,7 +39,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import RelationSpec
-from pylon.store.base import Row, Value
+from pylon.store.base import Row, Value, answer_too_large
 from pylon.store.naming import own, quote
 
 OPTIONS = ("where", "include", "order", "limit", "offset", "after")
@@ -291,7 +291,8 @@ def _position(opened: Opened, column: str) -> int:
 
 
 def _assemble(levels: list[Level], found: list[Row]) -> dict[str, list[RowData]]:
-    """Hang each level on the one above, the deepest first, minding how often a row appears."""
+    """Hang each level on the one above, the deepest first, minding how often a row appears, and its
+    texts with it: one that is read once may be answered thousands of times."""
     if len(found) > limits.GRAPH_ROWS_MAX:
         raise _too_large()
     by_level: list[list[Row]] = [[] for _ in levels]
@@ -300,8 +301,9 @@ def _assemble(levels: list[Level], found: list[Row]) -> dict[str, list[RowData]]
     # Rows of a level by the key of their parent, and how many rows each key brings in all.
     groups: list[dict[Value, list[RowData]]] = [{} for _ in levels]
     sizes: list[dict[Value, int]] = [{} for _ in levels]
+    weights: list[dict[Value, int]] = [{} for _ in levels]  # The same in characters of texts.
     for level in reversed(levels):
-        group, size = groups[level.number], sizes[level.number]
+        group, size, weight = groups[level.number], sizes[level.number], weights[level.number]
         decode = level.opened.decode
         links = [
             (child.link, 2 + _position(level.opened, child.link.source), child.number)
@@ -310,19 +312,23 @@ def _assemble(levels: list[Level], found: list[Row]) -> dict[str, list[RowData]]
         ]
         for row in by_level[level.number]:
             decoded = decode(row[2:])
-            count = 1
+            count, characters = 1, sum([len(v) for v in decoded.values() if type(v) is str])
             for link, position, number in links:
                 related = groups[number].get(row[position])
                 count += sizes[number].get(row[position], 0)
+                characters += weights[number].get(row[position], 0)
                 if link.many:
                     decoded[link.name] = related or []
                 elif related:
                     decoded[link.name] = related[0]
             group.setdefault(row[1], []).append(decoded)
             size[row[1]] = size.get(row[1], 0) + count
+            weight[row[1]] = weight.get(row[1], 0) + characters
     roots = [level for level in levels if level.parent is None]
     if sum(sizes[level.number].get(None, 0) for level in roots) > limits.GRAPH_ROWS_MAX:
         raise _too_large()
+    if sum(weights[level.number].get(None, 0) for level in roots) > limits.ANSWER_BYTES_MAX:
+        raise answer_too_large()
     return {level.opened.table.name: groups[level.number].get(None, []) for level in roots}
 
 

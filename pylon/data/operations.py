@@ -95,17 +95,17 @@ async def _relate(rows: Rows, identity: Identity, tx: Transaction, operation: Op
     relation = _relation(rows, table, operation.relation, identity)
     is_link = operation.kind == "link"
     if relation.field in table.fields:
+        key = None
         if is_link:
-            await _need_visible(rows, identity, tx, relation.target, operation.target_id)
-        key = operation.target_id if is_link else None
+            key = await _need_visible(rows, identity, tx, relation.target, operation.target_id)
         await tx.update(table.name, operation.id, {relation.field: key})
         return
-    await _need_visible(rows, identity, tx, table.name, operation.id)
+    own = await _need_visible(rows, identity, tx, table.name, operation.id)
     if not is_link:
         held = await tx.get(relation.target, operation.target_id)
-        if held is None or held.get(relation.field) != operation.id:
+        if held is None or held.get(relation.field) != own:
             raise not_found(relation.target)
-    key = operation.id if is_link else None
+    key = own if is_link else None
     await tx.update(relation.target, operation.target_id, {relation.field: key})
 
 
@@ -134,11 +134,13 @@ def _is_private(rows: Rows, table: Table, relation: RelationSpec) -> bool:
 
 async def _need_visible(
     rows: Rows, identity: Identity, tx: Transaction, entity: str, row_id: str
-) -> None:
-    """404 for a row that is not there or that the caller may not see: nobody can tell which."""
+) -> str:
+    """The id as it is stored; 404 for a row that is not there or that the caller may not see:
+    nobody can tell which."""
     row = await tx.get(entity, row_id)
     if row is None or not await tx.can_read(entity, row):
         raise not_found(entity)
+    return str(row["id"])
 
 
 def _invalid(message: str, hint: str | None = None) -> PylonError:

@@ -17,7 +17,7 @@ from pylon.codec import decode_trusted, encode
 from pylon.errors import PylonError
 from pylon.hooks import Kind
 from pylon.identity import Identity
-from pylon.store.base import Row, Store, Tx
+from pylon.store.base import Row, Store, Tx, Value
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
 from pylon.store.upkeep import delete_in_slices
@@ -105,12 +105,16 @@ class Outbox:
     async def purge(self, now: float, known: Sequence[str]) -> None:
         """Drop what is kept for too long: the dead, and what waits for hooks that are gone."""
         before = int((now - limits.OUTBOX_DEAD_SECONDS) * 1000)
-        await delete_in_slices(self._store, SQL["purge_dead"], (before,))
+        await self._purge("purge_dead", before)
         beyond = await self.dead() - limits.OUTBOX_DEAD_MAX
-        await delete_in_slices(self._store, SQL["purge_dead"], (_NEVER,), rows_max=max(0, beyond))
+        await self._purge("purge_dead", _NEVER, rows_max=max(0, beyond))
         for name in await self.names():
             if name not in known:
-                await delete_in_slices(self._store, SQL["purge_forsaken"], (name, before))
+                await self._purge("purge_forsaken", name, before)
+
+    async def _purge(self, query: str, *params: Value, rows_max: int | None = None) -> None:
+        rows = limits.OUTBOX_PURGE_ROWS
+        await delete_in_slices(self._store, SQL[query], params, rows=rows, rows_max=rows_max)
 
     async def clear(self) -> None:
         """Forget everything; between two tests."""

@@ -21,9 +21,12 @@ from pylon.data.filters import (
     Order,
     invalid,
     parse,
+    spellings,
 )
+from pylon.data.long_lists import LongList, is_too_large
 from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import terms_of
+from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
@@ -40,28 +43,43 @@ class Queries:
     async def find(self, identity: Identity, entity: str, body: object) -> list[RowData]:
         """The rows that a filter finds, in its order."""
         opened = self._door.open_readable(identity, entity)
-        sql, params = self._select(opened, opened.table.columns, body)
-        found = await self._door.fetch(sql, params)
-        if len(found) > limits.QUERY_ROWS_MAX:
-            raise too_many_rows(limits.QUERY_ROWS_MAX)
+        query = parse(body, opened.columns)
+        found = await self._door.fetch(*_rows_of(opened, query, opened.table.columns))
+        _refuse_too_many(len(found))
         return [opened.decode(row) for row in found]
 
-    async def find_json(self, identity: Identity, entity: str, body: object) -> bytes:
+    async def find_json(self, identity: Identity, entity: str, body: object) -> bytes | LongList:
         """The same as the bytes of a JSON list, which the database makes in one piece.
 
         So a long answer is made beside the loop and without Python's lock, and what the loop has
-        to do for it does not grow with its rows; but where a read filter takes the rows apart.
+        to do for it does not grow with its rows; but where a read filter takes the rows apart. What
+        has more than `limits.ANSWER_BYTES_WHOLE_MAX` is to be read piece by piece.
         """
         opened = self._door.open_readable(identity, entity)
+        query = parse(body, opened.columns)
+        try:
+            return await self._whole(opened, query)
+        except PylonError as error:
+            if not is_too_large(error):
+                raise
+        found = await self._door.fetch(*_rows_of(opened, query, "t.id"))
+        _refuse_too_many(len(found))
+        return self._door.long_list(opened, found)
+
+    async def _whole(self, opened: Opened, query: Filter) -> bytes:
+        """The bytes of a JSON list, or `ANSWER_TOO_LARGE`."""
         if opened.shown is not None:
-            return encode(await self.find(identity, entity, body))
+            sql, params = _rows_of(opened, query, opened.table.columns)
+            found = await self._door.fetch_within(sql, params, limits.ANSWER_BYTES_WHOLE_MAX)
+            _refuse_too_many(len(found))
+            return encode([opened.decode(row) for row in found])
         text = own("json")
-        sql, params = self._select(opened, f"{opened.row_json} AS {text}", body)
+        sql, params = _rows_of(opened, query, f"{opened.row_json} AS {text}")
         rows = opened.dialect.as_bytes(f"string_agg({text}, ',')")
         whole = f"SELECT count(*), {rows} FROM ({sql}) q"
-        ((count, joined),) = await self._door.fetch(whole, params)
-        if count > limits.QUERY_ROWS_MAX:
-            raise too_many_rows(limits.QUERY_ROWS_MAX)
+        most = limits.ANSWER_BYTES_WHOLE_MAX
+        ((count, joined),) = await self._door.fetch_within(whole, params, most)
+        _refuse_too_many(count)
         return b"[%b]" % (joined or b"")
 
     async def lookup(self, identity: Identity, entity: str, field: str, text: str) -> RowData:
@@ -70,11 +88,13 @@ class Queries:
         The text is read as the field's kind; one that cannot be is a value that no row has.
         """
         opened = self._door.open_readable(identity, entity)
-        value = _value_of_text(opened.columns.kind(field), text)
+        kind = opened.columns.kind(field)
+        value = _value_of_text(kind, text)
         if value is None:
             raise not_found(entity)
-        conditions = [f"t.{quote(field)} = ?"]
-        params: list[Value] = [value]
+        params: list[Value] = [*spellings(field, kind, value)]
+        marks = ", ".join("?" * len(params))
+        conditions = [f"t.{quote(field)} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
         add_policy(opened.where, conditions, params)
         found = await self._door.fetch(
             f"SELECT {opened.table.columns} FROM {opened.table.source}"
@@ -85,12 +105,17 @@ class Queries:
             raise not_found(entity)
         return opened.decode(found[0])
 
-    def _select(self, opened: Opened, projection: str, body: object) -> tuple[str, list[Value]]:
-        query = parse(body, opened.columns)
-        return select(opened, query, projection, rows_max=limits.QUERY_ROWS_MAX)
-
 
 # --- Statements ------------------------------------------------------------------------------
+
+
+def _rows_of(opened: Opened, query: Filter, projection: str) -> tuple[str, list[Value]]:
+    return select(opened, query, projection, rows_max=limits.QUERY_ROWS_MAX)
+
+
+def _refuse_too_many(count: int) -> None:
+    if count > limits.QUERY_ROWS_MAX:
+        raise too_many_rows(limits.QUERY_ROWS_MAX)
 
 
 def select(

@@ -7,17 +7,26 @@ shows exactly the rows that a get would, and nothing is fetched to be dropped.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pylon.changes.model import RowData
+from pylon.crdt.open_document import TooHeavy
+from pylon.crdt.work_list import WorkList, WorkNeeded
+from pylon.crdt.workshop import NotYet
 from pylon.data.context import Context
 from pylon.data.door import ReadDoor
+from pylon.data.once import Kept, Ticket, current, do_once
 from pylon.data.write import Transaction
 from pylon.identity import Identity
 from pylon.schema.model import Manifest
 from pylon.store.base import Tx
 
 T = TypeVar("T")
+
+
+_ID: Final[Kept[RowData]] = Kept(pack=lambda row: row["id"], unpack=lambda row_id: {"id": row_id})
+
+_NOTHING: Final[Kept[None]] = Kept(pack=lambda _: None, unpack=lambda _: None)
 
 
 class Rows(Context):
@@ -28,6 +37,7 @@ class Rows(Context):
         super().__post_init__(manifest)
         self.door = ReadDoor(self)
         self.get, self.list, self.page = self.door.get, self.door.list, self.door.page
+        self.list_or_long = self.door.list_or_long
 
     # --- writes ------------------------------------------------------------------------------
 
@@ -37,22 +47,58 @@ class Rows(Context):
         work: Callable[[Transaction], Awaitable[T]],
         *,
         trusted: bool = False,
+        kept: Kept[T] | None = None,
     ) -> T:
-        """Run `work` in a transaction of its own and return its result after the commit."""
+        """Run `work` in a transaction of its own and return its result after the commit.
 
-        async def unit(tx: Tx) -> T:
-            return await work(Transaction(self, tx, identity, trusted=trusted))
+        Where `kept` says how its result is kept, and the request that it is for has a key, it is
+        done once, and the result is what `kept` makes of it.
 
-        return await self.store.write(unit, compute_seconds=self.unit_seconds)
+        Work on documents that would hold the loop is done between two attempts, outside of any
+        transaction; see `Workshop.write` for what that may refuse.
+        """
+        if kept is not None and (ticket := current()) is not None:
+            return await self._write_once(identity, work, kept, ticket)
+
+        async def attempt(done: WorkList | None) -> T:
+            async def unit(tx: Tx) -> T:
+                try:
+                    return await work(Transaction(self, tx, identity, trusted=trusted, work=done))
+                except (TooHeavy, WorkNeeded) as needed:
+                    raise NotYet(needed) from None
+
+            return await self.store.write(unit, compute_seconds=self.unit_seconds)
+
+        try:
+            return await attempt(None)
+        except NotYet as not_yet:
+            documents = self.documents
+            reserved = set() if documents is None else documents.reserved
+            return await self.workshop.write(identity, attempt, not_yet, reserved)
+
+    async def _write_once(
+        self,
+        identity: Identity,
+        work: Callable[[Transaction], Awaitable[T]],
+        kept: Kept[T],
+        ticket: Ticket,
+    ) -> T:
+        number, ticket.units = ticket.units, ticket.units + 1
+        now = self.clock.now()
+        was_done, result = await self.write(
+            identity, lambda tx: do_once(tx, ticket, number, now, work, kept)
+        )
+        ticket.repeated += was_done
+        return result
 
     async def insert(self, identity: Identity, entity: str, data: object) -> RowData:
-        """Insert one row; see `Transaction.insert`."""
-        return await self.write(identity, lambda tx: tx.insert(entity, data))
+        """Insert one row; see `Transaction.insert`. Of one that a key says is done, its id."""
+        return await self.write(identity, lambda tx: tx.insert(entity, data), kept=_ID)
 
     async def update(self, identity: Identity, entity: str, row_id: str, patch: object) -> RowData:
-        """Update one row; see `Transaction.update`."""
-        return await self.write(identity, lambda tx: tx.update(entity, row_id, patch))
+        """Update one row; see `Transaction.update`. Of one that a key says is done, its id."""
+        return await self.write(identity, lambda tx: tx.update(entity, row_id, patch), kept=_ID)
 
     async def delete(self, identity: Identity, entity: str, row_id: str) -> None:
         """Delete one row; see `Transaction.delete`."""
-        await self.write(identity, lambda tx: tx.delete(entity, row_id))
+        await self.write(identity, lambda tx: tx.delete(entity, row_id), kept=_NOTHING)

@@ -38,6 +38,8 @@ class Table:
         self.name = spec.name
         self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
         self.private = frozenset(f.name for f in spec.fields if f.is_private)
+        self.references = {f.name: f.target for f in spec.fields if f.target is not None}
+        """Fields that hold ids of rows, with the entity of these."""
         self._readonly = frozenset(f.name for f in spec.fields if f.readonly)
         self._fixed = self._readonly | {f.name for f in spec.fields if f.writeOnce}
         self._checkers: dict[str, Checker] = {

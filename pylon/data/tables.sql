@@ -1,4 +1,5 @@
--- What hooks of commits have still to be told, and what could not be told them.
+-- What hooks of commits have still to be told, and what could not be told them; what was done under
+-- a key.
 
 -- step: 1
 CREATE TABLE _pylon_outbox (
@@ -35,3 +36,16 @@ CREATE TABLE _pylon_outbox_dead (
 );
 
 CREATE INDEX _pylon_outbox_dead_by_time ON _pylon_outbox_dead (died_at);
+
+-- step: 2
+CREATE TABLE _pylon_once (
+    caller TEXT NOT NULL,
+    once_key TEXT NOT NULL,
+    unit {bigint} NOT NULL,
+    fingerprint {blob} NOT NULL,
+    result TEXT NOT NULL,
+    at {bigint} NOT NULL,
+    PRIMARY KEY (caller, once_key, unit)
+) {without_rowid};
+
+CREATE INDEX _pylon_once_by_age ON _pylon_once (at);

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias, TypeVar
 from pylon import limits
 from pylon.changes.model import Change, RowData
 from pylon.clock import iso_seconds
-from pylon.crdt.documents import Documents, OpenDocument
+from pylon.crdt.documents import Documents, InHand
+from pylon.crdt.work_list import WorkList
 from pylon.data import outbox
 from pylon.data.context import Context
 from pylon.data.errors import not_found, policy_denied
@@ -25,7 +26,7 @@ from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import Committed, WriteHook
 from pylon.identity import Identity
-from pylon.ids import is_well_formed_row_id
+from pylon.ids import is_well_formed_row_id, kept_spelling, other_spellings
 from pylon.policy.engine import Rule
 from pylon.policy.lookup import Lookup
 from pylon.store.base import ConstraintFailed, Tx, Value
@@ -45,10 +46,14 @@ class Transaction:
 
     `trusted` is for the server's own code (sign-up, functions, hooks): policies are not asked and
     private fields may be written. `at_hand` are the rows of writes that are under way, whose
-    before-hooks this transaction is for.
+    before-hooks this transaction is for. `work` is what was done on documents, in earlier attempts,
+    for the write that this is an attempt of.
     """
 
-    __slots__ = ("_at_hand", "_context", "_depth", "_identity", "_lookup", "_trusted", "_tx")
+    __slots__ = (
+        *("_at_hand", "_context", "_depth", "_identity", "_lookup", "_trusted", "_tx"),
+        "_work",
+    )
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Transaction:
         trusted: bool = False,
         depth: int = 0,
         at_hand: tuple[RowName, ...] = (),
+        work: WorkList | None = None,
     ) -> None:
         self._context = context
         self._tx = tx
@@ -67,6 +73,7 @@ class Transaction:
         self._trusted = trusted or identity.is_admin
         self._depth = depth
         self._at_hand = at_hand
+        self._work = work
 
     # --- joining -----------------------------------------------------------------------------
 
@@ -88,9 +95,7 @@ class Transaction:
 
     async def get(self, entity: str, row_id: str) -> RowData | None:
         """The stored row, all fields, whatever the read policy says; None when there is none."""
-        table = self._context.table(entity)
-        found = await self._tx.fetch(table.select_one, (row_id,))
-        return table.decode(found[0]) if found else None
+        return await self._row(self._context.table(entity), row_id)
 
     async def can_read(self, entity: str, row: RowData) -> bool:
         """Whether the caller may see this row, as the database stands in this transaction."""
@@ -117,9 +122,11 @@ class Transaction:
         if hooks.before_insert:
             data = await self._ask(hooks.before_insert, table, None, data)
         values = table.check_values(data, sees_private=self._trusted)
+        if table.references:
+            values = await self._as_stored(table, values)
         table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
         table.check_required(values, "INSERT_FAILED", sees_private=self._trusted)
-        after: RowData = {"id": self._row_id(data) if row_id is None else row_id}
+        after: RowData = {"id": await self._new_id(table, data) if row_id is None else row_id}
         for name in table.fields:
             after[name] = values.get(name)
         if rule.asked and not self._trusted:
@@ -157,11 +164,13 @@ class Transaction:
         if hooks.before_update:
             patch = await self._ask(hooks.before_update, table, before, patch)
         values = table.check_values(patch, sees_private=self._trusted)
+        if table.references:
+            values = await self._as_stored(table, values)
         if not values:
             raise PylonError(404, "NOT_FOUND", "The body names no field to change.")
         document = None
         if self._context.documents is not None:
-            document = await self._context.documents.find(self._tx, table.spec, before)
+            document = await self._context.documents.find(self._tx, table.spec, before, self._work)
         return await self._change(table, rule, before, values, document)
 
     def merge(self, entity: str, row_id: str, update: bytes) -> Work[RowData]:
@@ -179,7 +188,8 @@ class Transaction:
         rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
-        document = await self._shared_documents(entity).open(self._tx, table.spec, before)
+        documents = self._shared_documents(entity)
+        document = await documents.open(self._tx, table.spec, before, self._work)
         patch = document.merge(update)
         if not self._trusted:
             table.check_fixed(patch, before)
@@ -197,6 +207,7 @@ class Transaction:
         others who follow it; nearly always None.
         """
         table = self._context.table(entity)
+        # By the id as it is stored and no other spelling: what follows is sent under that id.
         found = await self._tx.fetch(table.select_one, (row_id,))
         if not found:
             return None
@@ -204,7 +215,7 @@ class Transaction:
         if not await self.can_read(entity, row):
             return None
         documents = self._shared_documents(entity)
-        document = await documents.open(self._tx, table.spec, row)
+        document = await documents.open(self._tx, table.spec, row, self._work)
         update = await documents.save(self._tx, document)
         return document.snapshot(), update
 
@@ -221,6 +232,7 @@ class Transaction:
         before = await self._stored(table, row_id, rule)
         if hooks.before_delete:
             await self._ask(hooks.before_delete, table, before, {})
+        row_id = before["id"]
         await self._tx.execute(table.delete, (row_id,))
         if self._context.documents is not None:
             await self._context.documents.forget(self._tx, table.spec, row_id)
@@ -238,7 +250,7 @@ class Transaction:
         rule: Rule,
         before: RowData,
         values: RowData,
-        document: OpenDocument | None,
+        document: InHand | None,
     ) -> RowData:
         """The later steps of an update: policy on the result, row and document, change."""
         after = {**before, **values}
@@ -326,6 +338,7 @@ class Transaction:
             trusted=True,
             depth=self._depth + 1,
             at_hand=at_hand,
+            work=self._work,
         )
 
     def _documents(self) -> Documents:
@@ -343,11 +356,40 @@ class Transaction:
             )
         return self._documents()
 
-    def _row_id(self, data: Mapping[str, Any]) -> str:
+    async def _new_id(self, table: Table, data: Mapping[str, Any]) -> str:
+        """The id that the caller chose, or a fresh one; 409 where its row is there in another
+        spelling."""
         chosen = data.get("id")
-        if isinstance(chosen, str) and is_well_formed_row_id(chosen):
-            return chosen
-        return self._context.ids.new()
+        if not (isinstance(chosen, str) and is_well_formed_row_id(chosen)):
+            return self._context.ids.new()
+        kept = kept_spelling(chosen)
+        for other in other_spellings(kept):
+            if await self._tx.fetch(table.select_one, (other,)):
+                raise self._id_taken(table)
+        return kept
+
+    @staticmethod
+    def _id_taken(table: Table) -> PylonError:
+        return PylonError(409, "ID_TAKEN", f"A row of {table.name} with this id exists.")
+
+    async def _row(self, table: Table, row_id: str) -> RowData | None:
+        """The stored row, also where its id is a UUID that is written in another way."""
+        found = await self._tx.fetch(table.select_one, (row_id,))
+        for other in () if found else other_spellings(row_id):
+            found = found or await self._tx.fetch(table.select_one, (other,))
+        return table.decode(found[0]) if found else None
+
+    async def _as_stored(self, table: Table, values: RowData) -> RowData:
+        """The values with the ids of rows as those are stored, where they are UUIDs in capitals:
+        so that what joins and policies compare is alike."""
+        for name in table.references.keys() & values.keys():
+            value = values[name]
+            if not isinstance(value, str) or value == value.lower() or not other_spellings(value):
+                continue
+            target = await self._row(self._context.table(table.references[name]), value)
+            if target is not None:
+                values[name] = target["id"]
+        return values
 
     def _refuse_hopeless(self, rule: Rule) -> None:
         """403 at once where no row whatever could pass, before anything is looked at."""
@@ -359,17 +401,16 @@ class Transaction:
 
         A row that the caller may not even read is answered like one that is not there.
         """
-        if (table.name, row_id) in self._at_hand:
+        row = await self._row(table, row_id)
+        if row is None:
+            raise not_found(table.name)
+        if (table.name, row["id"]) in self._at_hand:
             raise PylonError(
                 500,
                 "HOOK_WROTE_ITS_ROW",
                 f"A before-hook of {table.name} has written the row that it was asked about.",
                 "Change the data that the hook is given, or write in an after-hook.",
             )
-        found = await self._tx.fetch(table.select_one, (row_id,))
-        if not found:
-            raise not_found(table.name)
-        row = table.decode(found[0])
         if rule.asked and not self._trusted:
             await self._lookup.gather(rule, self._identity, [(row, row)])
         if self._trusted or rule.allows(self._identity, row, row, self._lookup):
@@ -384,7 +425,7 @@ class Transaction:
 
     def _constraint(self, error: ConstraintFailed, table: Table, code: str) -> PylonError:
         if error.columns == (f"{table.name}.id",):
-            return PylonError(409, "ID_TAKEN", f"A row of {table.name} with this id exists.")
+            return self._id_taken(table)
         named = [column.rpartition(".")[2] for column in error.columns]
         if not self._trusted and not table.private.isdisjoint(named):
             return PylonError(400, code, f"Another row of {table.name} is in the way.")

@@ -139,8 +139,8 @@ class ConnectionState:
         self._stalls_at = None
 
     def watch_writing(self, now: float, unsent_bytes: int) -> None:
-        """From now on the client must take some bytes in every interval: what was written is more
-        than it takes, or the last of it."""
+        """From now on the client must take some bytes in every interval, `stall_bytes_min` or all:
+        what was written is more than it takes, or the last of it."""
         self._unsent_bytes = unsent_bytes
         self._stalls_at = now + self._bounds.stall_seconds_max
 
@@ -193,7 +193,8 @@ class ConnectionState:
             if now >= self.deadline:
                 self._end(Ending.CLOSE)
         elif now >= self._stalls_at:
-            if unsent_bytes >= self._unsent_bytes:
+            least = self._unsent_bytes - self._bounds.stall_bytes_min
+            if unsent_bytes == self._unsent_bytes or unsent_bytes > max(least, 0):
                 self._stalls_at = None
                 self.deadline = NEVER
                 self._end(Ending.ABORT)

@@ -12,10 +12,12 @@ from pylon import limits
 from pylon.http.asgi import Header
 from pylon.origins import is_loopback_origin
 
+_SENT = b"Content-Type, Authorization, X-Filename, Accept, Idempotency-Key"
+
 _ALLOWED: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD"),
-    (b"access-control-allow-headers", b"Content-Type, Authorization, X-Filename, Accept"),
-    (b"access-control-expose-headers", b"X-Request-Id, Retry-After"),
+    (b"access-control-allow-headers", _SENT),
+    (b"access-control-expose-headers", b"X-Request-Id, Retry-After, Idempotency-Replayed"),
 )
 
 PREFLIGHT: tuple[Header, ...] = (

@@ -59,6 +59,8 @@ class Docs:
     large_body: bool = False
     """Callers with a session may send `limits.BODY_BYTES_MAX`, not `BODY_BYTES_SESSION`: the route
     writes large rows, or many."""
+    takes_key: bool = False
+    """A request with an `Idempotency-Key` is done once."""
     streams_body: bool = False
     """The body is read as it comes, piece by piece, so nobody has the whole request in hand."""
     rule: str = ""

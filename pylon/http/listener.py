@@ -31,6 +31,7 @@ class Bounds:
     head_read_seconds_max: float = limits.HEAD_READ_SECONDS_MAX
     keep_alive_seconds: float = limits.KEEP_ALIVE_SECONDS
     stall_seconds_max: float = limits.RESPONSE_STALL_SECONDS_MAX
+    stall_bytes_min: int = limits.RESPONSE_STALL_BYTES_MIN
     linger_seconds_max: float = limits.LINGER_SECONDS_MAX
     handshake_seconds_max: float = limits.SOCKET_HANDSHAKE_SECONDS_MAX
     message_bytes_max: int = limits.SOCKET_MESSAGE_BYTES_MAX
@@ -72,7 +73,7 @@ class Listener(uvicorn.Config):
         )
         self.door = door
         self.bounds = bounds
-        self.crowd = crowd or new_crowd(bounds)
+        self.crowd = new_crowd(bounds) if crowd is None else crowd
 
 
 def new_crowd(bounds: Bounds) -> Crowd:

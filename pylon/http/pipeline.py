@@ -4,6 +4,7 @@
     stages                      those that the composition root lists, in its order
     route                       router.Router
     compression                 compression.Compression, for large bodies
+    room for what is unsent     unsent.Unsent, for larger ones
     response headers            finish.Finish.headers
     metrics and access log      finish.Finish.observe
 
@@ -30,6 +31,8 @@ from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse, error_response
 from pylon.http.router import Router
 from pylon.http.shown_path import shown_path
+from pylon.http.unsent import Unsent
+from pylon.identity import client_address
 from pylon.ids import new_request_id
 from pylon.log import fields
 from pylon.tasks import Tasks
@@ -52,9 +55,11 @@ class Pipeline:
         finish: Finish,
         clock: Clock,
         compression: Compression | None = None,
+        unsent: Unsent | None = None,
         trusted_proxy_hops: int = 0,
     ) -> None:
         self._compression = compression
+        self._unsent = unsent or Unsent(clock)
         self._stages = tuple(stages)
         self._router = router
         self._finish = finish
@@ -68,13 +73,15 @@ class Pipeline:
     def request(self, scope: Scope, receive: Receive) -> Request:
         """A request with its id, clock and client; also for a WebSocket scope."""
         self._count = count = self._count + 1
-        return Request(
+        request = Request(
             scope,
             receive,
             request_id=b"%b%08x" % (self._id_prefix, count & 0xFFFF_FFFF),
             started=self._now(),
             trusted_proxy_hops=self._hops,
         )
+        client_address.set(request.client)
+        return request
 
     async def admit(self, request: Request) -> AnyResponse | None:
         """Run the stages before the route: None when all let the request pass. The doors that are
@@ -105,7 +112,10 @@ class Pipeline:
             status = response.status
             if isinstance(response, Response):
                 request.forget_body()
-            await self._send(request, response, send)
+            if isinstance(response, StreamResponse) or len(response.body) >= limits.GZIP_BYTES_MIN:
+                status = await self._send_large(request, response, send)
+            else:
+                await self._send(request, response, send)
         finally:
             request.forget_body()
             metrics.in_flight -= 1
@@ -153,13 +163,40 @@ class Pipeline:
             )
         )
 
+    async def _send_large(self, request: Request, response: AnyResponse, send: Send) -> int:
+        """Send what may be compressed and may wait long for its client; the status that was sent.
+
+        Where there is no room for it, it is dropped at once, and refused.
+        """
+        size = _held_bytes(response)
+        if not size or request.method == "HEAD":
+            response = await self._compressed(request, response)
+            await self._send(request, response, send)
+            return response.status
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            held = self._unsent.take(request.client, size, task.cancel)
+        except PylonError as error:
+            if isinstance(response, StreamResponse):
+                await _close(response)
+            response = self._refused(request, error)
+            await self._send(request, response, send)
+            return response.status
+        try:
+            response = await self._compressed(request, response)
+            self._unsent.shrink(held, _held_bytes(response))
+            await self._send(request, response, send)
+        finally:
+            self._unsent.give_back(held)
+        return response.status
+
+    async def _compressed(self, request: Request, response: AnyResponse) -> AnyResponse:
+        if self._compression is None:
+            return response
+        return await self._compression.applied(request, response)
+
     async def _send(self, request: Request, response: AnyResponse, send: Send) -> None:
-        if (
-            isinstance(response, Response)
-            and len(response.body) >= limits.GZIP_BYTES_MIN
-            and self._compression is not None
-        ):
-            response = await self._compression.applied(request, response)
         if isinstance(response, Response) and not response.headers:
             extensions = request.scope.get("extensions")
             respond = extensions.get("pylon.respond") if extensions else None
@@ -175,8 +212,7 @@ class Pipeline:
             }
         )
         if isinstance(response, Response):
-            body = b"" if request.method == "HEAD" else response.body
-            await send({"type": "http.response.body", "body": body})
+            await _send_body(b"" if request.method == "HEAD" else response.body, send)
         elif request.method == "HEAD":
             await _close(response)
             await send({"type": "http.response.body", "body": b""})
@@ -205,6 +241,25 @@ class Pipeline:
             )
         finally:
             await tasks.stop()
+
+
+def _held_bytes(response: AnyResponse) -> int:
+    """What is kept of an answer until its client has taken it; 0 where it is not worth counting."""
+    if isinstance(response, StreamResponse):
+        return response.held_bytes
+    size = len(response.body)
+    return size if size > limits.ANSWER_BYTES_SMALL else 0
+
+
+async def _send_body(body: bytes, send: Send) -> None:
+    """Send a body; a large one piece by piece, so that it is done when the client has taken it."""
+    size = limits.ANSWER_BYTES_SMALL
+    start = 0
+    while len(body) - start > size:
+        piece = body[start : start + size]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        start += size
+    await send({"type": "http.response.body", "body": body[start:] if start else body})
 
 
 async def _send_chunks(response: StreamResponse, send: Send) -> None:

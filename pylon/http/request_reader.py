@@ -78,9 +78,9 @@ class RequestReader:
         "_head_bytes",
         "_header_bytes_max",
         "_headers",
-        "_host",
         "_is_chunk_shared",
         "_is_upgrade",
+        "_looked_at",
         "_parser",
         "_sink",
         "_takes_websockets",
@@ -100,7 +100,7 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[Header] = []
-        self._host: bytes | None = None  # Of the last request; the next one's is the same.
+        self._looked_at: list[Header] | None = None  # Of the last request: the same, most often.
         self._is_upgrade = False
         self._chunk_bytes = 0
         self._is_chunk_shared = False
@@ -164,12 +164,16 @@ class RequestReader:
         if http_version != "1.1" and http_version != "1.0":
             text = "This server speaks HTTP/1.1"
             raise RefusedError(505, "HTTP_VERSION_NOT_SUPPORTED", text)
-        self._refuse_ambiguous(http_version)
+        looked_at = [header for header in self._headers if header[0] in _LOOKED_AT]
+        if looked_at != self._looked_at or http_version == "1.0":
+            self._refuse_ambiguous(looked_at, http_version)
+            self._looked_at = looked_at if http_version == "1.1" else None
         method = parser.get_method().decode("ascii")
         if method == "CONNECT":
             raise _bad("CONNECT is for proxies; this is a server")
         if not self._url.startswith(b"/"):
-            self._url = _origin_form(self._url, method, self._host)
+            hosts = [value for name, value in looked_at if name == b"host"]
+            self._url = _origin_form(self._url, method, hosts)
         if parser.should_upgrade():
             self._is_upgrade = True
             if self._wants_websocket():
@@ -197,19 +201,15 @@ class RequestReader:
 
     # --- parts ----------------------------------------------------------------------------------
 
-    def _refuse_ambiguous(self, http_version: str) -> None:
+    def _refuse_ambiguous(self, looked_at: list[Header], http_version: str) -> None:
         """Refuse a head that does not say once, and plainly, whom it is for and where the request
         ends (RFC 9112 sections 3.2 and 6.1)."""
-        looked_at = [header for header in self._headers if header[0] in _LOOKED_AT]
         hosts = [value for name, value in looked_at if name == b"host"]
         if len(hosts) != 1:
             if hosts or http_version != "1.0":
                 raise _bad("A request names its Host once")
-            self._host = None
-        elif hosts[0] != self._host:
-            if not is_authority(hosts[0]):
-                raise _bad("The Host is not a host")
-            self._host = hosts[0]
+        elif not is_authority(hosts[0]):
+            raise _bad("The Host is not a host")
         if len(looked_at) > len(hosts):
             _refuse_codings([value for name, value in looked_at if name != b"host"], http_version)
 
@@ -288,7 +288,7 @@ def _too_large() -> RefusedError:
 
 def _refuse_codings(values: list[bytes], http_version: str) -> None:
     """Refuse a body that is not simply in chunks."""
-    codings = [coding.strip().lower() for coding in b",".join(values).split(b",")]
+    codings = [coding.strip(b" \t").lower() for coding in b",".join(values).split(b",")]
     if http_version == "1.0":
         raise _bad("HTTP/1.0 knows no Transfer-Encoding")
     if codings != [b"chunked"]:
@@ -298,7 +298,7 @@ def _refuse_codings(values: list[bytes], http_version: str) -> None:
         raise RefusedError(501, "TRANSFER_ENCODING_UNKNOWN", text)
 
 
-def _origin_form(url: bytes, method: str, host: bytes | None) -> bytes:
+def _origin_form(url: bytes, method: str, hosts: list[bytes]) -> bytes:
     """Path and query of a target that is not in origin form (`http://host/path`, `*`)."""
     if url == b"*" and method == "OPTIONS":
         return url
@@ -310,7 +310,7 @@ def _origin_form(url: bytes, method: str, host: bytes | None) -> bytes:
     authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
     if scheme.lower() not in (b"http", b"https") or not is_authority(authority):
         raise _bad("The request target is not valid")
-    if host is not None and not is_same(scheme.lower(), authority, host):
+    if hosts and not is_same(scheme.lower(), authority, hosts[0]):
         raise _bad("The request target names another host than Host does")
     path = parsed.path or b"/"
     return path + b"?" + parsed.query if parsed.query is not None else path

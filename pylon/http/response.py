@@ -43,10 +43,19 @@ class StreamResponse:
 
     When the client goes, the iterator is cancelled at its `await` and closed, so it can let go of
     what it holds in a `finally`. One that `reads_body` still takes the request's body while it
-    answers, and learns from there that the client has gone.
+    answers, and learns from there that the client has gone. `held_bytes` is about what it keeps in
+    memory until it is taken; `may_compress` says that its chunks are worth compressing.
     """
 
-    __slots__ = ("body", "content_type", "headers", "reads_body", "status")
+    __slots__ = (
+        "body",
+        "content_type",
+        "headers",
+        "held_bytes",
+        "may_compress",
+        "reads_body",
+        "status",
+    )
 
     def __init__(
         self,
@@ -56,9 +65,13 @@ class StreamResponse:
         content_type: bytes = EVENT_STREAM,
         headers: Sequence[Header] = (),
         reads_body: bool = False,
+        held_bytes: int = 0,
+        may_compress: bool = False,
     ) -> None:
         self.status = status
         self.reads_body = reads_body
+        self.held_bytes = held_bytes
+        self.may_compress = may_compress
         self.body = body
         self.content_type = content_type
         self.headers: list[Header] = [*headers]

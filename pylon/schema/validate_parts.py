@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from math import isfinite
 
-from pylon.origins import is_origin
+from pylon.origins import is_loopback_origin, is_origin
 from pylon.schema.diagnostics import Diagnostic, did_you_mean, error, warning
 from pylon.schema.index_condition import ConditionError, problems, read_condition
 from pylon.schema.model import (
@@ -201,6 +201,12 @@ def check_auth(manifest: Manifest) -> Iterator[Diagnostic]:
                 f'auth.trusted_origins has "{origin[:100]}", which is not an origin',
                 "An origin is scheme://host or scheme://host:port, in lower case, with no path; "
                 "each is named, so * is none.",
+            )
+        elif origin.startswith("http://") and not is_loopback_origin(origin):
+            yield warning(
+                "AUTH_ORIGIN_UNENCRYPTED",
+                f"auth.trusted_origins has {origin}, a page that anybody on its way can change",
+                "Serve the page by HTTPS and name https://...",
             )
 
 

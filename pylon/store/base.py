@@ -12,6 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
+from pylon import limits
+from pylon.errors import PylonError
 from pylon.store.dialect import Dialect
 from pylon.store.values import Row as Row
 from pylon.store.values import Value as Value
@@ -33,6 +35,13 @@ class ConstraintFailed(Exception):
 
 class SumTooLarge(Exception):
     """A sum of whole numbers leaves 64 bits; whoever asked may ask for a double."""
+
+
+def answer_too_large(bytes_max: int | None = None) -> PylonError:
+    """400: the rows asked for have more bytes than are made at once."""
+    most = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
+    message = f"The answer has more than {most} bytes."
+    return PylonError(400, "ANSWER_TOO_LARGE", message, "Ask for fewer rows at a time.")
 
 
 class Tx(Protocol):
@@ -127,9 +136,9 @@ class Store(Protocol):
     Failures arrive as `PylonError`: 503 `OVERLOADED` when a bounded queue is full,
     503 `QUERY_TIMEOUT` for a read that takes too long, 507 `STORAGE_FULL`, 500 `TX_COMMIT_FAILED`
     when a batch could not be committed (nothing of it was kept), 500 `STORAGE_GONE` once its files
-    were removed or replaced (what was written since is lost), 400 `ANSWER_TOO_LARGE` for a read
-    of more than `limits.ANSWER_BYTES_MAX`, 500 `QUERY_FAILED` else. `ConstraintFailed` and
-    `SumTooLarge` are for whoever made the statement.
+    were removed or replaced (what was written since is lost), 400 `ANSWER_TOO_LARGE` for a read of
+    several rows that have more than `limits.ANSWER_BYTES_MAX`, 500 `QUERY_FAILED` else.
+    `ConstraintFailed` and `SumTooLarge` are for whoever made the statement.
     """
 
     @property
@@ -144,11 +153,14 @@ class Store(Protocol):
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         """The rows of a read-only query over the latest commit.
 
         `heavy` says that the query is known to be long, and sends it to a reader thread at once.
-        `seconds` is how long it may take, `limits.READ_SECONDS_MAX` unless it is given.
+        `seconds` is how long it may take, `limits.READ_SECONDS_MAX` unless it is given. `bytes_max`
+        is about how much text and bytes it may have, for who can do with less than
+        `limits.ANSWER_BYTES_MAX`; also for one value, which is then not made to its end.
         """
         ...
 

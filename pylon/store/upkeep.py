@@ -7,16 +7,12 @@ Rows are deleted in slices, each a unit of its own, so that other writers go bet
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from pylon import limits
 from pylon.clock import Clock
-from pylon.store.base import Store, Tx, Value
-
-log = logging.getLogger("pylon.store")
+from pylon.store.base import Row, Store, Tx, Value
 
 _LAST: Final = "SELECT CAST(value AS BIGINT) FROM _pylon_meta WHERE key = ?"
 
@@ -26,41 +22,49 @@ _NOTE: Final = (
 )
 
 
-async def keep_up(
-    store: Store, clock: Clock, name: str, seconds: float, work: Callable[[], Awaitable[object]]
-) -> None:
-    """Do `work` each `seconds`, also over restarts; the first time soon after the start if it is
-    due by then. A failure is logged, and it is tried again a while later. Never returns."""
-    await asyncio.sleep(limits.UPKEEP_AFTER_SECONDS)
-    while True:
-        wait = limits.UPKEEP_RETRY_SECONDS
-        try:
-            wait = await _due(store, clock, name, seconds)
-            if wait <= 0:
-                await work()
-                await _note(store, name, clock.now())
-                wait = seconds
-        except Exception:
-            log.exception("%s failed; it will be tried again", name)
-        await asyncio.sleep(wait)
+class Upkeep:
+    """Work that is done each `seconds`, counted over restarts; `name` is its own in the database.
 
+    `look` is for a timer, whose first look comes soon after the start.
+    """
 
-async def _due(store: Store, clock: Clock, name: str, seconds: float) -> float:
-    """In how many seconds it is to be done. A time to come is that of a clock which was wrong."""
-    found = await store.read(_LAST, (_key(name),))
-    now = clock.now()
-    return found[0][0] + seconds - now if found and found[0][0] <= now else 0.0
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        name: str,
+        seconds: float,
+        work: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._key = f"done:{name}"
+        self._seconds = seconds
+        self._work = work
+        self._next = 0.0
 
+    async def look(self) -> None:
+        """Do it if it is due. What fails is raised, and tried again a while later."""
+        now = self._clock.monotonic
+        if now() < self._next:
+            return
+        self._next = now() + limits.UPKEEP_RETRY_SECONDS
+        wait = await self._due()
+        if wait <= 0:
+            await self._work()
+            await self._store.write(self._note)
+            wait = self._seconds
+        self._next = now() + wait
 
-async def _note(store: Store, name: str, at: float) -> None:
-    async def unit(tx: Tx) -> None:
-        await tx.execute(_NOTE, (_key(name), int(at)))
+    async def _due(self) -> float:
+        """In how many seconds it is to be done. A time to come is that of a clock which was
+        wrong."""
+        found = await self._store.read(_LAST, (self._key,))
+        now = self._clock.now()
+        return found[0][0] + self._seconds - now if found and found[0][0] <= now else 0.0
 
-    await store.write(unit)
-
-
-def _key(name: str) -> str:
-    return f"done:{name}"
+    async def _note(self, tx: Tx) -> None:
+        await tx.execute(_NOTE, (self._key, int(self._clock.now())))
 
 
 async def delete_in_slices(
@@ -68,14 +72,16 @@ async def delete_in_slices(
     sql: str,
     params: Sequence[Value] = (),
     *,
+    rows: int | None = None,
     rows_max: int | None = None,
     told: object | None = None,
 ) -> int:
     """Run a DELETE whose last parameter is how many rows it takes at most, until it finds no more
-    or has taken `rows_max`; how many that were. `told` is told with each slice."""
+    or has taken `rows_max`; how many that were. A slice has `rows`, `limits.PURGE_UNIT_ROWS` unless
+    they are large; `told` is told with each."""
     count = 0
     while rows_max is None or count < rows_max:
-        size = limits.PURGE_UNIT_ROWS
+        size = rows or limits.PURGE_UNIT_ROWS
         if rows_max is not None:
             size = min(size, rows_max - count)
 
@@ -90,3 +96,25 @@ async def delete_in_slices(
         if deleted < size:
             break
     return count
+
+
+async def delete_oldest(
+    store: Store, find: str, params: Sequence[Value], delete: str, count: int
+) -> None:
+    """Delete `count` rows one by one by `delete`, which takes what `find` gives of each.
+
+    `find` takes `params` and how many. It is asked outside the units that delete: the order in
+    which it looks may be one in which nothing is kept.
+    """
+    while count > 0:
+        many = min(count, 10 * limits.PURGE_UNIT_ROWS)
+        found = await store.read(find, (*params, many), heavy=True)
+        for start in range(0, len(found), limits.PURGE_UNIT_ROWS):
+            part = found[start : start + limits.PURGE_UNIT_ROWS]
+
+            async def unit(tx: Tx, part: Sequence[Row] = part) -> None:
+                for row in part:
+                    await tx.execute(delete, row)
+
+            await store.write(unit)
+        count -= many

@@ -4,8 +4,8 @@ A browser sends its pushes over several connections, so the second may come firs
 as its own sender's request, until the row's document changes, and is tried again; after a short
 time it is refused. So nothing is kept that no rule has looked at.
 
-A merge holds the loop. Each caller has one at a time, and who has just made it busy for long waits
-a multiple of that time before the next one, so that no single caller takes more than a fifth of it.
+Each caller has one merge at a time, and waits for the next where its merges, those of its address
+or of the row take more than their share of the server's time (`Workshop.admit`).
 
 In two processes: merges write, so all of them are in the owner of the database, and so is what is
 remembered here.
@@ -14,14 +14,15 @@ remembered here.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from time import perf_counter
+from time import thread_time
 
 from pylon import limits
 from pylon.changes.feed import Gap, Message
 from pylon.changes.model import Change, RowData
+from pylon.crdt.shares import ShareKey, share_keys
+from pylon.crdt.workshop import too_busy
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
@@ -30,21 +31,6 @@ from pylon.identity import Identity, caller_key
 Key = tuple[str, str]
 
 MISSING = "CRDT_DEPENDENCIES_MISSING"
-
-REST_RATIO = 4.0
-"""A merge that took `t` is followed by so many times `t` without one of the same caller."""
-
-CALLERS_MAX = 1_000
-"""Callers remembered as resting; a rest takes seconds at most."""
-
-
-class _Refused(Exception):
-    """A merge that was refused, after it had taken so many seconds."""
-
-    def __init__(self, error: PylonError, seconds: float) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.seconds = seconds
 
 
 class _Turn:
@@ -64,7 +50,6 @@ class Merger:
         self._rows = rows
         self._waiting: dict[Key, set[asyncio.Future[None]]] = {}
         self._count = 0
-        self._rested_at: OrderedDict[bytes, float] = OrderedDict()
         self._turns: dict[bytes, _Turn] = {}
 
     @property
@@ -75,15 +60,21 @@ class Merger:
     async def merge(self, identity: Identity, entity: str, row_id: str, update: bytes) -> RowData:
         """Merge an update into a row (`Transaction.merge`), waiting for what it builds on.
 
-        429 `RATE_LIMITED` for a caller whose merges take too much of the server's time.
+        429 `RATE_LIMITED` for a caller whose merges take too much of the server's time; refusals of
+        `Workshop.write`.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limits.DOCUMENT_PENDING_SECONDS
         caller = caller_key(identity) or b""
+        keys = share_keys(identity, (entity, row_id))
+        # What takes long is admitted by the workshop, for address and row too. A key that somebody
+        # types there must not wait for what others do.
+        own = [key for key in keys if key[0] == "session"]
         while True:
             try:
                 async with self._turn(caller, deadline):
-                    return await self._merge(caller, identity, entity, row_id, update)
+                    await self._rows.workshop.admit(own)
+                    return await self._merge(keys, identity, entity, row_id, update)
             except PylonError as error:
                 left = deadline - loop.time()
                 if error.code != MISSING or not await self._changed((entity, row_id), left):
@@ -91,8 +82,8 @@ class Merger:
 
     @asynccontextmanager
     async def _turn(self, caller: bytes, deadline: float) -> AsyncIterator[None]:
-        """One merge of a caller at a time, and none while it rests: a merge that was queued could
-        not be told any more that the one before it took long."""
+        """One merge of a caller at a time: one that was queued could not be told any more that the
+        one before it took long."""
         turn = self._turns.setdefault(caller, _Turn())
         turn.users += 1
         try:
@@ -100,13 +91,8 @@ class Merger:
                 async with asyncio.timeout_at(deadline):
                     await turn.lock.acquire()
             except TimeoutError:
-                raise _too_busy(limits.DOCUMENT_PENDING_SECONDS) from None
+                raise too_busy(limits.DOCUMENT_PENDING_SECONDS) from None
             try:
-                rest = self._rest(caller)
-                if rest > deadline - asyncio.get_running_loop().time():
-                    raise _too_busy(rest)
-                if rest > 0:
-                    await asyncio.sleep(rest)
                 yield
             finally:
                 turn.lock.release()
@@ -116,34 +102,27 @@ class Merger:
                 del self._turns[caller]
 
     async def _merge(
-        self, caller: bytes, identity: Identity, entity: str, row_id: str, update: bytes
+        self,
+        keys: list[ShareKey],
+        identity: Identity,
+        entity: str,
+        row_id: str,
+        update: bytes,
     ) -> RowData:
-        async def unit(tx: Transaction) -> tuple[RowData, float]:
-            started = perf_counter()
+        seconds = 0.0
+
+        async def unit(tx: Transaction) -> RowData:
+            nonlocal seconds
+            started = thread_time()
             try:
-                row = await tx.merge(entity, row_id, update)
-            except PylonError as error:
-                raise _Refused(error, perf_counter() - started) from error
-            return row, perf_counter() - started
+                return await tx.merge(entity, row_id, update)
+            finally:
+                seconds += thread_time() - started
 
         try:
-            row, seconds = await self._rows.write(identity, unit)
-        except _Refused as refused:
-            self._charge(caller, refused.seconds)
-            raise refused.error from refused
-        self._charge(caller, seconds)
-        return row
-
-    def _rest(self, caller: bytes) -> float:
-        """The seconds for which a caller may not merge."""
-        return self._rested_at.get(caller, 0.0) - perf_counter()
-
-    def _charge(self, caller: bytes, seconds: float) -> None:
-        if seconds > limits.DOCUMENT_MERGE_SECONDS_FREE:
-            self._rested_at[caller] = perf_counter() + REST_RATIO * seconds
-            self._rested_at.move_to_end(caller)
-            if len(self._rested_at) > CALLERS_MAX:
-                self._rested_at.popitem(last=False)
+            return await self._rows.write(identity, unit)
+        finally:
+            self._rows.workshop.take(keys, seconds)
 
     async def _changed(self, key: Key, seconds: float) -> bool:
         """Wait for the next change of a row's document; False when none came, or all is full."""
@@ -184,13 +163,3 @@ class Merger:
         for changed in self._waiting.get(key, ()):
             if not changed.done():
                 changed.set_result(None)
-
-
-def _too_busy(seconds: float) -> PylonError:
-    return PylonError(
-        429,
-        "RATE_LIMITED",
-        "Merging your updates takes too much time.",
-        "Send smaller updates, or wait.",
-        retry_after_secs=int(seconds) + 1,
-    )

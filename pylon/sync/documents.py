@@ -26,7 +26,7 @@ from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.http.close_codes import CLOSE_TRY_AGAIN
-from pylon.identity import Identity
+from pylon.identity import Identity, client_address
 from pylon.live.budget import Write
 from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
@@ -57,12 +57,13 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
 class Interest:
     """One reader's interest in one row."""
 
-    __slots__ = ("asking", "following", "identity", "key", "outlet", "passed", "seq")
+    __slots__ = ("address", "asking", "following", "identity", "key", "outlet", "passed", "seq")
 
     def __init__(self, key: Key, identity: Identity, outlet: Outlet, seq: int) -> None:
         self.key = key
         self.identity = identity
         self.outlet = outlet
+        self.address = client_address.get()
         self.following = False
         self.asking = False
         """Whether a snapshot is on its way."""
@@ -85,6 +86,7 @@ class DocumentHub:
         self._by_row: dict[Key, dict[Outlet, Interest]] = {}
         self._by_outlet: dict[Outlet, dict[Key, Interest]] = {}
         self._tasks = Tasks()
+        self._in_turn = asyncio.Semaphore(limits.DOCUMENTS_OPENED_AT_ONCE)
         self._lookup = NOTHING
         self.frames = 0
 
@@ -148,10 +150,11 @@ class DocumentHub:
     async def _ask(self, interest: Interest) -> None:
         """Send the snapshot if the row can be seen now, then what has gone by since."""
         interest.asking = True
+        client_address.set(interest.address)  # not that of the write that made it ask
         try:
             while True:
                 interest.passed.clear()
-                found = await self._calls.ask(self.call, interest.identity, interest.key)
+                found = await self._document(interest)
                 interest.seq = found.seq
                 passed = [change for change in interest.passed if change.seq > interest.seq]
                 if len(interest.passed) <= limits.DOCUMENT_PASSED_MAX and not any(
@@ -161,7 +164,7 @@ class DocumentHub:
         except PylonError as error:
             log.info("no document of %s: %s", interest.key[0], error.code)
             self._remove(interest)
-            if error.status == 503:
+            if error.status in (429, 503):
                 # The client asks for everything again when it comes back.
                 interest.outlet.close(CLOSE_TRY_AGAIN, "overloaded")
             return
@@ -181,6 +184,16 @@ class DocumentHub:
         ]
         for frame in frames:
             self._write(interest.outlet, interest.outlet.encoding.binary(frame))
+
+    async def _document(self, interest: Interest) -> Document:
+        """Its document now. When many ask for large ones at the same time, some after others."""
+        try:
+            return await self._calls.ask(self.call, interest.identity, interest.key)
+        except PylonError as error:
+            if error.code != "OVERLOADED":
+                raise
+        async with self._in_turn:
+            return await self._calls.ask(self.call, interest.identity, interest.key)
 
     async def _open(self, identity: Identity, key: Key) -> Document:
         async def unit(tx: Transaction) -> Document:

@@ -158,12 +158,16 @@ class Hub:
     ) -> bool:
         """Open a stream: replay from `since` (None: from now), then live without a gap.
 
-        False when it lies too far back to be replayed; the outlet is closed with 1013. A stream
+        False when it lies too far back to be replayed, or the client at `address` has to pull; the
+        outlet is closed with 1013. A stream
         that does not `shows_all` is closed too as soon as anything happens that it may not show.
         `may_be_ahead` says that the client may be above `since`, and hold rows that a replay from 0
         says nothing of. `address` is where an anonymous one is found by `MustPull`.
         """
         reader = self._streams.open(identity, outlet, shows_all=shows_all, address=address)
+        if not self._streams.may_open(address):
+            self._streams.close(reader, CLOSE_TRY_AGAIN, "pull required", "pull")
+            return False
         if self._held is not None:
             # That turn began without this reader, and was committed before it came.
             reader.floor = self._held.seq
@@ -239,8 +243,7 @@ class Hub:
             elif isinstance(message, SessionEnded | SessionChanged):
                 self.close_session(message.session_id)
             elif isinstance(message, MustPull):
-                for reader in list(self._streams.of_caller(message.caller)):
-                    self._streams.close(reader, CLOSE_TRY_AGAIN, "pull required", "partial")
+                self._streams.must_pull(message.caller)
             elif isinstance(message, Gap):
                 gap = _Turn(seq=message.until, since=perf_counter(), gap=message)
                 self._waiting.append(gap)

@@ -76,6 +76,8 @@ class _Caller:
     """What is known of a session, or of an address."""
 
     pulls: list[_Pull] = field(default_factory=list)
+    is_named: bool = False
+    """Whether somebody with an identity has pulled."""
     pulled_to: int = 0
     """The highest position that its pulls were given; of an address, those of nobody by name."""
     named_to: int = 0
@@ -106,8 +108,7 @@ class _Pull:
 
     until: int
     at: float
-    whole_from: int
-    named: bool
+    whole_from: int = 0
     has_more: bool = False
     is_lost: bool = False
     is_spent: bool = False
@@ -155,6 +156,7 @@ class Positions:
         the public's.
         """
         known = self._known(caller)
+        known.is_named = known.is_named or named
         if until > since:  # else nothing was given: `since` is what the client says
             if named and caller.startswith(_ADDRESS):
                 known.named_to = max(known.named_to, until)
@@ -167,7 +169,7 @@ class Positions:
         behind = [each for each in pulls if each.is_lost and each.is_void]
         if behind:
             pulls.remove(behind[-1])
-        pulls.append(_Pull(until, self._now(), whole_from, named, has_more))
+        pulls.append(_Pull(until, self._now(), whole_from, has_more))
         _bound(pulls)
 
     def _known(self, caller: bytes) -> _Caller:
@@ -205,7 +207,7 @@ class Positions:
         """A stream that had started at `start` has ended; how much of it arrived is unknown."""
         pulls = self._pulls(caller)
         if pulls:
-            pulls.append(_Pull(start, self._now(), 0, True, is_lost=True))
+            pulls.append(_Pull(start, self._now(), is_lost=True))
             _bound(pulls)
 
     def whole_from(self, caller: bytes, position: int) -> int:
@@ -243,7 +245,7 @@ class Positions:
     def is_named(self, caller: bytes) -> bool:
         """Whether somebody with an identity has pulled as this caller."""
         known = self._by_caller.get(caller)
-        return known is not None and (known.named_to > 0 or any(p.named for p in known.pulls))
+        return known is not None and known.is_named
 
     def forget(self, caller: bytes, position: int) -> None:
         """A stream could not start at this position: it lies too far back, and whoever is there or
@@ -255,7 +257,7 @@ class Positions:
             if each.until <= position:
                 each.is_awaited = each.is_awaited or not (each.is_lost or each.is_spent)
                 each.is_void = each.is_spent = True
-        pulls.append(_Pull(position, self._now(), 0, False, is_lost=True, is_void=True))
+        pulls.append(_Pull(position, self._now(), is_lost=True, is_void=True))
         _bound(pulls)
 
     def is_behind(self, caller: bytes) -> bool:
@@ -269,9 +271,18 @@ class Positions:
 
     # --- whose cursor it is ------------------------------------------------------------------
 
-    def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
-        """A stream of this caller begins; the lowest place that it gives anything after."""
-        self._known(caller).given(kind).begin(position)
+    def name(self, address: bytes) -> None:
+        """Somebody with an identity is about to pull there."""
+        self._known(address).is_named = True
+
+    def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
+        """A stream of this caller begins, and gives what comes after `position`. False where it
+        must not: somebody has come to pull by name while it was being opened."""
+        known = self._known(caller)
+        if kind == "passing" and known.is_named:
+            return False
+        known.given(kind).begin(position)
+        return True
 
     def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
         """It has ended, while the log was at `position`."""
@@ -335,6 +346,5 @@ def _bound(pulls: list[_Pull]) -> None:
     """Of too many, make the two oldest one."""
     if len(pulls) > TABS_MAX:
         lower, upper = pulls.pop(0), pulls[0]
-        upper.named = upper.named or lower.named
         if lower.until < upper.until and not lower.is_void:
             upper.until, upper.whole_from = lower.until, 0

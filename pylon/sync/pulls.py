@@ -15,7 +15,7 @@ from pylon.identity import Identity, caller_key
 from pylon.sync.positions import RECENT_SECONDS, StreamKind, address_key
 from pylon.sync.pull import Puller, PullPage, resync_required
 from pylon.sync.reader_epochs import ReaderEpochs
-from pylon.sync.whereabouts import Known, Pulled, Whereabouts
+from pylon.sync.whereabouts import Known, Presented, Pulled, Whereabouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,7 @@ class Pulls:
         try:
             epoch = await self._epoch(identity, since)
             known = await self._whereabouts.presented(caller, public, since)
-            if since and not (known.is_given or identity.is_admin):
-                # From a stream that showed less than this caller may see, or another sign-in.
-                raise resync_required(since + 1)
+            _refuse_foreign(identity, since, known)
             page = await self._puller.page(
                 identity, since, epoch=epoch, whole_from=known.whole_from
             )
@@ -133,7 +131,8 @@ class Pulls:
         else:
             start = await self._named_start(identity, address_key(address), asked)
         lowest = self._puller.head if start.since is None else start.since
-        await self._whereabouts.opened(start.caller, start.kind, lowest)
+        if not await self._whereabouts.opened(start.caller, start.kind, lowest):
+            raise resync_required(0)
         return start
 
     async def _named_start(
@@ -143,10 +142,9 @@ class Pulls:
         assert caller is not None
         if asked is not None:
             await self._check(identity, asked)
-            known_as = await self._whereabouts.presented(caller, address, asked)
-            is_free = identity.is_admin or not await self._epochs.has_pulled(identity)
-            if asked and not (known_as.is_given or is_free):
-                raise resync_required(asked + 1)
+            place = await self._whereabouts.presented(caller, address, asked)
+            if await self._epochs.has_pulled(identity):
+                _refuse_foreign(identity, asked, place)
             return StreamStart(since=asked, is_chosen=False, caller=caller)
         if identity.is_admin:
             # Many clients with one name, and none whose rights change.
@@ -217,3 +215,10 @@ class Pulls:
         """A stream could not be replayed from there; the next one is not to try again."""
         if start.is_chosen and start.since is not None:
             await self._whereabouts.too_far(start.caller, start.since)
+
+
+def _refuse_foreign(identity: Identity, since: int, known: Presented) -> None:
+    """410 for a cursor from a stream that showed less than its owner may see, or from another
+    sign-in. Administrators are many clients with one name."""
+    if since and not (known.is_given or identity.is_admin):
+        raise resync_required(since + 1)

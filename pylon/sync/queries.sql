@@ -18,7 +18,7 @@ SELECT count(*) FROM _pylon_op_ids;
 SELECT user_id, count(*) FROM _pylon_op_ids GROUP BY user_id HAVING count(*) > ? ORDER BY user_id;
 
 -- name: oldest_op_ids
-SELECT op_id FROM _pylon_op_ids WHERE user_id = ? ORDER BY at, op_id LIMIT ?;
+SELECT user_id, op_id FROM _pylon_op_ids WHERE user_id = ? ORDER BY at, op_id LIMIT ?;
 
 -- name: forget_op_id
 DELETE FROM _pylon_op_ids WHERE user_id = ? AND op_id = ?;

@@ -6,7 +6,9 @@ Knows nothing of changes; `hub.py` says who joins, `routing.py` what each is wri
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from time import perf_counter
 
 from pylon.changes.epochs import subjects_of
 from pylon.http.close_codes import CLOSE_INTERNAL, CLOSE_TRY_AGAIN
@@ -18,6 +20,12 @@ from pylon.sync.audience import Audiences, Group
 from pylon.sync.documents import DocumentHub
 
 log = logging.getLogger("pylon.sync")
+
+TURNED_MAX = 10_000
+"""Callers remembered that had to pull."""
+
+TURNED_SECONDS = 60.0
+"""How long: a stream that was allowed before has opened by then."""
 
 
 class Reader:
@@ -96,6 +104,7 @@ class Streams:
         self.find: Callable[[Outlet], Reader | None] = self._readers.get
         """The open stream of an outlet. Asked for every write, so not a method of ours."""
         self._by_caller: dict[bytes, set[Reader]] = {}
+        self._turned: OrderedDict[bytes, float] = OrderedDict()
         self.joining: set[Reader] = set()
         """Those that are not live yet."""
         self.partial: set[Reader] = set()
@@ -199,6 +208,22 @@ class Streams:
                 del self._by_caller[reader.caller]
         if reader.group is not None:
             self._audiences.leave(reader.group, outlet)
+
+    # --- callers that must pull --------------------------------------------------------------
+
+    def must_pull(self, caller: bytes) -> None:
+        """End the streams of a caller, and, where it is an address, those that are about to open:
+        another process may have allowed them before this was heard."""
+        self._turned[caller] = perf_counter()
+        if len(self._turned) > TURNED_MAX:
+            self._turned.popitem(last=False)
+        for reader in list(self.of_caller(caller)):
+            self.close(reader, CLOSE_TRY_AGAIN, "pull required", "pull")
+
+    def may_open(self, address: bytes | None) -> bool:
+        """Whether a stream of nobody by name may go on past what it may not show."""
+        turned = None if address is None else self._turned.get(address)
+        return turned is None or perf_counter() - turned > TURNED_SECONDS
 
     # --- they are written to -----------------------------------------------------------------
 

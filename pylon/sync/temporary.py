@@ -8,17 +8,15 @@ in a table of this module; `pull.py` and `routing.py` mix them with the log's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from pylon import limits
 from pylon.changes.model import Forgotten
 from pylon.clock import Clock, iso_seconds
-from pylon.store.base import Row, Store, Tx, Value
+from pylon.store.base import Store, Tx, Value
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
-from pylon.store.upkeep import delete_in_slices
+from pylon.store.upkeep import delete_in_slices, delete_oldest
 from pylon.wire.events import event_json
 
 SQL = load_queries("pylon.sync")
@@ -102,24 +100,13 @@ class Temporary:
         before = int(self._clock.now() - limits.PUSH_REMEMBER_SECONDS)
         for name in ("op_ids", "temporary_rows"):
             await self._delete(f"purge_{name}", before)
-        await self._purge_users()
+        most = limits.OP_IDS_PER_USER_MAX
+        for user_id, count in await self._store.read(SQL["users_beyond"], (most,), heavy=True):
+            find, forget = SQL["oldest_op_ids"], SQL["forget_op_id"]
+            await delete_oldest(self._store, find, (user_id,), forget, count - most)
         for name in ("op_ids", "temporary_rows"):
             kept = (await self._store.read(SQL[f"count_{name}"], heavy=True))[0][0]
             await self._delete(f"purge_{name}", _NEVER, rows_max=max(0, kept - limits.OP_IDS_MAX))
-
-    async def _purge_users(self) -> None:
-        """Drop the oldest operations of those who have too many."""
-        bound = limits.OP_IDS_PER_USER_MAX
-        for user_id, count in await self._store.read(SQL["users_beyond"], (bound,), heavy=True):
-            beyond = count - bound
-            while beyond > 0:
-                # Looked for outside the unit: in the order of time they are not kept.
-                at_once = (user_id, min(beyond, 10 * limits.PURGE_UNIT_ROWS))
-                oldest = await self._store.read(SQL["oldest_op_ids"], at_once, heavy=True)
-                for start in range(0, len(oldest), limits.PURGE_UNIT_ROWS):
-                    part = oldest[start : start + limits.PURGE_UNIT_ROWS]
-                    await self._store.write(partial(_forget, user_id, part))
-                beyond -= at_once[1]
 
     async def erase(self, user_id: str) -> int:
         """Drop everything of one user, whose clients are signed out; how much that was."""
@@ -129,11 +116,6 @@ class Temporary:
 
     async def _delete(self, query: str, which: Value, *, rows_max: int | None = None) -> int:
         return await delete_in_slices(self._store, SQL[query], (which,), rows_max=rows_max)
-
-
-async def _forget(user_id: str, rows: Sequence[Row], tx: Tx) -> None:
-    for (op_id,) in rows:
-        await tx.execute(SQL["forget_op_id"], (user_id, op_id))
 
 
 def delete_event(seq: int, entity: str, temporary_id: str, at: float) -> bytes:

@@ -106,7 +106,7 @@ class Whereabouts(Protocol):
         """
         ...
 
-    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
+    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
         """See `Positions.opened`; to be awaited before anything is sent on the stream."""
         ...
 
@@ -162,15 +162,17 @@ class Here:
 
     async def presented(self, caller: bytes, address: bytes, position: int) -> Presented:
         positions = self._positions
-        if caller != address and self._publish is not None and positions.must_turn(address):
-            positions.turn(address, await self._publish(MustPull(caller=address)))
+        if caller != address:
+            positions.name(address)  # first, so that no other such stream begins meanwhile
+            if self._publish is not None and positions.must_turn(address):
+                positions.turn(address, await self._publish(MustPull(caller=address)))
         return Presented(
             positions.whole_from(caller, position) if position else 0,
             positions.is_given(caller, address, position),
         )
 
-    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
-        self._positions.opened(caller, kind, position)
+    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
+        return self._positions.opened(caller, kind, position)
 
     def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
         self._positions.closed(caller, kind, position)
@@ -214,14 +216,14 @@ class WhereaboutsCalls:
             run=lambda _, caller: here.restart(caller),
         )
 
-        async def note_stream(_: object, stream: _Stream) -> None:
-            if stream.has_ended:
-                here.closed(stream.caller, stream.kind, stream.position)
-            else:
-                await here.opened(stream.caller, stream.kind, stream.position)
+        async def note_stream(_: object, stream: _Stream) -> bool:
+            if not stream.has_ended:
+                return await here.opened(stream.caller, stream.kind, stream.position)
+            here.closed(stream.caller, stream.kind, stream.position)
+            return True
 
-        self.stream: Call[_Stream, None] = Call(
-            name="positions.stream", takes=_Stream, gives=None, run=note_stream
+        self.stream: Call[_Stream, bool] = Call(
+            name="positions.stream", takes=_Stream, gives=bool, run=note_stream
         )
         self.of: Call[_Wish, Known] = Call(
             name="positions.of",
@@ -273,19 +275,19 @@ class Asked:
         except PylonError:
             return Presented(whole_from=0, is_given=True)
 
-    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> None:
-        await self._stream(_Stream(caller, kind, position, has_ended=False))
+    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
+        return await self._stream(_Stream(caller, kind, position, has_ended=False))
 
     def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
         work = self._stream(_Stream(caller, kind, position, has_ended=True))
         self._tasks.start("a stream has ended", work)
 
-    async def _stream(self, stream: _Stream) -> None:
+    async def _stream(self, stream: _Stream) -> bool:
         """One that is not heard of may cost its client a pull from 0."""
         try:
-            await self._calls.ask(self._ask.stream, ANONYMOUS, stream)
+            return await self._calls.ask(self._ask.stream, ANONYMOUS, stream)
         except PylonError:
-            return
+            return stream.kind != "passing"
 
     async def restart(self, caller: bytes) -> None:
         try:

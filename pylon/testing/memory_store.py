@@ -19,7 +19,7 @@ import apsw
 
 from pylon import limits
 from pylon.errors import PylonError
-from pylon.store.base import CommitListener, Row, Unit, Value
+from pylon.store.base import CommitListener, Row, Unit, Value, answer_too_large
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.failures import translate
 from pylon.store.sqlite.held import held_too_long
@@ -66,9 +66,16 @@ class MemoryStore:
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         await self._not_held.wait()  # there is one connection, and reads see commits only
-        return _fetch(self._connection, sql, params, seconds or limits.READ_SECONDS_MAX)
+        rows = _fetch(self._connection, sql, params, seconds or limits.READ_SECONDS_MAX)
+        values = [value for row in rows for value in row if isinstance(value, str | bytes)]
+        most = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
+        is_larger = sum(map(len, values)) > most and len(rows) > 1
+        if is_larger or (bytes_max is not None and any(len(value) > most for value in values)):
+            raise answer_too_large(bytes_max)
+        return rows
 
     async def snapshot(self) -> MemorySnapshot:
         if len(self._snapshots) >= limits.SNAPSHOTS_MAX:

@@ -148,9 +148,8 @@ class ObjectSplitter:
     def __init__(self) -> None:
         self._text = bytearray()
         self._at = 0
-        self._string_at = 0
-        """How far a string has been read that begins at `_at`, or in the open row; 0: there is
-        none."""
+        self._string_at: int | None = None
+        """How far a string that has not ended has been read, where there is one."""
         self._row_start = 0
         self._open = bytearray()
         self._keys = ["", ""]
@@ -166,10 +165,13 @@ class ObjectSplitter:
             signs += 1
             if signs % _STEP_SIGNS == 0:
                 yield None
-            if self._is_in_rows and len(self._open) > _ROWS_DEPTH:
-                if not (yield from self._skip_row()):
+            is_row = self._is_in_rows
+            depth = _ROWS_DEPTH if is_row else 1 + (self._keys[0] == "entities")
+            if len(self._open) > depth:
+                if not (yield from self._skip(depth)):
                     break
-                yield from self._row(bytes(self._text[self._row_start : self._at]))
+                if is_row:
+                    yield from self._row(bytes(self._text[self._row_start : self._at]))
                 continue
             token = self._token()
             if token is None:
@@ -180,7 +182,7 @@ class ObjectSplitter:
     def _token(self) -> bytes | None:
         """The next sign, string or word, and go behind it; None where it has not come whole."""
         text = self._text
-        if not self._string_at:
+        if self._string_at is None:
             found = _TOKEN.search(text, self._at)
             if found is None:
                 self._at = len(text)
@@ -196,32 +198,35 @@ class ObjectSplitter:
                 return token
             self._at = found.start()
             self._string_at = found.end()
-        if not self._is_string_whole():
+        end = self._end_of_string(self._string_at)
+        if end is None:
             return None
-        end, self._string_at = self._string_at, 0
         token, self._at = bytes(text[self._at : end]), end
         return token
 
-    def _is_string_whole(self) -> bool:
-        """Whether the open string has come to its end; then `_string_at` is behind it. What has
-        been read of it is not read again."""
-        found = _IN_STRING.match(self._text, self._string_at)
+    def _end_of_string(self, start: int) -> int | None:
+        """Where the string ends whose inside has been read up to `start`; None where that has not
+        come. Nothing of it is read again."""
+        found = _IN_STRING.match(self._text, start)
         assert found is not None, "it matches nothing too"
-        self._string_at = found.end()
-        if self._text[self._string_at : self._string_at + 1] != b'"':
-            return False
-        self._string_at += 1
-        return True
+        end = found.end()
+        if self._text[end : end + 1] != b'"':
+            self._string_at = end
+            return None
+        self._string_at = None
+        return end + 1
 
-    def _skip_row(self) -> Generator[None, None, bool]:
-        """Go to the end of the open row; False when it has not come yet."""
+    def _skip(self, depth: int) -> Generator[None, None, bool]:
+        """Go to the end of the row that is open, or of what is none of our business, where only so
+        many brackets are open; False when it has not come yet."""
         text, brackets = self._text, self._open
         signs = 0
         while True:
-            if self._string_at:
-                if not self._is_string_whole():
+            if self._string_at is not None:
+                end = self._end_of_string(self._string_at)
+                if end is None:
                     return False
-                self._at, self._string_at = self._string_at, 0
+                self._at = end
             found = _NO_BRACKETS.match(text, self._at)
             assert found is not None, "it matches nothing too"
             self._at = found.end()
@@ -235,7 +240,7 @@ class ObjectSplitter:
                 brackets.append(kind)
             elif brackets.pop() != _CLOSES[kind]:
                 raise _malformed()
-            elif len(brackets) == _ROWS_DEPTH:
+            elif len(brackets) == depth:
                 return True
             signs += 1
             if signs % _STEP_SIGNS == 0:
@@ -305,7 +310,8 @@ class ObjectSplitter:
         if start:
             del self._text[:start]
             self._at -= start
-            self._string_at = max(self._string_at - start, 0)
+            if self._string_at is not None:
+                self._string_at -= start
             self._row_start = 0
         if len(self._text) > limits.IMPORT_ROW_BYTES_MAX:
             raise _too_long()

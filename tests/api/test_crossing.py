@@ -186,6 +186,17 @@ async def test_a_body_that_is_too_large_is_refused_before_it_crosses(
     assert len(asking.seen) == 1
 
 
+async def test_what_a_path_may_have_more_crosses_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_BYTES_MAX", 8)
+
+    async def takes_much(request: Request, *_params: str) -> Response:
+        return Response(200, await request.body(bytes_max=20))
+
+    large = asked(body=b"x" * 15)
+    large.body_bytes_max = 20
+    assert (await Asking(takes_much).answer(large)).status == 200
+
+
 async def test_a_route_that_takes_less_refuses_it_there() -> None:
     async def takes_little(request: Request, *_params: str) -> Response:
         return Response(200, await request.body(bytes_max=8))

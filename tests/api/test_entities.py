@@ -384,6 +384,25 @@ def test_a_cursor_walks_over_every_visible_row_once(
     assert seen == [row_id for n, row_id in enumerate(numbered) if n % 3 != 0]
 
 
+def test_a_row_called_cursor_is_read_at_its_address(
+    admin: httpx.Client, nobody: httpx.Client
+) -> None:
+    path = "/api/entities/Shown/cursor"
+    pages = [nobody.get(path, params=each).json() for each in ({}, {"limit": 1}, {"after": ""})]
+    assert all("next_cursor" in page for page in pages)
+    row = {"id": "cursor", "n": 7, "shown": True}
+    assert admin.post("/api/import", json={"entities": {"Shown": [row]}}).json()["imported"] == 1
+    try:
+        assert nobody.get(path).json()["id"] == "cursor"
+        for asked in ({"limit": "1"}, {"after": ""}, {"limit": "100", "after": ""}):
+            assert "next_cursor" in nobody.get(path, params=asked).json()
+        assert admin.patch(path, json={"n": 8}).status_code == 200
+        assert nobody.get(path).json()["n"] == 8
+    finally:
+        assert admin.delete(path).status_code == 200
+    assert "next_cursor" in nobody.get(path).json()
+
+
 def test_a_cursor_page_without_a_limit(nobody: httpx.Client, numbered: list[str]) -> None:
     path = "/api/entities/Shown/cursor"
     assert len(nobody.get(path).json()["data"]) == limits.CURSOR_ROWS_DEFAULT

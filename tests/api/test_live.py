@@ -542,6 +542,21 @@ async def test_signing_out_closes_its_streams(server: Server, path: str) -> None
         assert (await stays.next())["row_id"] == after
 
 
+async def test_who_asks_for_another_session_connects_anew(server: Server) -> None:
+    """A page that goes on with it would otherwise keep the socket of the user before."""
+    token, other = server.token_of("fay"), server.token_of("fay")
+    async with (
+        server.async_client(token) as fay,
+        websocket(server, token) as socket,
+        websocket(server, other, since=await position(server)) as stays,
+    ):
+        assert (await fay.post("/api/auth/guest")).status_code == 201
+        assert await is_closed(socket) == (1013, "pull required")
+        row_id = await mark(fay)
+        assert (await stays.next())["row_id"] == row_id
+        assert (await fay.get("/api/auth/me")).json()["user_id"] == "fay", "both go on"
+
+
 async def test_a_stop_closes_with_1001(tmp_path: Path) -> None:
     with serving(BLACKBOX_APP, tmp_path / "app.db") as server:
         token = server.token_of("ann")

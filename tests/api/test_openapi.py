@@ -168,7 +168,9 @@ async def test_errors_have_their_codes(told: dict[str, Any]) -> None:
     named = told["components"]["responses"][answers["409"]["$ref"].rpartition("/")[2]]
     base, codes = named["content"]["application/json"]["schema"]["allOf"]
     assert base == {"$ref": "#/components/schemas/Pylon.Error"}
-    assert codes["properties"]["error"]["properties"]["code"] == {"enum": ["ID_TAKEN"]}
+    assert codes["properties"]["error"]["properties"]["code"] == {
+        "enum": ["IDEMPOTENCY_KEY_IN_USE", "ID_TAKEN"]
+    }
     assert set(answers) >= {"201", "400", "403", "409", "413", "429", "500", "503", "507"}
     assert "4XX" not in answers, "the app has no hooks"
 

@@ -78,6 +78,15 @@ def ask(server: Server, secret: str) -> list[str]:
             f"/events/{secret}?access_token={secret}",
         ):
             answers += [client.get(path), client.post(path, json={}), client.delete(path)]
+        key = {
+            "connection": "Upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-version": "13",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+            "sec-websocket-protocol": f"bearer.{secret}",
+        }
+        for path in (f"/ws/{secret}", f"/nowhere?token={secret}"):
+            answers.append(client.get(path, headers=key))
         body = {"text": "explode", "apiKey": secret}
         failed = client.post("/api/entities/Note", json=body)
         assert failed.status_code == 500

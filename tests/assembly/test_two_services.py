@@ -232,3 +232,40 @@ async def test_work_of_the_owner_is_done_by_the_owner() -> None:
         assert "purge tombstones" in names[0] - names[1]
         for work in ("exchange counts", "tell who is there", "look at the schema"):
             assert work in names[0] & names[1]
+
+
+@pytest.mark.parametrize("streams_in", [0, 1])
+async def test_a_pull_by_name_in_one_ends_the_streams_of_its_address_in_the_other(
+    streams_in: int,
+) -> None:
+    """They have gone on past what they may not show, and a cursor from them is not taken."""
+    async with two() as services:
+        first, second, _ = services
+        stream, puller = (first, second)[:: 1 - 2 * streams_in]
+        token = await first.token_of("ann")
+        lines: list[str] = []
+        async with (
+            stream.client(None) as nobody,
+            nobody.stream("GET", "/events?since=0") as events,
+            first.client() as admin,
+        ):
+            given = events.aiter_lines()
+            assert await anext(given) == ": connected"
+            await until(lambda: len(stream.house.hub._streams))
+            await admin.post("/api/entities/Note", json={"ownerId": "ann"})
+            shown = (await admin.post("/api/entities/Open", json=new(1))).json()["id"]
+            while not (line := await anext(given)).startswith("data: "):
+                pass
+            event = decode(line[6:])
+            assert event["row_id"] == shown
+            async with puller.client(token) as ann, second.client(token) as again:
+                await ann.get("/api/sync/pull")
+                async for line in given:
+                    lines.append(line)
+                answer = await again.get(f"/api/sync/pull?since={event['seq']}")
+                assert answer.status_code == 410
+                page = (await again.get("/api/sync/pull?since=0")).json()
+                assert [each["entity"] for each in page["changes"]] == ["Note", "Open"]
+                last = page["cursor"]["last_seq"]
+                assert (await ann.get(f"/api/sync/pull?since={last}")).status_code == 200
+        assert not any(line.startswith("data: ") for line in lines), "it has ended"

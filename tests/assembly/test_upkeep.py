@@ -58,10 +58,10 @@ async def test_a_start_drops_what_is_old_and_later_ones_know_of_it(
         status, _ = await ask(app, "GET", "/api/sync/pull?since=1")
         assert status == 200
     clock.advance(31 * DAY)
-    monkeypatch.setattr(limits, "UPKEEP_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "UPKEEP_LOOK_SECONDS", 0.01)
     async with serving(path, clock) as app:
         await until(lambda status: status["log"]["oldest_seq"] == 2, app)
-    monkeypatch.setattr(limits, "UPKEEP_AFTER_SECONDS", 1_000.0)
+    monkeypatch.setattr(limits, "UPKEEP_LOOK_SECONDS", 1_000.0)
     async with serving(path, clock) as app:
         status, body = await ask(app, "GET", "/api/sync/pull?since=1")
         assert (status, body["error"]["code"]) == (410, "RESYNC_REQUIRED")

@@ -9,7 +9,7 @@ import pytest
 from pylon.auth.claims import UserClaims, claim_fields, claims_of, read_roles
 from pylon.auth.model import NO_CLAIMS, Claims
 from pylon.changes.model import Change, Seq
-from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.schema.model import AuthSpec, EntitySpec, FieldSpec, Manifest
 from pylon.store.sqlite.store import SqliteStore
 
 
@@ -50,6 +50,14 @@ def test_only_texts_of_user_say_something() -> None:
     user = EntitySpec(name="User", fields=fields)
     assert claim_fields(Manifest(name="app", version="1", entities=(user,))) == ("role",)
     assert claim_fields(Manifest(name="app", version="1", entities=())) == ()
+
+
+def test_the_app_may_name_the_entity_of_its_users() -> None:
+    roles = FieldSpec(name="roles", type="string", optional=True)
+    entities = (EntitySpec(name="User"), EntitySpec(name="Member", fields=(roles,)))
+    auth = AuthSpec(user="Member")
+    app = Manifest(name="app", version="1", entities=entities, auth=auth)
+    assert claim_fields(app) == ("roles",)
 
 
 async def test_claims_are_read_from_the_row(store: SqliteStore) -> None:

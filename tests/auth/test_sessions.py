@@ -129,9 +129,15 @@ async def test_revoke_ends_one_session_only(store: SqliteStore, sessions: Sessio
     assert ended == [session.session_id]
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 500])
 async def test_revoke_all_counts_live_sessions(
-    store: SqliteStore, sessions: Sessions, clock: ManualClock
+    store: SqliteStore,
+    sessions: Sessions,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
 ) -> None:
+    monkeypatch.setattr(limits, "SESSIONS_SWEPT_MAX", at_once)
     ended = ends_of(store)
     await sessions.create("u1")
     clock.advance(limits.SESSION_SECONDS)
@@ -341,8 +347,9 @@ class Between(PassingStore):
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
-        rows = await self.inner.read(sql, params, heavy=heavy, seconds=seconds)
+        rows = await self.inner.read(sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max)
         if self.read_done is not None and not self.read_done.is_set():
             self.read_done.set()
             await self.read_may_return.wait()

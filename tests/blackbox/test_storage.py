@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ import pytest
 
 from pylon.http.doors import bind_doors
 from tests.conftest import BLACKBOX_APP
-from tests.server import ADMIN_TOKEN, Server, serving
+from tests.server import ADMIN_TOKEN, Server, environment, serving
 
 ROWS = "/api/entities/Mark"
 DISK_BYTES = 4 * 1024 * 1024
@@ -84,6 +85,86 @@ def test_a_full_disk_refuses_writes_and_goes_on_when_there_is_space(small_disk: 
         server.start()
         with server.client(ADMIN_TOKEN) as again:
             assert {row_id: row["text"] for row_id, row in rows_of(again).items()} == known
+
+
+def written_on(disk: Path) -> tuple[Server, dict[str, Any]]:
+    """A server on a small disk that has rows in its log only, and the rows."""
+    server = Server(BLACKBOX_APP, disk / "app.db")
+    server.stderr_path = disk.parent / "stderr"
+    server.start()
+    with server.client(ADMIN_TOKEN) as client:
+        for number in range(30):
+            data = {"n": number, "text": "x" * 3_000}
+            assert client.post(ROWS, json=data).status_code == 201
+        return server, rows_of(client)
+
+
+def test_a_stop_on_a_full_disk_says_so_and_loses_nothing(small_disk: Path) -> None:
+    server, known = written_on(small_disk)
+    ballast = fill(small_disk)
+    server.stop(expected=1)
+    told = server.stderr()
+    (line,) = [each for each in told.splitlines() if each.startswith("STORE_CLOSE_FAILED: ")]
+    for word in (f"{small_disk}/app.db", "disk is full", "Nothing that was answered is lost", "MB"):
+        assert word in line
+    ballast.unlink()
+    server.start()
+    with server.client(ADMIN_TOKEN) as client:
+        assert rows_of(client) == known
+    server.stop()
+
+
+def test_a_start_from_a_log_on_a_full_disk(small_disk: Path) -> None:
+    server, known = written_on(small_disk)
+    server.kill()
+    # A start makes the index of the log anew, where there is room for it.
+    (small_disk / "app.db-shm").unlink()
+    ballast = fill(small_disk)
+    line = one_line(server)
+    for word in ("STORE_OPEN_FAILED", f"{small_disk}/app.db", "disk is full", "Free at least 2."):
+        assert word in line
+    ballast.unlink()
+    server.start()
+    with server.client(ADMIN_TOKEN) as client:
+        assert rows_of(client) == known
+    server.stop()
+
+
+def test_a_copy_on_a_full_disk(written: Path, small_disk: Path) -> None:
+    path = Path(shutil.copy(written, small_disk / "app.db"))
+    before = path.read_bytes()
+    fill(small_disk)
+    backup = ("backup", str(small_disk / "copy"), "--app", str(BLACKBOX_APP))
+    (small_disk.parent / "migrations").mkdir()
+    (small_disk.parent / "migrations" / "0001_one.sql").write_text("-- UP\nDELETE FROM Mark;")
+    folder = ("--dir", str(small_disk.parent / "migrations"))
+    apply = ("migrate", "apply", str(BLACKBOX_APP), *folder, "--yes")
+    for command in (backup, apply):
+        ended = subprocess.run(
+            [sys.executable, "-m", "pylon", *command, "--db", str(path)],
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert "disk is full" in ended.stderr
+    assert path.read_bytes() == before
+    left = {each.name for each in small_disk.iterdir()}
+    assert left <= {"app.db", "app.db-wal", "app.db-shm", "ballast"}
+
+
+@pytest.mark.parametrize("free", [4_096, 65_536, 131_072, 229_376])
+def test_a_first_start_that_has_too_little_room(small_disk: Path, free: int) -> None:
+    """Full in the midst of its own tables, of those of the app, or of the search indexes."""
+    ballast = fill(small_disk)
+    os.truncate(ballast, ballast.stat().st_size - free)
+    server = Server(BLACKBOX_APP, small_disk / "app.db")
+    assert "disk is full" in one_line(server)
+    ballast.unlink()
+    server.stderr_path = small_disk.parent / "stderr"
+    server.start()
+    server.stop()
 
 
 def test_a_full_disk_is_told_until_there_is_room(small_disk: Path) -> None:
@@ -224,8 +305,41 @@ def test_a_file_that_cannot_be_written(written: Path, tmp_path: Path) -> None:
 
 def test_a_database_that_another_process_serves(tmp_path: Path) -> None:
     """Two servers on one file would number the log twice."""
-    with serving(BLACKBOX_APP, tmp_path / "app.db"):
-        assert "in use" in one_line(Server(BLACKBOX_APP, tmp_path / "app.db"))
+    path = tmp_path / "app.db"
+    with serving(BLACKBOX_APP, path) as server:
+        assert server.child is not None
+        named = f"in use by another process (pid {server.child.pid})"
+        assert named in one_line(Server(BLACKBOX_APP, path))
+        (tmp_path / "app.db-lock").unlink()
+        assert named in one_line(Server(BLACKBOX_APP, path))
+        (tmp_path / "symbolic.db").symlink_to(path)
+        assert named in one_line(Server(BLACKBOX_APP, tmp_path / "symbolic.db"))
+        os.link(path, tmp_path / "hard.db")
+        assert named in one_line(Server(BLACKBOX_APP, tmp_path / "hard.db"))
+        (tmp_path / "hard.db").unlink()
+
+
+def test_a_database_that_is_served_by_a_bound_path(written: Path, tmp_path: Path) -> None:
+    """A file that two containers have by two names."""
+    path = Path(shutil.copy(written, tmp_path / "app.db"))
+    bound = tmp_path / "bound.db"
+    bound.touch()
+    mount = ["mount", "--bind", str(path), str(bound)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        with serving(BLACKBOX_APP, path):
+            assert "in use by another process (pid " in one_line(Server(BLACKBOX_APP, bound))
+    finally:
+        subprocess.run(["umount", "-l", str(bound)], check=True)
+
+
+def test_sessions_that_another_server_has(tmp_path: Path) -> None:
+    env = {"PYLON_SESSION_DB": str(tmp_path / "sessions.db")}
+    with serving(BLACKBOX_APP, tmp_path / "one.db", env=env):
+        line = one_line(Server(BLACKBOX_APP, tmp_path / "two.db", env=env))
+        assert "PYLON_SESSION_DB" in line
+        assert "in use by another process (pid " in line
 
 
 @pytest.mark.parametrize("offset", [0, 1, 2])

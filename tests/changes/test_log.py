@@ -91,6 +91,22 @@ async def test_cursors_from_before_a_purged_delete_are_refused(is_restarted: boo
         await other.close()
 
 
+async def test_cursors_from_before_a_forgotten_owner_are_refused() -> None:
+    """A row that has had more owners than are remembered, also for a process that starts later."""
+    async with world() as app:
+        row = await app.rows.insert(ADMIN, "Note", {"ownerId": "owner"})
+        cursor = app.store.seq
+        for number in range(limits.AUDIENCES_PER_ROW_MAX + 1):
+            await app.rows.update(ADMIN, "Note", row["id"], {"ownerId": f"owner {number}"})
+        later = await process(app.manifest, app.store, app.clock)
+        assert later.log.oldest_seq == app.log.oldest_seq == cursor + 1
+        for each in (app, later):
+            with pytest.raises(PylonError) as refused:
+                await each.puller.page(ANN, cursor)
+            assert refused.value.status == 410
+        await later.close()
+
+
 class Unheard(Carried):
     """A store of whose commits nothing is heard."""
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from time import sleep
 
 import httpx
 import pytest
 
 from pylon import codec
-from tests.cli.conftest import WORKING, RunPylon
+from pylon.http.doors import bind_doors
+from tests.cli.conftest import WORKING, RunPylon, clean_environment
 from tests.cli.processes import running
 
 PRODUCTION = {"PYLON_CORS_ORIGIN": "https://notes.example.com"}
@@ -34,6 +40,39 @@ def test_it_says_so_once_it_listens_and_stops_on_request(folder: Path) -> None:
         assert health.status_code == 200
         assert started.stop() == 0
     assert (folder / ".pylon" / "dev.db").exists()
+
+
+def test_it_serves_also_where_nobody_reads_what_it_says(folder: Path) -> None:
+    """As in `pylon start | head -0`; that it stops well says that its exit code is its own."""
+    doors = bind_doors("127.0.0.1", 0)
+    port = doors.ports.main
+    doors.close()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        [sys.executable, "-m", "pylon", "start", "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder,
+        env=clean_environment(PRODUCTION),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    ) as child:
+        os.close(writing)
+        try:
+            _until_it_answers(f"http://127.0.0.1:{port}/health")
+            child.terminate()
+            _, told = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert (child.returncode, b"Traceback" in told, b"BrokenPipe" in told) == (0, False, False)
+
+
+def _until_it_answers(url: str) -> None:
+    for _ in range(600):
+        with suppress(httpx.TransportError):
+            assert httpx.get(url).status_code == 200
+            return
+        sleep(0.1)
+    pytest.fail("it does not answer")
 
 
 def test_production_has_production_rules(folder: Path) -> None:

@@ -176,6 +176,18 @@ async def test_rest_writes_lists_counters_and_trees_by_their_difference() -> Non
         assert outline[0]["children"][0]["id"] == child["id"]
 
 
+async def test_the_nodes_of_a_tree_stay_the_same_when_it_is_loaded_again() -> None:
+    async with desk() as d:
+        page = await d.page(outline=[{"meta": {"t": "a"}, "children": [{}]}, {}])
+        first = (await d.replica(page)).row["outline"]
+        for _ in range(2):
+            d.rows.documents = Documents(d.rows.clock)
+            again = await d.replica(page)
+            assert again.row["outline"] == first
+        await d.rows.update(ADMIN, "Page", page, {"outline": [{"meta": {"t": "a"}}]})
+        assert len((await d.replica(page)).row["outline"]) == 1
+
+
 @pytest.mark.parametrize("bad", ["x", {"a": 1}, 7, [[]] * 20_000])
 async def test_lists_take_arrays_only(bad: object) -> None:
     async with desk() as d:

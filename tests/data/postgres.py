@@ -153,6 +153,7 @@ class PostgresReads:
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         values = list(map(_bound, params))
         try:

@@ -134,6 +134,18 @@ async def test_an_answer_is_bounded_by_the_rows_it_shows(monkeypatch: pytest.Mon
         assert len((await find(rows, {"Task": {"limit": 5}}))["Task"]) == 5
 
 
+async def test_an_answer_is_bounded_by_the_texts_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_BYTES_MAX", 2_000_000)
+    tasks: Any = {"tasks": {}}
+    async with app([task(n, "ann", title="x" * 100_000) for n in range(6)]) as rows:
+        await find(rows, {"Person": {"include": tasks}})
+        # Little is read, but each of six tasks would show its owner with all six.
+        again: Any = {"Task": {"include": {"owner": {"include": tasks}}}}
+        assert await refused(rows, again) == "ANSWER_TOO_LARGE"
+        again["Task"]["limit"] = 2
+        await find(rows, again)
+
+
 async def test_a_graph_is_one_statement() -> None:
     async with app() as rows:
         asked: list[str] = []

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing
 from random import Random
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import Phase, given, settings
 
+from pylon import limits
 from pylon.calls import DirectCalls
 from pylon.codec import decode
 from pylon.data.aggregate import Aggregates
@@ -26,12 +27,15 @@ from pylon.data.door import ReadDoor
 from pylon.data.exports import Format
 from pylon.data.graph import Graphs
 from pylon.data.imports import ImportUnits
+from pylon.data.long_lists import LongList
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.data.transfer import Transfer
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity
 from pylon.schema.model import EntitySpec, Manifest
+from pylon.store.base import Row as Stored
+from pylon.store.base import Value
 from pylon.wire.export_format import LineSplitter, ObjectSplitter
 from tests.data.naive import Naive, as_float, compare_rows
 from tests.data.questions import Asker
@@ -91,17 +95,22 @@ async def ask(
         ASKED["list"] += 3
         assert await rows.list(identity, name, limit=None, offset=0) == shown
         assert await rows.list(identity, name, limit=5, offset=2) == shown[2:7]
+        stingy = Stingy(rows)
+        long = await stingy.list_or_long(identity, name, limit=5, offset=2)
+        assert isinstance(long, LongList)
+        assert [row async for piece in long.pieces() for row in piece.rows] == shown[2:7]
         await _get_each(rows, identity, naive, name)
         ASKED["cursor"] += 1
-        assert await _pages(rows, identity, name, random.randrange(1, 5)) == [
-            row for row in shown if row["id"] != ""
-        ]
+        for door_of_pages in (rows.door, stingy):
+            assert await _pages(door_of_pages, identity, name, random.randrange(1, 5)) == [
+                row for row in shown if row["id"] != ""
+            ]
         for _ in range(6):
             body = asker.query(identity, entity, seen)
             expected = naive.query(identity, name, body)
             ASKED["query"] += 2
             assert await queries.find(identity, name, body) == expected, body
-            assert decode(await queries.find_json(identity, name, body)) == expected, body
+            assert await _as_json(queries, identity, name, body) == expected, body
         for _ in range(3):
             await _look_up(identity, queries, naive, asker, entity)
         for _ in range(4):
@@ -120,6 +129,33 @@ async def ask(
             assert found_graph == naive.graph(identity, body), body
 
 
+class Stingy(ReadDoor):
+    """A door that finds every answer too large to be made at once."""
+
+    async def fetch_within(
+        self, sql: str, params: Sequence[Value], bytes_max: int | None
+    ) -> list[Stored]:
+        if bytes_max == limits.ANSWER_BYTES_WHOLE_MAX:
+            raise PylonError(400, "ANSWER_TOO_LARGE", "")
+        return await super().fetch_within(sql, params, bytes_max)
+
+
+async def _as_json(queries: Queries, identity: Identity, name: str, body: object) -> object:
+    """A query's answer as its route gives it: whole, and where that is too large in pieces."""
+    whole = await queries.find_json(identity, name, body)
+    assert isinstance(whole, bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "ANSWER_PIECE_BYTES", 100)
+        stingy = Stingy(queries._door._context)
+        found = await Queries(stingy).find_json(identity, name, body)
+        assert isinstance(found, LongList)
+        ASKED["long query"] += 1
+        pieces = [piece.text async for piece in found.pieces()]
+        assert decode(b"[" + b",".join(pieces) + b"]") == decode(whole)
+        assert found.count == len(found)
+    return decode(whole)
+
+
 async def _or_denied(answer: Awaitable[T]) -> T | None:
     try:
         return await answer
@@ -129,11 +165,11 @@ async def _or_denied(answer: Awaitable[T]) -> T | None:
         raise
 
 
-async def _pages(rows: Rows, identity: Identity, entity: str, limit: int) -> list[Row]:
+async def _pages(door: ReadDoor, identity: Identity, entity: str, limit: int) -> list[Row]:
     found: list[Row] = []
     after = ""
     while True:
-        page = await rows.page(identity, entity, after=after, limit=limit)
+        page = await door.page(identity, entity, after=after, limit=limit)
         found += page.rows
         if not page.has_more:
             return found

@@ -27,6 +27,7 @@ from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse, json_response
 from pylon.http.router import Router
+from pylon.http.unsent import Unsent
 from pylon.identity import ADMIN
 from pylon.metrics import Metrics
 
@@ -42,6 +43,7 @@ class Kernel:
     """The app and what tests look at."""
 
     app: Pipeline
+    unsent: Unsent
     metrics: Metrics
     access_lines: list[str] = field(default_factory=list)
     stream_closed: threading.Event = field(default_factory=threading.Event)
@@ -135,7 +137,13 @@ def build(config: Config) -> Kernel:
         BodyLimit({}, anonymous=limits.BODY_BYTES_MAX),
         _on_request,
     )
+    unsent = Unsent(
+        clock,
+        total_max=config.unsent_bytes_max,
+        per_address_max=config.unsent_bytes_per_address_max,
+    )
     kernel = Kernel(
+        unsent=unsent,
         app=Pipeline(
             stages=stages,
             router=router,
@@ -147,6 +155,7 @@ def build(config: Config) -> Kernel:
             ),
             clock=clock,
             compression=Compression(config.gzip_level, paths_apart=("/api/large/apart",)),
+            unsent=unsent,
             trusted_proxy_hops=config.trusted_proxy_hops,
         ),
         metrics=metrics,
@@ -171,6 +180,17 @@ def build(config: Config) -> Kernel:
 
         return StreamResponse(200, parts(), content_type=b"text/plain")
 
+    async def rows_stream(request: Request) -> StreamResponse:
+        size = request.query_int("size", default=None) or 100_000
+
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(size // 1_000):
+                yield b'{"title":"to be or not to be"},'.ljust(1_000)
+
+        return StreamResponse(
+            200, parts(), content_type=b"application/json", held_bytes=70_000, may_compress=True
+        )
+
     async def torn_stream(_request: Request) -> StreamResponse:
         async def parts() -> AsyncIterator[bytes]:
             yield b"a"
@@ -192,6 +212,7 @@ def build(config: Config) -> Kernel:
     router.add("GET", "/api/stream", stream)
     router.add("GET", "/api/stream/short", short_stream)
     router.add("GET", "/api/stream/torn", torn_stream)
+    router.add("GET", "/api/stream/rows", rows_stream)
     return kernel
 
 

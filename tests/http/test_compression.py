@@ -37,6 +37,19 @@ def test_who_takes_gzip(header: bytes, takes: bool) -> None:
     assert takes_gzip(header) is takes
 
 
+@pytest.mark.parametrize("size", [1_000, 1_000_000])
+def test_a_stream_of_rows_is_compressed_and_others_are_not(client: httpx.Client, size: int) -> None:
+    path = f"/api/stream/rows?size={size}"
+    plain = client.get(path, headers=PLAIN)
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["vary"] == "accept-encoding"
+    packed = client.get(path)
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert len(packed.content) == size
+    assert "content-encoding" not in client.get("/api/stream/short").headers
+
+
 @pytest.mark.parametrize(
     "size", [limits.GZIP_BYTES_MIN, limits.GZIP_BYTES_ON_LOOP_MAX + 1, 900_000]
 )

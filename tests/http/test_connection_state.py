@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ BOUNDS = Bounds(
     keep_alive_seconds=75.0,
     linger_seconds_max=5.0,
     stall_seconds_max=60.0,
+    stall_bytes_min=1,
 )
 
 
@@ -334,6 +336,22 @@ def test_a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() -> None:
     assert line.ending() is Ending.ABORT
     line.state.shut_down()
     line.answer()
+    assert line.ending() is Ending.ABORT
+
+
+def test_a_client_that_takes_drops_is_cut_as_one_that_takes_nothing() -> None:
+    line = Line(replace(BOUNDS, stall_bytes_min=1_000))
+    line.receive(get())
+    line.state.watch_writing(line.now, 5_000)
+    for unsent in (4_000, 2_900, 1_900, 900):
+        line.wait(60.0, unsent=unsent)
+        assert line.ending() is Ending.NONE
+    line.wait(60.0, unsent=1)
+    assert line.ending() is Ending.ABORT, "the last of it must be taken whole"
+    line = Line(replace(BOUNDS, stall_bytes_min=1_000))
+    line.receive(get())
+    line.state.watch_writing(line.now, 5_000)
+    line.wait(60.0, unsent=4_001)
     assert line.ending() is Ending.ABORT
 
 

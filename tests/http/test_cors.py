@@ -48,7 +48,7 @@ def test_table(
             "GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD"
         )
         assert headers["access-control-allow-headers"] == (
-            "Content-Type, Authorization, X-Filename, Accept"
+            "Content-Type, Authorization, X-Filename, Accept, Idempotency-Key"
         )
 
 

@@ -310,6 +310,18 @@ def test_a_host_is_looked_at_in_every_request_of_a_connection() -> None:
     assert len(heard.requests) == 1
 
 
+def test_what_a_version_allows_is_not_remembered_for_the_other() -> None:
+    chunked = b"host: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+    for first, second in (
+        (b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"),
+        (b"POST / HTTP/1.1\r\n" + chunked, b"POST / HTTP/1.0\r\n" + chunked),
+    ):
+        reader, heard = reading()
+        with pytest.raises(RefusedError):
+            reader.feed(first + second)
+        assert len(heard.requests) == 1
+
+
 def test_http_1_0_may_name_no_host_but_not_two() -> None:
     assert refusal_of(b"", version=b"1.0") is None
     assert refusal_of(b"host: x\r\n", version=b"1.0") is None
@@ -366,6 +378,11 @@ def test_a_websocket_by_an_absolute_target_is_one_by_its_path() -> None:
         (b"transfer-encoding: chunked, identity\r\n", BAD),
         (b"transfer-encoding: gzip\r\n", BAD),
         (b"transfer-encoding: xchunked\r\n", BAD),
+        (b"transfer-encoding: \x0bchunked\r\n", BAD),
+        (b"transfer-encoding: \x0cchunked\r\n", BAD),
+        (b"transfer-encoding: chunked\x0b\r\n", BAD),
+        (b'transfer-encoding: "chunked"\r\n', BAD),
+        (b"transfer-encoding: chunked;q=1\r\n", BAD),
         (b"content-length: 3\r\ntransfer-encoding: chunked\r\n", BAD),
         (b"content-length: 3\r\ncontent-length: 3\r\n", BAD),
         (b"content-length: 3, 3\r\n", BAD),

@@ -21,6 +21,52 @@ def note(*relations: dict[str, Any], **keys: Any) -> dict[str, Any]:
     return an_app(an_entity("Note", *fields, secret, relations=list(relations), **keys), USER)
 
 
+def partial(where: str) -> dict[str, Any]:
+    index = {"name": "one", "fields": ["title"], "unique": True, "where": where}
+    return an_app(an_entity("Note", a_field("title"), a_field("count", "int"), indexes=[index]))
+
+
+def with_auth(**auth: Any) -> dict[str, Any]:
+    return an_app(an_entity("Note"), auth=auth)
+
+
+@pytest.mark.parametrize(
+    ("code", "severity", "wire"),
+    [
+        ("INDEX_CONDITION_INVALID", "error", partial("lower(title) = 'x'")),
+        ("INDEX_CONDITION_INVALID", "error", partial("titel = 'x'")),
+        ("INDEX_CONDITION_INVALID", "error", partial("count = 'x'")),
+        ("AUTH_ENTITY_NOT_FOUND", "error", with_auth(user="Nobody")),
+        ("AUTH_ORIGIN_INVALID", "error", with_auth(trusted_origins=["*"])),
+        ("AUTH_ORIGIN_INVALID", "error", with_auth(trusted_origins=["https://a.example/x"])),
+        ("AUTH_ORIGIN_UNENCRYPTED", "warning", with_auth(trusted_origins=["http://a.example"])),
+        ("AUTH_KEY_IGNORED", "warning", with_auth(session="Note")),
+        ("AUTH_KEY_IGNORED", "warning", with_auth(org="Note")),
+        (
+            "INPUT_KEY_IGNORED",
+            "warning",
+            an_app(actions=[{"name": "do", "input": [a_field("x", serverOnly=True)]}]),
+        ),
+    ],
+)
+def test_what_newer_manifests_say_is_judged(code: str, severity: str, wire: dict[str, Any]) -> None:
+    (finding,) = validate(parsed(wire))
+    assert (finding.code, finding.severity) == (code, severity)
+    assert finding.hint
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        partial("title = 'x' AND count > 3"),
+        with_auth(user="Note", trusted_origins=["https://a.example", "http://localhost:3000"]),
+        an_app(actions=[{"name": "do", "input": [a_field("x")]}]),
+    ],
+)
+def test_what_newer_manifests_may_say(wire: dict[str, Any]) -> None:
+    assert validate(parsed(wire)) == []
+
+
 @pytest.mark.parametrize(
     ("code", "wire", "hint"),
     [

@@ -12,25 +12,17 @@ from pylon import limits
 from pylon.clock import ManualClock
 from pylon.store.base import Tx
 from pylon.store.sqlite.store import SqliteStore, open_store
-from pylon.store.upkeep import delete_in_slices, keep_up
+from pylon.store.upkeep import Upkeep, delete_in_slices
 
 HOUR = 3_600.0
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "UPKEEP_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(limits, "UPKEEP_RETRY_SECONDS", 0.0)
 
 
 async def start(path: Path, clock: ManualClock, work: Callable[[], Awaitable[object]]) -> None:
     """A server that is up for a moment."""
     store = open_store(path)
-    keeping = asyncio.create_task(keep_up(store, clock, "purge", HOUR, work))
-    for _ in range(20):
-        await asyncio.sleep(0.002)
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    upkeep = Upkeep(store, clock, "purge", HOUR, work)
+    for _ in range(3):
+        await upkeep.look()
     await store.close()
 
 
@@ -70,18 +62,40 @@ async def test_a_clock_that_was_ahead_keeps_nothing_from_being_done(tmp_path: Pa
     assert done == 2
 
 
-async def test_what_failed_is_tried_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tried = 0
+async def test_a_server_that_stays_up_does_it_each_time(tmp_path: Path) -> None:
+    clock, done = ManualClock(), list[float]()
+
+    async def work() -> None:
+        done.append(clock.now())
+
+    store = open_store(tmp_path / "app.db")
+    upkeep = Upkeep(store, clock, "purge", HOUR, work)
+    for _ in range(30):
+        await upkeep.look()
+        clock.advance(HOUR / 10)
+    assert [round(later - done[0]) for later in done] == [0, HOUR, 2 * HOUR]
+    await store.close()
+
+
+async def test_what_failed_is_tried_again_a_while_later(tmp_path: Path) -> None:
+    clock, tried = ManualClock(), 0
 
     async def work() -> None:
         nonlocal tried
         tried += 1
-        if tried < 3:
+        if tried == 1:
             raise OSError("the disk")
 
-    await start(tmp_path / "app.db", ManualClock(), work)
-    assert tried == 3
-    assert caplog.text.count("purge failed; it will be tried again") == 2
+    store = open_store(tmp_path / "app.db")
+    upkeep = Upkeep(store, clock, "purge", HOUR, work)
+    with pytest.raises(OSError, match="the disk"):
+        await upkeep.look()
+    await upkeep.look()
+    assert tried == 1
+    clock.advance(limits.UPKEEP_RETRY_SECONDS + 1)
+    await upkeep.look()
+    assert tried == 2
+    await store.close()
 
 
 # --- slices ----------------------------------------------------------------------------------

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pylon import limits
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.sync.pulls import StreamStart
@@ -142,27 +145,35 @@ class Device:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(st.lists(step, max_size=30))
+@given(st.lists(step, max_size=30), st.booleans())
 @example(
     [
         ("sign_in", 0),
         ("hear", 1, True),
         ("insert", {"ownerId": "ann"}),
         ("insert", {"public": True}),
-    ]
+    ],
+    False,
 )
 @example(
     [
         *(("sign_in", 0), ("pull", 0), ("hear", 1, True)),
         *(("insert", {"ownerId": "ann"}), ("insert", {"public": True}), ("pull", 0)),
-    ]
+    ],
+    False,
 )
-def test_a_pull_after_any_stream_ends_as_a_pull_from_0(steps: list[tuple[Any, ...]]) -> None:
+def test_a_pull_after_any_stream_ends_as_a_pull_from_0(
+    steps: list[tuple[Any, ...]], small_pages: bool
+) -> None:
     async def play() -> None:
         async with world() as app:
             await Device(app).run(steps)
 
-    asyncio.run(play())
+    with ExitStack() as stack:
+        if small_pages:
+            stack.enter_context(mock.patch.object(limits, "PULL_ROWS_MAX", 2))
+            stack.enter_context(mock.patch("pylon.sync.pull.SCAN_ROWS_FIRST", 1))
+        asyncio.run(play())
 
 
 async def test_a_cursor_that_another_sign_in_was_given_starts_anew() -> None:
@@ -220,3 +231,16 @@ async def test_a_session_that_means_another_user_hears_nothing_of_the_rows_of_th
             await app.pulls.start(ANN, "here", page.cursor)
         start = await app.pulls.start(ANN, "here", None)
         assert start.since == app.store.seq, "where the pull of the new user has ended"
+
+
+async def test_a_stream_that_was_allowed_before_somebody_came_does_not_begin_after() -> None:
+    """Another process has allowed it, and the news of the pull was faster."""
+    async with world() as app:
+        start = await app.pulls.start(ANONYMOUS, "here", 0)
+        await Replica(ANN).pull(app)
+        await app.settle()
+        late = Replica(ANONYMOUS)
+        assert not await app.hub.join(ANONYMOUS, late, start.since, address=start.address)
+        assert late.closed == 1013
+        start = await app.pulls.start(ANONYMOUS, "here", 0)
+        assert (start.address, start.shows_all) == (None, False)

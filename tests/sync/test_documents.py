@@ -12,6 +12,7 @@ from loro import LoroDoc
 
 from pylon import limits
 from pylon.changes.feed import Feed, Gap
+from pylon.crdt.shares import SHARES
 from pylon.errors import PylonError
 from pylon.identity import ADMIN
 from pylon.live.outlet import LINES
@@ -269,7 +270,8 @@ async def test_who_makes_the_server_busy_waits_and_others_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "DOCUMENT_MERGE_SECONDS_FREE", 0.0)
-    monkeypatch.setattr("pylon.sync.dependencies.REST_RATIO", 1e6)
+    monkeypatch.setattr(limits, "DOCUMENT_BURST_SECONDS", 0.0)
+    monkeypatch.setattr("pylon.crdt.shares.SHARES", {"session": 1e-9, "address": 1e9, "row": 1e9})
     async with desk() as d:
         merger = Merger(d.rows)
         page = await d.page(body="")
@@ -282,6 +284,6 @@ async def test_who_makes_the_server_busy_waits_and_others_do_not(
         refused = [error for error in at_once if isinstance(error, PylonError)]
         assert [(error.status, error.code) for error in refused] == [(429, "RATE_LIMITED")] * 2
         assert (await merger.merge(BOB, "Page", page, update))["body"] == "1"
-        monkeypatch.setattr("pylon.sync.dependencies.REST_RATIO", 1.0)
+        monkeypatch.setattr("pylon.crdt.shares.SHARES", dict.fromkeys(SHARES, 1.0))
         await merger.merge(ADMIN, "Page", page, update)
         assert (await merger.merge(ADMIN, "Page", page, update))["body"] == "1"

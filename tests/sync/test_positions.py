@@ -194,8 +194,10 @@ def test_a_stream_that_may_be_a_callers_own_must_not_go_on_past_its_rows(
     clock: ManualClock,
 ) -> None:
     known, here = Positions(clock), address_key("here")
-    known.opened(here, "passing", 3)
+    assert known.opened(here, "passing", 3)
     assert known.must_turn(here)
+    known.name(here)
+    assert not known.opened(here, "passing", 5), "it was being opened when somebody came"
     known.turn(here, 9)
     known.closed(here, "passing", 12)
     assert not known.must_turn(here)
@@ -230,3 +232,15 @@ def test_what_is_forgotten_is_taken_for_given(
     assert not known.is_given(ANN, here, 21)
     known.closed(ANN, "own", 30)
     assert known.is_given(ANN, here, 30)
+
+
+def test_an_address_is_nobodys_until_somebody_pulls_there_by_name(clock: ManualClock) -> None:
+    """Whatever else comes and goes there, before and after."""
+    known, here = Positions(clock), address_key("here")
+    known.pulled(here, since=0, until=5, named=False)
+    known.lost(here, 5)
+    assert not known.is_named(here)
+    known.pulled(here, since=5, until=5, named=True)
+    for position in range(5, 5 + 2 * TABS_MAX):
+        known.pulled(here, since=position, until=position + 1, named=False)
+    assert known.is_named(here)

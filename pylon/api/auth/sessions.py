@@ -94,7 +94,8 @@ class AuthRoutes:
         """201 `{"token", "user_id"}`. Dev on this machine, or the administrator (7.2)."""
         self._require_minting(request, "/api/auth/session")
         user_id = await _read_user_id(request)
-        token, _ = await self._sessions.create(user_id, device=_device(request))
+        beside = request.identity.session_id
+        token, _ = await self._sessions.create(user_id, device=_device(request), beside=beside)
         return json_response({"token": token, "user_id": user_id}, 201)
 
     async def mint_guest(self, request: Request) -> Response:
@@ -103,7 +104,9 @@ class AuthRoutes:
             seconds = self._guests.hit(address_key(request.client))
             if seconds:
                 raise rate_limited(seconds)
-        token, session = await self._sessions.create_guest(device=_device(request))
+        token, session = await self._sessions.create_guest(
+            device=_device(request), beside=request.identity.session_id
+        )
         body = {"token": token, "user_id": session.user_id, "guest": True}
         response = json_response(body, 201)
         if b"origin" in request.headers:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+from pylon import limits
 from pylon.api.openapi.entities import all_shapes
 from pylon.api.openapi.errors import codes, error_schema
 from pylon.http.describe import JSON, Caller, Docs, Schema
@@ -45,6 +46,15 @@ SLOTS: Final[Mapping[str, tuple[str, ...]]] = {
 """Which expression of a policy decides (spec 02 section 2.7)."""
 
 _PLACE = re.compile(r"\{(\w+)\*?\}")
+
+ONCE_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A new text for each write, such as a UUID in double quotes: repeated with the"
+    " same key, the write is done once.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": limits.ONCE_KEY_CHARACTERS_MAX + 2},
+}
 
 RETRY_AFTER: Final = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
@@ -129,6 +139,7 @@ class _Writer:
         parameters = [
             *(self._path_parameter(name, docs, spec) for name in route.params if name != "entity"),
             *(self._query_parameter(each, spec) for each in docs.query),
+            *([ONCE_KEY] if docs.takes_key else []),
         ]
         summary = route.summary if spec is None else f"{route.summary} ({spec.name})"
         description = " ".join(filter(None, (docs.description, self._policy(docs, spec))))

@@ -31,6 +31,10 @@ WRITES: Final = (
     *READS,
     *("500 TX_COMMIT_FAILED", "503 STORAGE_READ_ONLY", "507 STORAGE_FULL"),
 )
+KEY: Final = (
+    *("400 IDEMPOTENCY_KEY_INVALID", "409 IDEMPOTENCY_KEY_IN_USE"),
+    "422 IDEMPOTENCY_KEY_REUSED",
+)
 CALLERS: Final[Mapping[str, tuple[str, ...]]] = {
     "anyone": (),
     "session": ("401 AUTH_REQUIRED",),
@@ -63,6 +67,8 @@ def _lines(route: Route, docs: Docs) -> Iterator[str]:
         yield from QUERY
     if docs.body is not None:
         yield from BODY
+    if docs.takes_key:
+        yield from KEY
     if docs.store != "unused":
         yield from READS if docs.store == "reads" else WRITES
 

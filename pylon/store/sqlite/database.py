@@ -25,8 +25,8 @@ from pylon.store.sqlite.evolution.history import applied_migrations, read_histor
 from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
 from pylon.store.sqlite.exchange import replacing
-from pylon.store.sqlite.failures import translate_open
 from pylon.store.sqlite.file_copy import check_database, copy_database, is_in_use
+from pylon.store.sqlite.open_failures import reason_of, translate_open
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import SqliteStore, connect_for_commands, open_store
 from pylon.store.sqlite.system_tables import check_versions, fit_system_tables
@@ -151,7 +151,7 @@ class SqliteDatabase:
         try:
             copy_database(self._file, target)
         except apsw.Error as error:
-            raise DatabaseFailed(str(error)) from error
+            raise DatabaseFailed(reason_of(error, self._file)) from error
 
     def restore(self, source: Path) -> AbstractContextManager[Replacement]:
         return replacing(self._file, source, self._tables)
@@ -168,8 +168,8 @@ class SqliteDatabase:
         with closing(connect_for_commands(self._file, tables=self._tables)) as connection:
             try:
                 yield connection
-            except apsw.Error as error:
-                raise translate_open(error, self.name) from error
+            except (apsw.Error, OSError) as error:
+                raise translate_open(error, self.name, copies=True) from error
 
     @contextmanager
     def _looking(self) -> Iterator[apsw.Connection]:

@@ -20,7 +20,8 @@ from pylon.store.database import BackupError, DatabaseFailed
 from pylon.store.durable import kept_name, sync_file, sync_folder
 from pylon.store.sqlite.evolution.follow import restart_cursors
 from pylon.store.sqlite.file_copy import check_database, is_in_use
-from pylon.store.sqlite.lock import DatabaseLock
+from pylon.store.sqlite.lock import DatabaseHeld, DatabaseLock
+from pylon.store.sqlite.open_failures import reason_of
 from pylon.store.sqlite.system_tables import check_versions
 from pylon.store.system import SystemTables
 
@@ -43,7 +44,7 @@ def replacing(path: Path, source: Path, tables: SystemTables) -> Iterator[Sqlite
             finally:
                 staged.unlink(missing_ok=True)
     except apsw.Error as error:
-        raise DatabaseFailed(str(error)) from error
+        raise DatabaseFailed(reason_of(error, path)) from error
 
 
 class SqliteReplacement:
@@ -67,19 +68,23 @@ class SqliteReplacement:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Nobody serves the database, and nobody begins to."""
-    in_use = BackupError(
-        "RESTORE_IN_USE", f"{path} is in use by a server or another process", "Stop it first."
-    )
     try:
         lock = DatabaseLock(path)
-    except BlockingIOError:
-        raise in_use from None
+    except DatabaseHeld as held:
+        raise _in_use(path, held.pid) from None
     try:
         if is_in_use(path):
-            raise in_use
+            raise _in_use(path, None)
         yield
     finally:
         lock.release()
+
+
+def _in_use(path: Path, pid: int | None) -> BackupError:
+    who = "" if pid is None else f" (pid {pid})"
+    return BackupError(
+        "RESTORE_IN_USE", f"{path} is in use by a server or another process{who}", "Stop it first."
+    )
 
 
 def _prove(staged: Path, replaced: Path, tables: SystemTables, name: str) -> None:

@@ -1,17 +1,17 @@
 """Translates what SQLite raises into `PylonError`, at the one place where SQLite is met.
 
-The full text goes to the log; the caller gets a stable code and a sentence without SQL.
+The full text goes to the log; the caller gets a stable code and a sentence without SQL. What the
+operator is told of a database as a whole is in `open_failures`.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 
 import apsw
 
-from pylon.errors import ConfigError, PylonError
+from pylon.errors import PylonError
 from pylon.store.base import ConstraintFailed, SumTooLarge
 from pylon.store.health import GONE
 
@@ -83,7 +83,7 @@ def gone() -> PylonError:
         500,
         GONE,
         "The database was removed or replaced under the server; nothing is written any more.",
-        "Stop the server, put the database back where it was, and start again.",
+        "Stop the server; put the database back where it was, or start with a new one.",
     )
 
 
@@ -97,29 +97,6 @@ def timed_out(seconds: float) -> PylonError:
     )
 
 
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-
-
-def _errno(error: Exception) -> int | None:
-    return error.errno if isinstance(error, OSError) else None
-
-
 def _extended_code(error: apsw.Error) -> int:
     code: int = getattr(error, "extendedresult", 0)  # apsw's stubs do not know it
     return code
-
-
-def translate_open(error: apsw.Error | OSError, path: str) -> ConfigError:
-    """The one line that the operator sees when the database cannot be opened."""
-    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        reason, hint = "is not a database or is damaged", "Restore a backup, or choose another file"
-    elif isinstance(error, apsw.ReadOnlyError) or _errno(error) in _NOT_WRITABLE:
-        reason, hint = "cannot be written", "Check the owner and mode of the file and its folder"
-    elif isinstance(error, apsw.BusyError | BlockingIOError):
-        reason, hint = "is in use by another process", "Stop the other process first"
-    elif isinstance(error, apsw.FullError) or _errno(error) in _NO_SPACE:
-        reason, hint = "cannot be set up: the disk is full", "Free some space"
-    else:
-        reason, hint = f"cannot be opened ({error})", "Check the path and its folder"
-    return ConfigError("STORE_OPEN_FAILED", f"The database {path} {reason}.", hint)

@@ -22,7 +22,7 @@ def copy_database(source: Path, target: Path) -> None:
     file. Raises `apsw.Error` or `OSError`; then `target` is gone."""
     if target.exists():
         raise FileExistsError(f"{target} exists")
-    part = target.with_name(f".{target.name}.part")
+    part = part_of(target)
     part.unlink(missing_ok=True)
     try:
         _copy(source, part)
@@ -31,6 +31,11 @@ def copy_database(source: Path, target: Path) -> None:
         sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_of(target: Path) -> Path:
+    """What a copy is called while it is made. One that was killed leaves it behind."""
+    return target.with_name(f".{target.name}.part")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -32,9 +32,12 @@ class Files:
     def are_there(self) -> bool:
         """Whether each of them still stands at its path; on any thread, some microseconds."""
         try:
-            return all(_which(name) == known for name, known in self._known)
+            for name, known in self._known:  # a loop, since this is asked at each commit
+                if _which(name) != known:
+                    return False
         except OSError:
-            return True  # Nobody can tell; that a folder may not be read loses nothing.
+            pass  # Nobody can tell; that a folder may not be read loses nothing.
+        return True
 
     def have_room(self) -> bool:
         """Whether the disk has so much room that more than the smallest writes fit."""

@@ -16,16 +16,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from time import perf_counter, thread_time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
 from pylon import limits
 from pylon.asking import ASKING
 from pylon.errors import PylonError
-from pylon.store.base import Row, Value
+from pylon.store.base import Row, Value, answer_too_large
 from pylon.store.sqlite.dialect import is_for_threads, looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.places import Places, TooManyWaiting
@@ -52,13 +53,14 @@ TOO_MUCH = (apsw.InterruptError, apsw.TooBigError)
 
 
 class Answer:
-    """The rows of one read; 400 `ANSWER_TOO_LARGE` when they hold more than may be kept."""
+    """The rows of one read; 400 `ANSWER_TOO_LARGE` when several hold more than may be kept."""
 
-    __slots__ = ("_bytes", "rows")
+    __slots__ = ("_bytes", "_bytes_max", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int | None = None) -> None:
         self.rows: list[Row] = []
         self._bytes = 0
+        self._bytes_max = limits.ANSWER_BYTES_MAX if bytes_max is None else bytes_max
 
     def add(self, chunk: list[Row]) -> None:
         """Take a few rows more."""
@@ -69,13 +71,8 @@ class Answer:
             self._bytes += sum(
                 [len(value) for row in chunk for value in row if isinstance(value, str | bytes)]
             )
-        if self._bytes > limits.ANSWER_BYTES_MAX:
-            raise PylonError(
-                400,
-                "ANSWER_TOO_LARGE",
-                f"The answer has more than {limits.ANSWER_BYTES_MAX} bytes.",
-                "Ask for fewer rows at a time.",
-            )
+        if self._bytes > self._bytes_max and len(self.rows) > 1:
+            raise answer_too_large(self._bytes_max)
 
 
 class TimedConnection:
@@ -100,9 +97,10 @@ class TimedConnection:
         self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, bytes_max)
         self._connection.set_progress_handler(self._is_late, limits.READ_ON_LOOP_STEPS)
 
-    def _unbound(self) -> None:
-        """From here on it is used on a thread."""
-        self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, self._bytes_max)
+    def _unbound(self, bytes_max: int | None) -> None:
+        """From here on it is used on a thread, where no value has more than `bytes_max`."""
+        most = self._bytes_max if bytes_max is None else bytes_max
+        self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, most)
         self._connection.set_progress_handler(None)
 
     def _is_late(self) -> bool:
@@ -161,17 +159,22 @@ class TimedConnection:
 
     # --- on a thread -------------------------------------------------------------------------
 
-    def open(self, sql: str, params: Sequence[Value]) -> apsw.Cursor:
-        """Begin a read: its first row is made, or `apsw.InterruptError`."""
-        self._unbound()
+    def open(self, sql: str, params: Sequence[Value], bytes_max: int | None) -> apsw.Cursor:
+        """Begin a read: its first row is made. `apsw.InterruptError` when its time is over,
+        `apsw.TooBigError` for a value beyond `bytes_max`."""
+        self._unbound(bytes_max)
         return self._connection.execute(sql, params)
 
-    def fetch(self, sql: str, params: Sequence[Value]) -> list[Row]:
-        """All rows, or `apsw.InterruptError`."""
-        cursor = self.open(sql, params)
-        answer = Answer()
-        while chunk := list(islice(cursor, SLICE_ROWS)):
-            answer.add(chunk)
+    def fetch(self, sql: str, params: Sequence[Value], bytes_max: int | None) -> list[Row]:
+        """All rows, or the same errors."""
+        cursor = self.open(sql, params, bytes_max)
+        answer = Answer(bytes_max)
+        try:
+            while chunk := list(islice(cursor, SLICE_ROWS)):
+                answer.add(chunk)
+        finally:
+            # One left open by a refusal would keep the connection, and later reads, at its moment.
+            cursor.close(True)
         return answer.rows
 
     def close(self) -> None:
@@ -188,7 +191,9 @@ class Readers:
         self._connect = connect
         self._commits = commits
         self._shared: Shared[list[Row]] = Shared()
-        self._inline = TimedConnection(connect())
+        inline = connect()
+        inline.set_busy_timeout(0)  # no wait for another process on the loop
+        self._inline = TimedConnection(inline)
         self._slow = SlowStatements()
         self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
@@ -206,41 +211,61 @@ class Readers:
         return len(self._places)
 
     async def read(
-        self, sql: str, params: Sequence[Value], *, heavy: bool, seconds: float | None = None
+        self,
+        sql: str,
+        params: Sequence[Value],
+        *,
+        heavy: bool,
+        seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         if not (heavy or is_for_threads(sql) or sql in self._slow):
             try:
                 return self._inline.fetch_briefly(sql, params)
             except TOO_MUCH:
                 self._slow.note(sql)
+            except apsw.BusyError:
+                pass  # As while another process puts the log in order that a killed one left.
             except apsw.Error as error:
                 raise translate(error) from error
         # What began before a commit may not have seen it, so it is only for those who came before.
         most = limits.READ_SECONDS_MAX if seconds is None else seconds
-        key = (self._commits(), sql, tuple([(type(value), value) for value in params]), most)
-        return await self._shared.get(key, lambda: self._long(sql, params, most))
+        values = tuple([(type(value), value) for value in params])
+        key = (self._commits(), sql, values, most, bytes_max)
+        return await self._shared.get(key, lambda: self._long(sql, params, most, bytes_max))
 
-    async def _long(self, sql: str, params: Sequence[Value], seconds: float) -> list[Row]:
+    async def _long(
+        self, sql: str, params: Sequence[Value], seconds: float, bytes_max: int | None
+    ) -> list[Row]:
         try:
             async with self._places.place(ASKING.get()):
-                connection = self._free.pop() if self._free else self._open()
+                while not self._free:
+                    await asyncio.shield(self._on_thread(self._open))
+                connection = self._free.pop()
                 try:
-                    return await self._long_on(connection, sql, params, seconds)
+                    return await self._long_on(connection, sql, params, seconds, bytes_max)
                 finally:
                     self._free.append(connection)
         except TooManyWaiting:
             message = "Too many long reads are waiting."
             raise PylonError(503, "OVERLOADED", message, "Try again.") from None
+        except apsw.TooBigError as error:
+            raise answer_too_large(bytes_max) from error
         except apsw.InterruptError as error:
             raise timed_out(seconds) from error
         except apsw.Error as error:
             raise translate(error) from error
 
     async def _long_on(
-        self, connection: TimedConnection, sql: str, params: Sequence[Value], seconds: float
+        self,
+        connection: TimedConnection,
+        sql: str,
+        params: Sequence[Value],
+        seconds: float,
+        bytes_max: int | None,
     ) -> list[Row]:
-        answer = Answer()
-        cursor = await self._run(connection, connection.open, sql, params, seconds)
+        answer = Answer(bytes_max)
+        cursor = await self._run(connection, connection.open, sql, params, seconds, bytes_max)
         looks = looks_into_texts(sql)
         connection.begin_taking(
             bytes_max=limits.LOOK_ON_LOOP_BYTES_MAX if looks else limits.READ_ON_LOOP_BYTES_MAX
@@ -251,28 +276,28 @@ class Readers:
             return answer.rows
         except TOO_MUCH:
             cursor.close(True)
-            return await self._run(connection, connection.fetch, sql, params, seconds)
+            return await self._run(connection, connection.fetch, sql, params, seconds, bytes_max)
         finally:
             cursor.close(True)
 
-    def _open(self) -> TimedConnection:
+    def _open(self) -> None:
+        """One connection more, on a thread: it opens files, and may wait for another process."""
         connection = TimedConnection(self._connect())
         self._opened.append(connection)
-        return connection
+        self._free.append(connection)
 
     async def _run(
         self,
         connection: TimedConnection,
-        work: Callable[[str, Sequence[Value]], T],
+        work: Callable[[str, Sequence[Value], int | None], T],
         sql: str,
         params: Sequence[Value],
         seconds: float,
+        bytes_max: int | None,
     ) -> T:
         """Run on a reader thread; `apsw.InterruptError` after `seconds`. Comes back when the thread
         has let go of the connection, also to a caller who is cancelled."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
-        running = asyncio.get_running_loop().run_in_executor(self._pool, work, sql, params)
+        running = self._on_thread(partial(work, sql, params, bytes_max))
         try:
             await asyncio.wait((running,), timeout=seconds)
         finally:
@@ -280,8 +305,14 @@ class Readers:
                 connection.interrupt()
                 with suppress(asyncio.CancelledError):  # the thread still has the connection
                     await asyncio.wait((running,), timeout=INTERRUPT_AGAIN_SECONDS)
-            running.exception()
         return running.result()
+
+    def _on_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(limits.READER_THREADS, "pylon-read")
+        running = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        running.add_done_callback(_is_heard)
+        return running
 
     async def close(self) -> None:
         """End reads that are under way, wait for their threads, then close every connection."""
@@ -292,3 +323,9 @@ class Readers:
         for connection in self._opened:
             connection.close()
         self._inline.close()
+
+
+def _is_heard(running: asyncio.Future[Any]) -> None:
+    """Who waited may have gone, and then nobody asks for the failure."""
+    if not running.cancelled():
+        running.exception()

@@ -31,7 +31,7 @@ RESERVED_COLUMNS = frozenset({"rank", "rowid"})
 """Names that FTS5 keeps for itself."""
 
 _SHARE = own("share")
-"""How many characters of each text of a row are indexed."""
+_DOC = own("doc")
 
 META_PREFIX = "search:"
 """Keys of `_pylon_meta` that hold what an entity's index was made from."""
@@ -99,27 +99,27 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
     )
     yield f"CREATE VIRTUAL TABLE {quote(words_table(entity))} USING fts5vocab({text}, row)"
     yield f"CREATE VIRTUAL TABLE {quote(places_table(entity))} USING fts5vocab({text}, instance)"
-    values = [f"new.{quote(field)}" for field in columns]
-    begun = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS {_SHARE})"
     fields = list(map(quote, columns))
-    changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
+    values = [f"new.{field}" for field in fields]
     doc = f"SELECT docid FROM {ids} WHERE row_id"
+    indexed = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS {_SHARE})"
     yield _trigger(
         entity,
         "insert",
         "INSERT",
         f"INSERT INTO {ids} (row_id) VALUES (new.id);"
-        f" INSERT INTO {text} (rowid, {listed}) SELECT docid, begun.* FROM {ids}, ({begun}) begun"
-        " WHERE row_id = new.id",
+        f" INSERT INTO {text} (rowid, {listed})"
+        f" SELECT ({doc} = new.id), * FROM ({indexed})",
     )
     # Not INSERT OR REPLACE: in a trigger the conflict clause of the statement that fires it is what
     # counts, and an upsert would leave the old words beside the new ones. Both ids, since either of
     # this trigger and the next may be the first.
+    changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
     yield _trigger(
         entity,
         "update",
         f"UPDATE OF {', '.join(fields)}",
-        f"UPDATE {text} SET ({listed}) = ({begun}) WHERE rowid = ({doc} IN (old.id, new.id))",
+        f"UPDATE {text} SET ({listed}) = ({indexed}) WHERE rowid = ({doc} IN (old.id, new.id))",
         when=changed,
     )
     yield _trigger(
@@ -243,15 +243,16 @@ def _fill(
     table, text, ids = quote(entity), quote(text_table(entity)), quote(ids_table(entity))
     listed = ", ".join(map(quote, columns.values()))
     values = [f"t.{quote(field)}" for field in columns]
-    rows = ", ".join([f"{value} AS {own(f'value{number}')}" for number, value in enumerate(values)])
-    shared = _beginnings([own(f"value{number}") for number in range(len(values))])
+    names = [own(f"v{number}") for number in range(len(values))]
+    rows = ", ".join([f"{value} AS {name}" for value, name in zip(values, names, strict=True)])
+    shared = _beginnings(names)
     connection.execute(f"INSERT INTO {ids} (row_id) SELECT id FROM {table} ORDER BY id")
     total = int(_fetch(connection, f"SELECT count(*) FROM {ids}")[0][0])
     for start in range(0, total, limits.SEARCH_BUILD_ROWS):
         end = start + limits.SEARCH_BUILD_ROWS
         connection.execute(
-            f"INSERT INTO {text} (rowid, {listed}) SELECT docid, {shared} FROM"
-            f" (SELECT i.docid AS docid, {_share(values)} AS {_SHARE}, {rows}"
+            f"INSERT INTO {text} (rowid, {listed}) SELECT {_DOC}, {shared} FROM"
+            f" (SELECT i.docid AS {_DOC}, {_share(values)} AS {_SHARE}, {rows}"
             f" FROM {ids} i JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
             (start, end),
         )

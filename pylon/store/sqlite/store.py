@@ -21,9 +21,14 @@ from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
-from pylon.store.sqlite.failures import gone, translate_open
+from pylon.store.sqlite.failures import gone
 from pylon.store.sqlite.files import Files
 from pylon.store.sqlite.lock import DatabaseLock
+from pylon.store.sqlite.open_failures import (
+    refuse_second_name,
+    translate_close,
+    translate_open,
+)
 from pylon.store.sqlite.readers import Readers
 from pylon.store.sqlite.snapshot import SqliteSnapshot
 from pylon.store.sqlite.system_tables import fit_system_tables
@@ -102,9 +107,12 @@ class SqliteStore:
         *,
         heavy: bool = False,
         seconds: float | None = None,
+        bytes_max: int | None = None,
     ) -> list[Row]:
         try:
-            return await self._readers.read(sql, params, heavy=heavy, seconds=seconds)
+            return await self._readers.read(
+                sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max
+            )
         except PylonError as error:
             if error.code == "STORAGE_DAMAGED" and self._are_gone():
                 raise gone() from error
@@ -196,13 +204,17 @@ class SqliteStore:
         for snapshot in list(self._snapshots):
             await snapshot.aclose()
         await self._readers.close()
-        # On a thread: it waits for the disk, and for other processes that read.
-        await asyncio.get_running_loop().run_in_executor(None, self._checkpoint)
-        self._connection.close()
-        self.watchdog.close()
-        self._lock.release()
-        if self._volatile:
-            remove_volatile(self.path)
+        try:
+            # On a thread: it waits for the disk, and for other processes that read.
+            await asyncio.get_running_loop().run_in_executor(None, self._checkpoint)
+        except apsw.Error as error:
+            raise translate_close(error, self.path) from error
+        finally:
+            self._connection.close()
+            self.watchdog.close()
+            self._lock.release()
+            if self._volatile:
+                remove_volatile(self.path)
 
     def _checkpoint(self) -> None:
         if self._connection.in_transaction:
@@ -227,63 +239,62 @@ def open_store(
 
     `path` None means a volatile database: a file in a private temporary folder, without syncs,
     removed at close. `prepare` gets the write connection last, before anybody reads; what it
-    raises goes to the caller. Failures are `ConfigError`, one line for the operator:
-    `STORE_OPEN_FAILED`, `SQLITE_TOO_OLD`, `DATABASE_NEWER`, `DATABASE_INCOMPLETE`.
+    raises goes to the caller, but for failures of the database. Those are `ConfigError`, one line
+    for the operator: `STORE_OPEN_FAILED`, `SQLITE_TOO_OLD`, `DATABASE_NEWER` or
+    `DATABASE_INCOMPLETE`.
     """
     refuse_old_version()
     volatile = path is None
     if path is None:
         path = make_volatile_path()
+    lock = _take(path)
+    connection: apsw.Connection | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = DatabaseLock(path)
-    except OSError as error:
-        raise translate_open(error, str(path)) from error
-    try:
+        refuse_second_name(path)
         connection = _connect_writer(path, volatile)
-    except (apsw.Error, OSError) as error:
-        lock.release()
-        raise translate_open(error, str(path)) from error
-    try:
-        _make_tables(connection, path, tables, ddl)
+        fit_system_tables(connection, tables, str(path))
+        with connection:
+            for statement in ddl:
+                connection.execute(statement)
         if prepare is not None:
             prepare(connection)
-    except BaseException:
-        connection.close()
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
         lock.release()
         if volatile:
             remove_volatile(path)
+        if isinstance(error, apsw.Error | OSError):
+            raise translate_open(error, str(path)) from error
         raise
     return SqliteStore(path, connection, volatile, lock)
+
+
+def _take(path: Path) -> DatabaseLock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return DatabaseLock(path, creates=True)
+    except OSError as error:
+        raise translate_open(error, str(path)) from error
 
 
 def connect_for_commands(path: Path, *, tables: SystemTables) -> apsw.Connection:
     """A plain connection to the database at `path`, made where it is missing, with its system
     tables; for commands that may run beside a server. Failures as in `open_store`."""
     refuse_old_version()
+    connection: apsw.Connection | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        refuse_second_name(path)
         connection = _connect_writer(path, volatile=False)
-    except (apsw.Error, OSError) as error:
-        raise translate_open(error, str(path)) from error
-    try:
-        _make_tables(connection, path, tables, ())
-    except BaseException:
-        connection.close()
+        fit_system_tables(connection, tables, str(path))
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, apsw.Error | OSError):
+            raise translate_open(error, str(path)) from error
         raise
     return connection
-
-
-def _make_tables(
-    connection: apsw.Connection, path: Path, tables: SystemTables, ddl: Iterable[str]
-) -> None:
-    try:
-        fit_system_tables(connection, tables, str(path))
-        with connection:
-            for statement in ddl:
-                connection.execute(statement)
-    except (apsw.Error, OSError) as error:
-        raise translate_open(error, str(path)) from error
 
 
 def _set_up(connection: apsw.Connection) -> None:
@@ -298,16 +309,20 @@ def _set_up(connection: apsw.Connection) -> None:
 
 def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:
     connection = apsw.Connection(str(path))
-    _set_up(connection)
-    for pragma in (
-        # Of a new file only; one that has tables keeps the mode that it was made with.
-        "auto_vacuum = INCREMENTAL",
-        "journal_mode = WAL",
-        f"synchronous = {'OFF' if volatile else 'FULL'}",
-        "foreign_keys = ON",
-        f"cache_size = -{limits.SQLITE_CACHE_KIBIBYTES}",
-        f"wal_autocheckpoint = {limits.WAL_CHECKPOINT_PAGES}",
-        f"journal_size_limit = {limits.WAL_BYTES_KEPT}",
-    ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
+    try:
+        _set_up(connection)
+        for pragma in (
+            # Of a new file only; one that has tables keeps the mode that it was made with.
+            "auto_vacuum = INCREMENTAL",
+            "journal_mode = WAL",
+            f"synchronous = {'OFF' if volatile else 'FULL'}",
+            "foreign_keys = ON",
+            f"cache_size = -{limits.SQLITE_CACHE_KIBIBYTES}",
+            f"wal_autocheckpoint = {limits.WAL_CHECKPOINT_PAGES}",
+            f"journal_size_limit = {limits.WAL_BYTES_KEPT}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except BaseException:
+        connection.close()
+        raise
     return connection

@@ -409,7 +409,8 @@ class Writer:
         )
         if not is_kept:
             cause = PylonError(500, "TX_COMMIT_FAILED", "The write could not be made durable.")
-            self.health.failed(cause.code)
+            if self.health.trouble is None:  # else it says more
+                self.health.failed(cause.code)
         for future, _ in self._done:
             _settle(future, cause)
 

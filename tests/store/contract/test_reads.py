@@ -162,3 +162,18 @@ async def test_a_sum_beyond_64_bits_is_told(store: Store) -> None:
     for heavy in (False, True):
         with pytest.raises(SumTooLarge):
             await store.read("SELECT sum(n) FROM t", heavy=heavy)
+
+
+async def test_an_answer_is_as_large_as_who_asks_can_do_with(store: Store) -> None:
+    two = "SELECT ? UNION ALL SELECT ?"
+    texts = ("x" * 600, "y" * 300)
+    assert len(await store.read(two, texts, heavy=True, bytes_max=900)) == 2
+    with pytest.raises(PylonError) as caught:
+        await store.read(two, texts, heavy=True, bytes_max=899)
+    assert (caught.value.status, caught.value.code) == (400, "ANSWER_TOO_LARGE")
+    # A value that is made beyond it is not made to its end; one row is given whatever its size.
+    with pytest.raises(PylonError) as caught:
+        await store.read("SELECT string_agg(?, ?)", ("x" * 600, ""), heavy=True, bytes_max=500)
+    assert caught.value.code == "ANSWER_TOO_LARGE"
+    assert len(await store.read("SELECT ?, ?", texts, heavy=True, bytes_max=700)) == 1
+    assert len(await store.read(two, texts, heavy=True)) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -167,6 +168,27 @@ async def test_a_long_read_has_all_its_rows(world: World, slow_from: int) -> Non
         return list(await tx.fetch(sql))
 
     assert await world.store.write(unit) == [(number,) for number in range(1, 501)]
+    assert await world.ids() == ["kept"]
+
+
+async def test_what_the_database_does_aside_is_not_the_computing_of_a_watched_unit(
+    world: World,
+) -> None:
+    """Its own computing is ended; a statement that takes ten times as long is not."""
+
+    async def unit(tx: Tx) -> list[tuple[object, ...]]:
+        await insert(tx, "kept")
+        return list(
+            await tx.fetch("SELECT sleep_on_thread() + (" + COUNTED.format(bound="bound()") + ")")
+        )
+
+    def sleep(*_: object) -> int:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.2)
+        return 1
+
+    world.store.writer._connection.create_scalar_function("sleep_on_thread", sleep)
+    assert await world.store.write(unit, compute_seconds=0.02) == [(1_001,)]
     assert await world.ids() == ["kept"]
 
 

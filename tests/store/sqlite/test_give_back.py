@@ -92,3 +92,27 @@ async def test_a_file_from_before_is_left_until_it_is_made_anew(
     await store.write(empty)
     assert await store.give_back() > 0
     await store.close()
+
+
+async def test_a_log_that_a_long_read_let_grow_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WAL_BYTES_KEPT", 1_000_000)
+    monkeypatch.setattr(limits, "WAL_CHECKPOINT_PAGES", 100)
+    path = tmp_path / "app.db"
+    store = open_store(path, ddl=[TABLE])
+    wal = path.with_name("app.db-wal")
+    snapshot = await store.snapshot()
+    for _ in range(4):
+        await store.write(fill)
+    grown = wal.stat().st_size
+    assert grown > 10_000_000, "nothing is reclaimed while it is read"
+    await snapshot.aclose()
+
+    async def write(tx: Tx) -> None:
+        await tx.execute("UPDATE t SET text = hex(randomblob(9)) WHERE n = 1")
+
+    for _ in range(5):
+        await store.write(write)
+    assert wal.stat().st_size <= 1_000_000
+    await store.close()

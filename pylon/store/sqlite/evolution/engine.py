@@ -45,7 +45,7 @@ from pylon.store.sqlite.evolution.follow import forget_documents, reconcile_log,
 from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.migration_run import run_migration
 from pylon.store.sqlite.evolution.survey import survey
-from pylon.store.sqlite.file_copy import copy_database
+from pylon.store.sqlite.file_copy import copy_database, part_of
 from pylon.store.tables import wanted_indexes
 
 
@@ -228,6 +228,9 @@ class _Run:
         source = self._backup_from
         if source is None or not (plan.at("destructive") or plan.migrations):
             return None
+        # Only one evolves a database at a time: these were killed.
+        for left in source.parent.glob(part_of(source.with_name(f"{source.name}.*.backup")).name):
+            left.unlink(missing_ok=True)
         stamp = datetime.fromtimestamp(self._now, UTC).strftime("%Y%m%dT%H%M%SZ")
         target = source.with_name(f"{source.name}.{stamp}.backup")
         number = 1

@@ -1,0 +1,89 @@
+"""Lists that are too large to be made at once: their rows are read as the client takes them.
+
+Which rows, and in what order, is found at one moment; each row is as it is when it is read, and one
+that has gone meanwhile, or out of the caller's sight, is left out. So what a slow client keeps here
+is the ids and one piece, and no snapshot of the database (docs/decisions/0015). Made by `door`, for `query` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from sys import getsizeof
+from typing import Final, Protocol
+
+from pylon import limits
+from pylon.changes.model import RowData
+from pylon.codec import encode
+from pylon.errors import PylonError
+
+_ROWS_FIRST: Final = 10
+"""Rows in the first piece, few since nothing is known of their size yet."""
+
+_LESS: Final = 8
+"""Where a piece is too large, it is read again with this part of its rows."""
+
+_SLACK: Final = 4
+"""A piece counts as too large beyond so many times its size: the sizes of rows differ, and little
+is to be read twice."""
+
+
+def is_too_large(error: PylonError) -> bool:
+    """Whether a read ended because its answer has too many bytes to be made at once."""
+    return error.code == "ANSWER_TOO_LARGE"
+
+
+class RowsOf(Protocol):
+    """Reads the rows with these ids, in their order, as far as the caller may see them now; 400
+    `ANSWER_TOO_LARGE` where they have more than `bytes_max`."""
+
+    def __call__(
+        self, wanted: Sequence[str], *, bytes_max: int | None
+    ) -> Awaitable[list[RowData]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Some rows, and the same as JSON with commas between them."""
+
+    rows: list[RowData]
+    text: bytes
+
+
+class LongList:
+    """The rows of a list, by their `ids`. `count` is how many have been given; its length is how
+    many were found, which is more where some go meanwhile."""
+
+    def __init__(self, ids: Sequence[str], rows_of: RowsOf) -> None:
+        self.ids = ids
+        self._rows_of = rows_of
+        self.count = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def held_bytes(self) -> int:
+        """About what it keeps in memory until it is taken."""
+        return sum(map(getsizeof, self.ids)) + limits.ANSWER_PIECE_BYTES
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """The rows in pieces of `limits.ANSWER_PIECE_BYTES` or of one row; none is empty."""
+        ids, position, most = self.ids, 0, _ROWS_FIRST
+        while position < len(ids):
+            wanted = ids[position : position + most]
+            bytes_max = _SLACK * limits.ANSWER_PIECE_BYTES if len(wanted) > 1 else None
+            try:
+                rows = await self._rows_of(wanted, bytes_max=bytes_max)
+            except PylonError as error:
+                if not is_too_large(error) or len(wanted) == 1:
+                    raise
+                most = max(1, len(wanted) // _LESS)
+                continue
+            position += len(wanted)
+            text = encode(rows)[1:-1]
+            if rows:
+                self.count += len(rows)
+                yield Piece(rows=rows, text=text)
+            size = max(len(text) // len(wanted), 1)
+            most = max(1, min(limits.ANSWER_PIECE_BYTES // size, limits.ANSWER_PIECE_ROWS_MAX))
