@@ -852,6 +852,9 @@ DOCUMENT_NESTING_MAX: Final = 64
 DOCUMENT_ITEMS_MAX: Final = 10_000
 """Items of one list, or nodes of one tree."""
 
+DOCUMENT_JSON_CHARACTERS_MAX: Final = 524_288
+"""JSON of one list or tree; bringing so much of it into its canonical form takes some 35 ms."""
+
 DOCUMENT_DIFF_ITEMS_MAX: Final = 500
 """Changed stretch of a list up to which the smallest difference is looked for."""
 

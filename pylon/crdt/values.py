@@ -102,7 +102,10 @@ def refuse_deep(value: Any) -> None:
 
 
 def _array(value: Any) -> list[Any]:
+    most, is_text = limits.DOCUMENT_JSON_CHARACTERS_MAX, isinstance(value, str)
     if isinstance(value, str):
+        if len(value) > most:
+            raise ValueError(f"a JSON array of at most {most} characters")
         try:
             value = decode(value)
         except PylonError:
@@ -111,6 +114,8 @@ def _array(value: Any) -> list[Any]:
         raise ValueError("a JSON array")
     if len(value) > limits.DOCUMENT_ITEMS_MAX:
         raise ValueError(f"an array of at most {limits.DOCUMENT_ITEMS_MAX} items")
+    if not is_text and len(encode(value)) > most:
+        raise ValueError(f"a JSON array of at most {most} characters")
     return value
 
 
