@@ -1001,8 +1001,8 @@ DOCUMENT_INLINE_SECONDS_MAX: Final = 0.01
 process beside the server; a document with which it did take longer is from then on."""
 
 DOCUMENT_INLINE_STORED_BYTES_MAX: Final = 16_384
-"""Documents up to this size in storage are loaded, and made a new snapshot of, on the loop; larger
-ones once somebody has found out how long loading takes. So many bytes hold 500 marks: 25 ms."""
+"""Size of a document's snapshot up to which it is loaded, and made anew, on the loop; a larger one
+once somebody has found out how long loading takes. So many bytes hold 500 marks: 25 ms."""
 
 DOCUMENTS_OPENED_AT_ONCE: Final = 8
 """Followers whose documents are asked for at a time once too much work waits (after a restart)."""
@@ -1020,7 +1020,7 @@ looked for on the loop: a millisecond or two."""
 DOCUMENT_INLINE_STRETCH_MAX: Final = 65_536
 """Characters that are put into a text or taken out of it on the loop."""
 
-DOCUMENT_INLINE_MISSED_MAX: Final = 5_000
+DOCUMENT_INLINE_MISSED_MAX: Final = 10_000
 """Operations that the author of an update had not seen, up to which it is merged on the loop: the
 library goes through them, 10 000 in up to 50 ms."""
 
@@ -1098,6 +1098,9 @@ DOCUMENT_NESTING_MAX: Final = 64
 
 DOCUMENT_ITEMS_MAX: Final = 10_000
 """Items of one list, or nodes of one tree."""
+
+DOCUMENT_JSON_CHARACTERS_MAX: Final = 524_288
+"""JSON of one list or tree; bringing so much of it into its canonical form takes some 35 ms."""
 
 DOCUMENT_DIFF_ITEMS_MAX: Final = 500
 """Changed stretch of a list up to which the smallest difference is looked for."""

@@ -162,7 +162,7 @@ async def test_a_process_that_dies_or_hangs_loses_its_work_alone() -> None:
 @pytest.mark.skipif(not hasattr(signal, "alarm"), reason="no alarms")
 async def test_the_kernel_ends_a_process_that_nobody_ends() -> None:
     async with processes() as pool:
-        with pytest.raises(WorkerLost, match=f"{-signal.SIGALRM}"):
+        with pytest.raises(WorkerLost):
             await pool.run(b"alarm", seconds=SECONDS)
 
 

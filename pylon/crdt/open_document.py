@@ -168,9 +168,8 @@ class OpenDocument:
             if self.is_inline and error.code == weight.TOO_COSTLY:
                 raise TooHeavy(self.key) from error
             raise
-        took = thread_time() - started
-        self.tail_seconds += took
-        self._took(took)
+        self._took(thread_time() - started)
+        self.tail_seconds += document.import_seconds
         return merged
 
     def catch_up(self, updates: list[bytes]) -> RowData:
@@ -209,7 +208,8 @@ class OpenDocument:
         if not self._is_due:
             return Gained(update=update, snapshot=None)
         was_new = self.is_new
-        if self.is_inline and not was_new and self.size > limits.DOCUMENT_INLINE_STORED_BYTES_MAX:
+        most = limits.DOCUMENT_INLINE_STORED_BYTES_MAX
+        if self.is_inline and not was_new and self.snapshot_bytes > most:
             # Made elsewhere, where it is found out how long it takes to load. Marks that come one
             # by one are quick, and all of them at once are not.
             raise TooHeavy(self.key)

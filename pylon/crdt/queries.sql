@@ -9,9 +9,7 @@ SELECT coalesce((SELECT max(u.n) FROM _pylon_crdt_updates u
 FROM _pylon_crdt_snapshots s WHERE s.entity = ? AND s.row_id = ?;
 
 -- name: weight
-SELECT c.load_micros,
-       length(s.snapshot) + coalesce((SELECT sum(length(u.data)) FROM _pylon_crdt_updates u
-                                      WHERE u.entity = s.entity AND u.row_id = s.row_id), 0)
+SELECT c.load_micros, length(s.snapshot)
 FROM _pylon_crdt_snapshots s
 LEFT JOIN _pylon_crdt_costs c ON c.entity = s.entity AND c.row_id = s.row_id
 WHERE s.entity = ? AND s.row_id = ?;

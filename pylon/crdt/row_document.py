@@ -11,6 +11,7 @@ call here. Not here: storage and the cache (`documents.py`), policies and types 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from time import thread_time
 from typing import Any, Final, cast
 
 from loro import (
@@ -71,6 +72,8 @@ class Document:
         self._importer = Importer(self._doc)
         self._row = self._doc.get_map(ROOT)
         self._sent = self._doc.oplog_vv
+        self.import_seconds = 0.0
+        """What the last merge took of a processor for the import alone."""
         self.values: RowData = {name: EMPTY[kind] for name, kind in fields.items()}
         """The row as the document shows it; container kinds are never None."""
 
@@ -294,7 +297,9 @@ class Document:
                 raise PylonError(
                     400, "CRDT_DECODE_FAILED", "Send an export of updates, not of a snapshot."
                 )
+            started = thread_time()
             self._importer.run([update], seconds_max=seconds_max)
+            self.import_seconds = thread_time() - started
         except PylonError:
             raise
         except Pending:

@@ -102,12 +102,12 @@ def refuse_deep(value: Any) -> None:
 
 
 def _array(value: Any) -> list[Any]:
+    most, is_text = limits.DOCUMENT_JSON_CHARACTERS_MAX, isinstance(value, str)
     if isinstance(value, str):
-        text = value.encode("utf-8", "surrogatepass")
-        if len(text) > limits.DOCUMENT_BYTES_MAX:
-            raise ValueError(f"a JSON array of at most {limits.DOCUMENT_BYTES_MAX} bytes")
+        if len(value) > most:
+            raise ValueError(f"a JSON array of at most {most} characters")
         try:
-            value = decode_within(text)
+            value = decode_within(value.encode("utf-8", "surrogatepass"))
         except PylonError as error:
             if error.status == 413:
                 raise ValueError(
@@ -118,6 +118,8 @@ def _array(value: Any) -> list[Any]:
         raise ValueError("a JSON array")
     if len(value) > limits.DOCUMENT_ITEMS_MAX:
         raise ValueError(f"an array of at most {limits.DOCUMENT_ITEMS_MAX} items")
+    if not is_text and len(encode(value)) > most:
+        raise ValueError(f"a JSON array of at most {most} characters")
     return value
 
 

@@ -95,6 +95,8 @@ def _is_small_difference(before: Any, after: Any) -> bool:
     """Whether two texts differ in a short stretch only: the library compares each with each."""
     if not (isinstance(before, str) and isinstance(after, str)):
         return True
+    if len(before) * len(after) <= limits.DOCUMENT_INLINE_DIFFERENCE_MAX:
+        return max(len(before), len(after)) <= limits.DOCUMENT_INLINE_STRETCH_MAX
     start = _common(before, after)
     shorter = min(len(before), len(after)) - start
     end = _common(before[len(before) - shorter :][::-1], after[len(after) - shorter :][::-1])

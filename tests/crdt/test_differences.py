@@ -113,6 +113,13 @@ def test_what_is_no_list(bad: Any) -> None:
         check_list(bad)
 
 
+@pytest.mark.parametrize("value", [["x" * 600_000], '["' + "x" * 600_000 + '"]'])
+@pytest.mark.parametrize("check", [check_list, check_tree])
+def test_how_much_json_a_field_may_be(check: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match="at most 524288 characters"):
+        check(value)
+
+
 @pytest.mark.parametrize(
     "bad", [[1], [{"x": 1}], [{"id": 1}], [{"meta": []}], [{"children": {}}], {"children": []}]
 )
