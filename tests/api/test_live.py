@@ -545,10 +545,11 @@ async def test_signing_out_closes_its_streams(server: Server, path: str) -> None
 async def test_who_asks_for_another_session_connects_anew(server: Server) -> None:
     """A page that goes on with it would otherwise keep the socket of the user before."""
     token, other = server.token_of("fay"), server.token_of("fay")
+    now = await position(server)
     async with (
         server.async_client(token) as fay,
-        websocket(server, token) as socket,
-        websocket(server, other, since=await position(server)) as stays,
+        websocket(server, token, since=now) as socket,
+        websocket(server, other, since=now) as stays,
     ):
         assert (await fay.post("/api/auth/guest")).status_code == 201
         assert await is_closed(socket) == (1013, "pull required")

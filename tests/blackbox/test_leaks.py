@@ -214,7 +214,9 @@ async def test_nobody_is_told_what_a_get_would_refuse(server: Server, seed: int)
             await pull(reader.client, 0)  # a session's cursors are its own, so it starts at 0
             reader.cursor = start
             for own_door in (False, True):
-                source = event_source(server, token, since=start, own_door=own_door)
+                source = event_source(
+                    server, token, since=start, own_door=own_door, is_public=token is None
+                )
                 reader.streams.append(await stack.enter_async_context(source))
                 if token is not None:
                     socket = websocket(server, token, since=start, own_door=own_door)

@@ -38,7 +38,7 @@ async def notes(*sizes: int) -> AsyncIterator[Rows]:
     rows = [{"id": f"{n:04}", "text": "x" * size, "owner": "ann"} for n, size in enumerate(sizes)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "READ_BUDGET_SECONDS", 0.0)
-        patch.setattr(limits, "READ_PROGRESS_STEPS", 1)
+        patch.setattr(limits, "READ_ON_LOOP_STEPS", 1)
         patch.setattr(limits, "ANSWER_BYTES_WHOLE_MAX", 50_000)
         patch.setattr(limits, "ANSWER_PIECE_BYTES", PIECE)
         async with reading(MANIFEST, {"Note": rows}) as made:

@@ -190,7 +190,10 @@ def test_every_response_has_the_constant_headers(client: httpx.Client, path: str
     assert headers["referrer-policy"] == "strict-origin-when-cross-origin"
     assert "camera=()" in headers["permissions-policy"]
     assert headers["access-control-allow-origin"] == "*"
-    assert headers["access-control-expose-headers"] == "X-Request-Id, Retry-After"
+    assert (
+        headers["access-control-expose-headers"]
+        == "X-Request-Id, Retry-After, Idempotency-Replayed"
+    )
     assert "access-control-allow-credentials" not in headers
 
 

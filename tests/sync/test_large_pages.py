@@ -18,7 +18,7 @@ async def test_a_pull_comes_to_its_end_however_large_the_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "READ_BUDGET_SECONDS", 0.0)  # so that every read is a long one
-    monkeypatch.setattr(limits, "READ_PROGRESS_STEPS", 1)
+    monkeypatch.setattr(limits, "READ_ON_LOOP_STEPS", 1)
     monkeypatch.setattr(limits, "ANSWER_BYTES_MAX", 100_000)
     manifest = Manifest(name="large", version="1", entities=(NOTE,))
     service = Service(manifest, Config.from_env({}, dev_mode=True, in_memory=True))

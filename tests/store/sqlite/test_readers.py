@@ -119,7 +119,7 @@ async def test_a_refused_answer_leaves_no_moment_behind(
 ) -> None:
     """Reads that follow on the same connection see what was committed since."""
     monkeypatch.setattr(limits, "READ_BUDGET_SECONDS", 0.0)
-    monkeypatch.setattr(limits, "READ_PROGRESS_STEPS", 1)  # so that all is done on the thread
+    monkeypatch.setattr(limits, "READ_ON_LOOP_STEPS", 1)  # so that all is done on the thread
     other = apsw.Connection(str(tmp_path / "a.db"))
     other.execute("PRAGMA journal_mode = WAL").fetchall()
     other.execute("CREATE TABLE t (text)").fetchall()
