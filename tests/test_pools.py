@@ -149,6 +149,15 @@ async def test_processes_answer_and_are_used_again() -> None:
         assert (pool.figures.workers, pool.figures.busy, pool.figures.done) == (1, 0, 4)
 
 
+async def test_a_process_of_a_large_service_is_used_again() -> None:
+    """It begins as a copy of the service, whose memory is not its own."""
+    mine = bytearray(b"x") * (limits.POOL_PROCESS_KEPT_BYTES + 1)
+    async with processes() as pool:
+        pids = {(await pool.run(b"pid", seconds=SECONDS))[0] for _ in range(2)}
+    assert len(pids) == 1
+    del mine
+
+
 async def test_a_process_that_dies_or_hangs_loses_its_work_alone() -> None:
     async with processes() as pool:
         with pytest.raises(WorkerLost):
