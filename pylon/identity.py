@@ -5,9 +5,7 @@ Not here: how a token becomes an identity (`auth/`), what an identity may do (`p
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
 
 from pylon.errors import PylonError
 
@@ -44,11 +42,6 @@ class Identity:
 
 ANONYMOUS = Identity()
 ADMIN = Identity(user_id=ADMIN_USER_ID, is_admin=True, roles=("admin",))
-
-
-client_address: Final[ContextVar[str]] = ContextVar("client_address", default="")
-"""Where the request or socket that is being answered comes from, behind trusted proxies; empty for
-work of the server's own. For bounds that many sessions of one client share."""
 
 
 def caller_key(identity: Identity) -> bytes | None:

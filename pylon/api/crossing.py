@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from pylon.asking import ASKER
 from pylon.calls import Call, Calls
 from pylon.http.asgi import Message
 from pylon.http.describe import Docs
 from pylon.http.request import Request
 from pylon.http.response import Response
 from pylon.http.router import Handler, Route, Router
-from pylon.identity import Identity, client_address
+from pylon.identity import Identity
 
 
 class RouteAsked(msgspec.Struct, frozen=True, array_like=True):
@@ -128,6 +129,6 @@ def _request(identity: Identity, asked: RouteAsked) -> Request:
     request = Request(scope, receive, request_id=asked.request_id)
     request.body_bytes_max = max(request.body_bytes_max, len(asked.body))  # It was let in there.
     request.client = asked.client
-    client_address.set(asked.client)
     request.identity = identity
+    ASKER.set((asked.client, identity))
     return request

@@ -10,8 +10,8 @@ import asyncio
 from collections import deque
 
 from pylon import limits
+from pylon.asking import address_key
 from pylon.errors import PylonError
-from pylon.http.rate_limit import address_key
 
 
 class Gate:

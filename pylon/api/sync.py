@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pylon.asking import address_key
 from pylon.codec import Outline, encode
 from pylon.errors import PylonError
 from pylon.http.describe import COUNT, JSON, Docs, Parameter, json, shape
-from pylon.http.rate_limit import RateLimiter, address_key, rate_limited
+from pylon.http.rate_limit import RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router

@@ -12,6 +12,7 @@ from pylon.api.openapi.document import Subject
 from pylon.api.openapi.routes import OpenApiRoutes
 from pylon.api.pages import Pages
 from pylon.api.system import SystemRoutes
+from pylon.asking import address_key
 from pylon.assembly.sync import SyncGroup
 from pylon.calls import DirectCalls
 from pylon.http.access_log import AccessLog
@@ -23,7 +24,6 @@ from pylon.http.dev_gate import DevGate
 from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
-from pylon.http.rate_limit import address_key
 from pylon.http.router import Router
 from pylon.http.unsent import Unsent
 from pylon.metrics import Metrics

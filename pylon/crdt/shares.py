@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-from pylon import limits
-from pylon.identity import Identity, caller_key, client_address
+from pylon import asking, limits
+from pylon.identity import Identity, caller_key
 
 Kind: TypeAlias = Literal["session", "address", "row"]
 
@@ -30,7 +30,7 @@ def share_keys(identity: Identity, row: tuple[str, str]) -> list[ShareKey]:
     if identity.is_admin:
         return []
     keys: list[ShareKey] = [("row", row)]
-    if (address := client_address.get()) != "":
+    if (address := asking.address()) is not None:
         keys.append(("address", address))
     if (caller := caller_key(identity)) is not None:
         keys.append(("session", caller))

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from time import perf_counter
 from typing import Final, TypeVar
 
-from pylon import limits
+from pylon import asking, limits
 from pylon.calls import Refused
 from pylon.crdt.deep_stack import DEEP_STACK
 from pylon.crdt.open_document import Key, Reserved, TooHeavy
@@ -25,7 +25,7 @@ from pylon.crdt.weight import too_costly
 from pylon.crdt.work import Answer, Job, pack, perform, unpack
 from pylon.crdt.work_list import WorkList, WorkNeeded
 from pylon.errors import PylonError
-from pylon.identity import Identity, client_address
+from pylon.identity import Identity
 from pylon.pools import Lease, ProcessPool, Taken, Turns, WorkerLost, WorkTooLong
 from pylon.tasks import Tasks
 
@@ -75,7 +75,7 @@ class Process:
             has_waited = await self._stack.enter_async_context(self._rows.of(row))
         if self._pool is None:
             return has_waited
-        leased = self._pool.lease(client_address.get())
+        leased = self._pool.lease(asking.address())
         self._lease = await self._stack.enter_async_context(leased)
         return has_waited or self._lease.has_waited
 

@@ -19,7 +19,7 @@ from pylon.data.once import Kept, Ticket, current, do_once
 from pylon.data.write import Transaction
 from pylon.identity import Identity
 from pylon.schema.model import Manifest
-from pylon.store.base import Tx
+from pylon.store.base import Tx, Unit
 
 T = TypeVar("T")
 
@@ -60,21 +60,27 @@ class Rows(Context):
         if kept is not None and (ticket := current()) is not None:
             return await self._write_once(identity, work, kept, ticket)
 
-        async def attempt(done: WorkList | None) -> T:
+        def unit_with(done: WorkList | None) -> Unit[T]:
             async def unit(tx: Tx) -> T:
                 try:
                     return await work(Transaction(self, tx, identity, trusted=trusted, work=done))
                 except (TooHeavy, WorkNeeded) as needed:
                     raise NotYet(needed) from None
 
-            return await self.store.write(unit, compute_seconds=self.unit_seconds)
+            return unit
 
+        seconds = self.unit_seconds
         try:
-            return await attempt(None)
+            return await self.store.write(unit_with(None), compute_seconds=seconds)
         except NotYet as not_yet:
             documents = self.documents
             reserved = set() if documents is None else documents.reserved
-            return await self.workshop.write(identity, attempt, not_yet, reserved)
+            return await self.workshop.write(
+                identity,
+                lambda done: self.store.write(unit_with(done), compute_seconds=seconds),
+                not_yet,
+                reserved,
+            )
 
     async def _write_once(
         self,

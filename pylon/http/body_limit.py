@@ -31,6 +31,10 @@ class BodyLimit:
         self._anonymous = anonymous
 
     def __call__(self, request: Request) -> None:
+        headers = request.headers
+        has_length = b"content-length" in headers or b"transfer-encoding" in headers
+        if request.method == "GET" and not has_length:
+            return  # No body, or one that another server does not tell of and no handler reads.
         request.room = self._room
         identity = request.identity
         raised = self._raised.get(request.path.rstrip("/"))
@@ -41,5 +45,5 @@ class BodyLimit:
             request.body_bytes_max = announced_max = self._anonymous
         elif not identity.is_admin:
             request.body_bytes_max = limits.BODY_BYTES_SESSION  # The route may raise it.
-        if b"content-length" in request.headers:
+        if b"content-length" in headers:
             request.refuse_declared_length(announced_max)

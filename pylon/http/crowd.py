@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from pylon import limits
-from pylon.http.rate_limit import address_key
+from pylon.asking import address_key
 
 log = logging.getLogger("pylon.http")
 

@@ -32,7 +32,6 @@ from pylon.http.response import AnyResponse, Response, StreamResponse, error_res
 from pylon.http.router import Router
 from pylon.http.shown_path import shown_path
 from pylon.http.unsent import Unsent
-from pylon.identity import client_address
 from pylon.ids import new_request_id
 from pylon.log import fields
 from pylon.tasks import Tasks
@@ -73,15 +72,13 @@ class Pipeline:
     def request(self, scope: Scope, receive: Receive) -> Request:
         """A request with its id, clock and client; also for a WebSocket scope."""
         self._count = count = self._count + 1
-        request = Request(
+        return Request(
             scope,
             receive,
             request_id=b"%b%08x" % (self._id_prefix, count & 0xFFFF_FFFF),
             started=self._now(),
             trusted_proxy_hops=self._hops,
         )
-        client_address.set(request.client)
-        return request
 
     async def admit(self, request: Request) -> AnyResponse | None:
         """Run the stages before the route: None when all let the request pass. The doors that are
@@ -110,14 +107,18 @@ class Pipeline:
             except Exception:
                 response = self._failed(request)
             status = response.status
-            if isinstance(response, Response):
-                request.forget_body()
-            if isinstance(response, StreamResponse) or len(response.body) >= limits.GZIP_BYTES_MIN:
+            if isinstance(response, StreamResponse):
                 status = await self._send_large(request, response, send)
             else:
-                await self._send(request, response, send)
+                if request.place is not None:
+                    request.forget_body()
+                if len(response.body) >= limits.GZIP_BYTES_MIN:
+                    status = await self._send_large(request, response, send)
+                else:
+                    await self._send(request, response, send)
         finally:
-            request.forget_body()
+            if request.place is not None:
+                request.forget_body()
             metrics.in_flight -= 1
             self._finish.observe(request, status)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
 from pylon import limits
+from pylon.asking import address_key
 from pylon.clock import Clock
 from pylon.http.errors import HttpError
 from pylon.http.request import Request
@@ -148,20 +148,6 @@ class RateLimit:
         seconds = self._limiter.hit(address_key(request.client))
         if seconds and not (self._is_exempt is not None and self._is_exempt(request)):
             raise rate_limited(seconds)
-
-
-def address_key(address: str) -> str:
-    """The limiter's key of an address: itself, but a whole /64 for IPv6, since one subscriber has
-    all of it to choose from."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return parsed.packed[:8].hex()
 
 
 def rate_limited(seconds: int) -> HttpError:

@@ -34,12 +34,11 @@ class Request:
     counts. `client` is the caller's address behind the trusted proxies, `peer` that of the
     socket. `started` is monotonic seconds. `request_id` is the id as bytes, `id` as text.
     `body_bytes_max` is what this caller may send here, and `room` where larger bodies are kept;
-    the stage `body_limit` sets both.
+    the stage `body_limit` sets both. `place` is the room that its body has there.
     """
 
     __slots__ = (
         "_body",
-        "_place",
         "_query",
         "_state",
         "body_bytes_max",
@@ -49,6 +48,7 @@ class Request:
         "method",
         "path",
         "peer",
+        "place",
         "query_string",
         "receive",
         "request_id",
@@ -88,7 +88,7 @@ class Request:
         self.body_bytes_max = limits.BODY_BYTES_MAX
         self.room: BodyRoom | None = None
         self._body: bytes | None = None
-        self._place: Place | None = None
+        self.place: Place | None = None
         self._query: dict[str, list[str]] | None = None
         self._state: dict[str, object] | None = None
 
@@ -192,7 +192,7 @@ class Request:
             bytes_max = most if bytes_max is None else min(bytes_max, most)
             declared = self.refuse_declared_length(bytes_max)
             if declared > limits.BODY_BYTES_FREE and self.room is not None:
-                self._place = await self.room.take(self.client, declared)
+                self.place = await self.room.take(self.client, declared)
             try:
                 async with asyncio.timeout(limits.BODY_READ_SECONDS_MAX) as timeout:
                     self._body = await self._read(bytes_max, timeout)
@@ -202,10 +202,10 @@ class Request:
 
     def forget_body(self) -> None:
         """The request is answered: give the room back that its body had in memory."""
-        if self._place is not None:
+        if self.place is not None:
             self._body = None
-            self._place.give_back()
-            self._place = None
+            self.place.give_back()
+            self.place = None
 
     async def stream(self, *, bytes_max: int) -> AsyncIterator[bytes]:
         """The body piece by piece as it arrives, for bodies too large to be kept; once.
@@ -273,7 +273,7 @@ class Request:
     async def _read(self, bytes_max: int, timeout: asyncio.Timeout) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        place = self._place
+        place = self.place
         if place is not None:
             place.begin(timeout)
         while True:
@@ -286,7 +286,7 @@ class Request:
                 raise self._too_large(bytes_max)
             if size > limits.BODY_BYTES_FREE and self.room is not None:
                 if place is None:  # How much will come was not announced.
-                    place = self._place = await self.room.take(self.client, bytes_max)
+                    place = self.place = await self.room.take(self.client, bytes_max)
                     place.begin(timeout)
                 place.received = size
             if not message.get("more_body", False):

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Final
 
 from pylon import limits
+from pylon.asking import address_key
 from pylon.clock import Clock
 from pylon.errors import PylonError
-from pylon.http.rate_limit import address_key
 
 log = logging.getLogger("pylon.http")
 

@@ -20,13 +20,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from pylon import limits
+from pylon.asking import ASKER
 from pylon.calls import DIRECT, Call, Calls
 from pylon.changes.model import Change
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.http.close_codes import CLOSE_TRY_AGAIN
-from pylon.identity import Identity, client_address
+from pylon.identity import Identity
 from pylon.live.budget import Write
 from pylon.live.outlet import Encoding, Outlet
 from pylon.policy.engine import Rule
@@ -57,13 +58,13 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
 class Interest:
     """One reader's interest in one row."""
 
-    __slots__ = ("address", "asking", "following", "identity", "key", "outlet", "passed", "seq")
+    __slots__ = ("asker", "asking", "following", "identity", "key", "outlet", "passed", "seq")
 
     def __init__(self, key: Key, identity: Identity, outlet: Outlet, seq: int) -> None:
         self.key = key
         self.identity = identity
         self.outlet = outlet
-        self.address = client_address.get()
+        self.asker = ASKER.get()
         self.following = False
         self.asking = False
         """Whether a snapshot is on its way."""
@@ -150,7 +151,7 @@ class DocumentHub:
     async def _ask(self, interest: Interest) -> None:
         """Send the snapshot if the row can be seen now, then what has gone by since."""
         interest.asking = True
-        client_address.set(interest.address)  # not that of the write that made it ask
+        ASKER.set(interest.asker)  # not that of the write that made it ask
         try:
             while True:
                 interest.passed.clear()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pylon import asking
 from pylon.api.auth.identity import IdentityStage
-from pylon.asking import ASKING
 from pylon.auth.identify import Identifier
 from pylon.auth.sessions import Sessions
 from pylon.http.request import Request
@@ -24,10 +24,11 @@ async def test_callers_are_users_or_addresses(sessions: Sessions) -> None:
     async def caller(token: str | None, address: str) -> str | None:
         headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
         scope = {"path": "/", "headers": headers, "client": (address, 1)}
-        waits_for = stage(Request(scope, nothing))
+        request = Request(scope, nothing)
+        waits_for = stage(request)
         if waits_for is not None:
             await waits_for
-        return ASKING.get()
+        return asking.caller()
 
     async def of_a_request(token: str | None, address: str) -> str | None:
         return await asyncio.create_task(caller(token, address))
@@ -43,4 +44,4 @@ async def test_callers_are_users_or_addresses(sessions: Sessions) -> None:
     # One subscriber has as many of these as there are bits.
     six = [await of_a_request(None, f"2001:db8:1:2::{last}") for last in "123"]
     assert len(set(six)) == 1
-    assert ASKING.get() is None, "outside of requests it is the server itself"
+    assert asking.caller() is None, "outside of requests it is the server itself"

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylon import limits
+from pylon.asking import ASKER
 from pylon.crdt.documents import Documents
 from pylon.crdt.shares import Shares, share_keys
 from pylon.crdt.work import Answer, Job
 from pylon.crdt.workshop import Process, Workshop, document_processes
 from pylon.errors import PylonError
 from pylon.hooks import Row, RowTx
-from pylon.identity import ADMIN, Identity, client_address
+from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.pools import ProcessPool
 from tests.crdt.people import ANN, BOB, Desk, Replica, desk
 from tests.crdt.test_convergence import history
@@ -332,13 +333,13 @@ async def test_a_process_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -
 
 def test_time_is_counted_for_session_address_and_row() -> None:
     shares, burst = Shares(), limits.DOCUMENT_BURST_SECONDS
-    token = client_address.set("10.0.0.1")
+    token = ASKER.set(("10.0.0.1", ANONYMOUS))
     try:
         ann, bob = (share_keys(who, ("Page", "1")) for who in (ANN, BOB))
         assert {kind for kind, _ in ann} == {"session", "address", "row"}
         assert share_keys(ADMIN, ("Page", "1")) == []
     finally:
-        client_address.reset(token)
+        ASKER.reset(token)
     elsewhere = share_keys(BOB, ("Page", "2"))
     assert shares.wait(ann, 100.0) == 0.0
     shares.take(ann, burst, 100.0)
@@ -378,19 +379,19 @@ async def test_who_takes_too_much_is_told_to_wait(
         pages = [await d.page(body="start") for _ in range(2)]
         for page in pages:
             await d.snapshot(page)
-        client_address.set("10.0.0.1")
+        ASKER.set(("10.0.0.1", ANONYMOUS))
         large = {"body": LONG * 6}
         await d.rows.update(ANN, "Page", pages[0], large)
         # The same in one respect, and in no other.
         who = ANN if kind == "session" else BOB
-        client_address.set("10.0.0.1" if kind == "address" else "10.0.0.2")
+        ASKER.set(("10.0.0.1" if kind == "address" else "10.0.0.2", ANONYMOUS))
         page = pages[0] if kind == "row" else pages[1]
         with pytest.raises(PylonError) as caught:
             await d.rows.update(who, "Page", page, {"body": "ab" * 40_000})
         assert (caught.value.status, caught.value.code) == (429, "RATE_LIMITED")
         assert caught.value.extra["retry_after_secs"] > 0
         # Whoever shares nothing is not concerned, nor is what is small.
-        client_address.set("10.0.0.3")
+        ASKER.set(("10.0.0.3", ANONYMOUS))
         other = await d.page(body="start")
         await d.snapshot(other)
         await d.rows.update(Identity(user_id="cleo"), "Page", other, large)

@@ -89,7 +89,7 @@ async def most_of(identity: Identity, *, path: str = "/other", large: bool = Fal
     """How large a body may be, found by sending one without saying how long it is."""
     stage = BodyLimit({"/import": 2 * limits.BODY_BYTES_MAX}, anonymous=70_000)
     found = request(path, receive=receiving(part(b"x" * (3 * limits.BODY_BYTES_MAX))))
-    found.identity = identity
+    found.identity, found.method = identity, "POST"
     stage(found)
     if large:
         found.allow_large_body()
@@ -144,7 +144,7 @@ async def test_a_route_lets_bodies_be_large_by_what_it_says_of_itself() -> None:
     router.replace(router.routes()[1], look)
     for path in ("/usual", "/large"):
         found = request(path)
-        found.identity = GUEST
+        found.identity, found.method = GUEST, "POST"
         BodyLimit({})(found)
         handler, params = router.match("POST", path)
         await handler(found, *params)

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon import limits
+from pylon.asking import address_key
 from pylon.clock import ManualClock
 from pylon.config import Config
-from pylon.http.rate_limit import RateLimiter, SharedRateLimiter, address_key
+from pylon.http.rate_limit import RateLimiter, SharedRateLimiter
 from tests.http.kernel import ADMIN_TOKEN, DEV
 
 

@@ -1,5 +1,4 @@
-"""The pipeline's identity stage: from the credential of a request to `request.identity`, and to the
-caller as whom the request's reads wait their turn.
+"""The pipeline's identity stage: from the credential of a request to `request.identity`.
 
 Which credential counts stands in `auth/identify.py`.
 """
@@ -8,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from pylon.asking import ASKING
+from pylon.asking import ASKER
 from pylon.auth.identify import Identifier
 from pylon.auth.model import Credential
-from pylon.http.rate_limit import address_key
 from pylon.http.request import Request
-from pylon.identity import Identity
+from pylon.identity import ANONYMOUS
 
 
 def request_credential(identifier: Identifier, request: Request) -> Credential | None:
@@ -39,20 +37,15 @@ class IdentityStage:
     def __call__(self, request: Request) -> Awaitable[None] | None:
         credential = request_credential(self._identifier, request)
         if credential is None:
-            ASKING.set(address_key(request.client))
+            ASKER.set((request.client, ANONYMOUS))
             return None
         identity = self._identifier.at_once(credential)
         if identity is None:
             return self._look_up(request, credential)
-        _tell(request, identity)
+        request.identity = identity
+        ASKER.set((request.client, identity))
         return None
 
     async def _look_up(self, request: Request, credential: Credential) -> None:
-        _tell(request, await self._identifier.identify(credential))
-
-
-def _tell(request: Request, identity: Identity) -> None:
-    request.identity = identity
-    # Guests are as many as somebody likes to make.
-    is_known = identity.user_id is not None and not identity.is_guest
-    ASKING.set(identity.user_id if is_known else address_key(request.client))
+        request.identity = identity = await self._identifier.identify(credential)
+        ASKER.set((request.client, identity))

@@ -10,6 +10,7 @@ from typing import Any
 from pylon import codec, limits
 from pylon.api.auth import session_docs as docs
 from pylon.api.auth.identity import IdentityStage, request_credential
+from pylon.asking import address_key
 from pylon.auth.cookie import SessionCookie
 from pylon.auth.device import device_label
 from pylon.auth.identify import Identifier
@@ -18,7 +19,7 @@ from pylon.auth.sessions import Sessions
 from pylon.config import Config
 from pylon.errors import PylonError
 from pylon.http.dev_gate import has_dev_rights
-from pylon.http.rate_limit import Allowance, RateLimiter, address_key, rate_limited
+from pylon.http.rate_limit import Allowance, RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Router

@@ -23,8 +23,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from pylon import limits
-from pylon.asking import ASKING
+from pylon import asking, limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value, answer_too_large
 from pylon.store.sqlite.dialect import is_for_threads, looks_into_texts
@@ -238,7 +237,7 @@ class Readers:
         self, sql: str, params: Sequence[Value], seconds: float, bytes_max: int | None
     ) -> list[Row]:
         try:
-            async with self._places.place(ASKING.get()):
+            async with self._places.place(asking.caller()):
                 while not self._free:
                     await asyncio.shield(self._on_thread(self._open))
                 connection = self._free.pop()

@@ -16,8 +16,9 @@ import pytest
 import pytest_asyncio
 
 from pylon import limits
-from pylon.asking import ASKING
+from pylon.asking import ASKER
 from pylon.errors import PylonError
+from pylon.identity import ANONYMOUS
 from pylon.store.sqlite.dialect import SQLITE, is_for_threads, looks_into_texts
 from pylon.store.sqlite.readers import Readers
 
@@ -248,7 +249,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 async def ask_as(caller: str, readers: Readers, sql: str, *params: Any) -> Any:
-    ASKING.set(caller)
+    ASKER.set((caller, ANONYMOUS))
     return await readers.read(sql, params, heavy=True)
 
 
