@@ -145,6 +145,15 @@ class Turn:
             return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
         return None
 
+    def take_whole(self) -> bytes | None:
+        """The body, where all of it has come and nothing was taken; None where it must be received:
+        it is still to come, or nobody wants it any more."""
+        body = self._body
+        if self.more_body or body is _TAKEN or self.disconnected or self.answer is _COMPLETE:
+            return None
+        self._body = _TAKEN
+        return bytes(body)
+
     @property
     def is_cut_short(self) -> bool:
         """Whether the server stops an answer that has no end of its own."""
