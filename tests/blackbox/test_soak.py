@@ -224,6 +224,7 @@ async def test_a_server_has_in_the_end_what_it_had(tmp_path: Path) -> None:
     assert end.resident_kib - begin.resident_kib < GROWTH_KIB_MAX
     assert end.file_kib - begin.file_kib < FILE_KIB_MAX
     assert abs(end.descriptors - begin.descriptors) <= 2
+    assert end.kept["_pylon_sessions"] == begin.kept["_pylon_sessions"]
 
 
 async def settled(traces: Traces, database: Path) -> Reading:
