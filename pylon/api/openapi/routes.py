@@ -7,6 +7,7 @@ machine, as in `GET /api/manifest`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -40,6 +41,7 @@ class OpenApiRoutes:
         self._routes = routes
         self._dev_mode = dev_mode
         self._made: dict[tuple[bool, bool, str], bytes] = {}
+        self._making = asyncio.Lock()
 
     def register(self, router: Router) -> None:
         """Add the route."""
@@ -53,11 +55,21 @@ class OpenApiRoutes:
         key = (is_admin, shows_policies, server)
         body = self._made.get(key)
         if body is None:
-            subject = self._subject
-            if not is_admin:
-                subject = replace(subject, manifest=subject.manifest.public)
-            made = document(subject, self._routes(), server=server, shows_policies=shows_policies)
-            body = encode(made)
-            if len(self._made) < PREFIXES_KEPT_MAX:
-                self._made[key] = body
+            async with self._making:
+                body = self._made.get(key) or await self._make(*key)
         return raw_json(body)
+
+    async def _make(self, is_admin: bool, shows_policies: bool, server: str) -> bytes:
+        """Beside the loop: it takes milliseconds for each entity."""
+        subject = self._subject
+        if not is_admin:
+            subject = replace(subject, manifest=subject.manifest.public)
+        routes = self._routes()
+
+        def make() -> bytes:
+            return encode(document(subject, routes, server=server, shows_policies=shows_policies))
+
+        body = await asyncio.get_running_loop().run_in_executor(None, make)
+        if len(self._made) < PREFIXES_KEPT_MAX:
+            self._made[is_admin, shows_policies, server] = body
+        return body
