@@ -43,8 +43,8 @@ DAY = Day(5_000, 4_000, 4_000, 10_000, 2_000) if LONG else Day(200, 200, 200, 50
 DAYS = 6 if LONG else 3
 GROWTH_KIB_MAX = 65_536 if LONG else 16_384
 """Of 20 000 sessions, connects and 50 000 rows a kilobyte each would be 90 000."""
-FILE_KIB_MAX = 4_096
-"""Free pages, and the log of writes as long as it may be."""
+FILE_KIB_MAX = 16_384
+"""Up to 8 MiB of free pages are kept, and the log of writes is as long as the day made it."""
 
 
 class Listener(asyncio.Protocol):
@@ -61,8 +61,9 @@ class Listener(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.taken += len(data)
-        # A ping of the server is two bytes; the answer is a frame with a mask of zeros.
-        if data[:1] == b"\x89" and self.transport is not None:
+        # A ping of the server is two bytes, with others or alone, and no text has them. The answer
+        # is a frame with a mask of zeros.
+        if b"\x89\x00" in data and self.transport is not None:
             self.transport.write(b"\x8a\x80\0\0\0\0")
 
     def connection_lost(self, _error: Exception | None) -> None:
