@@ -8,7 +8,9 @@ Probes (`/health`, `/readyz`, `/metrics`) are left out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Final
 
 from pylon import limits
 from pylon.clock import Clock
@@ -22,6 +24,9 @@ _LOGGER = "pylon.access"
 
 def _to_the_log(lines: str) -> None:
     write_lines(lines, logger=_LOGGER)
+
+
+_PATHS_KEPT: Final = 4_096
 
 
 class AccessLog:
@@ -40,7 +45,8 @@ class AccessLog:
         write: Callable[[str], None] = _to_the_log,
     ) -> None:
         self._clock = clock
-        self._secrets = tuple(secrets)
+        # Most paths come again, and this is asked for each request.
+        self._shown = lru_cache(_PATHS_KEPT)(partial(shown_path, secrets=tuple(secrets)))
         self._format = _json if json_lines else _compact
         self._write = write
         self._entries: list[_Entry] = []
@@ -78,19 +84,16 @@ class AccessLog:
         entries, self._entries = self._entries, []
         if entries:
             offset = self._clock.now() - self._clock.monotonic()
-            self._write("".join(self._lines(offset, entries)))
-
-    def _lines(self, offset: float, entries: Sequence[_Entry]) -> Iterator[str]:
-        for ended, seconds, method, path, status, client, request_id in entries:
-            shown = shown_path(path, self._secrets)
-            yield self._format(offset, (ended, seconds, method, shown, status, client, request_id))
+            line, shown = self._format, self._shown
+            self._write("".join([line(offset, entry, shown(entry[3])) for entry in entries]))
 
 
 _Entry = tuple[float, float, str, str, int, str, bytes]
+"""End, seconds, method, path, status, client, id of the request."""
 
 
-def _compact(offset: float, entry: _Entry) -> str:
-    ended, seconds, method, path, status, client, request_id = entry
+def _compact(offset: float, entry: _Entry, path: str) -> str:
+    ended, seconds, method, _, status, client, request_id = entry
     if not path.isprintable():
         path = repr(path)
     return (
@@ -99,8 +102,8 @@ def _compact(offset: float, entry: _Entry) -> str:
     )
 
 
-def _json(offset: float, entry: _Entry) -> str:
-    ended, seconds, method, path, status, client, request_id = entry
+def _json(offset: float, entry: _Entry, path: str) -> str:
+    ended, seconds, method, _, status, client, request_id = entry
     values: dict[str, object] = {
         "request_id": request_id.decode(),
         "method": method,
