@@ -91,10 +91,7 @@ def _within(config: Config, connections_max: int) -> Config:
     most = int(connections_max * limits.STREAMS_SHARE_MAX)
     if config.sockets_max <= most:
         return config
-    # A warning where it is a limit that somebody may meet, not where a few of many are missing.
-    level = logging.INFO if most > config.sockets_max // 2 else logging.WARNING
-    logging.getLogger("pylon").log(
-        level,
+    logging.getLogger("pylon").warning(
         "the limit of open files allows %d connections; live streams may have %d of them",
         *(connections_max, most),
     )
