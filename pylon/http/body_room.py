@@ -75,7 +75,7 @@ class BodyRoom:
         bytes_max: int = limits.BODIES_BYTES_MAX,
         body_bytes_max: int = limits.BODY_BYTES_MAX,
     ) -> None:
-        """`key_of` makes of an address whose share it is in (`rate_limit.address_key`).
+        """`key_of` makes of an address whose share it is in (`asking.address_key`).
         `body_bytes_max` is the largest usual body, for which an address always has room; one
         that is larger counts as what an address may have."""
         self.now = clock.monotonic
