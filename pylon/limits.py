@@ -394,6 +394,10 @@ of the log (32 KiB for 16 MiB of it), its own tables and what they add to the lo
 WAL_BYTES_KEPT: Final = 33_554_432
 """Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
 
+WAL_BYTES_LONG: Final = 2 * WAL_BYTES_KEPT
+"""Bytes from which on a WAL file is asked why it is so long: for a long read, or for a disk that
+takes nothing into the database itself, of which no commit tells."""
+
 FREE_PAGES_KEPT: Final = 2_048
 """Free pages that the file keeps for what is written next (8 MiB); more are given back."""
 
