@@ -184,8 +184,8 @@ class _Reader:
         written = self._cls.__dict__.get(name, FieldOptions())
         options = written if isinstance(written, FieldOptions) else FieldOptions(default=written)
         type_, optional = read_annotation(annotation, self._names)
-        if options.optional is not None:
-            optional = options.optional
+        keys = options.spec_keys()
+        optional = keys.pop("optional", optional)
         if written is None and not optional:
             hint = "Write `| None` behind the type, or leave the default out."
             raise Problem("DEFAULT_INVALID", "has the default None but is not optional", hint)
@@ -195,12 +195,8 @@ class _Reader:
             name=name,
             type=type_,
             optional=optional,
-            unique=options.unique,
-            crdt=options.crdt,
             default=default,
-            private=options.private,
-            readonly=options.readonly,
-            writeOnce=options.write_once,
+            **keys,
         )
 
     def _leave_literal(self, name: str, options: FieldOptions) -> None:

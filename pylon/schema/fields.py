@@ -10,6 +10,7 @@ import builtins
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from typing import (
     Annotated,
@@ -19,8 +20,10 @@ from typing import (
     Generic,
     Literal,
     TypeAlias,
+    TypedDict,
     TypeVar,
     Union,
+    Unpack,
     cast,
     get_args,
     get_origin,
@@ -85,61 +88,40 @@ class Problem(Exception):
         self.hint = hint
 
 
+class FieldWords(TypedDict, total=False):
+    """What `field(...)` may say beside `default`: the one list of a field's options in Python.
+
+    A word that is here goes to the attribute of `FieldSpec` of the same name, in camel case; see
+    `model.FIELD_KEYS` for how one is added.
+    """
+
+    unique: bool
+    optional: bool | None
+    crdt: Crdt | None
+    private: bool
+    readonly: bool
+    write_once: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldOptions:
-    """What `field(...)` was called with. `optional` None means: as the annotation says."""
+    """What `field(...)` was called with."""
 
     default: object = None
-    unique: bool = False
-    optional: bool | None = None
-    crdt: Crdt | None = None
-    private: bool = False
-    readonly: bool = False
-    write_once: bool = False
+    words: FieldWords = dataclass_field(default_factory=FieldWords)
+
+    def spec_keys(self) -> dict[str, Any]:
+        """The words as attributes of `FieldSpec`, without those that say nothing."""
+        return {_camel_case(word): value for word, value in self.words.items() if value is not None}
 
 
 @overload
-def field(
-    *,
-    default: Expression | Now | None,
-    unique: bool = ...,
-    optional: bool | None = ...,
-    crdt: Crdt | None = ...,
-    private: bool = ...,
-    readonly: bool = ...,
-    write_once: bool = ...,
-) -> Any: ...
+def field(*, default: Expression | Now | None, **words: Unpack[FieldWords]) -> Any: ...
 @overload
-def field(
-    *,
-    default: T,
-    unique: bool = ...,
-    optional: bool | None = ...,
-    crdt: Crdt | None = ...,
-    private: bool = ...,
-    readonly: bool = ...,
-    write_once: bool = ...,
-) -> T: ...
+def field(*, default: T, **words: Unpack[FieldWords]) -> T: ...
 @overload
-def field(
-    *,
-    unique: bool = ...,
-    optional: bool | None = ...,
-    crdt: Crdt | None = ...,
-    private: bool = ...,
-    readonly: bool = ...,
-    write_once: bool = ...,
-) -> Any: ...
-def field(
-    *,
-    default: object = None,
-    unique: bool = False,
-    optional: bool | None = None,
-    crdt: Crdt | None = None,
-    private: bool = False,
-    readonly: bool = False,
-    write_once: bool = False,
-) -> Any:
+def field(**words: Unpack[FieldWords]) -> Any: ...
+def field(*, default: object = None, **words: Unpack[FieldWords]) -> Any:
     """More about a field than its annotation says.
 
     `default`: a literal, `auth.userId`, `auth.tenantId` or `now`, used when an insert leaves the
@@ -148,15 +130,16 @@ def field(
     by the server, never by clients. `write_once`: given at insert, never changed by clients.
     `optional` overrides `| None`.
     """
-    return FieldOptions(
-        default=default,
-        unique=unique,
-        optional=optional,
-        crdt=crdt,
-        private=private,
-        readonly=readonly,
-        write_once=write_once,
-    )
+    for word in words:
+        if word not in FieldWords.__annotations__:
+            hint = did_you_mean(word, ("default", *FieldWords.__annotations__))
+            raise TypeError(f"field() has no option {word!r}. {hint}")
+    return FieldOptions(default=default, words=words)
+
+
+def _camel_case(word: str) -> str:
+    first, *more = word.split("_")
+    return first + "".join(map(str.capitalize, more))
 
 
 def read_annotation(annotation: object, names: Mapping[str, Any]) -> tuple[str, bool]:
