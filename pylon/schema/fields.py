@@ -121,7 +121,7 @@ def field(*, default: Expression | Now | None, **words: Unpack[FieldWords]) -> A
 def field(*, default: T, **words: Unpack[FieldWords]) -> T: ...
 @overload
 def field(**words: Unpack[FieldWords]) -> Any: ...
-def field(*, default: object = None, **words: Unpack[FieldWords]) -> Any:
+def field(*given: object, default: object = None, **words: Unpack[FieldWords]) -> Any:
     """More about a field than its annotation says.
 
     `default`: a literal, `auth.userId`, `auth.tenantId` or `now`, used when an insert leaves the
@@ -130,7 +130,11 @@ def field(*, default: object = None, **words: Unpack[FieldWords]) -> Any:
     by the server, never by clients. `write_once`: given at insert, never changed by clients.
     `optional` overrides `| None`.
     """
+    if given:
+        raise TypeError(f"field() takes no values without a name: `field(default={given[0]!r})`")
     for word in words:
+        if word == "default_factory":
+            raise TypeError("field() has no default_factory: a default is a value, or `now`")
         if word not in FieldWords.__annotations__:
             hint = did_you_mean(word, ("default", *FieldWords.__annotations__))
             raise TypeError(f"field() has no option {word!r}. {hint}")
@@ -153,11 +157,15 @@ def read_annotation(annotation: object, names: Mapping[str, Any]) -> tuple[str, 
         annotation = annotation.__forward_arg__
     if isinstance(annotation, str):
         annotation = _evaluate(annotation, names)
+    if isinstance(annotation, str):  # quoted though all annotations are text already
+        annotation = _evaluate(annotation, names)
     kinds, optional = _without_none(annotation)
     if len(kinds) == 1:
         found = _type_of(kinds[0], names)
         if found is not None:
             return found, optional
+        if hasattr(kinds[0], "__pylon__"):
+            raise _unknown(written, f"A row refers to another by its id: {_id_of(kinds[0])}.")
     raise _unknown(written)
 
 
@@ -189,6 +197,10 @@ def read_default(value: object) -> FieldDefault | None:
             return value.isoformat()
         case str() | bool() | int() | float():
             return value
+        case _ if callable(value):
+            hint = "A default is a value; the time of the insert is `field(default=now)`."
+            name = getattr(value, "__name__", repr(value))
+            raise Problem("DEFAULT_INVALID", f"has the function {name} as its default", hint)
         case _:
             hint = "A default is a string, number, bool, datetime, auth.userId or now."
             raise Problem("DEFAULT_INVALID", f"has the default {value!r}", hint)
@@ -239,10 +251,16 @@ def _entity_name(target: object) -> str:
     return target.__name__ if isinstance(target, type) else str(target)
 
 
-def _unknown(annotation: object) -> Problem:
+def _id_of(entity: object) -> str:
+    return f'`Id["{getattr(entity, "__name__", entity)}"]`'
+
+
+def _unknown(annotation: object, hint: str | None = None) -> Problem:
     shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None)
     return Problem(
         "ANNOTATION_UNKNOWN",
         f"has the annotation `{shown or annotation}`, which is no type of a field",
-        'Use str, int, float, bool, datetime, RichText or Id["Entity"], with `| None` if optional.',
+        hint
+        or 'Use str, int, float, bool, datetime, RichText or Id["Entity"],'
+        " with `| None` if optional.",
     )

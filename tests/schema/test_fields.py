@@ -103,11 +103,11 @@ def test_other_defaults_are_refused(value: object) -> None:
 
 def test_an_option_that_is_none_is_told_with_the_nearest() -> None:
     with pytest.raises(TypeError, match=r'no option \'uniqe\'. Did you mean "unique"\?'):
-        field(uniqe=True)  # type: ignore[call-overload]
+        field(uniqe=True)  # type: ignore[call-overload, unused-ignore]
 
 
 def test_every_word_of_a_field_is_an_attribute_of_its_spec() -> None:
     attributes = set(FieldSpec.__struct_fields__)
-    words = {next(iter(field(**{word: 1}).spec_keys())) for word in FieldWords.__annotations__}  # type: ignore[misc]
+    words = {next(iter(field(**{word: 1}).spec_keys())) for word in FieldWords.__annotations__}  # type: ignore[call-overload]
     assert words <= attributes
     assert FIELD_KEYS.keys() <= attributes
