@@ -130,17 +130,17 @@ class EntityRoutes:
         return raw_json(encode({"data": found, "count": len(found), **facts}))
 
     async def page_rows(self, request: Request, entity: str) -> Response:
-        if request.query("limit") is None and request.query("after") is None:
+        asked, after = request.query_int("limit", default=None), request.query("after")
+        if asked is None and after is None:
             # It may be the address of a row, too: who pages says from where or how far.
             try:
                 return await self.get_row(request, entity, "cursor")
             except PylonError as error:
                 if error.code != "NOT_FOUND":
                     raise
-        asked = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)
+            asked = limits.CURSOR_ROWS_DEFAULT
         limit = max(1, min(asked or 1, limits.CURSOR_ROWS_MAX))
-        after = request.query("after") or ""
-        page = await self._rows.page(request.identity, entity, after=after, limit=limit)
+        page = await self._rows.page(request.identity, entity, after=after or "", limit=limit)
         return raw_json(
             encode({"data": page.rows, "next_cursor": page.next_cursor, "has_more": page.has_more})
         )
