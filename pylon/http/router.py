@@ -158,9 +158,9 @@ class Router:
             return handlers[method], ()
         if len(path) > 1 and path[-1] == "/":
             return self.match(method, path.rstrip("/") or "/")
-        if path.count("/") > limits.PATH_SEGMENTS_MAX:
+        parts = path.split("/", limits.PATH_SEGMENTS_MAX + 1)
+        if len(parts) > limits.PATH_SEGMENTS_MAX + 1:
             raise self.not_found(path)
-        parts = path.split("/")
         if "%" in path:
             parts = [_decoded(part) for part in parts]
             decoded = None if any("/" in part for part in parts) else "/".join(parts)
