@@ -412,6 +412,13 @@ CURSOR_ROWS_DEFAULT: Final = 20
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
+COUNT_ROWS_MAX: Final = 10_000
+"""Rows counted for an `estimated` total; beyond it the total is a lower bound. Takes about a
+millisecond, where a whole count takes as long as a scan."""
+
+SELECTIONS_KEPT: Final = 64
+"""Selections of fields of one entity whose decoders are kept; apps ask for a few of their own."""
+
 READ_IDS_RECORDED_MAX: Final = 1_000
 """Rows of one entity in a record of what was read; beyond that it says "any row"."""
 

@@ -132,6 +132,8 @@ class Pipeline:
         if request.method == "OPTIONS":
             return Response(204, headers=PREFLIGHT)
         handler, params = self._router.match(request.method, request.path)
+        if request.query_string:
+            self._router.query_names.check(handler, request)
         return await handler(request, *params)
 
     def _refused(self, request: Request, error: PylonError) -> Response:
