@@ -780,6 +780,10 @@ session, and a school or an office behind one address is many people."""
 GUEST_WINDOW_SECONDS: Final = 3_600
 """Length of that window."""
 
+PAIRING_SECONDS: Final = 300
+"""How long a pairing code is good: long enough to pick up another device, short enough that a code
+left in a chat is worth nothing."""
+
 # --- Schema ----------------------------------------------------------------------------------
 
 MANIFEST_BYTES_MAX: Final = 16_777_216
