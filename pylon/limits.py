@@ -787,6 +787,10 @@ session, and a school or an office behind one address is many people."""
 GUEST_WINDOW_SECONDS: Final = 3_600
 """Length of that window."""
 
+PAIRING_SECONDS: Final = 300
+"""How long a pairing code is good: long enough to pick up another device, short enough that a code
+left in a chat is worth nothing."""
+
 # --- Schema ----------------------------------------------------------------------------------
 
 MANIFEST_BYTES_MAX: Final = 16_777_216
@@ -794,6 +798,10 @@ MANIFEST_BYTES_MAX: Final = 16_777_216
 
 MANIFEST_DEPTH_MAX: Final = 100
 """Deepest nesting of JSON in a manifest; the format itself needs seven."""
+
+APP_IMPORT_TOLD_SECONDS: Final = 3.0
+"""An import of an app's file that takes longer is told of, with the place where it stands: most
+such loops never end. Told again after four times as long, and so on."""
 
 INDEX_CONDITION_CHARACTERS_MAX: Final = 1_000
 """Longest condition of a partial index; a person writes a tenth of it. Read at every start."""

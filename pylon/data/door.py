@@ -107,6 +107,8 @@ class _View(msgspec.Struct, frozen=True):
     columns: Columns
     decode: Callable[[Row], RowData]
     row_json: str
+    selects: dict[str | None, str] = msgspec.field(default_factory=dict)
+    """The statement that gets one row, by the condition of the rule."""
 
 
 class ReadDoor:
@@ -192,9 +194,10 @@ class ReadDoor:
         table, view, where = self._look(identity, entity, row_id)
         if where.never:
             raise policy_denied()
-        sql = table.select_one
-        if where.sql is not None:
-            sql = f"{sql} AND {where.sql}"
+        sql = view.selects.get(where.sql)
+        if sql is None:  # Each caller has one of few texts; see `Rule.where`.
+            sql = table.select_one if where.sql is None else f"{table.select_one} AND {where.sql}"
+            view.selects[where.sql] = sql
         found = await self.fetch(sql, (row_id, *where.params))
         for other in () if found else other_spellings(row_id):
             if self._record is not None:

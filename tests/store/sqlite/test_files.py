@@ -131,7 +131,12 @@ async def test_the_files_are_asked_when_their_folder_has_changed_only(
     await settle(files)
     asked: list[str] = []
     ask = files_module._which
-    monkeypatch.setattr(files_module, "_which", lambda name: (asked.append(name), ask(name))[1])
+
+    def asking(name: str) -> tuple[int, int] | None:
+        asked.append(name)
+        return ask(name)
+
+    monkeypatch.setattr(files_module, "_which", asking)
     for name in "abc":
         await put(store, name)
     assert asked == []
