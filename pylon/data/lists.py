@@ -166,7 +166,7 @@ class Lists:
                 break  # Else all of them have gone meanwhile, and what followed has moved up.
         return Page(
             rows=[picked(row, query.fields) for row in rows],
-            next_cursor=cursor_of(rows[-1], query.order) if rows else None,
+            next_cursor=cursor_of(rows[-1], query.order) if rows and has_more else None,
             has_more=has_more,
         )
 
