@@ -502,6 +502,13 @@ IMPORT_BYTES_MAX: Final = 64 * 1024**3
 IMPORT_ROW_BYTES_MAX: Final = 10_485_760
 """Largest row of an import as JSON, as the largest body elsewhere; a larger one is reported."""
 
+CSV_ROW_BYTES_MAX: Final = 1_048_576
+"""Largest row of an import as CSV: nothing says where a row ends whose quote was never closed, and
+a row is taken apart in one go, which takes up to 10 ms."""
+
+CSV_COLUMNS_MAX: Final = 2_000
+"""Cells that the first line of a CSV file may have."""
+
 IMPORT_DEPTH_MAX: Final = 1_000
 """Brackets that may be open at once in an import; the format needs four."""
 
