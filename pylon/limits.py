@@ -412,6 +412,13 @@ CURSOR_ROWS_DEFAULT: Final = 20
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
+COUNT_ROWS_MAX: Final = 10_000
+"""Rows counted for an `estimated` total; beyond it the total is a lower bound. Takes about a
+millisecond, where a whole count takes as long as a scan."""
+
+SELECTIONS_KEPT: Final = 64
+"""Selections of fields of one entity whose decoders are kept; apps ask for a few of their own."""
+
 READ_IDS_RECORDED_MAX: Final = 1_000
 """Rows of one entity in a record of what was read; beyond that it says "any row"."""
 
@@ -773,6 +780,10 @@ session, and a school or an office behind one address is many people."""
 GUEST_WINDOW_SECONDS: Final = 3_600
 """Length of that window."""
 
+PAIRING_SECONDS: Final = 300
+"""How long a pairing code is good: long enough to pick up another device, short enough that a code
+left in a chat is worth nothing."""
+
 # --- Schema ----------------------------------------------------------------------------------
 
 MANIFEST_BYTES_MAX: Final = 16_777_216
@@ -780,6 +791,10 @@ MANIFEST_BYTES_MAX: Final = 16_777_216
 
 MANIFEST_DEPTH_MAX: Final = 100
 """Deepest nesting of JSON in a manifest; the format itself needs seven."""
+
+APP_IMPORT_TOLD_SECONDS: Final = 3.0
+"""An import of an app's file that takes longer is told of, with the place where it stands: most
+such loops never end. Told again after four times as long, and so on."""
 
 INDEX_CONDITION_CHARACTERS_MAX: Final = 1_000
 """Longest condition of a partial index; a person writes a tenth of it. Read at every start."""

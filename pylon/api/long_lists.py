@@ -1,11 +1,21 @@
-"""Lists too large to be made at once, as answers that are written piece by piece."""
+"""Lists as answers: whole, or where they are too large for that, written piece by piece."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
+from pylon.codec import encode
+from pylon.data.lists import Found, Total
 from pylon.data.long_lists import LongList
-from pylon.http.response import JSON, StreamResponse
+from pylon.http.describe import TEXT, Parameter
+from pylon.http.response import JSON, AnyResponse, StreamResponse, raw_json
+
+FIELDS = Parameter(
+    name="fields",
+    schema=TEXT,
+    description="Names with commas between: rows have their id and these fields only.",
+)
 
 
 def long_list_response(rows: LongList, head: bytes, tail: Callable[[], bytes]) -> StreamResponse:
@@ -21,3 +31,22 @@ def long_list_response(rows: LongList, head: bytes, tail: Callable[[], bytes]) -
     return StreamResponse(
         200, chunks(), content_type=JSON, held_bytes=rows.held_bytes, may_compress=True
     )
+
+
+def found_response(found: Found, **facts: Any) -> AnyResponse:
+    """`{"data": [..], "count", ..facts, "total"?, "total_relation"?}`."""
+    rows = found.rows
+
+    def tail(count: int) -> bytes:
+        return b"," + encode({"count": count, **facts, **told(found.total)})[1:]
+
+    if isinstance(rows, LongList):
+        return long_list_response(rows, b'{"data":[', lambda: b"]" + tail(rows.count))
+    return raw_json(b'{"data":%b%b' % (rows, tail(found.count)))
+
+
+def told(total: Total | None) -> dict[str, Any]:
+    """What an answer says of how many rows there are, where it was asked."""
+    if total is None:
+        return {}
+    return {"total": total.rows, "total_relation": total.relation}

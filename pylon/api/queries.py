@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pylon.api.encoding import rows_in_turns
 from pylon.api.gate import Gate
-from pylon.api.long_lists import long_list_response
+from pylon.api.long_lists import FIELDS, found_response, long_list_response
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
 from pylon.data.graph import Graphs
+from pylon.data.lists import Lists
 from pylon.data.long_lists import LongList
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
@@ -24,7 +25,8 @@ REFUSALS = ("400 INVALID_QUERY", "400 INVALID_COLUMN", "403 POLICY_DENIED")
 QUERY = Docs(
     operation_id="query{entity}",
     tag="{entity}",
-    answers=json(listed(shape("{entity}"))),
+    answers=json({"anyOf": [listed(shape("{entity}")), shape("{entity}.Counted")]}),
+    description="With `$count` the list stands in an object that tells the total.",
     body={JSON: shape("{entity}.Filter")},
     errors=REFUSALS,
     store="reads",
@@ -43,6 +45,7 @@ LOOKUP = Docs(
     tag="{entity}",
     answers=json(shape("{entity}")),
     path={"field": shape("{entity}.Field")},
+    query=(FIELDS,),
     errors=(*REFUSALS, "404 NOT_FOUND"),
     store="reads",
     rule="read",
@@ -67,6 +70,7 @@ class QueryRoutes:
     def __init__(self, rows: Rows) -> None:
         door = rows.door
         self._queries = Queries(door)
+        self._lists = Lists(door)
         self._graphs = Graphs(door)
         self._aggregates = Aggregates(door)
         self._gate = Gate()
@@ -84,6 +88,8 @@ class QueryRoutes:
 
     async def query_rows(self, request: Request, entity: str) -> AnyResponse:
         body = await request.json()
+        if isinstance(body, dict) and "$count" in body:
+            return found_response(await self._lists.query(request.identity, entity, body))
         found = await self._queries.find_json(request.identity, entity, body)
         if isinstance(found, LongList):
             return long_list_response(found, b"[", lambda: b"]")
@@ -101,6 +107,8 @@ class QueryRoutes:
 
     async def lookup_row(self, request: Request, entity: str, field: str, value: str) -> Response:
         row = await self._queries.lookup(request.identity, entity, field, value)
+        if fields := request.query("fields"):
+            row = self._lists.pick(request.identity, entity, row, fields)
         return raw_json(encode(row))
 
     async def lookup_empty(self, request: Request, entity: str, field: str) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -70,6 +70,12 @@ class Order(msgspec.Struct, frozen=True):
     descending: bool
 
 
+Count: TypeAlias = Literal["exact", "estimated"]
+"""`estimated` counts up to `limits.COUNT_ROWS_MAX` rows; there may be more."""
+
+COUNTS: Final[tuple[Count, ...]] = get_args(Count)
+
+
 class Filter(msgspec.Struct, frozen=True):
     """A parsed filter. `order` is empty where the filter gives none; `limit` None means all.
 
@@ -82,15 +88,19 @@ class Filter(msgspec.Struct, frozen=True):
     limit: int | None = None
     offset: int = 0
     after: Mapping[str, Value] | None = None
+    fields: tuple[str, ...] = ()
+    """What of the rows is answered beside the id; `("id",)`: nothing. Without any, all of it."""
+    count: Count | None = None
+    """How the rows are counted that the filter finds, whatever the limit."""
 
 
 # --- Parsing ---------------------------------------------------------------------------------
 
-META_KEYS: Final = ("$order", "$limit", "$offset", "$after", "$search")
+META_KEYS: Final = ("$order", "$limit", "$offset", "$after", "$search", "$fields", "$count")
 LOGIC_KEYS: Final = ("$and", "$or", "$not")
 MISPLACED: Final = {
     "where": 'The body is the filter itself: {"field": value}.',
-    **{name: f'Write "${name}".' for name in ("order", "limit", "offset", "after", "search")},
+    **{key[1:]: f'Write "{key}".' for key in META_KEYS},
 }
 """What other query languages write at the top of a query, and what it is here."""
 ORDER_SIGNS: Final = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -115,6 +125,8 @@ def parse(body: object, columns: Columns) -> Filter:
         limit=parse_count(fields["$limit"], "$limit") if "$limit" in fields else None,
         offset=parse_count(fields["$offset"], "$offset") if "$offset" in fields else 0,
         after=parse_after(fields["$after"], columns) if "$after" in fields else None,
+        fields=parse_fields(fields["$fields"], columns) if "$fields" in fields else (),
+        count=parse_count_word(fields["$count"], "$count") if "$count" in fields else None,
     )
 
 
@@ -172,6 +184,24 @@ def parse_count(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INT_MAX:
         raise invalid(f"{name} takes a whole number that is not negative.")
     return value
+
+
+def parse_fields(value: object, columns: Columns) -> tuple[str, ...]:
+    """`["title", "dueAt"]`: fields of an answer, in the order of the entity."""
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        raise invalid("The fields of an answer are a list of names.", 'Write ["field"].')
+    names = set(value)
+    for name in value:
+        columns.kind(name)
+    return tuple(each for each in columns.kinds if each in names and each != "id") or ("id",)
+
+
+def parse_count_word(value: object, name: str) -> Count:
+    """How rows are counted."""
+    for each in COUNTS:
+        if value == each:
+            return each
+    raise invalid(f"{name} is one of: {', '.join(COUNTS)}.")
 
 
 def parse_after(body: object, columns: Columns) -> dict[str, Value]:
@@ -259,6 +289,12 @@ class _Parser:
     ) -> Condition:
         if depth > limits.QUERY_DEPTH_MAX:
             raise invalid(f"A filter is nested at most {limits.QUERY_DEPTH_MAX} levels deep.")
+        if not operators:
+            # What is left of {"$gt": undefined}; as no condition it would find every row.
+            raise invalid(
+                f'"{name}" is given no operator.',
+                f'Write {{"{name}": value}} or {{"{name}": {{"$gt": value}}}}, or leave it out.',
+            )
         parts: list[Condition] = []
         for operator, value in operators.items():
             self._count()

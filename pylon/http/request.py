@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 INT64_MAX = 2**63 - 1
 """The largest number that a database takes."""
 
+_FLAGS = {"0": False, "false": False, "1": True, "true": True}
+
+_DIGITS_MAX = 20
+"""A number of more digits is beyond any maximum, or written with zeros in front by nobody."""
+
 
 class Request:
     """A request on its way through the pipeline.
@@ -138,7 +143,7 @@ class Request:
         """The first query value of that name, decoded; None when it is absent."""
         if not self.query_string:
             return None
-        values = self._parsed_query().get(name)
+        values = self.query_values().get(name)
         return None if values is None else values[0]
 
     def query_int(
@@ -151,15 +156,32 @@ class Request:
     ) -> int | None:
         """An unsigned integer of the query, brought into `minimum..maximum`.
 
-        Anything that is not an unsigned integer counts as absent and gives `default`, as the
-        spec has it for `limit`, `offset` and `since`.
+        One that is absent or empty gives `default`; anything else is 400 `INVALID_QUERY`, where the
+        reference takes it for absent: a client that asks for something else must not get an answer.
         """
         text = self.query(name)
-        if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
+        if not text:
             return default
+        if not text.isascii() or not text.isdigit():
+            raise PylonError(
+                400,
+                "INVALID_QUERY",
+                f'{name} takes a whole number that is not negative, not "{text[:100]}".',
+            )
+        if len(text) > _DIGITS_MAX:
+            return maximum
         return min(max(int(text), minimum), maximum)
 
-    def _parsed_query(self) -> dict[str, list[str]]:
+    def query_flag(self, name: str) -> bool:
+        """Whether the query says `1` or `true`; absent or empty, `0` and `false` are no, anything
+        else is 400 `INVALID_QUERY`."""
+        text = self.query(name) or "0"
+        if text not in _FLAGS:
+            raise PylonError(400, "INVALID_QUERY", f'{name} is true or false, not "{text[:100]}".')
+        return _FLAGS[text]
+
+    def query_values(self) -> dict[str, list[str]]:
+        """Every name of the query string with its values, decoded; parsed when first asked for."""
         if self._query is None:
             try:
                 self._query = parse_qs(

@@ -147,7 +147,16 @@ def test_query_keeps_blank_and_first() -> None:
     assert found.query("c") == "é"
     assert found.query("d") == "\ufffd"
     assert found.query_int("a", default=9, minimum=5) == 5
-    assert found.query_int("n", default=9) == 9
+    assert found.query_int("b", default=9) == 9, "as if it were not there"
+    with pytest.raises(PylonError, match="n takes a whole number"):
+        found.query_int("n", default=9)
+
+
+def test_a_flag_of_the_query_is_yes_or_no() -> None:
+    found = request(query=b"a=1&b=true&c=0&d=false&e=&f=yes")
+    assert [found.query_flag(name) for name in "abcdex"] == [True, True, *[False] * 4]
+    with pytest.raises(PylonError, match='f is true or false, not "yes"'):
+        found.query_flag("f")
 
 
 def test_a_query_of_many_fields_is_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Final
 
 from pylon.codec import encode
@@ -128,7 +127,6 @@ def looks_into_texts(sql: str) -> bool:
     return "LIKE ?" in sql or "instr(" in sql or FINDS in sql
 
 
-@lru_cache(1_024)  # asked for each read
 def is_for_threads(sql: str) -> bool:
     """Whether one step of a statement may take long, however few rows it is about: it looks into
     texts, or asks a full-text index and may go through all of it."""

@@ -60,6 +60,7 @@ class SqliteStore:
         # After that read: the files beside the database are made with the first one.
         self._files = None if volatile else Files(path)
         self._readers = Readers(self._connect_reader, commits=lambda: self.writer.batches)
+        self._read_at_once = self._readers.at_once
         self._snapshots: set[SqliteSnapshot] = set()
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
@@ -111,9 +112,11 @@ class SqliteStore:
         bytes_max: int | None = None,
     ) -> list[Row]:
         try:
-            return await self._readers.read(
-                sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max
-            )
+            if not heavy:
+                rows = self._read_at_once(sql, params)
+                if rows is not None:
+                    return rows
+            return await self._readers.read_long(sql, params, seconds=seconds, bytes_max=bytes_max)
         except PylonError as error:
             if error.code == "STORAGE_DAMAGED" and self._are_gone():
                 raise gone() from error
@@ -160,7 +163,7 @@ class SqliteStore:
         """The error where another process has migrated the database."""
         if self.schema is None:
             return None
-        return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
+        return self.schema.judge(await self._readers.read(FINGERPRINT, ()))
 
     @property
     def trouble(self) -> str | None:

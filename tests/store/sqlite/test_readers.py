@@ -58,7 +58,7 @@ class World:
         return await asyncio.gather(*(self.one(value) for _ in range(times)))
 
     async def one(self, value: Any) -> list[tuple[object, ...]]:
-        return await self.readers.read("SELECT tick(), ?", (value,), heavy=True)
+        return await self.readers.read_long("SELECT tick(), ?", (value,))
 
 
 @pytest_asyncio.fixture
@@ -110,11 +110,11 @@ async def test_an_answer_is_bounded_in_bytes(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(limits, "ANSWER_BYTES_MAX", 1_000)
     rows = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
     sql = f"{rows} SELECT i, zeroblob(?) FROM n"
-    assert len(await world.readers.read(sql, (100, 10), heavy=True)) == 100
+    assert len(await world.readers.read_long(sql, (100, 10))) == 100
     with pytest.raises(PylonError) as caught:
-        await world.readers.read(sql, (101, 10), heavy=True)
+        await world.readers.read_long(sql, (101, 10))
     assert (caught.value.status, caught.value.code) == (400, "ANSWER_TOO_LARGE")
-    assert len(await world.readers.read(sql, (1, 1_000), heavy=True)) == 1
+    assert len(await world.readers.read_long(sql, (1, 1_000))) == 1
 
 
 async def test_a_refused_answer_leaves_no_moment_behind(
@@ -129,11 +129,11 @@ async def test_a_refused_answer_leaves_no_moment_behind(
     other.executemany("INSERT INTO t VALUES (?)", [("x" * 100,)] * 1_000)
     world.commits += 1
     with pytest.raises(PylonError) as caught:
-        await world.readers.read("SELECT text FROM t", (), heavy=True, bytes_max=10_000)
+        await world.readers.read_long("SELECT text FROM t", (), bytes_max=10_000)
     assert caught.value.code == "ANSWER_TOO_LARGE"
     other.execute("DELETE FROM t")
     world.commits += 1
-    assert await world.readers.read("SELECT count(*) FROM t", (), heavy=True) == [(0,)]
+    assert await world.readers.read_long("SELECT count(*) FROM t", ()) == [(0,)]
     other.close()
 
 
@@ -170,7 +170,7 @@ class Texts:
     async def places(self, expression: str, *params: Any) -> list[bool]:
         """Of each row, whether it was made on the loop."""
         sql = f"SELECT {expression}, on_loop(n) FROM t ORDER BY n"
-        return [row[-1] == 1 for row in await self.readers.read(sql, params, heavy=False)]
+        return [row[-1] == 1 for row in await self.readers.read(sql, params)]
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ async def test_the_index_is_asked_on_a_thread(texts: Any) -> None:
         assert is_for_threads(f"SELECT 1 FROM {table}")
         assert not is_for_threads("SELECT 1 FROM Note")
         with pytest.raises(PylonError):
-            await world.readers.read(f"SELECT 1 FROM {table}", ("x",), heavy=False)
+            await world.readers.read(f"SELECT 1 FROM {table}", ("x",))
         assert world.readers.waiting == 0
 
 
@@ -233,15 +233,15 @@ async def test_a_read_that_goes_on_is_ended_and_its_thread_free_again(texts: Any
     async with texts(10) as world:
         for _ in range(limits.READER_THREADS + 1):
             with pytest.raises(PylonError) as caught:
-                await world.readers.read(ENDLESS, (), heavy=True, seconds=0.01)
+                await world.readers.read_long(ENDLESS, (), seconds=0.01)
             assert (caught.value.status, caught.value.code) == (503, "QUERY_TIMEOUT")
         for number in range(limits.READER_THREADS + 1):
-            gone = asyncio.create_task(world.readers.read(ENDLESS, (), heavy=True, seconds=3_600))
+            gone = asyncio.create_task(world.readers.read_long(ENDLESS, (), seconds=3_600))
             await asyncio.sleep(0.001 * number)
             gone.cancel()
             await asyncio.wait((gone,))
-        assert await world.readers.read("SELECT 1", (), heavy=True) == [(1,)]
-        waiting = asyncio.create_task(world.readers.read(ENDLESS, (), heavy=True, seconds=3_600))
+        assert await world.readers.read_long("SELECT 1", ()) == [(1,)]
+        waiting = asyncio.create_task(world.readers.read_long(ENDLESS, (), seconds=3_600))
         await asyncio.sleep(0.01)
     assert waiting.cancelled(), "a stop does not wait for long reads"
 
@@ -254,7 +254,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 async def ask_as(caller: str, readers: Readers, sql: str, *params: Any) -> Any:
     ASKER.set((caller, ANONYMOUS))
-    return await readers.read(sql, params, heavy=True)
+    return await readers.read_long(sql, params)
 
 
 async def test_one_caller_does_not_have_all_threads(texts: Any) -> None:
@@ -295,7 +295,7 @@ async def test_the_loop_waits_for_nobodys_lock(world: World) -> None:
     other = apsw.Connection(str(world.path))
     other.execute("CREATE TABLE t (id)")
     other.execute("BEGIN EXCLUSIVE")
-    reading = asyncio.create_task(world.readers.read("SELECT count(*) FROM t", (), heavy=False))
+    reading = asyncio.create_task(world.readers.read("SELECT count(*) FROM t", ()))
     for _ in range(50):
         await asyncio.sleep(0)
     while not world.waited:  # noqa: ASYNC110
