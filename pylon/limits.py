@@ -967,6 +967,10 @@ SEARCH_CHARACTERS_MAX: Final = 1_000
 SEARCH_WORDS_MAX: Final = 32
 """Words of one search; each costs a walk through the index."""
 
+SEARCH_RANKED_TERMS_MAX: Final = 64
+"""Words by which rows are ordered where not all are seen; each costs a walk through the index. What
+people write as one word may be many to the index: `a.b.c`, or a run of letters without spaces."""
+
 SEARCH_PAGE_ROWS: Final = 20
 """Hits of a page when the caller does not say."""
 
