@@ -394,6 +394,10 @@ of the log (32 KiB for 16 MiB of it), its own tables and what they add to the lo
 WAL_BYTES_KEPT: Final = 33_554_432
 """Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
 
+WAL_BYTES_LONG: Final = 2 * WAL_BYTES_KEPT
+"""Bytes from which on a WAL file is asked why it is so long: for a long read, or for a disk that
+takes nothing into the database itself, of which no commit tells."""
+
 FREE_PAGES_KEPT: Final = 2_048
 """Free pages that the file keeps for what is written next (8 MiB); more are given back."""
 
@@ -965,6 +969,10 @@ SEARCH_CHARACTERS_MAX: Final = 1_000
 
 SEARCH_WORDS_MAX: Final = 32
 """Words of one search; each costs a walk through the index."""
+
+SEARCH_RANKED_TERMS_MAX: Final = 64
+"""Words by which rows are ordered where not all are seen; each costs a walk through the index. What
+people write as one word may be many to the index: `a.b.c`, or a run of letters without spaces."""
 
 SEARCH_PAGE_ROWS: Final = 20
 """Hits of a page when the caller does not say."""
