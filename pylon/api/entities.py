@@ -101,6 +101,7 @@ GET = Docs(
     tag="{entity}",
     answers=json(shape("{entity}")),
     query=(FIELDS,),
+    names_its_answer=True,
     errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 NOT_FOUND"),
     store="reads",
     rule="read",

@@ -46,6 +46,7 @@ LOOKUP = Docs(
     answers=json(shape("{entity}")),
     path={"field": shape("{entity}.Field")},
     query=(FIELDS,),
+    names_its_answer=True,
     errors=(*REFUSALS, "404 NOT_FOUND"),
     store="reads",
     rule="read",
