@@ -14,6 +14,7 @@ import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
+from pylon.data.csv_values import json_fields
 from pylon.data.cursors import bad_cursor, cursor_of, is_made_up, read_cursor
 from pylon.data.door import Opened, Page, ReadDoor, picked
 from pylon.data.filters import (
@@ -79,6 +80,7 @@ class CsvTable(msgspec.Struct, frozen=True):
 
     names: tuple[str, ...]
     rows: LongList
+    as_json: frozenset[str]
 
 
 class Lists:
@@ -134,7 +136,8 @@ class Lists:
         refuse_too_many(len(found))
         narrow = opened.narrowed(query.fields)
         names = dict.fromkeys(("id", *(query.fields or opened.shown_fields)))
-        return CsvTable(tuple(names), self._door.long_list(narrow, found))
+        rows = self._door.long_list(narrow, found)
+        return CsvTable(tuple(names), rows, json_fields(opened.table))
 
     async def page(
         self, identity: Identity, entity: str, asked: Asked
