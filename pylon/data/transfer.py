@@ -11,6 +11,7 @@ from pylon.calls import Calls
 from pylon.clock import iso_seconds
 from pylon.data.exports import ExportText, Format, Part, as_lines, as_object
 from pylon.data.imports import Import, ImportUnits, Mode
+from pylon.data.references import named_first
 from pylon.data.rows import Rows
 from pylon.identity import Identity
 from pylon.schema.model import Manifest
@@ -23,7 +24,7 @@ class Transfer:
         self._rows = rows
         self._units = units
         self._calls = calls
-        self._names = tuple(spec.name for spec in manifest.entities)
+        self._names = named_first(manifest)
 
     async def export(self, entity: str | None = None, *, form: Format = "json") -> ExportText:
         """Every row of one entity, or of all, ordered by id; private fields included.
