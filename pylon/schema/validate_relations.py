@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pylon.schema.diagnostics import Diagnostic, did_you_mean, error, warning
+from pylon.schema.diagnostics import About, Diagnostic, did_you_mean, error, warning
 from pylon.schema.model import ON_DELETE, EntitySpec, FieldSpec, Manifest, RelationSpec
 
 
@@ -23,6 +23,7 @@ def check_relations(manifest: Manifest) -> Iterator[Diagnostic]:
                     if relation.name
                     else f'a relation of "{entity.name}" has no name',
                     "Give every relation of an entity a name of its own.",
+                    about=_about(entity, relation),
                 )
             seen.add(relation.name)
             yield from _check_ends(manifest, entity, relation)
@@ -32,8 +33,13 @@ def check_relations(manifest: Manifest) -> Iterator[Diagnostic]:
                     "RELATION_HIDES_FIELD",
                     f'{_place(entity, relation)} is named like a field of "{entity.name}"',
                     "A graph that includes it shows it in place of the field; rename it.",
+                    about=_about(entity, relation),
                 )
         yield from _check_shared_keys(entity)
+
+
+def _about(entity: EntitySpec, relation: RelationSpec) -> About:
+    return ("entity", entity.name, "relation", relation.name)
 
 
 def _place(entity: EntitySpec, relation: RelationSpec) -> str:
@@ -50,6 +56,7 @@ def _check_ends(
             "RELATION_TARGET_NOT_FOUND",
             f'{place} leads to the entity "{relation.target}", which is not declared',
             did_you_mean(relation.target, manifest.entities_by_name),
+            about=_about(entity, relation),
         )
     # The key of a to-many relation may stand on either side (spec 02, weaknesses of graphs).
     names = set(entity.fields_by_name)
@@ -64,6 +71,7 @@ def _check_ends(
             "RELATION_FIELD_NOT_FOUND",
             f'{place} goes through "{relation.field}", which is no field of {sides}',
             did_you_mean(relation.field, sorted(names)),
+            about=_about(entity, relation),
         )
 
 
@@ -77,6 +85,7 @@ def _check_kept(entity: EntitySpec, relation: RelationSpec) -> Iterator[Diagnost
             "RELATION_ON_DELETE_INVALID",
             f'{place} says on_delete "{relation.onDelete}"',
             did_you_mean(str(relation.onDelete), ON_DELETE),
+            about=_about(entity, relation),
         )
         return
     if relation.many:
@@ -85,6 +94,7 @@ def _check_kept(entity: EntitySpec, relation: RelationSpec) -> Iterator[Diagnost
             f"{place} leads to many rows, so on_delete and check say nothing of it",
             f'Say it where the key stands: a relation of "{relation.target}" to '
             f'"{entity.name}" with field="{relation.field}".',
+            about=_about(entity, relation),
         )
         return
     field = entity.fields_by_name.get(relation.field)
@@ -96,12 +106,14 @@ def _check_kept(entity: EntitySpec, relation: RelationSpec) -> Iterator[Diagnost
             f'{place} goes through "{field.name}" of type {field.type}, '
             f"which cannot hold the id of a row of {relation.target}",
             f'Make it Id["{relation.target}"] (id({relation.target}) in JSON), or say check=False.',
+            about=_about(entity, relation),
         )
     elif relation.onDelete == "set_null" and not field.optional:
         yield error(
             "RELATION_ON_DELETE_INVALID",
             f'{place} is to empty "{field.name}", which is required',
             'Make the field optional (`| None`), or use "cascade" or "restrict".',
+            about=_about(entity, relation),
         )
 
 
@@ -125,4 +137,5 @@ def _check_shared_keys(entity: EntitySpec) -> Iterator[Diagnostic]:
                 f'the relations "{other.name}" and "{relation.name}" of "{entity.name}" promise '
                 f'different things of "{relation.field}"',
                 "Give each a field of its own, or say check=False and no on_delete on one of them.",
+                about=_about(entity, relation),
             )

@@ -29,7 +29,7 @@ def tasks(**promise: Any) -> Manifest:
     return app(entity("Project"), entity("Task", *keys, relations=relations))
 
 
-def indexes(connection: apsw.Connection) -> list[tuple[str, ...]]:
+def indexes(connection: apsw.Connection) -> list[tuple[Any, ...]]:
     return connection.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'Task'"
         " AND sql IS NOT NULL ORDER BY name"
