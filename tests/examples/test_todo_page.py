@@ -219,7 +219,7 @@ async def test_a_change_that_is_refused_is_told_and_undone(
     await page.network(offline=False)
     await page.evaluate("dispatchEvent(new Event('online'))")
     await page.wait_for("document.querySelector('#refused li')")
-    assert "was not changed: No such row" in await page.evaluate(
+    assert "was not changed: it has been deleted elsewhere" in await page.evaluate(
         "document.getElementById('refused').textContent"
     )
     await sees(page, "Stays")
