@@ -76,6 +76,11 @@ EVENTS = Docs(
             description="The client pulls without a session: go on past what the public may not"
             " see, whoever else is at its address.",
         ),
+        Parameter(
+            name="lastEventId",
+            schema=COUNT,
+            description="As the header `Last-Event-ID`, for clients that can set none.",
+        ),
     ),
 )
 
@@ -200,7 +205,7 @@ class LiveRoutes:
     async def events(self, request: Request) -> AnyResponse:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
         self._places.check(request.client)
-        is_public = request.query("public") in ("1", "true")
+        is_public = request.query_flag("public")
         opening = Opening(_asked_position(request), self._sessions.mark, is_public)
         return StreamResponse(200, self._event_stream(request, opening))
 
@@ -289,6 +294,8 @@ class LiveRoutes:
 def _asked_position(request: Request) -> int | None:
     """The cursor that the client names itself."""
     asked = request.query_int("since", default=None)
+    if asked is None:
+        asked = request.query_int("lastEventId", default=None)
     if asked is None:
         last = request.header(b"last-event-id")
         asked = int(last) if last is not None and last.isdecimal() and len(last) < 16 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pylon.asking import address_key
 from pylon.codec import Outline, encode
 from pylon.errors import PylonError
-from pylon.http.describe import COUNT, JSON, Docs, Parameter, json, shape
+from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, json, shape
 from pylon.http.rate_limit import RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
@@ -32,6 +32,16 @@ PULL = Docs(
             name="since",
             schema={**COUNT, "default": 0},
             description="The `cursor.last_seq` of the page before.",
+        ),
+        Parameter(
+            name="limit",
+            schema=TEXT,
+            description="Passed over, as clients send it: a page has as much as it may have.",
+        ),
+        Parameter(
+            name="snapshot_after",
+            schema=TEXT,
+            description="Passed over: pages from 0 go on by `since` alone.",
         ),
     ),
     errors=("410 RESYNC_REQUIRED",),

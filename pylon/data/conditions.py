@@ -72,6 +72,14 @@ class Search(msgspec.Struct, frozen=True):
     query: SearchQuery
 
 
+class Finds(msgspec.Struct, frozen=True):
+    """Whether a search finds the row by its texts: `columns` are those of these `fields`."""
+
+    query: SearchQuery
+    fields: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
 class All(msgspec.Struct, frozen=True):
     """Every condition holds; with none, always."""
 
@@ -91,7 +99,7 @@ class Not(msgspec.Struct, frozen=True):
 
 
 Condition: TypeAlias = (
-    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | All | Either | Not
+    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | Finds | All | Either | Not
 )
 
 EVERYTHING: Final = All(())
@@ -112,6 +120,9 @@ def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
             return Not(renamed(condition.part, names))
         case Search():
             return condition
+        case Finds():
+            columns = tuple(names[column] for column in condition.columns)
+            return msgspec.structs.replace(condition, columns=columns)
     return msgspec.structs.replace(condition, column=names[condition.column])
 
 
@@ -138,8 +149,9 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
             params.append(value)
             return sql
         case Like():
-            params.append(condition.pattern)
-            return dialect.like(f"t.{quote(condition.column)}")
+            sql, values = dialect.like(f"t.{quote(condition.column)}", condition.pattern)
+            params += values
+            return sql
         case Contains(is_folded=True):
             params.append(condition.text.translate(SMALL_LETTERS))
             return dialect.contains(f"t.{quote(condition.column)}", is_folded=True)
@@ -152,6 +164,12 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
             params.append(dialect.search_value(condition.query))
             found = dialect.search_source(condition.entity)
             return f"t.id IN (SELECT {found.row_id} FROM {found.sql})"
+        case Finds():
+            columns = [f"t.{quote(column)}" for column in condition.columns]
+            texts = dict(zip(condition.fields, columns, strict=True))
+            sql, value = dialect.finds(condition.query, texts)
+            params.append(value)
+            return sql
         case Not():
             return f"({_sql(condition.part, dialect, params)}) IS NOT TRUE"
         case All():

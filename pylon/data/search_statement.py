@@ -180,7 +180,9 @@ class Statement:
         most = min(limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX, in_all)
         parts: list[str] = []
         for name in self.shows:
-            text = self._dialect.json_text(f"substr(t.{quote(name)}, 1, {most})", "string")
+            text = self._dialect.json_text(
+                self._dialect.beginning(f"t.{quote(name)}", most), "string"
+            )
             parts += ["','" if parts else "'['", text]
         return concat([*parts, "']'"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
+from pylon import limits
 from pylon.changes.model import RowData
 from pylon.crdt.values import json_checker
 from pylon.data.fields import CHECKERS, Checker
@@ -61,6 +62,7 @@ class Table:
         )
         self.delete = f"DELETE FROM {quote(self.name)} WHERE id = ?"
         self._updates: dict[tuple[str, ...], str] = {}
+        self._selections: dict[tuple[str, ...], tuple[str, Callable[[Row], RowData]]] = {}
 
     def update(self, names: tuple[str, ...]) -> str:
         """The statement that sets these columns of one row."""
@@ -70,6 +72,18 @@ class Table:
             statement = f"UPDATE {quote(self.name)} SET {assignments} WHERE id = ?"
             self._updates[names] = statement
         return statement
+
+    def selection(self, names: tuple[str, ...]) -> tuple[str, Callable[[Row], RowData]]:
+        """The columns of the id and these fields as SQL, and what makes rows of their tuples."""
+        found = self._selections.get(names)
+        if found is None:
+            fields = [self.fields[name] for name in names if name != "id"]
+            columns = ", ".join(f"t.{quote(name)}" for name in ("id", *(f.name for f in fields)))
+            found = columns, _row_decoder(fields, hidden=frozenset())
+            if len(self._selections) >= limits.SELECTIONS_KEPT:
+                self._selections.clear()
+            self._selections[names] = found
+        return found
 
     # --- values in ---------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ def _slow_memberships(
                     code=NO_INDEX,
                     message=f"{what} from end to end",
                     hint="Compare one of its fields by `==` with the row or the caller.",
+                    about=("entity", entity.name),
                 )
 
 
@@ -86,6 +87,7 @@ def _writable_roles(
                 message=f'clients may write "{field.name}" of {entity.name}, '
                 "which gives `auth.roles`",
                 hint="Declare it `field(default=None, readonly=True)` (JSON: `serverSet`).",
+                about=("entity", entity.name, "field", field.name),
             )
 
 
@@ -97,6 +99,7 @@ def _no_index(entity: str, what: str, fields: tuple[str, ...]) -> Diagnostic:
         code=NO_INDEX,
         message=f"{what}, and no index begins there",
         hint=f"Add to `class indexes` of {entity}: `{line}`.",
+        about=("entity", entity),
     )
 
 

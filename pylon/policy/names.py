@@ -86,10 +86,13 @@ def resolve(
             return _column(path, entity, slot)
         case "input":
             return _input(path, slot)
+    literal = {"True": "true", "False": "false", "None": "null"}.get(path.name)
     return BadName(
         code=_UNKNOWN,
         message=f"unknown name `{path.name}`",
-        hint="Names begin with `auth.`, `data.`, `existing.` or `input.`.",
+        hint=f"Write `{literal}`."
+        if literal
+        else "Names begin with `auth.`, `data.`, `existing.` or `input.`.",
     )
 
 

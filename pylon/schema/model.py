@@ -47,6 +47,21 @@ POLICY_SLOTS: Final = (
 """The expressions of a policy, in wire order."""
 
 
+FIELD_KEYS: Final[Mapping[str, str]] = {
+    "private": "private",
+    "readonly": "serverSet",
+    "writeOnce": "writeOnce",
+}
+"""The options of a field that clients of the reference do not know: the attribute of `FieldSpec`
+and its key in the manifest, where it is written if it is not the attribute's default.
+
+To add one: an attribute of `FieldSpec` with a default, a row here, a row in `shape.FIELD`, a word
+in `fields.FieldWords` (`case_insensitive` there is `caseInsensitive` here), the judgement of what
+it fits in `validate_parts`, `python -m pylon.schema.json_schema`, and a line in docs/schema.md.
+What a database must remember of it is `RecordedField`'s (`store/evolution/model.py`).
+"""
+
+
 class AuthDefault(msgspec.Struct, frozen=True):
     """A default filled from the caller at insert; wire `{"$auth": "userId"}`."""
 
@@ -111,13 +126,16 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             wire["default"] = {"$now": True}
         elif self.default is not None:
             wire["default"] = self.default
-        if self.private:
-            wire["private"] = True
-        if self.readonly:
-            wire["serverSet"] = True
-        if self.writeOnce:
-            wire["writeOnce"] = True
+        for attribute, key in FIELD_KEYS.items():
+            value = getattr(self, attribute)
+            if value != _FIELD_DEFAULTS[attribute]:
+                wire[key] = msgspec.to_builtins(value)
         return wire
+
+
+_FIELD_DEFAULTS: Final[Mapping[str, Any]] = {
+    each.name: each.default for each in msgspec.structs.fields(FieldSpec)
+}
 
 
 class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -344,12 +344,8 @@ def as_float(value: float) -> float:
 def _is_like(stored: str, value: str) -> bool:
     parts = re.findall(r"\\[%_\\]|.", value, re.DOTALL)
     meanings = {"%": ".*", "_": ".", r"\%": "%", r"\_": "_", r"\\": r"\\"}
-    # SQLite's LIKE ends at a NUL on either side.
-    pattern = ".*" + "".join(meanings.get(part, re.escape(_lower(part))) for part in parts)
-    if "\0" not in value:
-        pattern += ".*"
-    pattern, text = pattern.split("\\\0")[0].split("\0")[0], stored.split("\0")[0]
-    return re.fullmatch(pattern, _lower(text), re.DOTALL) is not None
+    pattern = "".join(meanings.get(part, re.escape(_lower(part))) for part in parts)
+    return re.search(pattern, _lower(stored), re.DOTALL) is not None
 
 
 def _lower(text: str) -> str:
