@@ -125,9 +125,10 @@ def test_fields_are_all_that_is_answered(ann: httpx.Client) -> None:
     for path in (f"{TASKS}/{first['id']}", f"/api/lookup/Task/title/{first['title']}"):
         assert asked(ann, path, fields="title") == {"id": first["id"], "title": first["title"]}
     body = {"rank": 2, "$fields": ["title"]}
-    assert ann.post("/api/query/Task", json=body).json() == asked(
-        ann, filter={"rank": 2}, fields="title"
-    )["data"]
+    assert (
+        ann.post("/api/query/Task", json=body).json()
+        == asked(ann, filter={"rank": 2}, fields="title")["data"]
+    )
     graph = {"Task": {"fields": ["rank"], "include": {"person": {}}, "limit": 1}}
     assert ann.post("/api/query", json=graph).json() == {"Task": [{"id": first["id"], "rank": 0}]}
 

@@ -49,6 +49,7 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     AddIndex: lambda s: (
         f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}({', '.join(s.fields)})"
         f"{f' where {s.where}' if s.where else ''}"
+        f"{', in either case' if s.folded else ''}"
     ),
     RemoveIndex: lambda s: f"remove index {s.name} of {s.entity}",
     CreateSearchIndex: lambda s: f"build the search index of {s.entity}",

@@ -27,6 +27,7 @@ _WRITE_FAULTS = frozenset(
 )
 """Faults of a disk that refuses to take more, rather than of one that lost what it had."""
 
+_INDEX = re.compile(r"index '(.+)'")
 _CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
 
 
@@ -37,6 +38,9 @@ def translate(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.ConstraintError):
         found = _CONSTRAINT.search(str(error))
         if found:
+            index = _INDEX.fullmatch(found[2])  # one with an expression in it
+            if index is not None:
+                return ConstraintFailed(found[1], (), index=index[1].replace("''", "'"))
             return ConstraintFailed(found[1], tuple(found[2].split(", ")))
     if isinstance(error, apsw.FullError):
         return PylonError(
