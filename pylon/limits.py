@@ -394,6 +394,10 @@ of the log (32 KiB for 16 MiB of it), its own tables and what they add to the lo
 WAL_BYTES_KEPT: Final = 33_554_432
 """Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
 
+WAL_BYTES_LONG: Final = 2 * WAL_BYTES_KEPT
+"""Bytes from which on a WAL file is asked why it is so long: for a long read, or for a disk that
+takes nothing into the database itself, of which no commit tells."""
+
 FREE_PAGES_KEPT: Final = 2_048
 """Free pages that the file keeps for what is written next (8 MiB); more are given back."""
 
@@ -497,6 +501,13 @@ IMPORT_BYTES_MAX: Final = 64 * 1024**3
 
 IMPORT_ROW_BYTES_MAX: Final = 10_485_760
 """Largest row of an import as JSON, as the largest body elsewhere; a larger one is reported."""
+
+CSV_ROW_BYTES_MAX: Final = 1_048_576
+"""Largest row of an import as CSV: nothing says where a row ends whose quote was never closed, and
+a row is taken apart in one go, which takes up to 10 ms."""
+
+CSV_COLUMNS_MAX: Final = 2_000
+"""Cells that the first line of a CSV file may have."""
 
 IMPORT_DEPTH_MAX: Final = 1_000
 """Brackets that may be open at once in an import; the format needs four."""

@@ -61,6 +61,13 @@ class Opened(msgspec.Struct, frozen=True):
     shown: Shown | None = None
     """Where a read filter listens: `row_json` then has all fields, and this takes them apart."""
 
+    @property
+    def shown_fields(self) -> tuple[str, ...]:
+        """The fields that rows may have, the id left out."""
+        if self.shown is None:
+            return tuple(name for name in self.columns.kinds if name != "id")
+        return tuple(name for name in self.table.fields if name not in self.table.private)
+
     def narrowed(self, fields: tuple[str, ...]) -> Opened:
         """The same with the id and these fields of its rows only; without any, with all."""
         if not fields:

@@ -9,6 +9,7 @@ database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -16,15 +17,20 @@ import msgspec
 
 from pylon import limits
 from pylon.calls import Call, Calls, Refused
+from pylon.changes.model import RowData
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.schema.diagnostics import did_you_mean
+from pylon.store.naming import quote
 
-Mode: TypeAlias = Literal["skip", "upsert", "insert"]
-"""What happens to a row whose id exists. Equal rows are passed over but in `insert`.
+Mode: TypeAlias = Literal["skip", "upsert", "keep", "insert"]
+"""What happens to a row that exists, by its id or the import's key. Equal rows are passed over but
+in `insert`.
 
-`skip` reports a row that differs, `upsert` writes what differs, `insert` reports any.
+`skip` reports a row that differs, `upsert` writes what differs, `keep` passes over it, `insert`
+reports any.
 """
 
 MODES: Final[tuple[str, ...]] = get_args(Mode)
@@ -92,11 +98,19 @@ class ImportRow(msgspec.Struct, frozen=True, array_like=True):
         return row_id if isinstance(row_id, str) else None
 
 
+class Key(msgspec.Struct, frozen=True, array_like=True):
+    """Fields whose values tell rows of an entity apart: an import finds by them what exists."""
+
+    entity: str
+    fields: tuple[str, ...]
+
+
 class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
     """Rows that are written together, in a transaction where that can be."""
 
     mode: Mode
     rows: list[ImportRow]
+    key: Key | None = None
 
 
 Outcome: TypeAlias = Done | Refused
@@ -123,46 +137,84 @@ class ImportUnits:
         except PylonError as error:
             if error.status >= 500:
                 raise
-            alone = [self._alone(identity, unit.mode, each) for each in unit.rows]
+            alone = [self._alone(identity, unit, each) for each in unit.rows]
             return list(await asyncio.gather(*alone))
 
     async def _all(self, tx: Transaction, unit: ImportUnit) -> list[Outcome]:
-        return [await self._one(tx, unit.mode, each) for each in unit.rows]
+        return [await self._one(tx, unit, each) for each in unit.rows]
 
-    async def _alone(self, identity: Identity, mode: Mode, each: ImportRow) -> Outcome:
+    async def _alone(self, identity: Identity, unit: ImportUnit, each: ImportRow) -> Outcome:
         try:
-            return await self._rows.write(identity, lambda tx: self._one(tx, mode, each))
+            return await self._rows.write(identity, lambda tx: self._one(tx, unit, each))
         except PylonError as error:
             if error.status >= 500:
                 raise
             return Refused.of(error)
 
-    async def _one(self, tx: Transaction, mode: Mode, each: ImportRow) -> Outcome:
+    async def _one(self, tx: Transaction, unit: ImportUnit, each: ImportRow) -> Outcome:
         """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
+        mode, name = unit.mode, "id"
         stored = None if each.id is None else await tx.get(each.entity, each.id)
+        if stored is None and unit.key is not None and unit.key.entity == each.entity:
+            stored, name = await self._by_key(tx, unit.key, each), "key"
+            if stored is not None and each.id not in (None, stored["id"]):
+                return _conflict("A row with this key exists under another id.")
         if stored is None:
             # A database that somebody else made has ids of any form, and relations to them.
             await tx.insert(each.entity, each.row, row_id=each.id)
             return "inserted"
-        assert each.id is not None
         if mode == "insert":
-            taken = f"A row of {each.entity} with this id exists."
+            taken = f"A row of {each.entity} with this {name} exists."
             return Refused.of(PylonError(409, "ID_TAKEN", taken))
+        if mode == "keep":
+            return "skipped"
         values = self._rows.table(each.entity).check_values(each.row)
         differing = {name: value for name, value in values.items() if stored[name] != value}
         if not differing:
             return "skipped"
         if mode == "skip":
-            return Refused.of(
-                PylonError(
-                    409,
-                    "IMPORT_CONFLICT",
-                    f"A row with this id exists and differs in: {', '.join(differing)}.",
-                    "Import with mode=upsert to overwrite it.",
-                )
+            return _conflict(
+                f"A row with this {name} exists and differs in: {', '.join(differing)}.",
+                "Import with mode=upsert to overwrite it.",
             )
-        await tx.update(each.entity, each.id, differing)
+        await tx.update(each.entity, stored["id"], differing)
         return "updated"
+
+    async def _by_key(self, tx: Transaction, key: Key, each: ImportRow) -> RowData | None:
+        """The row that has the key's values."""
+        table = self._rows.table(key.entity)
+        values = table.check_values({name: each.row[name] for name in key.fields})
+        condition = " AND ".join(f"t.{quote(name)} = ?" for name in values)
+        sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition} LIMIT 1"
+        found = await tx.tx.fetch(sql, tuple(values.values()))
+        return table.decode(found[0]) if found else None
+
+
+def _conflict(message: str, hint: str | None = None) -> Refused:
+    return Refused.of(PylonError(409, "IMPORT_CONFLICT", message, hint))
+
+
+def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
+    """A key; 400 where these fields do not tell rows apart: two that are alike could be there, and
+    which of them was meant would be chance."""
+    table = rows.table(entity)
+    for name in fields:
+        if name not in table.fields:
+            known = [*table.fields]
+            message = f'{entity} has no field "{name[:100]}".'
+            raise PylonError(400, "INVALID_COLUMN", message, did_you_mean(name, known))
+    unique = [{name} for name, field in table.fields.items() if field.unique]
+    unique += [{*each.fields} for each in table.spec.indexes if each.unique and each.where is None]
+    if set(fields) not in unique:
+        names = ", ".join(fields)
+        quoted = ", ".join(f'"{name}"' for name in fields)
+        raise PylonError(
+            400,
+            "INVALID_QUERY",
+            f"Nothing makes {names} unique among the rows of {entity}, so it is no key.",
+            f"Declare index({quoted}, unique=True), or field(unique=True).",
+        )
+    return Key(entity, tuple(dict.fromkeys(fields)))
 
 
 class Import:
@@ -180,6 +232,7 @@ class Import:
         units: ImportUnits,
         calls: Calls,
         mode: Mode = "skip",
+        key: Key | None = None,
     ) -> None:
         self.report = Report()
         self._rows = rows
@@ -187,6 +240,7 @@ class Import:
         self._units = units
         self._calls = calls
         self._mode: Mode = mode
+        self._key = key
         self._pending: list[ImportRow] = []
         self._size = 0
 
@@ -225,13 +279,18 @@ class Import:
         if row_id is not None and not is_text:
             most = limits.ROW_ID_CHARACTERS_MAX
             raise PylonError(400, "INVALID_ID", f"The id must be a text of 1 to {most} characters.")
+        if self._key is not None and self._key.entity == entity:
+            for name in self._key.fields:
+                if row.get(name) is None:
+                    message = f'The row has no value of its key "{name}".'
+                    raise PylonError(400, "INVALID_DATA", message)
         return ImportRow(number=number, entity=entity, row=row)
 
     async def _flush(self) -> None:
         pending, self._pending, self._size = self._pending, [], 0
         if not pending:
             return
-        unit = ImportUnit(self._mode, pending)
+        unit = ImportUnit(self._mode, pending, self._key)
         outcomes = await self._calls.ask(self._units.call, self._identity, unit)
         for each, outcome in zip(pending, outcomes, strict=True):
             if isinstance(outcome, Refused):

@@ -74,6 +74,13 @@ class Found(msgspec.Struct, frozen=True):
     total: Total | None
 
 
+class CsvTable(msgspec.Struct, frozen=True):
+    """Rows that are to be written as a table with these columns."""
+
+    names: tuple[str, ...]
+    rows: LongList
+
+
 class Lists:
     """Lists and pages that were asked for in more words."""
 
@@ -113,6 +120,21 @@ class Lists:
         is_all = query.limit is None or count < query.limit
         is_all = is_all and not query.offset and query.after is None and count <= rows_max
         return Found(rows, count, await self._total(opened, query, count if is_all else None))
+
+    async def table(self, identity: Identity, entity: str, asked: Asked) -> CsvTable:
+        """The same rows, to be read as they are taken. A table cannot say that it was cut, so more
+        than `limits.QUERY_ROWS_MAX` are refused."""
+        opened = self._door.open_readable(identity, entity)
+        query = _query(asked, opened.columns)
+        if query.count is not None:
+            raise invalid("A table has no place for a count.")
+        query = msgspec.structs.replace(query, limit=asked.limit, offset=asked.offset)
+        sql, params = select(opened, query, "t.id", rows_max=limits.QUERY_ROWS_MAX)
+        found = await self._door.fetch(sql, params)
+        refuse_too_many(len(found))
+        narrow = opened.narrowed(query.fields)
+        names = dict.fromkeys(("id", *(query.fields or opened.shown_fields)))
+        return CsvTable(tuple(names), self._door.long_list(narrow, found))
 
     async def page(
         self, identity: Identity, entity: str, asked: Asked

@@ -183,18 +183,18 @@ class Request:
     def query_values(self) -> dict[str, list[str]]:
         """Every name of the query string with its values, decoded; parsed when first asked for."""
         if self._query is None:
-            try:
-                self._query = parse_qs(
-                    self.query_string.decode("utf-8", "replace"),
-                    keep_blank_values=True,
-                    max_num_fields=limits.QUERY_FIELDS_MAX,
-                )
-            except ValueError as error:
+            sent = self.query_string
+            if sent.count(b"&") >= limits.QUERY_FIELDS_MAX:
                 raise PylonError(
                     400,
                     "INVALID_QUERY",
                     f"The query string has more than {limits.QUERY_FIELDS_MAX} fields",
-                ) from error
+                )
+            text = sent.decode("utf-8", "replace")
+            if b"%" in sent or b"+" in sent:
+                self._query = parse_qs(text, keep_blank_values=True)
+            else:
+                self._query = _plain_fields(text)
         return self._query
 
     def allow_large_body(self) -> None:
@@ -355,6 +355,20 @@ def _too_slow() -> HttpError:
     return HttpError(
         408, "REQUEST_TIMEOUT", "The request body did not arrive in time", headers=_CLOSE
     )
+
+
+def _plain_fields(query: str) -> dict[str, list[str]]:
+    """What `parse_qs` makes of a query string in which nothing is encoded, in a fraction of its
+    time: most lists are asked for with one."""
+    found: dict[str, list[str]] = {}
+    for field in query.split("&"):
+        if field:
+            name, _, value = field.partition("=")
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
+    return found
 
 
 def _path_below_root(path: str, raw: bytes | None, root: str) -> str:

@@ -243,7 +243,8 @@ class HealthyStore(Store, Protocol):
         """Why nothing can be written, as a code; None: the latest write succeeded.
 
         Codes of errors, or `COMMIT_STUCK` for a commit that has been under way for
-        `limits.COMMIT_SECONDS_MAX`. It ends with a commit that succeeds; `STORAGE_FULL` only when
+        `limits.COMMIT_SECONDS_MAX`, or `CHECKPOINT_FAILED` where writes succeed and the log of them
+        can only grow. It ends with a commit that succeeds; `STORAGE_FULL` only when
         there is room again, `STORAGE_GONE` not at all.
         """
         ...

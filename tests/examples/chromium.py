@@ -166,8 +166,20 @@ class Page:
                 windowsVirtualKeyCode=13,
             )
 
-    async def screenshot(self, file: Path, *, width: int = 900, height: int = 640) -> None:
-        """What is seen, as PNG."""
+    async def network(self, *, offline: bool) -> None:
+        """Cut this window off from the network, or give it back."""
+        await self._browser.send("Network.enable", self.session)
+        await self._browser.send(
+            "Network.emulateNetworkConditions",
+            self.session,
+            offline=offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
+    async def size(self, width: int, height: int) -> None:
+        """Make the window as large as that, in CSS pixels."""
         await self._browser.send(
             "Emulation.setDeviceMetricsOverride",
             self.session,
@@ -176,6 +188,10 @@ class Page:
             deviceScaleFactor=1,
             mobile=False,
         )
+
+    async def screenshot(self, file: Path, *, width: int = 900, height: int = 640) -> None:
+        """What is seen, as PNG."""
+        await self.size(width, height)
         answer = await self._browser.send("Page.captureScreenshot", self.session, format="png")
         await asyncio.to_thread(file.write_bytes, base64.b64decode(answer["data"]))
 

@@ -68,6 +68,13 @@ class Files:
         except OSError:
             return True
 
+    def have_long_log(self) -> bool:
+        """Whether the log is so long that checkpoints must have been kept from shortening it."""
+        try:
+            return os.stat(self._log[0]).st_size > limits.WAL_BYTES_LONG
+        except OSError:
+            return False
+
     def have_room(self) -> bool:
         """Whether the disk has so much room that more than the smallest writes fit."""
         if not hasattr(os, "statvfs"):  # Not on Windows.

@@ -7,6 +7,7 @@ the server's own parts are handed in as numbered steps (`system_tables.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, StoreFigures, Tx, Unit, Value
+from pylon.store.health import CHECKPOINT_FAILED
 from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
@@ -40,6 +42,8 @@ from pylon.store.sqlite.writer import Writer
 from pylon.store.system import NO_TABLES, SystemTables
 from pylon.store.watchdog import Watchdog
 
+log = logging.getLogger("pylon.store")
+
 T = TypeVar("T")
 
 _INCREMENTAL: Final = 2
@@ -62,6 +66,8 @@ class SqliteStore:
         self._readers = Readers(self._connect_reader, commits=lambda: self.writer.batches)
         self._read_at_once = self._readers.at_once
         self._snapshots: set[SqliteSnapshot] = set()
+        self._log_stays = False
+        """Whether the log is long and cannot be brought into the database."""
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
         self.watchdog = Watchdog()
@@ -167,13 +173,29 @@ class SqliteStore:
 
     @property
     def trouble(self) -> str | None:
-        return self.writer.trouble
+        return self.writer.trouble or (CHECKPOINT_FAILED if self._log_stays else None)
 
     async def probe(self) -> None:
         # On a thread: a file system may be slow to answer.
-        if await asyncio.get_running_loop().run_in_executor(None, self._are_gone):
+        if await asyncio.get_running_loop().run_in_executor(None, self._look_at_files):
             self.writer.lose()
         await self.writer.probe()
+
+    def _look_at_files(self) -> bool:
+        """Whether they are gone. If not, try what SQLite does after commits and says nothing of:
+        bring a log that has become long into the database."""
+        if self._files is None:
+            return False
+        if self._are_gone():
+            return True
+        failure = _checkpoint_beside(self.path) if self._files.have_long_log() else None
+        if self._log_stays is not (failure is not None):
+            self._log_stays = failure is not None
+            if failure is not None:
+                log.error("the log of %s cannot be brought into it: %s", self.path, failure)
+            else:
+                log.warning("the log of %s can be brought into it again", self.path)
+        return False
 
     @property
     def is_stuck(self) -> bool:
@@ -225,6 +247,23 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
         self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _checkpoint_beside(path: Path) -> apsw.Error | None:
+    """Bring what the log has into the database, on a connection of its own, as far as no reader
+    needs the database as it is; the failure, unless others just do the same."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.execute("PRAGMA synchronous = FULL").fetchall()
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            connection.close()
+    except apsw.BusyError:
+        return None
+    except apsw.Error as error:
+        return error
+    return None
 
 
 async def _vacuum(pages: int, tx: Tx) -> None:
