@@ -25,6 +25,7 @@ from pylon.data.filters import (
     parse,
     parse_count_word,
     parse_fields,
+    parse_order,
     require_object,
 )
 from pylon.data.long_lists import LongList, is_too_large
@@ -278,16 +279,13 @@ def _order(sort: str, order: str, columns: Columns) -> tuple[Order, ...]:
         )
     descends = order.lower() == "desc"
     if not sort:
-        return (Order("id", True),) if descends else ()
-    parts: list[Order] = []
+        return parse_order({"id": "desc"}, columns) if descends else ()
+    words: dict[str, str] = {}
     for part in sort.split(","):
         text = part.strip()  # A plus in a query string is a space.
         sign = text[:1] if text[:1] in ("+", "-") else ""
         name = text.removeprefix(sign)
-        columns.kind(name)
-        parts.append(Order(name, sign == "-" if sign else descends))
-    if len({each.column for each in parts}) < len(parts):
-        raise invalid("A field is in sort more than once.")
-    if len(parts) > limits.QUERY_ORDER_MAX:
-        raise invalid(f"An order has at most {limits.QUERY_ORDER_MAX} fields.")
-    return tuple(parts)
+        if name in words:
+            raise invalid(f'"{name[:100]}" is in sort more than once.')
+        words[name] = "desc" if (sign == "-" if sign else descends) else "asc"
+    return parse_order(words, columns)
