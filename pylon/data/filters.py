@@ -52,6 +52,8 @@ class Columns(msgspec.Struct, frozen=True):
     texts: tuple[str, ...] = ()
     is_indexed: bool = False
     folded: frozenset[str] = frozenset()
+    shown_only: frozenset[str] = frozenset()
+    """Fields that answers have and nobody may ask by."""
 
     def kind(self, name: str) -> FieldKind:
         """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
@@ -197,8 +199,10 @@ def parse_fields(value: object, columns: Columns) -> tuple[str, ...]:
         raise invalid("The fields of an answer are a list of names.", 'Write ["field"].')
     names = set(value)
     for name in value:
-        columns.kind(name)
-    return tuple(each for each in columns.kinds if each in names and each != "id") or ("id",)
+        if name not in columns.shown_only:
+            columns.kind(name)
+    known = (*columns.kinds, *sorted(columns.shown_only))
+    return tuple(each for each in known if each in names and each != "id") or ("id",)
 
 
 def parse_count_word(value: object, name: str) -> Count:
