@@ -21,14 +21,15 @@ from pylon.schema.model import (
 from pylon.schema.validate_names import check_counts, check_identifiers
 from pylon.schema.validate_parts import (
     check_auth,
+    check_case,
     check_crdt,
     check_defaults,
     check_index_conditions,
     check_inputs,
-    check_relations,
     check_search,
     check_settable,
 )
+from pylon.schema.validate_relations import check_relations
 
 PolicyCheck = Callable[[Manifest], Iterable[Diagnostic]]
 
@@ -392,6 +393,7 @@ _PASSES_AFTER_EXPRESSIONS: tuple[Callable[[Manifest], Iterator[Diagnostic]], ...
     check_crdt,
     check_defaults,
     check_settable,
+    check_case,
     check_index_conditions,
     check_inputs,
     check_auth,
