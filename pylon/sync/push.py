@@ -16,6 +16,7 @@ from typing import Any
 
 from pylon import limits
 from pylon.data.cascade import TOO_LARGE
+from pylon.data.errors import told_denial
 from pylon.data.references import RowName
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
@@ -137,7 +138,9 @@ class Push:
                         raise
                     if error.code == TOO_LARGE and done.applied:
                         break  # perhaps not by itself: in the next unit
-                    done.errors.append(f"{order.changes[place].name}: {error.message}")
+                    why = told_denial(error)
+                    told = error.message if why is None else f"{error.message}. {why}"
+                    done.errors.append(f"{order.changes[place].name}: {told}")
                     break
                 progress.early |= early
                 progress.gone |= tx.gone
