@@ -413,6 +413,9 @@ LIST_ROWS_MAX: Final = 10_000
 CURSOR_ROWS_DEFAULT: Final = 20
 """Rows in a cursor page (spec 02 section 4.2)."""
 
+CURSOR_CHARACTERS_MAX: Final = 2_000
+"""Text of the fields of an order that a cursor holds, so that it fits into a line of 8 KiB."""
+
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
