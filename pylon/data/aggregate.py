@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from pylon import limits
-from pylon.data.conditions import compile_condition, renamed
+from pylon.data.conditions import column_sql, compile_condition, renamed
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.filters import (
     Columns,
@@ -54,13 +54,15 @@ TENANT_FIELD: Final = "orgId"
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of the answer. `overflow_sql` is for whole sums beyond 64 bits."""
+    """A column of the answer. `overflow_sql` is for whole sums beyond 64 bits, `group_sql` what
+    the rows of a group share, where that is not `sql` itself."""
 
     name: str
     sql: str
     kind: FieldKind
     is_group: bool = False
     overflow_sql: str | None = None
+    group_sql: str | None = None
 
 
 class Aggregates:
@@ -140,7 +142,8 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
     column = f"t.{quote(name)}"
     match key:
         case "countDistinct":
-            return Column(f"count_distinct_{name}", f"count(DISTINCT {column})", "int")
+            told_apart = column_sql(name, name in opened.columns.folded)
+            return Column(f"count_distinct_{name}", f"count(DISTINCT {told_apart})", "int")
         case "min" | "max":
             return Column(f"{key}_{name}", f"{key}({column})", kind)
     if kind not in ("int", "float", "bool"):
@@ -159,7 +162,11 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
 def _group(item: object, opened: Opened) -> Column:
     if not isinstance(item, dict):
         name, kind = _field(item, opened.columns, "groupBy")
-        return Column(name, f"t.{quote(name)}", kind, is_group=True)
+        column = f"t.{quote(name)}"
+        if name in opened.columns.folded:  # shown as one of its rows has it
+            shared = column_sql(name, True)
+            return Column(name, f"min({column})", kind, is_group=True, group_sql=shared)
+        return Column(name, column, kind, is_group=True)
     refuse_unknown_keys(item, ("field", "bucket"), "A group")
     name, kind = _field(item.get("field"), opened.columns, "The field of a group")
     asked = item.get("bucket", "day")
@@ -197,7 +204,8 @@ def _statement(
     if found is not None:
         conditions.append(found)
     groups = [column for column in columns if column.is_group]
-    grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(groups)))}" if groups else ""
+    shared = [column.group_sql or str(place) for place, column in enumerate(groups, 1)]
+    grouped = f" GROUP BY {', '.join(shared)}" if shared else ""
     listed = ", ".join(f"{column.sql} AS {name}" for column, name in _named(columns))
     inner = f"SELECT {listed} FROM {table.source}{where_clause(conditions)}{grouped}"
     return _shaped(inner, params, spec, columns, opened.dialect)

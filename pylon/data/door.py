@@ -381,7 +381,7 @@ def _view(
     return _View(
         rule=rule,
         filters=filters,
-        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed),
+        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed, folded=table.folded),
         decode=table.decode if everything or filters else table.decode_public,
         row_json=row_json(dialect, kinds if filters else asked_by),
     )

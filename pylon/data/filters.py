@@ -29,6 +29,7 @@ from pylon.data.conditions import (
     OneOf,
     Prefix,
     Search,
+    in_either_case,
 )
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.search_text import read
@@ -43,12 +44,14 @@ class Columns(msgspec.Struct, frozen=True):
     """What a filter may name: the columns that the reader may see, with their kinds.
 
     `texts` are the fields that `$search` looks into; `is_indexed`: there is a full-text index.
+    `folded` are those in which A to Z in either case are one value.
     """
 
     owner: str
     kinds: Mapping[str, FieldKind]
     texts: tuple[str, ...] = ()
     is_indexed: bool = False
+    folded: frozenset[str] = frozenset()
 
     def kind(self, name: str) -> FieldKind:
         """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
@@ -68,6 +71,7 @@ class Order(msgspec.Struct, frozen=True):
 
     column: str
     descending: bool
+    is_folded: bool = False
 
 
 Count: TypeAlias = Literal["exact", "estimated"]
@@ -175,7 +179,8 @@ def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
         columns.kind(name)
         if word not in ("asc", "desc", "ASC", "DESC"):
             raise invalid(f'The order of "{name}" is "asc" or "desc".')
-        order.append(Order(name, word in ("desc", "DESC")))
+        descends = word in ("desc", "DESC")
+        order.append(Order(name, descends, is_folded=name in columns.folded))
     return tuple(order)
 
 
@@ -269,11 +274,13 @@ class _Parser:
             message = f'{self._columns.owner} has no field "{name}".'
             raise PylonError(400, "INVALID_COLUMN", message, MISPLACED[name])
         kind = self._columns.kind(name)
-        if isinstance(value, dict):
-            return self._operators(name, kind, value, depth)
         if isinstance(value, list):
             raise invalid(f'"{name}" is compared with one value.', 'For several, use {"$in": [..]}')
-        return _equal(name, kind, value)
+        if isinstance(value, dict):
+            found = self._operators(name, kind, value, depth)
+        else:
+            found = _equal(name, kind, value)
+        return in_either_case(found) if name in self._columns.folded else found
 
     def _unknown_key(self, name: str) -> PylonError:
         if name in META_KEYS:

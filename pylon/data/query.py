@@ -12,7 +12,7 @@ import msgspec
 from pylon import limits
 from pylon.changes.model import RowData
 from pylon.codec import encode
-from pylon.data.conditions import EVERYTHING, Search, compile_condition
+from pylon.data.conditions import EVERYTHING, Search, column_sql, compile_condition
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.errors import not_found
 from pylon.data.fields import INT_MAX, INT_MIN
@@ -28,10 +28,11 @@ from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import terms_of
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.letters import small
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
-from pylon.store.naming import own, quote
+from pylon.store.naming import own
 
 
 class Queries:
@@ -83,9 +84,11 @@ class Queries:
         value = _value_of_text(kind, text)
         if value is None:
             raise not_found(entity)
-        params: list[Value] = [*spellings(field, kind, value)]
+        is_folded = field in opened.columns.folded
+        params: list[Value] = [*spellings(field, kind, small(value) if is_folded else value)]
         marks = ", ".join("?" * len(params))
-        conditions = [f"t.{quote(field)} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
+        column = column_sql(field, is_folded)
+        conditions = [f"{column} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
         add_policy(opened.where, conditions, params)
         found = await self._door.fetch(
             f"SELECT {opened.projection} FROM {opened.table.source}"
@@ -221,7 +224,9 @@ def complete_order(order: Sequence[Order]) -> tuple[Order, ...]:
 
 def order_clause(order: Sequence[Order]) -> str:
     """Nulls come first, or last when descending; an id is never null."""
-    return ", ".join(f"t.{quote(part.column)}{_direction(part)}" for part in order)
+    return ", ".join(
+        f"{column_sql(part.column, part.is_folded)}{_direction(part)}" for part in order
+    )
 
 
 def _direction(part: Order) -> str:
@@ -236,8 +241,8 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
     if not set(last).issuperset(names):
         raise invalid(f"$after needs the last row's values of: {', '.join(names)}.")
     part, *rest = order
-    value = last[part.column]
-    column = f"t.{quote(part.column)}"
+    value = small(last[part.column]) if part.is_folded else last[part.column]
+    column = column_sql(part.column, part.is_folded)
     if not rest:
         return _beyond(part, value, params)
     # What cannot be in a page anyway, said so that an index can begin there.
@@ -252,7 +257,7 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
 
 
 def _beyond(part: Order, value: Value, params: list[Value]) -> str:
-    column = f"t.{quote(part.column)}"
+    column = column_sql(part.column, part.is_folded)
     if value is None:
         return "1 = 0" if part.descending else f"{column} IS NOT NULL"
     params.append(value)

@@ -21,6 +21,7 @@ from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, NowDefault
 from pylon.store.base import Row
 from pylon.store.naming import quote
+from pylon.store.tables import wanted_indexes
 
 
 class Where(Protocol):
@@ -40,6 +41,8 @@ class Table:
         self.name = spec.name
         self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
         self.private = frozenset(f.name for f in spec.fields if f.is_private)
+        self.folded = frozenset(f.name for f in spec.fields if f.folds)
+        """Fields in which A to Z in either case are one value."""
         self.references = {f.name: f.target for f in spec.fields if f.target is not None}
         """Fields that hold ids of rows, with the entity of these."""
         kept = references_of(spec)
@@ -70,6 +73,13 @@ class Table:
         self.delete = f"DELETE FROM {quote(self.name)} WHERE id = ?"
         self._updates: dict[tuple[str, ...], str] = {}
         self._selections: dict[tuple[str, ...], tuple[str, Callable[[Row], RowData]]] = {}
+
+    def fields_of_index(self, name: str) -> list[str]:
+        """The fields of one of the entity's indexes, as the database calls it."""
+        for index in wanted_indexes(self.spec):
+            if index.name == name:
+                return list(index.fields)
+        return []
 
     def update(self, names: tuple[str, ...]) -> str:
         """The statement that sets these columns of one row."""

@@ -576,6 +576,10 @@ class Transaction:
         if error.columns == (f"{table.name}.id",):
             return self._id_taken(table)
         named = [column.rpartition(".")[2] for column in error.columns]
+        if error.index is not None:
+            named = table.fields_of_index(error.index)
+            columns = tuple(f"{table.name}.{name}" for name in named)
+            error = ConstraintFailed(error.kind, columns)
         if not self._trusted and not table.private.isdisjoint(named):
             return PylonError(400, code, f"Another row of {table.name} is in the way.")
         return PylonError(400, code, str(error), "Another row has this value already.")

@@ -66,6 +66,7 @@ class IndexParts:
     fields: tuple[str, ...]
     unique: bool
     where: str | None
+    case_insensitive: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +100,16 @@ class Reading:
     """Where its parts stand: `""` the class, `title`, `policy.read`."""
 
 
-def index(*fields: str, unique: bool = False, where: str | None = None) -> IndexParts:
+def index(
+    *fields: str, unique: bool = False, where: str | None = None, case_insensitive: bool = False
+) -> IndexParts:
     """An index, named by the attribute it is assigned to in `class indexes`.
 
     With `where` ("plan = 'hobby'") only rows for which it holds are in it, and `unique` is said of
-    them alone; see docs/schema.md for what it may say.
+    them alone; see docs/schema.md for what it may say. With `case_insensitive` its texts are the
+    same in either case of A to Z.
     """
-    return IndexParts(fields=fields, unique=unique, where=where)
+    return IndexParts(fields=fields, unique=unique, where=where, case_insensitive=case_insensitive)
 
 
 def relation(
@@ -297,7 +301,13 @@ class _Reader:
 
     def _indexes(self, annotations: Mapping[str, object]) -> Iterator[IndexSpec]:
         for name, parts in self._parts("indexes", IndexParts, "index(...)", annotations):
-            yield IndexSpec(name=name, fields=parts.fields, unique=parts.unique, where=parts.where)
+            yield IndexSpec(
+                name=name,
+                fields=parts.fields,
+                unique=parts.unique,
+                where=parts.where,
+                caseInsensitive=parts.case_insensitive,
+            )
 
     def _relations(self, annotations: Mapping[str, object]) -> Iterator[RelationSpec]:
         wanted = "relation(...)"

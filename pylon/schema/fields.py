@@ -101,6 +101,7 @@ class FieldWords(TypedDict, total=False):
     private: bool
     readonly: bool
     write_once: bool
+    case_insensitive: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,8 @@ def field(*given: object, default: object = None, **words: Unpack[FieldWords]) -
     field out. `unique`: no two rows share a value. `crdt`: how concurrent writes merge.
     `private`: never leaves the server but for administrators. `readonly`: filled by its default and
     by the server, never by clients. `write_once`: given at insert, never changed by clients.
-    `optional` overrides `| None`.
+    `case_insensitive`: A to Z in either case are one value to every comparison, order and unique
+    index; what was written stays as it is. `optional` overrides `| None`.
     """
     if given:
         raise TypeError(f"field() takes no values without a name: `field(default={given[0]!r})`")

@@ -140,6 +140,10 @@ FIELD: Final = Shape(
         "serverSet": Key(kind="flag", about="set by its default and the server, never by clients"),
         "writeOnce": Key(kind="flag", about="given at insert and never changed by clients"),
         "readonly": Key(kind="flag", about="the same as `writeOnce`, as newer SDKs say it"),
+        "caseInsensitive": Key(
+            kind="flag",
+            about="A to Z in either case are one value (default true for the e-mail of users)",
+        ),
     },
 )
 
@@ -154,6 +158,9 @@ INDEX: Final = Shape(
             kind="text",
             nullable=True,
             about="only rows for which this holds: comparisons of fields with literals",
+        ),
+        "caseInsensitive": Key(
+            kind="flag", about="the same of its texts, in this index: A to Z in either case"
         ),
     },
 )

@@ -21,6 +21,7 @@ from pylon.schema.model import (
 from pylon.schema.validate_names import check_counts, check_identifiers
 from pylon.schema.validate_parts import (
     check_auth,
+    check_case,
     check_crdt,
     check_defaults,
     check_index_conditions,
@@ -392,6 +393,7 @@ _PASSES_AFTER_EXPRESSIONS: tuple[Callable[[Manifest], Iterator[Diagnostic]], ...
     check_crdt,
     check_defaults,
     check_settable,
+    check_case,
     check_index_conditions,
     check_inputs,
     check_auth,

@@ -197,6 +197,28 @@ def check_defaults(manifest: Manifest) -> Iterator[Diagnostic]:
                 )
 
 
+def check_case(manifest: Manifest) -> Iterator[Diagnostic]:
+    """Only texts have a case."""
+    for entity in manifest.entities:
+        for field in entity.fields:
+            if field.caseInsensitive and field.kind != "string":
+                yield error(
+                    "CASE_INSENSITIVE_TYPE",
+                    f'field "{entity.name}.{field.name}" is {field.type}, which has no case',
+                    "Only a string can be case-insensitive.",
+                    about=("entity", entity.name, "field", field.name),
+                )
+        for index in entity.indexes:
+            fields = [entity.fields_by_name.get(name) for name in index.fields]
+            if index.caseInsensitive and not any(f and f.kind == "string" for f in fields):
+                yield error(
+                    "CASE_INSENSITIVE_TYPE",
+                    f'index "{index.name}" of {entity.name} has no string field to fold',
+                    "Only strings can be case-insensitive.",
+                    about=("entity", entity.name, "index", index.name),
+                )
+
+
 def check_settable(manifest: Manifest) -> Iterator[Diagnostic]:
     """A field that every row needs must be one that somebody can give a value."""
     for entity in manifest.entities:

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pylon.letters import small_sql
 from pylon.schema.index_condition import condition_sql, read_condition
-from pylon.schema.model import EntitySpec, FieldKind
+from pylon.schema.model import EntitySpec, FieldKind, IndexSpec
+from pylon.store.naming import quote
 
 COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 """The type of a column by field kind, as schemas are told and compared; TEXT for the others (spec
@@ -23,13 +25,23 @@ COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 class IndexShape:
     """An index as the database has it; `name` is the only one in it, so it carries the entity.
 
-    `where` is SQL as `schema/index_condition` writes it; None for an index of all rows.
+    `where` is SQL as `schema/index_condition` writes it; None for an index of all rows. Of `folded`
+    fields A to Z are in it in small, as `letters.small_sql` writes it.
     """
 
     name: str
     fields: tuple[str, ...]
     unique: bool
     where: str | None = None
+    folded: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> str:
+        """What stands between the parentheses of its statement."""
+        return ", ".join(
+            small_sql(quote(field)) if field in self.folded else quote(field)
+            for field in self.fields
+        )
 
 
 def column_type(kind: FieldKind) -> str:
@@ -56,10 +68,22 @@ def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
     for field in entity.fields:
         if field.unique:
             name = f"{entity.name}_{field.name}_unique"
-            yield IndexShape(name=name, fields=(field.name,), unique=True)
+            folded = (field.name,) if field.folds else None
+            yield IndexShape(name=name, fields=(field.name,), unique=True, folded=folded or ())
     for index in entity.indexes:
-        name = f"{entity.name}_{index.name}"
         ends_with_id = index.unique or "id" in index.fields
         fields = index.fields if ends_with_id else (*index.fields, "id")
-        where = None if index.where is None else condition_sql(read_condition(index.where))
-        yield IndexShape(name=name, fields=fields, unique=index.unique, where=where)
+        yield IndexShape(
+            name=f"{entity.name}_{index.name}",
+            fields=fields,
+            unique=index.unique,
+            where=None if index.where is None else condition_sql(read_condition(index.where)),
+            folded=tuple(name for name in fields if _folds(entity, index, name)),
+        )
+
+
+def _folds(entity: EntitySpec, index: IndexSpec, name: str) -> bool:
+    field = entity.fields_by_name.get(name)
+    if field is None:
+        return False
+    return field.folds or (index.caseInsensitive and field.kind == "string")

@@ -37,7 +37,7 @@ from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row as Stored
 from pylon.store.base import Value
 from pylon.wire.export_format import LineSplitter, ObjectSplitter
-from tests.data.naive import Naive, as_float, compare_rows
+from tests.data.naive import Naive, as_float, compare_rows, folded_fields
 from tests.data.questions import Asker
 from tests.data.random_apps import apps, rows_of, values_of
 from tests.data.reading import reading
@@ -325,7 +325,8 @@ async def _hold(walk: _Walk, rows: Rows, manifest: Manifest, pool: Pool) -> None
         await look()
         if steps > 30:
             break
-    compare = functools.partial(compare_rows, walk.order)
+    folded = folded_fields(manifest.entities_by_name[walk.entity])
+    compare = functools.partial(compare_rows, walk.order, folded=folded)
     assert all(compare(one, other) < 0 for one, other in itertools.pairwise(shown)), "in order"
     if steps <= 30:
         unmoved = [

@@ -122,13 +122,15 @@ class SetPrivate(Step, frozen=True, kw_only=True, tag="set_private"):
 
 
 class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=True):
-    """`where` is the SQL of its condition; None for an index of all rows."""
+    """`where` is the SQL of its condition; None for an index of all rows. `folded`: those of its
+    fields that are the same in either case."""
 
     entity: str
     name: str
     fields: tuple[str, ...]
     unique: bool
     where: str | None = None
+    folded: tuple[str, ...] = ()
 
 
 class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):
@@ -200,6 +202,8 @@ class Planned:
     note: str | None = None
     refused: str | None = None
     is_visible: bool = False
+    notice: str | None = None
+    """Says of an index that it is less strict than the app wants, and why."""
 
     def to_wire(self) -> dict[str, Any]:
         wire = {**step_wire(self.step), "level": self.level, "rows": self.rows}
@@ -222,11 +226,15 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every step from a database to a manifest, in the order in which they are taken."""
+    """Every step from a database to a manifest, in the order in which they are taken.
+
+    `notices` say what the app wants, the rows do not allow and something less does for now.
+    """
 
     steps: tuple[Planned, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
     migrations: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:

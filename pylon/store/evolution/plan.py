@@ -342,6 +342,7 @@ def _add_index(entity: str, index: IndexShape) -> AddIndex:
         fields=index.fields,
         unique=index.unique,
         where=index.where,
+        folded=index.folded,
     )
 
 

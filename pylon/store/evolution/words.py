@@ -50,6 +50,7 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     AddIndex: lambda s: (
         f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}({', '.join(s.fields)})"
         f"{f' where {s.where}' if s.where else ''}"
+        f"{', in either case' if s.folded else ''}"
     ),
     RemoveIndex: lambda s: f"remove index {s.name} of {s.entity}",
     KeepReference: lambda s: f"let {s.entity}.{s.name} name rows of {s.target} only that are there",

@@ -4,10 +4,11 @@ can be done at all. Reads only; called inside the transaction that then applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
+import msgspec
 
 from pylon.schema.index_condition import named_fields, read_condition
 from pylon.schema.model import AuthDefault, FieldSpec, NowDefault
@@ -42,6 +43,7 @@ from pylon.store.evolution.model import (
 )
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.introspect import fetch
+from pylon.store.tables import IndexShape
 
 READ_AHEAD = 10_000
 """Rows looked at between two reports of progress."""
@@ -272,28 +274,41 @@ class _Survey:
         terms = {name: self._term(step.entity, name) for name in (*step.fields, *asked)}
         if any(terms[name] == "NULL" for name in step.fields):
             return Planned(step=step)
+        shared = self._shared(step, terms)
+        if shared is None:
+            return Planned(step=step)
+        groups, rows, example = shared
+        values = "value is" if groups == 1 else "values are"
+        refused = f"{groups} {values} shared by {_rows(rows)}, for example {example!r:.60}"
+        exact = msgspec.structs.replace(step, folded=())
+        if not step.folded or self._shared(exact, terms) is not None:
+            return Planned(step=step, rows=rows, refused=refused)
+        # What differs in case only was two values until now: nobody's rows are lost for it.
+        return Planned(
+            step=exact,
+            notice=f"{step.entity}({', '.join(step.fields)}) is to be unique in either case, but"
+            f" {refused}; until they are changed, only values that are equal to the letter are"
+            " refused, and looking for one goes through all rows",
+        )
+
+    def _shared(self, step: AddIndex, terms: Mapping[str, str]) -> tuple[int, int, object] | None:
+        """How many values of a unique index more than one row has, how many rows, and one value."""
         table, _ = self._sql(step.entity, "id")
         keys = [quote(name) for name in step.fields]
         inner = ", ".join(f"{term} {quote(name)}" for name, term in terms.items())
         present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
         if step.where is not None:
             present = f"{present} AND ({step.where})"
+        shape = IndexShape(name="", fields=step.fields, unique=True, folded=step.folded)
         found = fetch(
             self._connection,
-            f"SELECT count(*), sum(_pylon_rows), max({keys[0]})"
-            f" FROM (SELECT count(*) _pylon_rows, {keys[0]}"
+            f"SELECT count(*), sum(_pylon_rows), max(_pylon_value)"
+            f" FROM (SELECT count(*) _pylon_rows, max({keys[0]}) _pylon_value"
             f" FROM (SELECT {inner} FROM {table}) WHERE {present}"
-            f" GROUP BY {', '.join(keys)} HAVING count(*) > 1)",
+            f" GROUP BY {shape.columns} HAVING count(*) > 1)",
         )
         groups, rows, example = found[0]
-        if not groups:
-            return Planned(step=step)
-        values = "value is" if groups == 1 else "values are"
-        return Planned(
-            step=step,
-            rows=rows,
-            refused=f"{groups} {values} shared by {_rows(rows)}, for example {example!r:.60}",
-        )
+        return (groups, rows, example) if groups else None
 
     def _keep_reference(self, step: KeepReference) -> Planned:
         """Rows that name none stay as they are, and are counted."""
