@@ -19,6 +19,7 @@ from pylon.http.describe import JSON, Docs, Hidden, constant, json, nullable, ob
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
+from pylon.policy.denial import Denials
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import CallableSpec, FieldSpec, Manifest
@@ -29,9 +30,12 @@ ANY_ACTION: Final = Hidden(reason="every declared action has a path of its own")
 class ActionRoutes:
     """One route for each declared action, and one that refuses every other name."""
 
-    def __init__(self, manifest: Manifest, policies: PolicyEngine) -> None:
+    def __init__(
+        self, manifest: Manifest, policies: PolicyEngine, denials: Denials | None = None
+    ) -> None:
         self._actions = {spec.name: spec for spec in manifest.actions}
         self._policies = policies
+        self._denials = denials
 
     def register(self, router: Router) -> None:
         """Add the routes."""
@@ -49,7 +53,9 @@ class ActionRoutes:
         given = await request.json()
         values = given if isinstance(given, dict) else {}
         if not await self._policies.action(spec.name).passes(request.identity, values):
-            raise policy_denied()
+            who, denials = request.identity, self._denials
+            why = None if denials is None else await denials.why_action(spec.name, who, values)
+            raise policy_denied(why)
         _check_input(spec, values)
         return raw_json(encode({"action": spec.name, "input": given, "executed": True}))
 

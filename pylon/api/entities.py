@@ -113,6 +113,7 @@ INSERT = Docs(
     body={JSON: shape("{entity}.Insert")},
     errors=(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 INSERT_FAILED"),
+        "400 REFERENCE_NOT_FOUND",
         *("403 POLICY_DENIED", "409 ID_TAKEN"),
     ),
     large_body=True,
@@ -127,6 +128,7 @@ UPDATE = Docs(
     body={JSON: shape("{entity}.Patch")},
     errors=(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 UPDATE_FAILED"),
+        "400 REFERENCE_NOT_FOUND",
         *("403 POLICY_DENIED", "404 NOT_FOUND", "500 INVALID_CRDT_FIELD"),
     ),
     large_body=True,
@@ -138,7 +140,10 @@ DELETE = Docs(
     operation_id="delete{entity}",
     tag="{entity}",
     answers=json(object_of(deleted=constant(True))),
-    errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
+    errors=(
+        *("403 POLICY_DENIED", "404 NOT_FOUND"),
+        *("409 ROW_REFERENCED", "413 CASCADE_TOO_LARGE"),
+    ),
     store="writes",
     takes_key=True,
     rule="delete",
