@@ -417,6 +417,9 @@ LIST_ROWS_MAX: Final = 10_000
 CURSOR_ROWS_DEFAULT: Final = 20
 """Rows in a cursor page (spec 02 section 4.2)."""
 
+CURSOR_CHARACTERS_MAX: Final = 2_000
+"""Text of the fields of an order that a cursor holds, so that it fits into a line of 8 KiB."""
+
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
@@ -429,6 +432,12 @@ SELECTIONS_KEPT: Final = 64
 
 READ_IDS_RECORDED_MAX: Final = 1_000
 """Rows of one entity in a record of what was read; beyond that it says "any row"."""
+
+# --- Rows that name others -------------------------------------------------------------------
+
+CASCADE_ROWS_MAX: Final = 5_000
+"""Rows that are deleted or changed with the one that they name, in its unit: about half a second in
+steps, with all other writes waiting. More are refused: 413 `CASCADE_TOO_LARGE`."""
 
 # --- Hooks -----------------------------------------------------------------------------------
 
@@ -522,6 +531,10 @@ IMPORT_UNIT_ROWS: Final = 200
 IMPORT_UNIT_BYTES: Final = 4_194_304
 """JSON bytes of such rows after which the unit is written early."""
 
+IMPORT_HELD_BYTES_MAX: Final = 67_108_864
+"""JSON bytes of rows that an import keeps until the rows that they name have come. What has no room
+is reported, and comes in when the import is repeated."""
+
 IMPORT_ERRORS_MAX: Final = 100
 """Failed rows that an import's report describes; the others are counted."""
 
@@ -530,6 +543,9 @@ IMPORT_PROGRESS_ROWS: Final = 5_000
 
 ERASE_UNIT_ROWS: Final = 500
 """Rows that one transaction of a purge or reset deletes; up to so many go at once or not at all."""
+
+ERASE_REFUSED_MAX: Final = 10_000
+"""Rows that refused to go which a purge remembers, to try them again at its end."""
 
 ERASE_ERRORS_MAX: Final = 100
 """Rows that would not go which a purge describes."""

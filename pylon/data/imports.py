@@ -9,8 +9,11 @@ database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -18,6 +21,9 @@ import msgspec
 from pylon import limits
 from pylon.calls import Call, Calls, Refused
 from pylon.changes.model import RowData
+from pylon.codec import decode_trusted, encode
+from pylon.data.import_held import Held, HeldRow, name_of
+from pylon.data.references import NOT_THERE
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
@@ -117,6 +123,18 @@ Outcome: TypeAlias = Done | Refused
 """What became of a row."""
 
 
+class _Unpaid(Exception):
+    """Rows of a unit name rows that have not come; by their places in it."""
+
+    def __init__(self, refused: dict[int, PylonError]) -> None:
+        super().__init__(len(refused))
+        self.refused = refused
+
+
+_TRIES_TOGETHER: Final = 4
+"""Times that a unit is tried without the rows that had to be left out of it; then one by one."""
+
+
 class ImportUnits:
     """Writes the units of imports; a call, since it belongs where the database is."""
 
@@ -132,16 +150,36 @@ class ImportUnits:
 
     async def write(self, identity: Identity, unit: ImportUnit) -> list[Outcome]:
         """What became of each row, in order. Failures of the server (5xx) are raised."""
-        try:
-            return await self._rows.write(identity, lambda tx: self._all(tx, unit))
-        except PylonError as error:
-            if error.status >= 500:
-                raise
-            alone = [self._alone(identity, unit, each) for each in unit.rows]
-            return list(await asyncio.gather(*alone))
+        refused: dict[int, Outcome] = {}
+        for _ in range(_TRIES_TOGETHER):
+            places = [place for place in range(len(unit.rows)) if place not in refused]
+            rows = [unit.rows[place] for place in places]
+            try:
+                done = await self._rows.write(identity, partial(self._all, unit, rows))
+            except _Unpaid as unpaid:
+                refused |= {places[at]: Refused.of(why) for at, why in unpaid.refused.items()}
+            except PylonError as error:
+                if error.status >= 500:
+                    raise
+                break
+            else:
+                outcomes = {**refused, **dict(zip(places, done, strict=True))}
+                return [outcomes[place] for place in range(len(unit.rows))]
+        alone = [self._alone(identity, unit, each) for each in unit.rows]
+        return list(await asyncio.gather(*alone))
 
-    async def _all(self, tx: Transaction, unit: ImportUnit) -> list[Outcome]:
-        return [await self._one(tx, unit, each) for each in unit.rows]
+    async def _all(
+        self, unit: ImportUnit, rows: Sequence[ImportRow], tx: Transaction
+    ) -> list[Outcome]:
+        """All rows, in whose order those that they name may come later."""
+        debts, owed = tx.defer_keys(), []
+        outcomes: list[Outcome] = []
+        for each in rows:
+            outcomes.append(await self._one(tx, unit, each))
+            owed.append(len(debts))
+        if debts and (unpaid := await tx.unpaid()):
+            raise _Unpaid({bisect_right(owed, place): error for place, error in unpaid})
+        return outcomes
 
     async def _alone(self, identity: Identity, unit: ImportUnit, each: ImportRow) -> Outcome:
         try:
@@ -241,18 +279,19 @@ class Import:
         self._calls = calls
         self._mode: Mode = mode
         self._key = key
-        self._pending: list[ImportRow] = []
+        self._pending: deque[tuple[ImportRow, int]] = deque()
         self._size = 0
+        self._held = Held()
 
     async def add(self, number: int, entity: str, row: Any, *, size: int = 0) -> None:
         """Take one row; `size` is about its bytes. Waits while a unit is written."""
         self.report.rows += 1
         try:
-            self._pending.append(self._checked(number, entity, row))
+            checked = self._checked(number, entity, row)
         except PylonError as error:
             self._count_failure(number, entity, row, error)
             return
-        self._size += size
+        self._put(checked, size)
         if len(self._pending) >= limits.IMPORT_UNIT_ROWS or self._size >= limits.IMPORT_UNIT_BYTES:
             await self._flush()
 
@@ -262,8 +301,14 @@ class Import:
         self._count_failure(number, UNREADABLE, None, error)
 
     async def finish(self) -> Report:
-        """Write what is left."""
+        """Write what is left, and of what was kept for rows to come as much as can be."""
         await self._flush()
+        while self._held:
+            for encoded, error in self._held.take_hopeless():
+                row = _read(encoded)
+                self._count_failure(row.number, row.entity, row.row, error)
+            if self._held:
+                await self._write_circle()
         return self.report
 
     # --- parts -------------------------------------------------------------------------------
@@ -286,18 +331,57 @@ class Import:
                     raise PylonError(400, "INVALID_DATA", message)
         return ImportRow(number=number, entity=entity, row=row)
 
+    def _put(self, row: ImportRow, size: int) -> None:
+        self._pending.append((row, size))
+        self._size += size
+
     async def _flush(self) -> None:
-        pending, self._pending, self._size = self._pending, [], 0
-        if not pending:
+        """Write what has come, and what waited for it."""
+        while self._pending:
+            rows: list[ImportRow] = []
+            until = self._size - limits.IMPORT_UNIT_BYTES
+            while self._pending and len(rows) < limits.IMPORT_UNIT_ROWS and self._size > until:
+                row, size = self._pending.popleft()
+                self._size -= size
+                rows.append(row)
+            outcomes = await self._write(rows)
+            for row, outcome in zip(rows, outcomes, strict=True):
+                self._settle(row, outcome)
+
+    async def _write_circle(self) -> None:
+        """Write a row with all those that it leads to; it has failed if that cannot be."""
+        taken = self._held.take_circle()
+        rows = [_read(encoded) for encoded, _ in taken]
+        outcomes = await self._write(rows)
+        if isinstance(outcomes[0], Refused):
+            self._count_failure(rows[0].number, rows[0].entity, rows[0].row, taken[0][1])
+            rows, outcomes = rows[1:], outcomes[1:]
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self._settle(row, outcome)
+        await self._flush()
+
+    async def _write(self, rows: list[ImportRow]) -> list[Outcome]:
+        unit = ImportUnit(self._mode, rows, self._key)
+        return await self._calls.ask(self._units.call, self._identity, unit)
+
+    def _settle(self, row: ImportRow, outcome: Outcome) -> None:
+        """Count a row that is written or refused; one that names what may yet come is kept."""
+        if isinstance(outcome, Refused):
+            error = outcome.to_error()
+            if not (error.code == NOT_THERE and self._hold(row, error)):
+                self._count_failure(row.number, row.entity, row.row, error)
             return
-        unit = ImportUnit(self._mode, pending, self._key)
-        outcomes = await self._calls.ask(self._units.call, self._identity, unit)
-        for each, outcome in zip(pending, outcomes, strict=True):
-            if isinstance(outcome, Refused):
-                self._count_failure(each.number, each.entity, each.row, outcome.to_error())
-            else:
-                counts = self.report.counts(each.entity)
-                setattr(counts, outcome, getattr(counts, outcome) + 1)
+        counts = self.report.counts(row.entity)
+        setattr(counts, outcome, getattr(counts, outcome) + 1)
+        if row.id is not None and self._held:
+            for encoded in self._held.woken_by(name_of(row.entity, row.id)):
+                self._put(_read(encoded), len(encoded))
+
+    def _hold(self, row: ImportRow, error: PylonError) -> bool:
+        named = [(each.target, row.row.get(each.field)) for each in self._rows.checked(row.entity)]
+        names = tuple(name_of(target, key) for target, key in named if isinstance(key, str))
+        own = None if row.id is None else name_of(row.entity, row.id)
+        return self._held.keep(row.number, HeldRow(encode(row), own, names, error))
 
     def _count_failure(self, number: int, entity: str, row: Any, error: PylonError) -> None:
         self.report.failed += 1
@@ -312,3 +396,8 @@ class Import:
                     error=error,
                 )
             )
+
+
+def _read(encoded: bytes) -> ImportRow:
+    """A row that was kept."""
+    return ImportRow(*decode_trusted(encoded))

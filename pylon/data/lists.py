@@ -7,7 +7,7 @@ of this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -166,7 +166,7 @@ class Lists:
                 break  # Else all of them have gone meanwhile, and what followed has moved up.
         return Page(
             rows=[picked(row, query.fields) for row in rows],
-            next_cursor=cursor_of(rows[-1], query.order) if rows else None,
+            next_cursor=_cursor(rows, query.order, is_needed=has_more),
             has_more=has_more,
         )
 
@@ -215,6 +215,18 @@ class Lists:
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {source} LIMIT ?) q"
         ((count,),) = await self._door.fetch(sql, (*params, most + 1))
         return Total(most, "gte") if count > most else Total(count, "eq")
+
+
+def _cursor(rows: Sequence[RowData], order: Sequence[Order], *, is_needed: bool) -> str | None:
+    """The cursor behind the last row; one that nobody needs is left out where it is too long."""
+    if not rows:
+        return None
+    try:
+        return cursor_of(rows[-1], order)
+    except PylonError:
+        if is_needed:
+            raise
+        return None
 
 
 # --- From texts to a query -------------------------------------------------------------------

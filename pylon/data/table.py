@@ -13,6 +13,7 @@ from pylon import limits
 from pylon.changes.model import RowData
 from pylon.crdt.values import json_checker
 from pylon.data.fields import CHECKERS, Checker
+from pylon.data.references import references_of
 from pylon.errors import PylonError
 from pylon.hooks import EntityHooks
 from pylon.identity import Identity
@@ -44,6 +45,12 @@ class Table:
         """Fields in which A to Z in either case are one value."""
         self.references = {f.name: f.target for f in spec.fields if f.target is not None}
         """Fields that hold ids of rows, with the entity of these."""
+        kept = references_of(spec)
+        self.references.update({each.field: each.target for each in kept})
+        self.checked = tuple(each for each in kept if each.is_checked)
+        """Keys that must name a row that is there; empty for most entities."""
+        self.follows = tuple(each for each in kept if each.on_delete is not None)
+        """Keys whose rows follow when the row goes that they name."""
         self._readonly = frozenset(f.name for f in spec.fields if f.readonly)
         self._fixed = self._readonly | {f.name for f in spec.fields if f.writeOnce}
         self._checkers: dict[str, Checker] = {

@@ -12,6 +12,7 @@ from pylon.clock import iso_seconds
 from pylon.data.csv_values import readers
 from pylon.data.exports import ExportText, Format, Part, as_csv, as_lines, as_object
 from pylon.data.imports import Import, ImportUnits, Key, Mode, key_of
+from pylon.data.references import named_first
 from pylon.data.rows import Rows
 from pylon.identity import Identity
 from pylon.schema.model import Manifest
@@ -25,7 +26,7 @@ class Transfer:
         self._rows = rows
         self._units = units
         self._calls = calls
-        self._names = tuple(spec.name for spec in manifest.entities)
+        self._names = named_first(manifest)
 
     async def export(
         self,

@@ -27,7 +27,14 @@ from pylon.schema.diagnostics import Diagnostic, Span, did_you_mean, error
 from pylon.schema.expressions import Expression, Now
 from pylon.schema.fields import FieldOptions, Id, Problem, field, read_annotation, read_default
 from pylon.schema.frozen import is_value, refuse_frozen
-from pylon.schema.model import FieldSpec, IndexSpec, RelationSpec, SearchSpec
+from pylon.schema.model import (
+    USER,
+    FieldSpec,
+    IndexSpec,
+    OnDelete,
+    RelationSpec,
+    SearchSpec,
+)
 from pylon.schema.places import Body, read_body
 
 Rule: TypeAlias = "Expression | str | bool"
@@ -72,6 +79,8 @@ class RelationParts:
     target: str
     field: str
     many: bool
+    on_delete: OnDelete | None
+    check: bool | None
 
 
 _STRAY_PARTS: Final = (IndexParts, RelationParts)
@@ -103,10 +112,23 @@ def index(
     return IndexParts(fields=fields, unique=unique, where=where, case_insensitive=case_insensitive)
 
 
-def relation(target: type[Entity] | str, *, field: str, many: bool = False) -> RelationParts:
-    """A relation to `target` through the foreign key `field`, named by its attribute."""
+def relation(
+    target: type[Entity] | str,
+    *,
+    field: str,
+    many: bool = False,
+    on_delete: OnDelete | None = None,
+    check: bool | None = None,
+) -> RelationParts:
+    """A relation to `target` through the foreign key `field`, named by its attribute.
+
+    `many`: the rows of `target` whose `field` names this one. `on_delete`: what becomes of rows
+    when the one that they name is deleted: "cascade" (they go too), "set_null" (the field is
+    emptied), "restrict" (the delete is refused); None leaves them as they are. `check`: a write may
+    name a row only that is there. It is on unless `target` is `User`: a guest has an id and no row.
+    """
     name = target if isinstance(target, str) else target.__name__
-    return RelationParts(target=name, field=field, many=many)
+    return RelationParts(target=name, field=field, many=many, on_delete=on_delete, check=check)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -290,7 +312,17 @@ class _Reader:
     def _relations(self, annotations: Mapping[str, object]) -> Iterator[RelationSpec]:
         wanted = "relation(...)"
         for name, parts in self._parts("relations", RelationParts, wanted, annotations):
-            yield RelationSpec(name=name, target=parts.target, field=parts.field, many=parts.many)
+            check = parts.check
+            if check is None:
+                check = not parts.many and parts.target != USER
+            yield RelationSpec(
+                name=name,
+                target=parts.target,
+                field=parts.field,
+                many=parts.many,
+                check=check,
+                onDelete=parts.on_delete,
+            )
 
     def _parts(
         self, block: str, kind: type[PartT], wanted: str, annotations: Mapping[str, object]

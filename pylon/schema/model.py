@@ -15,6 +15,11 @@ import msgspec
 
 MANIFEST_VERSION: Final = 1
 
+OnDelete: TypeAlias = Literal["cascade", "set_null", "restrict"]
+
+ON_DELETE: Final[tuple[OnDelete, ...]] = ("cascade", "set_null", "restrict")
+"""What may become of rows when the row that they name is deleted."""
+
 FieldKind: TypeAlias = Literal["string", "int", "float", "bool", "datetime", "richtext", "id"]
 
 SCALAR_KINDS: Final[dict[str, FieldKind]] = {
@@ -177,12 +182,38 @@ class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A named way from an entity to `target` through the foreign key `field`."""
+    """A named way from an entity to `target` through the foreign key `field`.
+
+    `check` and `onDelete` are ours, for a key that stands on the entity itself: writes may name
+    rows only that are there, and what becomes of the row when the one that it names goes (None: it
+    stays as it is).
+    """
 
     name: str
     target: str
     field: str
     many: bool = False
+    check: bool = False
+    onDelete: OnDelete | None = None  # noqa: N815 - names as on the wire
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the server sees to it that the key names a row."""
+        return self.check or self.onDelete is not None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; our keys only when they say something."""
+        wire: dict[str, Any] = {
+            "name": self.name,
+            "target": self.target,
+            "field": self.field,
+            "many": self.many,
+        }
+        if self.check:
+            wire["check"] = True
+        if self.onDelete is not None:
+            wire["onDelete"] = self.onDelete
+        return wire
 
 
 class SearchSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,7 +266,7 @@ class EntitySpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "indexes": [index.to_wire() for index in self.indexes],
         }
         if self.relations:
-            wire["relations"] = [msgspec.to_builtins(relation) for relation in self.relations]
+            wire["relations"] = [relation.to_wire() for relation in self.relations]
         if self.search:
             wire["search"] = self.search.to_wire()
         wire["crdt"] = self.crdt

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pylon.schema.model import (
     CRDT_CONTAINERS,
+    ON_DELETE,
     AuthSpec,
     CallableSpec,
     EntitySpec,
@@ -172,6 +173,12 @@ RELATION: Final = Shape(
         "target": Key(kind="text", required=True, about="the other entity"),
         "field": Key(kind="text", required=True, about="the foreign key"),
         "many": Key(kind="flag"),
+        "check": Key(kind="flag", about="writes may name rows only that are there"),
+        "onDelete": Key(
+            kind=OneOf(choices=ON_DELETE),
+            nullable=True,
+            about="what becomes of rows when the row that they name is deleted",
+        ),
     },
 )
 

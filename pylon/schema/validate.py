@@ -26,10 +26,10 @@ from pylon.schema.validate_parts import (
     check_defaults,
     check_index_conditions,
     check_inputs,
-    check_relations,
     check_search,
     check_settable,
 )
+from pylon.schema.validate_relations import check_relations
 
 PolicyCheck = Callable[[Manifest], Iterable[Diagnostic]]
 

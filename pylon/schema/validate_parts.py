@@ -1,5 +1,5 @@
-"""Checks of ours on relations, search, CRDT annotations, defaults and index conditions of an
-entity, on inputs, and on what the app says of auth.
+"""Checks of ours on search, CRDT annotations, defaults and index conditions of an entity, on
+inputs, and on what the app says of auth.
 
 Part of `validate`; the reference finds these at the first write or never (spec 05 section 3, end).
 """
@@ -22,7 +22,6 @@ from pylon.schema.model import (
     FieldSpec,
     Manifest,
     NowDefault,
-    RelationSpec,
 )
 
 _CRDT_KINDS: dict[str, frozenset[FieldKind]] = {
@@ -30,53 +29,6 @@ _CRDT_KINDS: dict[str, frozenset[FieldKind]] = {
     "counter": frozenset({"int", "float"}),
 }
 """Annotations that fit some types only; the others fit all."""
-
-
-def check_relations(manifest: Manifest) -> Iterator[Diagnostic]:
-    """Targets and foreign keys must exist, names must be unique."""
-    for entity in manifest.entities:
-        seen: set[str] = set()
-        for relation in entity.relations:
-            if relation.name in seen or not relation.name:
-                yield error(
-                    "RELATION_DUPLICATE",
-                    f'"{entity.name}" has two relations named "{relation.name}"'
-                    if relation.name
-                    else f'a relation of "{entity.name}" has no name',
-                    "Give every relation of an entity a name of its own.",
-                    about=("entity", entity.name, "relation", relation.name),
-                )
-            seen.add(relation.name)
-            yield from _check_relation(manifest, entity, relation)
-
-
-def _check_relation(
-    manifest: Manifest, entity: EntitySpec, relation: RelationSpec
-) -> Iterator[Diagnostic]:
-    place = f'the relation "{entity.name}.{relation.name}"'
-    target = manifest.entities_by_name.get(relation.target)
-    if target is None:
-        yield error(
-            "RELATION_TARGET_NOT_FOUND",
-            f'{place} leads to the entity "{relation.target}", which is not declared',
-            did_you_mean(relation.target, manifest.entities_by_name),
-            about=("entity", entity.name, "relation", relation.name),
-        )
-    # The key of a to-many relation may stand on either side (spec 02, weaknesses of graphs).
-    names = set(entity.fields_by_name)
-    sides = f'"{entity.name}"'
-    if relation.many:
-        if target is None:
-            return
-        names |= set(target.fields_by_name)
-        sides += f' or "{target.name}"'
-    if relation.field not in names:
-        yield error(
-            "RELATION_FIELD_NOT_FOUND",
-            f'{place} goes through "{relation.field}", which is no field of {sides}',
-            did_you_mean(relation.field, sorted(names)),
-            about=("entity", entity.name, "relation", relation.name),
-        )
 
 
 def check_search(manifest: Manifest) -> Iterator[Diagnostic]:

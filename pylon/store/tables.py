@@ -53,8 +53,18 @@ def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
     """The indexes that an entity declares: one for each unique field, then its own.
 
     Those that are not unique end with the id, as every order does: so a page is read where it
-    begins, whatever it is ordered by and however many rows are equal in that.
+    begins, whatever it is ordered by and however many rows are equal in that. A key whose rows
+    follow when the row goes that it names has one, unless another begins with it: a delete looks
+    for them.
     """
+    begun = {field.name for field in entity.fields if field.unique}
+    begun |= {each.fields[0] for each in entity.indexes if each.fields and each.where is None}
+    for relation in entity.relations:
+        follows = relation.onDelete is not None and relation.field in entity.fields_by_name
+        if follows and not relation.many and relation.field not in begun:
+            begun.add(relation.field)
+            name = f"{entity.name}_{relation.field}_reference"
+            yield IndexShape(name=name, fields=(relation.field, "id"), unique=False)
     for field in entity.fields:
         if field.unique:
             name = f"{entity.name}_{field.name}_unique"

@@ -24,7 +24,10 @@ BOM: Final = b"\xef\xbb\xbf"
 
 # --- out -------------------------------------------------------------------------------------
 
-_NEEDS_QUOTES: Final = re.compile(r'[",;\t\r\n]|^\s|\s$')
+_NEEDS_QUOTES: Final = re.compile(r'\A\s|[",;\t\r\n]|\s\Z')
+
+_BARE_CHARACTERS_MAX: Final = 200
+"""Longer texts are put in quotes unseen: to look through them takes longer."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a text that begins with one of these for a formula, and runs it."""
@@ -70,7 +73,7 @@ class CsvWriter:
 
 
 def _quoted(text: str) -> str:
-    if text and not _NEEDS_QUOTES.search(text):
+    if text and len(text) <= _BARE_CHARACTERS_MAX and not _NEEDS_QUOTES.search(text):
         return text
     return '"' + text.replace('"', '""') + '"'
 

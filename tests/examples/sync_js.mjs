@@ -232,6 +232,30 @@ const scenarios = {
     sync.stop();
   },
 
+  /** Its event never comes, so it is shown until a pull says that there is nothing to wait for. */
+  async unseen() {
+    const sync = await opened();
+    const id = sync.insert("Feedback", { text: "written, never read" });
+    assert.equal(sync.get("Feedback", id).text, "written, never read");
+    await until(() => !sync.get("Feedback", id));
+    assert.deepEqual(sync.status.refused, []);
+    assert.equal(pushes().flat().length, 1);
+    sync.stop();
+  },
+
+  async stopped() {
+    await signInAsGuest(NAME);
+    const early = new Sync({ name: NAME });
+    const starting = early.start();
+    early.stop();
+    await starting;
+    assert.throws(() => early.insert("Todo", { title: "too late" }));
+    const sync = await opened();
+    const id = sync.insert("Todo", { title: "as the window closes" });
+    sync.stop();
+    assert.ok(id);
+  },
+
   async backoff() {
     const sync = await opened();
     pauses.length = 0;
@@ -240,7 +264,7 @@ const scenarios = {
         ? new Response("{}", { status: 429, headers: { "Retry-After": "77" } })
         : undefined;
     sync.insert("Todo", { title: "patient" });
-    await until(() => pauses.includes(77_000));
+    await until(() => pauses.some((ms) => ms >= 77_000));
     sync.stop();
     const again = new Sync({ name: NAME });
     before = lost;

@@ -138,6 +138,14 @@ class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):
     name: str
 
 
+class KeepReference(Step, frozen=True, kw_only=True, tag="keep_reference"):
+    """From now on writes see to it that the key names a row. Rows stay as they are."""
+
+    entity: str
+    name: str
+    target: str
+
+
 class CreateSearchIndex(Step, frozen=True, kw_only=True, tag="create_search_index"):
     """Also when the configuration changed: the index is built anew from the rows."""
 
@@ -161,7 +169,9 @@ def step_wire(step: Step) -> dict[str, Any]:
     elif isinstance(step, RetypeField):
         wire["field"] = _field_wire(step.field)
         wire["to_type"] = step.field.type
-    if isinstance(step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate):
+    if isinstance(
+        step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate | KeepReference
+    ):
         wire["field_name"] = wire.pop("name")
     return wire
 
@@ -269,6 +279,8 @@ class RecordedEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     indexes: tuple[str, ...] = ()
     search: SearchSpec | None = None
     kept: bool = False
+    references: tuple[str, ...] = ()
+    """Keys that must name rows, each with its target: `field:Entity`."""
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

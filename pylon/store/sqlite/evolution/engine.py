@@ -38,7 +38,7 @@ from pylon.store.evolution.model import (
     RestoreEntity,
     no_progress,
 )
-from pylon.store.evolution.plan import diff
+from pylon.store.evolution.plan import diff, kept_references
 from pylon.store.evolution.searched import disturbed_by, rewritten_by
 from pylon.store.evolution.wish import Wish, as_wished, blockers
 from pylon.store.sqlite.evolution import history
@@ -335,6 +335,7 @@ class _Run:
                 },
                 indexes=tuple(each.name for each in wanted_indexes(entity)),
                 search=entity.search if self._search is not None else None,
+                references=kept_references(entity),
             )
             for entity in self._manifest.entities
         }

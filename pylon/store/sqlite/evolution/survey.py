@@ -24,6 +24,7 @@ from pylon.store.evolution.model import (
     AddIndex,
     CreateEntity,
     CreateSearchIndex,
+    KeepReference,
     Planned,
     Progress,
     RelaxField,
@@ -100,6 +101,7 @@ class _Survey:
             RemoveField: self._remove_field,
             SetPrivate: lambda step: Planned(step=step, is_visible=True),
             AddIndex: self._add_index,
+            KeepReference: self._keep_reference,
         }
 
     def planned(self) -> Iterable[Planned]:
@@ -307,6 +309,22 @@ class _Survey:
         )
         groups, rows, example = found[0]
         return (groups, rows, example) if groups else None
+
+    def _keep_reference(self, step: KeepReference) -> Planned:
+        """Rows that name none stay as they are, and are counted."""
+        table, name = self._sql(step.entity, step.name)
+        target, key = self._tables.get(step.target, step.target), f"_pylon_row.{name}"
+        lacking = ""
+        if target in self._live.tables:
+            is_there = f"SELECT 1 FROM {quote(target)} _pylon_named WHERE _pylon_named.id = {key}"
+            lacking = f" AND NOT EXISTS ({is_there})"
+        rows = self._scalar(
+            f"SELECT count(*) FROM {table} _pylon_row WHERE {key} IS NOT NULL{lacking}"
+        )
+        note = (
+            f"{_rows(rows)} name{'s' if rows == 1 else ''} none, and stay{'s' if rows == 1 else ''}"
+        )
+        return Planned(step=step, rows=rows, note=f"{note} as before" if rows else None)
 
     def _term(self, entity: str, field: str) -> str:
         """A column as it will be when the index is made: backfilled, or still empty."""
