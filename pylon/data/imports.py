@@ -22,14 +22,16 @@ from pylon import limits
 from pylon.calls import Call, Calls, Refused
 from pylon.changes.model import RowData
 from pylon.codec import decode_trusted, encode
+from pylon.data.conditions import column_sql
 from pylon.data.import_held import Held, HeldRow, name_of
 from pylon.data.references import NOT_THERE
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.letters import small
 from pylon.schema.diagnostics import did_you_mean
-from pylon.store.naming import quote
+from pylon.store.tables import wanted_indexes
 
 Mode: TypeAlias = Literal["skip", "upsert", "keep", "insert"]
 """What happens to a row that exists, by its id or the import's key. Equal rows are passed over but
@@ -105,10 +107,12 @@ class ImportRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True):
-    """Fields whose values tell rows of an entity apart: an import finds by them what exists."""
+    """Fields whose values tell rows of an entity apart: an import finds by them what exists. Of
+    `folded` ones A to Z in either case are one value to the index."""
 
     entity: str
     fields: tuple[str, ...]
+    folded: tuple[str, ...] = ()
 
 
 class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
@@ -222,9 +226,11 @@ class ImportUnits:
         """The row that has the key's values."""
         table = self._rows.table(key.entity)
         values = table.check_values({name: each.row[name] for name in key.fields})
-        condition = " AND ".join(f"t.{quote(name)} = ?" for name in values)
+        columns = [column_sql(name, name in key.folded) for name in values]
+        condition = " AND ".join(f"{column} = ?" for column in columns)
+        wanted = [small(each) if name in key.folded else each for name, each in values.items()]
         sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition} LIMIT 1"
-        found = await tx.tx.fetch(sql, tuple(values.values()))
+        found = await tx.tx.fetch(sql, wanted)
         return table.decode(found[0]) if found else None
 
 
@@ -252,7 +258,9 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             f"Nothing makes {names} unique among the rows of {entity}, so it is no key.",
             f"Declare index({quoted}, unique=True), or field(unique=True).",
         )
-    return Key(entity, tuple(dict.fromkeys(fields)))
+    shapes = [each for each in wanted_indexes(table.spec) if {*each.fields} == {*fields}]
+    folded = next(each.folded for each in shapes if each.unique and each.where is None)
+    return Key(entity, tuple(dict.fromkeys(fields)), folded)
 
 
 class Import:
