@@ -22,6 +22,7 @@ from pylon import limits
 from pylon.calls import Call, Calls, Refused
 from pylon.changes.model import RowData
 from pylon.codec import decode_trusted, encode
+from pylon.data.conditions import column_sql
 from pylon.data.door import ReadDoor
 from pylon.data.import_held import Held, HeldRow, name_of
 from pylon.data.query import Queries
@@ -30,7 +31,9 @@ from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity
+from pylon.letters import small
 from pylon.schema.diagnostics import did_you_mean
+from pylon.store.tables import wanted_indexes
 
 Mode: TypeAlias = Literal["skip", "upsert", "keep", "insert"]
 """What happens to a row that exists, by its id or the import's key. Equal rows are passed over but
@@ -106,10 +109,12 @@ class ImportRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True):
-    """Fields whose values tell rows of an entity apart: an import finds by them what exists."""
+    """Fields whose values tell rows of an entity apart: an import finds by them what exists. Of
+    `folded` ones A to Z in either case are one value to the index."""
 
     entity: str
     fields: tuple[str, ...]
+    folded: tuple[str, ...] = ()
 
 
 class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
@@ -204,7 +209,7 @@ class ImportUnits:
         mode, name = unit.mode, "id"
         stored = None if each.id is None else await tx.get(each.entity, each.id)
         if stored is None and unit.key is not None and unit.key.entity == each.entity:
-            stored, name = await self._by_key(queries, unit.key, each), "key"
+            stored, name = await self._by_key(tx, queries, unit.key, each), "key"
             if stored is not None and each.id not in (None, stored["id"]):
                 return _conflict("A row with this key exists under another id.")
         if stored is None:
@@ -228,12 +233,22 @@ class ImportUnits:
         await tx.update(each.entity, stored["id"], differing)
         return "updated"
 
-    async def _by_key(self, queries: Queries, key: Key, each: ImportRow) -> RowData | None:
-        """The row that has the key's values, as filters compare them."""
-        values = self._rows.table(key.entity).check_values({n: each.row[n] for n in key.fields})
+    async def _by_key(
+        self, tx: Transaction, queries: Queries, key: Key, each: ImportRow
+    ) -> RowData | None:
+        """The row that has the key's values, as filters compare them, or as the index does."""
+        table = self._rows.table(key.entity)
+        values = table.check_values({name: each.row[name] for name in key.fields})
         question = {name: {"$eq": value} for name, value in values.items()}
         found = await queries.find(ADMIN, key.entity, {**question, "$limit": 1})
-        return found[0] if found else None
+        if found or not key.folded:
+            return found[0] if found else None
+        columns = [column_sql(name, name in key.folded) for name in values]
+        condition = " AND ".join(f"{column} = ?" for column in columns)
+        wanted = [small(each) if name in key.folded else each for name, each in values.items()]
+        sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition} LIMIT 1"
+        rows = await tx.tx.fetch(sql, wanted)
+        return table.decode(rows[0]) if rows else None
 
 
 def _conflict(message: str, hint: str | None = None) -> Refused:
@@ -264,7 +279,9 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             f"Nothing makes {names} unique among the rows of {entity}, so it is no key.",
             f"Declare index({quoted}, unique=True), or field(unique=True).",
         )
-    return Key(entity, tuple(dict.fromkeys(fields)))
+    shapes = [each for each in wanted_indexes(table.spec) if {*each.fields} == {*fields}]
+    folded = next(each.folded for each in shapes if each.unique and each.where is None)
+    return Key(entity, tuple(dict.fromkeys(fields)), folded)
 
 
 class Import:
