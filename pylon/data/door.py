@@ -386,6 +386,7 @@ def _view(
             is_indexed=is_indexed,
             folded=table.folded,
             shown_only=filtered_fields(filters) - table.private,
+            scales={each.name: each.scale for each in table.spec.fields if each.kind == "decimal"},
         ),
         decode=table.decode if everything or filters else table.decode_public,
         row_json=row_json(dialect, kinds if filters else asked_by),

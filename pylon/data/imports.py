@@ -20,6 +20,7 @@ import msgspec
 
 from pylon import limits
 from pylon.calls import Call, Calls, Refused
+from pylon.canonical import is_same
 from pylon.changes.model import RowData
 from pylon.codec import decode_trusted, encode
 from pylon.data.conditions import column_sql
@@ -222,7 +223,9 @@ class ImportUnits:
         if mode == "keep":
             return "skipped"
         values = self._rows.table(each.entity).check_values(each.row)
-        differing = {name: value for name, value in values.items() if stored[name] != value}
+        differing = {
+            name: value for name, value in values.items() if not is_same(stored[name], value)
+        }
         if not differing:
             return "skipped"
         if mode == "skip":
