@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from pylon import limits
-from pylon.api.long_lists import FIELDS, found_response, long_list_response, told
+from pylon.api.long_lists import (
+    FIELDS,
+    SPREADSHEET,
+    csv_response,
+    found_response,
+    long_list_response,
+    told,
+)
 from pylon.api.once import Once
 from pylon.codec import decode, encode
 from pylon.data.cursors import id_cursor, is_plain
@@ -16,6 +23,7 @@ from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, constant, js
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
+from pylon.wire.csv_format import CSV
 
 UPDATED = b'{"updated":true}'
 DELETED = b'{"deleted":true}'
@@ -46,17 +54,24 @@ _QUESTION = (
 )
 _ASKING = frozenset(each.name for each in _QUESTION)
 _PAGING = _ASKING | {"limit", "after"}
+_LISTING = _ASKING | {"format", "spreadsheet"}
 
 LIST = Docs(
     operation_id="list{entity}",
     tag="{entity}",
-    answers=json(shape("{entity}.List")),
+    answers={200: {JSON: shape("{entity}.List"), CSV.decode(): TEXT}},
     query=(
         *_QUESTION,
+        Parameter(
+            name="format",
+            schema={"type": "string", "enum": ["json", "csv"]},
+            description="`csv`: a line a row, behind one with the names of the fields.",
+        ),
+        SPREADSHEET,
         Parameter(name="limit", schema=COUNT, description="At most so many rows."),
         Parameter(name="offset", schema={**COUNT, "default": 0}),
     ),
-    errors=("403 POLICY_DENIED",),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED"),
     store="reads",
     rule="read",
 )
@@ -77,7 +92,7 @@ PAGE = Docs(
             },
         ),
     ),
-    errors=("403 POLICY_DENIED",),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED"),
     store="reads",
     rule="read",
 )
@@ -86,6 +101,7 @@ GET = Docs(
     tag="{entity}",
     answers=json(shape("{entity}")),
     query=(FIELDS,),
+    names_its_answer=True,
     errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 NOT_FOUND"),
     store="reads",
     rule="read",
@@ -97,6 +113,7 @@ INSERT = Docs(
     body={JSON: shape("{entity}.Insert")},
     errors=(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 INSERT_FAILED"),
+        "400 REFERENCE_NOT_FOUND",
         *("403 POLICY_DENIED", "409 ID_TAKEN"),
     ),
     large_body=True,
@@ -111,6 +128,7 @@ UPDATE = Docs(
     body={JSON: shape("{entity}.Patch")},
     errors=(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 UPDATE_FAILED"),
+        "400 REFERENCE_NOT_FOUND",
         *("403 POLICY_DENIED", "404 NOT_FOUND", "500 INVALID_CRDT_FIELD"),
     ),
     large_body=True,
@@ -122,7 +140,10 @@ DELETE = Docs(
     operation_id="delete{entity}",
     tag="{entity}",
     answers=json(object_of(deleted=constant(True))),
-    errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
+    errors=(
+        *("403 POLICY_DENIED", "404 NOT_FOUND"),
+        *("409 ROW_REFERENCED", "413 CASCADE_TOO_LARGE"),
+    ),
     store="writes",
     takes_key=True,
     rule="delete",
@@ -150,7 +171,7 @@ class EntityRoutes:
         add("DELETE", row, once(self.delete_row), summary="Delete a row", docs=DELETE)
 
     async def list_rows(self, request: Request, entity: str) -> AnyResponse:
-        if request.query_string and not _ASKING.isdisjoint(request.query_values()):
+        if request.query_string and not _LISTING.isdisjoint(request.query_values()):
             return await self._listed(request, entity)
         limit = request.query_int("limit", default=None)
         offset = request.query_int("offset", default=0) or 0
@@ -172,6 +193,11 @@ class EntityRoutes:
             limit=request.query_int("limit", default=None),
             offset=request.query_int("offset", default=0) or 0,
         )
+        if _is_csv(request):
+            return csv_response(
+                await self._lists.table(request.identity, entity, asked),
+                is_for_spreadsheet=request.query_flag("spreadsheet"),
+            )
         found = await self._lists.find(request.identity, entity, asked)
         most = limits.LIST_ROWS_MAX
         cut = (asked.limit is None or asked.limit > most) and found.count == most
@@ -216,6 +242,15 @@ class EntityRoutes:
     async def delete_row(self, request: Request, entity: str, row_id: str) -> Response:
         await self._rows.delete(request.identity, entity, row_id)
         return raw_json(DELETED)
+
+
+def _is_csv(request: Request) -> bool:
+    form = request.query("format") or "json"
+    if form not in ("json", "csv"):
+        raise PylonError(400, "INVALID_QUERY", "format must be one of: json, csv.")
+    if form == "json" and request.query_flag("spreadsheet"):
+        raise PylonError(400, "INVALID_QUERY", "spreadsheet belongs to format=csv.")
+    return form == "csv"
 
 
 def _asked(request: Request, *, limit: int | None, offset: int = 0, after: str = "") -> Asked:

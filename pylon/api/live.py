@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 from pylon import limits
 from pylon.api.messages import Messages
@@ -41,6 +42,7 @@ from pylon.live.outlet import (
     Outlet,
 )
 from pylon.live.sockets import FramesOutlet, QueueOutlet
+from pylon.sync.browsers import browser_key
 from pylon.sync.hub import Hub
 from pylon.sync.pulls import Pulls, StreamStart
 from pylon.tasks import Tasks
@@ -243,10 +245,14 @@ class LiveRoutes:
 
     async def _join(self, request: Request, outlet: Outlet, opening: Opening) -> None:
         """Start the stream where its client is, or end it so that the client pulls."""
-        identity = request.identity
+        identity, began = request.identity, perf_counter()
         try:
             start = opening.start = await self._pulls.start(
-                identity, request.client, opening.asked, is_public=opening.is_public
+                identity,
+                request.client,
+                opening.asked,
+                is_public=opening.is_public,
+                browser=browser_key(request.client, request.header(b"user-agent")),
             )
         except PylonError as error:
             self._hub.count_close(error.code.lower())
@@ -261,6 +267,7 @@ class LiveRoutes:
             shows_all=start.shows_all,
             may_be_ahead=start.may_be_ahead,
             address=start.address,
+            began=began,
         )
         if not joined:
             opening.is_lost = False

@@ -6,11 +6,18 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from pylon.codec import encode
-from pylon.data.lists import Found, Total
+from pylon.data.lists import CsvTable, Found, Total
 from pylon.data.long_lists import LongList
-from pylon.http.describe import TEXT, Parameter
+from pylon.http.describe import FLAG, TEXT, Parameter
 from pylon.http.response import JSON, AnyResponse, StreamResponse, raw_json
+from pylon.wire.csv_format import CSV_UTF8, CsvWriter
 
+SPREADSHEET = Parameter(
+    name="spreadsheet",
+    schema=FLAG,
+    description="CSV to be looked at: a byte order mark in front, and an apostrophe before texts"
+    " that a spreadsheet would run as formulas.",
+)
 FIELDS = Parameter(
     name="fields",
     schema=TEXT,
@@ -43,6 +50,23 @@ def found_response(found: Found, **facts: Any) -> AnyResponse:
     if isinstance(rows, LongList):
         return long_list_response(rows, b'{"data":[', lambda: b"]" + tail(rows.count))
     return raw_json(b'{"data":%b%b' % (rows, tail(found.count)))
+
+
+def csv_response(table: CsvTable, *, is_for_spreadsheet: bool) -> StreamResponse:
+    """Rows as CSV, piece by piece."""
+    writer = CsvWriter(table.names, is_for_spreadsheet=is_for_spreadsheet, as_json=table.as_json)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield writer.head()
+        async for piece in table.rows.pieces():
+            yield writer.lines(piece.rows)
+
+    return StreamResponse(
+        *(200, chunks()),
+        content_type=CSV_UTF8,
+        held_bytes=table.rows.held_bytes,
+        may_compress=True,
+    )
 
 
 def told(total: Total | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pylon.data.query import Queries
 from pylon.data.rows import Rows
 from pylon.errors import PylonError
 from pylon.fair_queue import FairQueue
-from pylon.http.describe import JSON, Docs, json, listed, object_of, shape
+from pylon.http.describe import JSON, Docs, Hidden, json, listed, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
@@ -49,6 +49,7 @@ LOOKUP = Docs(
     answers=json(shape("{entity}")),
     path={"field": shape("{entity}.Field")},
     query=(FIELDS,),
+    names_its_answer=True,
     errors=(*REFUSALS, "404 NOT_FOUND"),
     store="reads",
     rule="read",
@@ -62,6 +63,9 @@ AGGREGATE = Docs(
     store="reads",
     rule="read",
 )
+
+NO_VALUE = "/api/lookup/{entity}/{field}"
+EMPTY = Hidden(reason="the same as with a value, which is empty")
 
 
 class QueryRoutes:
@@ -89,6 +93,8 @@ class QueryRoutes:
         add("POST", "/api/query/{entity}", self.query_rows, summary="Rows that match", docs=QUERY)
         add("POST", "/api/query", self.query_graph, summary="Rows with related rows", docs=GRAPH)
         add("GET", lookup, self.lookup_row, summary="The first row with a value", docs=LOOKUP)
+        add("GET", NO_VALUE, self.lookup_empty, summary="The first with an empty text", docs=EMPTY)
+        self._no_route = router.not_found
         add("POST", aggregate, self.aggregate_rows, summary="Counts, sums, groups", docs=AGGREGATE)
 
     async def query_rows(self, request: Request, entity: str) -> AnyResponse:
@@ -116,6 +122,12 @@ class QueryRoutes:
         if fields := request.query("fields"):
             row = self._lists.pick(request.identity, entity, row, fields)
         return raw_json(encode(row))
+
+    async def lookup_empty(self, request: Request, entity: str, field: str) -> Response:
+        """A value of no letters: the path ends with the slash before it."""
+        if not request.path.endswith("/"):
+            raise self._no_route(request.path)
+        return await self.lookup_row(request, entity, field, "")
 
     async def aggregate_rows(self, request: Request, entity: str) -> Response:
         body = await request.json()

@@ -11,6 +11,7 @@ from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 from pylon.store.base import Store
+from pylon.sync.browsers import browser_key
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push, read_changes
 from pylon.wire.events import pull_page_json
@@ -81,7 +82,8 @@ class SyncRoutes:
         if seconds:
             await self._pulls.refused(identity, request.client, since)
             raise rate_limited(seconds)
-        page = await self._pulls.pull(identity, request.client, since)
+        browser = browser_key(request.client, request.header(b"user-agent"))
+        page = await self._pulls.pull(identity, request.client, since, browser=browser)
         return raw_json(
             pull_page_json(
                 [event for _, event in page.events],

@@ -7,13 +7,14 @@ of this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
+from pylon.data.csv_values import json_fields
 from pylon.data.cursors import bad_cursor, cursor_of, is_made_up, read_cursor
 from pylon.data.door import Opened, Page, ReadDoor, picked
 from pylon.data.filters import (
@@ -24,6 +25,7 @@ from pylon.data.filters import (
     parse,
     parse_count_word,
     parse_fields,
+    parse_order,
     require_object,
 )
 from pylon.data.long_lists import LongList, is_too_large
@@ -74,6 +76,14 @@ class Found(msgspec.Struct, frozen=True):
     total: Total | None
 
 
+class CsvTable(msgspec.Struct, frozen=True):
+    """Rows that are to be written as a table with these columns."""
+
+    names: tuple[str, ...]
+    rows: LongList
+    as_json: frozenset[str]
+
+
 class Lists:
     """Lists and pages that were asked for in more words."""
 
@@ -114,6 +124,22 @@ class Lists:
         is_all = is_all and not query.offset and query.after is None and count <= rows_max
         return Found(rows, count, await self._total(opened, query, count if is_all else None))
 
+    async def table(self, identity: Identity, entity: str, asked: Asked) -> CsvTable:
+        """The same rows, to be read as they are taken. A table cannot say that it was cut, so more
+        than `limits.QUERY_ROWS_MAX` are refused."""
+        opened = self._door.open_readable(identity, entity)
+        query = _query(asked, opened.columns)
+        if query.count is not None:
+            raise invalid("A table has no place for a count.")
+        query = msgspec.structs.replace(query, limit=asked.limit, offset=asked.offset)
+        sql, params = select(opened, query, "t.id", rows_max=limits.QUERY_ROWS_MAX)
+        found = await self._door.fetch(sql, params)
+        refuse_too_many(len(found))
+        narrow = opened.narrowed(query.fields)
+        names = dict.fromkeys(("id", *(query.fields or opened.shown_fields)))
+        rows = self._door.long_list(narrow, found)
+        return CsvTable(tuple(names), rows, json_fields(opened.table))
+
     async def page(
         self, identity: Identity, entity: str, asked: Asked
     ) -> tuple[Page, Total | None]:
@@ -144,7 +170,7 @@ class Lists:
                 break  # Else all of them have gone meanwhile, and what followed has moved up.
         return Page(
             rows=[picked(row, query.fields) for row in rows],
-            next_cursor=cursor_of(rows[-1], query.order) if rows else None,
+            next_cursor=_cursor(rows, query.order, is_needed=has_more),
             has_more=has_more,
         )
 
@@ -195,6 +221,18 @@ class Lists:
         return Total(most, "gte") if count > most else Total(count, "eq")
 
 
+def _cursor(rows: Sequence[RowData], order: Sequence[Order], *, is_needed: bool) -> str | None:
+    """The cursor behind the last row; one that nobody needs is left out where it is too long."""
+    if not rows:
+        return None
+    try:
+        return cursor_of(rows[-1], order)
+    except PylonError:
+        if is_needed:
+            raise
+        return None
+
+
 # --- From texts to a query -------------------------------------------------------------------
 
 _ELSEWHERE: Mapping[str, str] = {
@@ -241,16 +279,13 @@ def _order(sort: str, order: str, columns: Columns) -> tuple[Order, ...]:
         )
     descends = order.lower() == "desc"
     if not sort:
-        return (Order("id", True),) if descends else ()
-    parts: list[Order] = []
+        return parse_order({"id": "desc"}, columns) if descends else ()
+    words: dict[str, str] = {}
     for part in sort.split(","):
         text = part.strip()  # A plus in a query string is a space.
         sign = text[:1] if text[:1] in ("+", "-") else ""
         name = text.removeprefix(sign)
-        columns.kind(name)
-        parts.append(Order(name, sign == "-" if sign else descends))
-    if len({each.column for each in parts}) < len(parts):
-        raise invalid("A field is in sort more than once.")
-    if len(parts) > limits.QUERY_ORDER_MAX:
-        raise invalid(f"An order has at most {limits.QUERY_ORDER_MAX} fields.")
-    return tuple(parts)
+        if name in words:
+            raise invalid(f'"{name[:100]}" is in sort more than once.')
+        words[name] = "desc" if (sign == "-" if sign else descends) else "asc"
+    return parse_order(words, columns)

@@ -25,6 +25,7 @@ from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
 from pylon.store.sqlite.failures import gone
 from pylon.store.sqlite.files import Files
+from pylon.store.sqlite.functions import add_functions
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.open_failures import (
     refuse_second_name,
@@ -342,6 +343,7 @@ def connect_for_commands(path: Path, *, tables: SystemTables) -> apsw.Connection
 def _set_up(connection: apsw.Connection) -> None:
     """What every connection has, whether it reads or writes."""
     connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+    add_functions(connection)
     # A plan is kept whatever is bound to it. Otherwise SQLite, with its statistics of values
     # compiled in, makes the plan of a range anew at each execution, which costs more than the read.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

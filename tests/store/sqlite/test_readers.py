@@ -20,6 +20,7 @@ from pylon.asking import ASKER
 from pylon.errors import PylonError
 from pylon.identity import ANONYMOUS
 from pylon.store.sqlite.dialect import SQLITE, is_for_threads, looks_into_texts
+from pylon.store.sqlite.functions import add_functions
 from pylon.store.sqlite.readers import Readers
 
 
@@ -39,6 +40,7 @@ class World:
     def _connect(self) -> apsw.Connection:
         self.opened.append(threading.current_thread().name.split("_")[0])
         connection = apsw.Connection(str(self.path))
+        add_functions(connection)
         connection.set_busy_handler(self._is_waited_for)
         connection.create_scalar_function("tick", self._tick)
         return connection
@@ -154,6 +156,7 @@ class Texts:
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
+        add_functions(connection)
         connection.create_scalar_function(
             "on_loop", lambda *_: threading.current_thread() is threading.main_thread()
         )
@@ -184,7 +187,7 @@ def texts(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Texts]]:
     return made
 
 
-LIKE = SQLITE.like("b")
+LIKE = SQLITE.like("b", "%a%")[0]
 CONTAINS = SQLITE.contains("b", is_folded=True)
 LARGE = limits.READ_ON_LOOP_BYTES_MAX + 1
 
@@ -205,11 +208,12 @@ async def test_texts_are_looked_into_on_a_thread_but_for_the_small_rest(texts: A
         assert is_for_threads(sql), sql
     async with texts(10, 10, 10) as small:
         for expression in (LIKE, CONTAINS):
-            places = await small.places(expression, "%a%")
+            places = await small.places(expression, *["%a%"] * expression.count("?"))
             assert places[0] is False
     async with texts(10, limits.LOOK_ON_LOOP_BYTES_MAX * 2, 10) as world:
         for expression in (LIKE, CONTAINS):
-            assert await world.places(expression, "%a%") == [False] * 3
+            values = ["%a%"] * expression.count("?")
+            assert await world.places(expression, *values) == [False] * 3
 
 
 async def test_the_index_is_asked_on_a_thread(texts: Any) -> None:
