@@ -42,6 +42,13 @@ def shapes(size: int) -> dict[str, bytes]:
         "escapes": b'"' + b"\\u00e9" * (size // 6) + b'"',
         "nothing but blanks": b" " * (size - 1) + b"1",
         "not JSON": b"\xff" * size,
+        "smallest numbers": b'{"operations":' + filled(b"5e-324", size - 20) + b"}",
+        "a key": b'{"' + b"k" * (size - 8) + b'":1}',
+        "empty filters": b'{"$and":' + filled(b"{}", size - 20) + b"}",
+        "values": b'{"n":{"$in":' + filled(b"7", size - 20) + b"}}",
+        "rows": b'{"entities":{"Sheet":' + filled(b'{"rank":1e300}', size - 30) + b"}}",
+        "brackets in a text": b'{"id":"","text":"' + b"a,[" * ((size - 20) // 3) + b'"}',
+        "unclosed": b'{"text":"' + b'\\",' * ((size - 20) // 3),
         "operations of nothing": b'{"operations":' + filled(b"{}", size - 20) + b"}",
         "changes of nothing": b'{"changes":' + filled(b"{}", size - 20) + b"}",
     }
