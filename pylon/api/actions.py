@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from pylon.api.openapi.shapes import VALUES
+from pylon.api.openapi.values import written_schema
 from pylon.codec import encode
 from pylon.data.errors import policy_denied
-from pylon.data.fields import CHECKERS
+from pylon.data.fields import value_checker
 from pylon.errors import PylonError
 from pylon.http.describe import JSON, Docs, Hidden, constant, json, nullable, object_of
 from pylon.http.request import Request
@@ -82,7 +82,7 @@ def _check_input(spec: CallableSpec, values: Mapping[str, Any]) -> None:
         if value is None:
             continue
         try:
-            CHECKERS[field.kind](value)
+            value_checker(field)(value)
         except ValueError as error:
             message = f"{field.name} of {spec.name} must be {error}."
             raise PylonError(400, "INVALID_ARGS", message) from error
@@ -109,4 +109,4 @@ def _docs(spec: CallableSpec) -> Docs:
 
 
 def _value(field: FieldSpec) -> dict[str, Any]:
-    return {**VALUES[field.kind]}
+    return {**written_schema(field)}

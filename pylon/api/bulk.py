@@ -190,4 +190,6 @@ def _line(outcome: Outcome, *, ok: bool | None = None) -> dict[str, Any]:
         line["code"] = outcome.error.code
         if (why := told_denial(outcome.error)) is not None:
             line["hint"] = why
+        if "fields" in outcome.error.extra:
+            line["fields"] = outcome.error.extra["fields"]
     return line

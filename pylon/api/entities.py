@@ -71,7 +71,7 @@ LIST = Docs(
         Parameter(name="limit", schema=COUNT, description="At most so many rows."),
         Parameter(name="offset", schema={**COUNT, "default": 0}),
     ),
-    errors=("403 POLICY_DENIED",),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED"),
     store="reads",
     rule="read",
 )
@@ -92,7 +92,7 @@ PAGE = Docs(
             },
         ),
     ),
-    errors=("403 POLICY_DENIED",),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED"),
     store="reads",
     rule="read",
 )
@@ -101,6 +101,7 @@ GET = Docs(
     tag="{entity}",
     answers=json(shape("{entity}")),
     query=(FIELDS,),
+    names_its_answer=True,
     errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 NOT_FOUND"),
     store="reads",
     rule="read",

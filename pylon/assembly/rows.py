@@ -16,7 +16,7 @@ from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.assembly.storage import PURGE_SECONDS, StorageGroup
-from pylon.changes.model import Change
+from pylon.changes.model import Change, RowData
 from pylon.crdt.documents import CRDT_TABLES, Documents
 from pylon.crdt.workshop import Workshop, document_processes
 from pylon.data.bulk import Bulk
@@ -28,6 +28,8 @@ from pylon.data.outbox import OUTBOX_TABLES
 from pylon.data.rows import Rows
 from pylon.data.subjects import Subjects
 from pylon.data.transfer import Transfer
+from pylon.errors import PylonError
+from pylon.identity import Identity
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Routes, Worker
 from pylon.policy.denial import Denials
@@ -54,6 +56,17 @@ class RowsGroup(StorageGroup):
                 else limits.COMPUTE_SECONDS_MAX
             ),
         )
+
+    async def user_row(self, identity: Identity) -> RowData | None:
+        entity, user_id = self.manifest.user_entity, identity.user_id
+        if user_id is None or entity not in self.manifest.entities_by_name:
+            return None
+        try:
+            return await self.rows.get(identity, entity, user_id)
+        except PylonError as error:
+            if error.status >= 500:
+                raise
+            return None  # there is none, or its owner may not read it
 
     @cached_property
     def denials(self) -> Denials | None:

@@ -381,7 +381,13 @@ def _view(
     return _View(
         rule=rule,
         filters=filters,
-        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed, folded=table.folded),
+        columns=Columns(
+            *(table.name, asked_by, texts),
+            is_indexed=is_indexed,
+            folded=table.folded,
+            shown_only=filtered_fields(filters) - table.private,
+            scales={each.name: each.scale for each in table.spec.fields if each.kind == "decimal"},
+        ),
         decode=table.decode if everything or filters else table.decode_public,
         row_json=row_json(dialect, kinds if filters else asked_by),
     )

@@ -129,10 +129,12 @@ class Transaction:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).insert
         self._refuse_hopeless(table, "insert", rule)
+        if table.stamps and not self._trusted and isinstance(data, dict):
+            data = table.without_stamps(data)
         table.check_keys(data, trusted=self._trusted, is_insert=True)
         if hooks.before_insert:
             data = await self._ask(hooks.before_insert, table, None, data)
-        values = table.check_values(data, sees_private=self._trusted)
+        values = table.check_values(data, sees_private=self._trusted, is_insert=True)
         if table.references:
             values = await self._as_stored(table, values)
         table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
@@ -147,7 +149,7 @@ class Transaction:
         if table.checked:
             await self._check_keys(table, after, None)
         try:
-            await self._tx.execute(table.insert, tuple(after.values()))
+            await self._tx.execute(table.insert, table.bind(after))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
         change = await self._context.log.append(
@@ -170,6 +172,8 @@ class Transaction:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).update
         self._refuse_hopeless(table, "update", rule)
+        if table.stamps and not self._trusted and isinstance(patch, dict):
+            patch = table.without_stamps(patch)
         table.check_keys(patch, trusted=self._trusted)
         before = await self._stored(table, row_id, "update", rule)
         if not self._trusted:
@@ -206,6 +210,8 @@ class Transaction:
         patch = document.merge(update)
         if not self._trusted:
             table.check_fixed(patch, before)
+            # What a client has set of these goes back to what it was, in the document too.
+            patch |= {name: before[name] for name in table.stamps & patch.keys()}
         if patch and hooks.before_update:
             wanted = await self._ask(hooks.before_update, table, before, patch)
             # What a hook has taken out stays as it was, in the document too.
@@ -388,6 +394,8 @@ class Transaction:
         document: InHand | None,
     ) -> RowData:
         """The later steps of an update: policy on the result, row and document, change."""
+        if values and table.stamps:
+            values = table.stamped(values, before, iso_seconds(self._context.clock.now()))
         after = {**before, **values}
         table.check_required(after, "UPDATE_FAILED", sees_private=self._trusted)
         if rule.asked and not self._trusted:
@@ -404,7 +412,9 @@ class Transaction:
             document_update = await self._documents().save(self._tx, document)
         if values:
             try:
-                await self._tx.execute(table.update(tuple(values)), (*values.values(), after["id"]))
+                await self._tx.execute(
+                    table.update(tuple(values)), (*table.bind(values), after["id"])
+                )
             except ConstraintFailed as error:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error
         elif document_update is None:
@@ -583,4 +593,6 @@ class Transaction:
             error = ConstraintFailed(error.kind, columns)
         if not self._trusted and not table.private.isdisjoint(named):
             return PylonError(400, code, f"Another row of {table.name} is in the way.")
-        return PylonError(400, code, str(error), "Another row has this value already.")
+        hint = "Another row has this value already."
+        fields = [{"field": n, "code": "NOT_UNIQUE", "message": "is taken"} for n in named]
+        return PylonError(400, code, str(error), hint, fields=fields)
