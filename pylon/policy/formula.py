@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal as OneOf
 
-Kind = OneOf["null", "bool", "number", "string", "roles", "any", "unknown"]
+Kind = OneOf["null", "bool", "number", "string", "roles", "opaque", "any", "unknown"]
 """`any` is an action's input, known only at run time; `unknown` a name that does not resolve."""
 
 Test = OneOf[

@@ -18,6 +18,7 @@ from pylon.store.evolution.live import Live, LiveTable
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    ConstrainField,
     CreateEntity,
     CreateSearchIndex,
     EvolutionError,
@@ -40,6 +41,7 @@ from pylon.store.evolution.model import (
     SetPrivate,
     Step,
     Suggestion,
+    constraints_of,
 )
 from pylon.store.tables import IndexShape, column_type, wanted_indexes
 
@@ -282,6 +284,9 @@ def _changed_fields(
             )
         if has_ledger and not field.optional and (is_new or before is None or before.optional):
             yield RequireField(entity=entity.name, field=field)
+        known = {} if before is None else before.constraints
+        if has_ledger and constraints_of(field) != known:
+            yield ConstrainField(entity=entity.name, field=field, from_type=from_type)
         if before is not None and not is_new:
             yield from _changed_words(entity.name, field, before)
 

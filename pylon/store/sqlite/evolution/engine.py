@@ -36,6 +36,7 @@ from pylon.store.evolution.model import (
     RenameEntity,
     RenameField,
     RestoreEntity,
+    constraints_of,
     no_progress,
 )
 from pylon.store.evolution.plan import diff, kept_references
@@ -328,7 +329,10 @@ class _Run:
                     **self._kept_fields(entity.name),
                     **{
                         field.name: RecordedField(
-                            type=field.type, optional=field.optional, private=field.is_private
+                            type=field.type,
+                            optional=field.optional,
+                            private=field.is_private,
+                            constraints=constraints_of(field),
                         )
                         for field in entity.fields
                     },
