@@ -7,6 +7,7 @@ The rows counted are those that the caller may read and that `where` finds. `hav
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isinf
 from typing import Any, Final, get_args
 
 import msgspec
@@ -17,6 +18,7 @@ from pylon.data.door import Opened, ReadDoor
 from pylon.data.filters import (
     Columns,
     Order,
+    compared_column,
     invalid,
     parse_condition,
     parse_count,
@@ -26,12 +28,14 @@ from pylon.data.filters import (
     require_object,
 )
 from pylon.data.query import add_policy, order_clause, row_limit, where_clause
+from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, SumTooLarge, Value
 from pylon.store.dialect import Bucket, Dialect
 from pylon.store.naming import own, quote
+from pylon.zones import Zone, zone_named
 
 BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
 
@@ -54,13 +58,17 @@ TENANT_FIELD: Final = "orgId"
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of the answer. `overflow_sql` is for whole sums beyond 64 bits."""
+    """A column of the answer. `shown` is what is answered where `sql` is only compared: a time for
+    the key of its moment; or, `in_halves`, a whole number beyond 64 bits. `large` is the column to
+    take instead where the sum is one."""
 
     name: str
     sql: str
     kind: FieldKind
     is_group: bool = False
-    overflow_sql: str | None = None
+    shown: str | None = None
+    in_halves: bool = False
+    large: Column | None = None
 
 
 class Aggregates:
@@ -83,10 +91,14 @@ class Aggregates:
         try:
             found = await self._door.fetch(sql, params)
         except SumTooLarge:
-            # A double is what is left.
-            columns = [msgspec.structs.replace(c, sql=c.overflow_sql or c.sql) for c in columns]
+            large = {column.name for column in columns if column.large is not None}
+            _refuse_compared(spec, large)
+            columns = [column.large or column for column in columns]
             sql, params = _statement(spec, opened, columns, tenant)
-            found = await self._door.fetch(sql, params)
+            try:
+                found = await self._door.fetch(sql, params)
+            except SumTooLarge:
+                raise _beyond_doubles() from None
         if len(found) > limits.AGGREGATE_GROUPS_MAX:
             most = limits.AGGREGATE_GROUPS_MAX
             raise invalid(f"The answer has more than {most} groups.", "Set a limit.")
@@ -135,32 +147,47 @@ def _count(value: object, columns: Columns) -> Column:
     return Column(f"count_{name}", f"count(t.{quote(name)})", "int")
 
 
+_LOW_HALF: Final = 2**32 - 1
+_BETWEEN: Final = "\x1f"
+
+
 def _computed(key: str, value: object, opened: Opened) -> Column:
     name, kind = _field(value, opened.columns, key)
     column = f"t.{quote(name)}"
+    compared = f"t.{quote(compared_column(name, kind))}"
     match key:
         case "countDistinct":
-            return Column(f"count_distinct_{name}", f"count(DISTINCT {column})", "int")
+            return Column(f"count_distinct_{name}", f"count(DISTINCT {compared})", "int")
         case "min" | "max":
-            return Column(f"{key}_{name}", f"{key}({column})", kind)
+            extreme = f"{key}({compared})"
+            if kind != "datetime":
+                return Column(f"{key}_{name}", extreme, kind)
+            # The text of that moment; no key has such a sign, and it comes before all that have.
+            both = f"{key}({compared} || '{_BETWEEN}' || {column})"
+            shown = f"replace({both}, {extreme} || '{_BETWEEN}', '')"
+            return Column(f"{key}_{name}", extreme, kind, shown=shown)
     if kind not in ("int", "float", "bool"):
         raise invalid(f'"{name}" is no number, so its {key} means nothing.')
     if key == "avg":
         return Column(f"avg_{name}", f"CAST(avg({column}) AS DOUBLE PRECISION)", "float")
-    is_whole = kind != "float"
-    return Column(
-        f"sum_{name}",
-        f"CAST(sum({column}) AS BIGINT)" if is_whole else f"sum({column})",
-        "int" if is_whole else "float",
-        overflow_sql=opened.dialect.float_sum(column) if is_whole else None,
-    )
+    sum_name = f"sum_{name}"
+    if kind == "float":
+        return Column(sum_name, f"sum({column})", "float")
+    large = None
+    if kind == "int":
+        halves = f"concat(sum({column} >> 32), ' ', sum({column} & {_LOW_HALF}))"
+        double = opened.dialect.float_sum(column)
+        large = Column(sum_name, double, "int", shown=halves, in_halves=True)
+    return Column(sum_name, f"CAST(sum({column}) AS BIGINT)", "int", large=large)
 
 
 def _group(item: object, opened: Opened) -> Column:
     if not isinstance(item, dict):
         name, kind = _field(item, opened.columns, "groupBy")
-        return Column(name, f"t.{quote(name)}", kind, is_group=True)
-    refuse_unknown_keys(item, ("field", "bucket"), "A group")
+        compared = f"t.{quote(compared_column(name, kind))}"
+        shown = f"min(t.{quote(name)})" if kind == "datetime" else None
+        return Column(name, compared, kind, is_group=True, shown=shown)
+    refuse_unknown_keys(item, ("field", "bucket", "timezone"), "A group")
     name, kind = _field(item.get("field"), opened.columns, "The field of a group")
     asked = item.get("bucket", "day")
     bucket = next((each for each in BUCKETS if each == asked), None)
@@ -169,8 +196,19 @@ def _group(item: object, opened: Opened) -> Column:
         raise invalid(f"A bucket is one of: {', '.join(BUCKETS)}.", hint)
     if kind not in ("datetime", "string"):
         raise invalid(f'"{name}" is no time and has no buckets.')
-    span = opened.dialect.bucket(f"t.{quote(name)}", bucket)
+    column = f"t.{quote(compared_column(name, kind))}"
+    zone = _zone(item["timezone"]) if "timezone" in item else None
+    is_key = kind == "datetime"
+    span = opened.dialect.bucket(column, bucket, zone=zone, is_key=is_key)
     return Column(f"{name}_{bucket}", span, "string", is_group=True)
+
+
+def _zone(name: object) -> Zone:
+    try:
+        return zone_named(name if isinstance(name, str) else "")
+    except LookupError:
+        hint = 'Give the name of a time zone, for example "Europe/Berlin".'
+        raise invalid("There is no such timezone.", hint) from None
 
 
 def _tenant(identity: Identity, opened: Opened) -> str | None:
@@ -198,7 +236,9 @@ def _statement(
         conditions.append(found)
     groups = [column for column in columns if column.is_group]
     grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(groups)))}" if groups else ""
-    listed = ", ".join(f"{column.sql} AS {name}" for column, name in _named(columns))
+    parts = [f"{column.sql} AS {name}" for column, name in _named(columns)]
+    parts += [f"{column.shown} AS {own(name)}" for column, name in _shown(columns)]
+    listed = ", ".join(parts)
     inner = f"SELECT {listed} FROM {table.source}{where_clause(conditions)}{grouped}"
     return _shaped(inner, params, spec, columns, opened.dialect)
 
@@ -207,6 +247,13 @@ def _named(columns: list[Column]) -> Iterator[tuple[Column, str]]:
     """The columns as the database calls them, to which `Count` and `count` are one name."""
     for number, column in enumerate(columns):
         yield column, own(f"c{number}")
+
+
+def _shown(columns: list[Column]) -> Iterator[tuple[Column, str]]:
+    """Those that are answered in another way than they are compared; they follow all others."""
+    for number, column in enumerate(columns):
+        if column.shown is not None:
+            yield column, f"shown{number}"
 
 
 def _shaped(
@@ -218,12 +265,14 @@ def _shaped(
 ) -> tuple[str, list[Value]]:
     """The groups filtered and in order; `t` is now the table of groups."""
     known = Columns("The answer", {column.name: column.kind for column in columns})
-    names = {column.name: name for column, name in _named(columns)}
+    names = {compared_column(column.name, column.kind): name for column, name in _named(columns)}
+    names |= {column.name: own(name) for column, name in _shown(columns)}
     asked = renamed(parse_condition(spec.get("having", {}), known), names)
     having = compile_condition(asked, dialect, params)
     order = parse_order(spec["order"], known) if "order" in spec else ()
     named = {part.column for part in order}
-    ties = [Order(c.name, False) for c in columns if c.is_group and c.name not in named]
+    groups = [compared_column(c.name, c.kind) for c in columns if c.is_group]
+    ties = [Order(name, False) for name in groups if name not in named]
     complete = [Order(names[part.column], part.descending) for part in (*order, *ties)]
     limit = parse_count(spec["limit"], "limit") if "limit" in spec else None
     offset = parse_count(spec["offset"], "offset") if "offset" in spec else 0
@@ -233,8 +282,47 @@ def _shaped(
     return f"SELECT * FROM ({inner}) t{condition}{ordered} LIMIT ? OFFSET ?", params
 
 
+def _refuse_compared(spec: Mapping[str, Any], large: set[str]) -> None:
+    """Sums that are only known exactly once they are read cannot be compared before."""
+    if large & {*spec.get("order", ()), *_named_in(spec.get("having", {}))}:
+        raise invalid(
+            "A sum is beyond 64 bits, so having and order cannot go by it.",
+            "Leave them out, or sum fewer rows.",
+        )
+
+
+def _named_in(condition: object) -> Iterator[str]:
+    """The columns in a condition that has been read already."""
+    if isinstance(condition, dict):
+        yield from condition
+        parts = [condition.get(key) for key in ("$and", "$or", "$not")]
+        for part in parts:
+            for each in part if isinstance(part, list) else (part,):
+                yield from _named_in(each)
+
+
+def _beyond_doubles() -> PylonError:
+    return invalid(
+        "A sum or mean of these numbers is larger than a number can be.", "Sum fewer rows."
+    )
+
+
 def _decoded(columns: list[Column], row: Row) -> dict[str, Any]:
+    shown = iter(row[len(columns) :])
     return {
-        column.name: value != 0 if column.kind == "bool" and value is not None else value
-        for column, value in zip(columns, row, strict=True)
+        column.name: _value(column, value, None if column.shown is None else next(shown))
+        for column, value in zip(columns, row, strict=False)
     }
+
+
+def _value(column: Column, value: Any, shown: Any) -> Any:
+    if value is None:
+        return None
+    if column.in_halves:
+        high, low = shown.split(" ")
+        return (int(high) << 32) + int(low)
+    if column.kind == "float" and isinf(value):
+        raise _beyond_doubles()  # No stored number is infinite.
+    if column.kind == "bool":
+        return value != 0
+    return value if column.shown is None else shown

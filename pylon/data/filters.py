@@ -33,6 +33,7 @@ from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.search_text import pieces, read
 from pylon.errors import PylonError
 from pylon.ids import other_spellings
+from pylon.moments import EXPECTED, moment, moment_column, moment_key
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
@@ -60,6 +61,15 @@ class Columns(msgspec.Struct, frozen=True):
                 did_you_mean(name, self.kinds),
             )
         return kind
+
+    def compared(self, name: str) -> str:
+        """The column that the values of a column are compared by."""
+        return compared_column(name, self.kind(name))
+
+
+def compared_column(name: str, kind: FieldKind) -> str:
+    """Times are compared by the keys of their moments, all else by itself."""
+    return moment_column(name) if kind == "datetime" else name
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -161,10 +171,10 @@ def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
         raise invalid(f"An order has at most {limits.QUERY_ORDER_MAX} fields.")
     order = []
     for name, word in fields.items():
-        columns.kind(name)
+        column = columns.compared(name)
         if word not in ("asc", "desc", "ASC", "DESC"):
             raise invalid(f'The order of "{name}" is "asc" or "desc".')
-        order.append(Order(name, word in ("desc", "DESC")))
+        order.append(Order(column, word in ("desc", "DESC")))
     return tuple(order)
 
 
@@ -176,13 +186,21 @@ def parse_count(value: object, name: str) -> int:
 
 
 def parse_after(body: object, columns: Columns) -> dict[str, Value]:
-    """`{field: value}`: the last row that the caller has, in the fields of the order and `id`."""
+    """`{field: value}`: the last row that the caller has, in the fields of the order and `id`; by
+    the columns that they are compared by."""
     fields = require_object(body, "$after")
     return {
-        name: None if value is None else check_value(columns.kind(name), value, f"$after.{name}")
+        columns.compared(name): _after_value(columns.kind(name), value, f"$after.{name}")
         for name, value in fields.items()
-        if columns.kind(name)
     }
+
+
+def _after_value(kind: FieldKind, value: object, place: str) -> Value:
+    if value is None:
+        return None
+    if kind == "datetime" and isinstance(value, str):
+        return moment_key(value)  # It comes from a row, and old ones may have texts of all sorts.
+    return check_value(kind, value, place)
 
 
 def require_object(body: object, name: str, hint: str | None = None) -> dict[str, Any]:
@@ -305,7 +323,7 @@ class _Parser:
 
 def _equal(name: str, kind: FieldKind, value: object) -> Condition:
     if value is None:
-        return IsNull(name, negated=False)
+        return IsNull(compared_column(name, kind), negated=False)
     return _compared(name, kind, "=", check_value(kind, value, f'"{name}"'))
 
 
@@ -315,7 +333,7 @@ def _eq(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
 
 def _ne(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     if value is None:
-        return IsNull(name, negated=True)
+        return IsNull(compared_column(name, kind), negated=True)
     return _compared(name, kind, "<>", check_value(kind, value, f'{operator} of "{name}"'))
 
 
@@ -333,7 +351,7 @@ def _compared(name: str, kind: FieldKind, sign: str, value: Value) -> Condition:
         ids = spellings(name, kind, value) if sign in ("=", "<>") else ()
         if len(ids) > 1:
             return OneOf(name, ids, negated=sign == "<>")
-        return Compare(name, sign, value)
+        return Compare(compared_column(name, kind), sign, value)
     if sign == "=":
         return NOTHING
     if sign == "<>" or value == (math.inf if sign in ("<", "<=") else -math.inf):
@@ -356,6 +374,7 @@ def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Conditi
         for item in dict.fromkeys(each for item in checked for each in spellings(name, kind, item))
         if not isinstance(item, float) or (kind == "float" and math.isfinite(item))
     )
+    name = compared_column(name, kind)
     if operator == "$nin":
         if values:
             return OneOf(name, values, negated=True)
@@ -414,7 +433,7 @@ def _holds(name: str, text: str, *, is_long: bool) -> Condition:
 def _null(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     if not isinstance(value, bool):
         raise invalid(f'{operator} of "{name}" takes true or false.')
-    return IsNull(name, negated=value == (operator == "$exists"))
+    return IsNull(compared_column(name, kind), negated=value == (operator == "$exists"))
 
 
 def _text(name: str, kind: FieldKind, operator: str, value: object) -> str:
@@ -462,7 +481,8 @@ OPERATORS: Final[Mapping[str, Builder]] = {
 
 
 def check_value(kind: FieldKind, value: object, place: str) -> Value:
-    """The value as the database compares it; a wrong type is 400 `INVALID_QUERY`.
+    """The value as the database compares it, a time as the key of its moment; a wrong type is 400
+    `INVALID_QUERY`.
 
     Whole numbers beside a float column become floats, as an index lookup would make them, and
     numbers beyond 64 bits become infinities. Beside an int column a float is one that no row has.
@@ -479,7 +499,15 @@ def check_value(kind: FieldKind, value: object, place: str) -> Value:
         return _number(kind, value)
     if not isinstance(value, str):
         raise invalid(f"{place} takes a text.")
-    return value
+    return _moment(value, place) if kind == "datetime" else value
+
+
+def _moment(text: str, place: str) -> str:
+    try:
+        return moment(text)
+    except ValueError:
+        hint = 'Write ISO 8601, for example "2026-01-31T09:00:00Z" or "2026-01-31".'
+        raise invalid(f"{place} takes {EXPECTED}.", hint) from None
 
 
 def _number(kind: FieldKind, value: int | float) -> int | float:

@@ -19,6 +19,7 @@ from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import (
     Filter,
     Order,
+    compared_column,
     invalid,
     parse,
     spellings,
@@ -28,6 +29,7 @@ from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import terms_of
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.moments import moment_key, shown_column
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
@@ -94,7 +96,8 @@ class Queries:
             raise not_found(entity)
         params: list[Value] = [*spellings(field, kind, value)]
         marks = ", ".join("?" * len(params))
-        conditions = [f"t.{quote(field)} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
+        column = quote(compared_column(field, kind))
+        conditions = [f"t.{column} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
         add_policy(opened.where, conditions, params)
         found = await self._door.fetch(
             f"SELECT {opened.table.columns} FROM {opened.table.source}"
@@ -222,7 +225,8 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
     """The rows that follow `last` in this order; nulls come first, or last when descending."""
     names = [part.column for part in order]
     if not set(last).issuperset(names):
-        raise invalid(f"$after needs the last row's values of: {', '.join(names)}.")
+        wanted = ", ".join(map(shown_column, names))
+        raise invalid(f"$after needs the last row's values of: {wanted}.")
     part, *rest = order
     value = last[part.column]
     column = f"t.{quote(part.column)}"
@@ -281,4 +285,6 @@ def _value_of_text(kind: FieldKind, text: str) -> Value:
                 return None
         case "bool":
             return {"1": True, "true": True, "0": False, "false": False}.get(text)
+        case "datetime":
+            return moment_key(text)
     return text

@@ -73,7 +73,7 @@ class Statement:
         """The rows found, as `m`: their ids and what the parts look at; empty where all are."""
         selected = self._looked_at()
         for number, (name, value) in enumerate(self._flags):
-            selected.append(f"(t.{quote(name)} = ?) IS TRUE AS {_flag(number)}")
+            selected.append(f"(t.{self._compared(name)} = ?) IS TRUE AS {_flag(number)}")
             self._params.append(value)
         query = self._text.query
         if query is not None:
@@ -103,11 +103,17 @@ class Statement:
         sort = None if self._ask.sort is None else self._ask.sort[0]
         selected = []
         for name in sorted({*self._ask.facets, *(() if sort is None else (sort,))} - {"id"}):
-            column = f"t.{quote(name)}"
+            column, compared = f"t.{quote(name)}", self._compared(name)
+            if compared != quote(name):
+                selected.append(f"t.{compared}")
             if name != sort and self._is_text(name):
                 column = f"CASE WHEN {_is_short(column)} THEN {column} END AS {quote(name)}"
             selected.append(column)
         return selected
+
+    def _compared(self, name: str) -> str:
+        """The column, quoted, that a field is compared, ordered and grouped by."""
+        return quote(self._opened.columns.compared(name))
 
     def _is_text(self, facet: str) -> bool:
         return self._names.facets[facet] in TEXT_KINDS
@@ -116,7 +122,7 @@ class Statement:
         conditions: list[str] = []
         add_policy(self._opened.where, conditions, self._params)
         for name, value in () if self._flags else self._ask.filters:
-            conditions.append(f"t.{quote(name)} = ?")
+            conditions.append(f"t.{self._compared(name)} = ?")
             self._params.append(value)
         where = compile_condition(self._ask.where, self._dialect, self._params)
         if where is not None:
@@ -146,7 +152,8 @@ class Statement:
 
     def _facets(self) -> Iterator[str]:
         for number, name in enumerate(self._ask.facets):
-            value = f"{self._column}{quote(name)}"
+            value, group = f"{self._column}{quote(name)}", f"{self._column}{self._compared(name)}"
+            shown = value if value == group else f"min({value})"
             conditions = [f"{value} IS NOT NULL", *self._passing(besides=name)]
             if self._is_text(name):
                 conditions.append(_is_short(value))
@@ -154,9 +161,9 @@ class Statement:
             mixed = self._dialect.mixed(_VALUE, self._names.facets[name])
             yield (
                 f"SELECT {number}, {mixed}, {_COUNT}{self._beside()} FROM"
-                f" (SELECT {value} AS {_VALUE}, count(*) AS {_COUNT}"
+                f" (SELECT {shown} AS {_VALUE}, count(*) AS {_COUNT}"
                 f" FROM {self._from}{where_clause(conditions)}"
-                f" GROUP BY {value} ORDER BY 2 DESC, 1 LIMIT ?) q"
+                f" GROUP BY {group} ORDER BY 2 DESC, 1 LIMIT ?) q"
             )
 
     def _hits(self) -> str:
@@ -192,4 +199,4 @@ class Statement:
         name, descends = self._ask.sort
         word = " DESC" if descends else ""
         nulls = " NULLS LAST" if descends else " NULLS FIRST"
-        return f"{self._column}{quote(name)}{word}{nulls}, {self._column}id{word}"
+        return f"{self._column}{self._compared(name)}{word}{nulls}, {self._column}id{word}"

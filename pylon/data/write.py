@@ -134,7 +134,7 @@ class Transaction:
         if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):
             raise self._denied(rule, after, None)
         try:
-            await self._tx.execute(table.insert, tuple(after.values()))
+            await self._tx.execute(table.insert, tuple(table.written(after).values()))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
         change = await self._context.log.append(
@@ -265,8 +265,11 @@ class Transaction:
             after.update(values)
             document_update = await self._documents().save(self._tx, document)
         if values:
+            written = table.written(values)
             try:
-                await self._tx.execute(table.update(tuple(values)), (*values.values(), after["id"]))
+                await self._tx.execute(
+                    table.update(tuple(written)), (*written.values(), after["id"])
+                )
             except ConstraintFailed as error:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error
         elif document_update is None:

@@ -132,6 +132,7 @@ def _column(path: Path, entity: EntitySpec | None, slot: Slot) -> Term | BadName
         _FIELD_KINDS[field.kind],
         stored=path.root == "existing",
         is_float=field.kind == "float",
+        is_time=field.kind == "datetime",
     )
 
 
@@ -144,7 +145,12 @@ def _member(path: Path, entity: EntitySpec) -> Term | BadName:
         return BadName(
             code=_UNKNOWN, message=f"`{entity.name}` has no field `{path.name}`", hint=hint
         )
-    return Member(field.name, _FIELD_KINDS[field.kind], is_float=field.kind == "float")
+    return Member(
+        field.name,
+        _FIELD_KINDS[field.kind],
+        is_float=field.kind == "float",
+        is_time=field.kind == "datetime",
+    )
 
 
 def _input(path: Path, slot: Slot) -> Term | BadName:

@@ -1,9 +1,10 @@
 """What a database keeps of an entity: its columns' types and its indexes, as values.
 
-Columns carry no NOT NULL: whether a field is required is kept by the rows above, so a field that
-leaves the manifest does not break later inserts. Uniqueness is always a named index, never part of
-the column, so that it can come and go. The statements are in the room of each database; how a
-database gets there is `evolution/`.
+Beside each field of kind `datetime` stands the column of its keys (`moments.py`), which indexes
+have. Columns carry no NOT NULL: whether a field is required is kept by the rows above, so a field
+that leaves the manifest does not break later inserts. Uniqueness is always a named index, never
+part of the column, so that it can come and go. The statements are in the room of each database;
+how a database gets there is `evolution/`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pylon.schema.index_condition import condition_sql, read_condition
+from pylon.moments import moment_column
+from pylon.schema.index_condition import by_moment, condition_sql, read_condition
 from pylon.schema.model import EntitySpec, FieldKind
 
 COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
@@ -37,19 +39,29 @@ def column_type(kind: FieldKind) -> str:
     return COLUMN_TYPES.get(kind, "TEXT")
 
 
+def time_fields(entity: EntitySpec) -> frozenset[str]:
+    """The fields that have a column of keys beside them."""
+    return frozenset(field.name for field in entity.fields if field.kind == "datetime")
+
+
 def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
     """The indexes that an entity declares: one for each unique field, then its own.
 
     Those that are not unique end with the id, as every order does: so a page is read where it
     begins, whatever it is ordered by and however many rows are equal in that.
     """
+    times = time_fields(entity)
     for field in entity.fields:
         if field.unique:
             name = f"{entity.name}_{field.name}_unique"
-            yield IndexShape(name=name, fields=(field.name,), unique=True)
+            column = moment_column(field.name) if field.name in times else field.name
+            yield IndexShape(name=name, fields=(column,), unique=True)
     for index in entity.indexes:
         name = f"{entity.name}_{index.name}"
         ends_with_id = index.unique or "id" in index.fields
-        fields = index.fields if ends_with_id else (*index.fields, "id")
-        where = None if index.where is None else condition_sql(read_condition(index.where))
+        columns = tuple(moment_column(f) if f in times else f for f in index.fields)
+        fields = columns if ends_with_id else (*columns, "id")
+        where = None
+        if index.where is not None:
+            where = condition_sql(by_moment(read_condition(index.where), times))
         yield IndexShape(name=name, fields=fields, unique=index.unique, where=where)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
+from pylon.moments import is_time
 from pylon.schema.model import SCALAR_KINDS, FieldKind
 
 Converted: TypeAlias = tuple[Any, bool]
@@ -24,7 +24,6 @@ LOST: Final[Converted] = (None, False)
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-_EPOCH = re.compile(r"\d{1,15}Z?")
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -67,15 +66,7 @@ def _to_text(value: Any) -> Converted:
 
 def _to_datetime(value: Any) -> Converted:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str):
-        return LOST
-    if _EPOCH.fullmatch(text):
-        return text, True
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return LOST
-    return text, True
+    return (text, True) if isinstance(text, str) and is_time(text) else LOST
 
 
 def _to_int(value: Any) -> Converted:

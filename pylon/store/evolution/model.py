@@ -93,6 +93,14 @@ class RetypeField(Step, frozen=True, kw_only=True, tag="retype_field", omit_defa
     foreign: bool = False
 
 
+class AddMoments(Step, frozen=True, kw_only=True, tag="add_moments"):
+    """The keys that a time is compared by are brought in line with its values; the column for them
+    is made where there is none, as in databases of before there were any."""
+
+    entity: str
+    name: str
+
+
 class RequireField(Step, frozen=True, kw_only=True, tag="require_field"):
     entity: str
     field: FieldSpec
@@ -122,13 +130,16 @@ class SetPrivate(Step, frozen=True, kw_only=True, tag="set_private"):
 
 
 class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=True):
-    """`where` is the SQL of its condition; None for an index of all rows."""
+    """`where` is the SQL of its condition; None for an index of all rows. `fields` are columns;
+    that of a time's keys stands for the time. `tells_apart`: rows that were unique by the text of a
+    time stay, though two may be of one moment."""
 
     entity: str
     name: str
     fields: tuple[str, ...]
     unique: bool
     where: str | None = None
+    tells_apart: bool = False
 
 
 class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):
@@ -159,7 +170,9 @@ def step_wire(step: Step) -> dict[str, Any]:
     elif isinstance(step, RetypeField):
         wire["field"] = _field_wire(step.field)
         wire["to_type"] = step.field.type
-    if isinstance(step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate):
+    if isinstance(
+        step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate | AddMoments
+    ):
         wire["field_name"] = wire.pop("name")
     return wire
 
@@ -246,12 +259,14 @@ NO_HINTS: Final = Hints()
 
 
 class RecordedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A column of ours; `kept` when its field has left the manifest and the column has not."""
+    """A column of ours; `kept` when its field has left the manifest and the column has not;
+    `moments` when whoever last wrote to the database kept the keys of these times."""
 
     type: str
     optional: bool = False
     private: bool = False
     kept: bool = False
+    moments: bool = False
 
 
 class RecordedEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from pylon.moments import moment_column, shown_column
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.evolution.convert import kind_of
 from pylon.store.evolution.live import Live, LiveTable
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    AddMoments,
     CreateEntity,
     CreateSearchIndex,
     EvolutionError,
@@ -60,9 +62,11 @@ def diff(
     hints: Hints,
     *,
     with_search: bool,
+    is_migrated: bool = False,
 ) -> Diff:
     """The steps from `live` to `manifest`. `recorded` is None for a database without a ledger,
-    whose tables are taken over as they are. Without `with_search` no search steps are made."""
+    whose tables are taken over as they are. Without `with_search` no search steps are made.
+    `is_migrated`: hand-written SQL has run, which may have written to any table."""
     _check_index_names(manifest)
     tables, known = dict(live.tables), dict(recorded.entities) if recorded is not None else {}
     renames = [*_rename_entities(tables, known, manifest, hints)]
@@ -71,6 +75,7 @@ def diff(
     adds: list[Step] = []
     changes: list[Step] = []
     removals: list[Step] = []
+    moments: list[Step] = []
     indexes: list[Step] = []
     search: list[Step] = []
     for entity in manifest.entities:
@@ -84,6 +89,7 @@ def diff(
             adds += _missing_fields(entity, table)
             changes += _changed_fields(entity, table, was, has_ledger=recorded is not None)
             removals += _left_fields(entity, table, was)
+            moments += _unread_times(entity, table, was, renames, is_migrated=is_migrated)
         drops += _unwanted_indexes(entity, table, was)
         indexes += _missing_indexes(entity, table)
         if with_search:
@@ -91,7 +97,7 @@ def diff(
     for name in known:
         if name not in manifest.entities_by_name and name in tables:
             removals.append(RemoveEntity(name=name))
-    steps = (*renames, *drops, *adds, *changes, *removals, *indexes, *search)
+    steps = (*renames, *drops, *adds, *changes, *removals, *moments, *indexes, *search)
     return Diff(steps=steps, suggestions=tuple(_suggest(adds, removals, known)))
 
 
@@ -228,16 +234,18 @@ def _unknown(hint: str, why: str) -> EvolutionError:
 
 
 def _with_renamed_column(table: LiveTable, old: str, new: str) -> LiveTable:
+    names = {old: new, moment_column(old): moment_column(new)}
+    gone = set(names.values())
     columns = {
-        (new if name == old else name): replace(each, name=new if name == old else name)
+        names.get(name, name): replace(each, name=names.get(name, name))
         for name, each in table.columns.items()
-        if name != new
+        if name not in gone
     }
     indexes = {
-        name: replace(each, fields=tuple(new if f == old else f for f in each.fields))
+        name: replace(each, fields=tuple(names.get(f, f) for f in each.fields))
         for name, each in table.indexes.items()
         # Those of a column that is merged away go with it.
-        if new not in each.fields
+        if gone.isdisjoint(each.fields)
     }
     return replace(table, columns=columns, indexes=indexes)
 
@@ -313,6 +321,29 @@ def _left_fields(entity: EntitySpec, table: LiveTable, was: RecordedEntity) -> I
             yield RemoveField(entity=entity.name, name=name)
 
 
+def _unread_times(
+    entity: EntitySpec,
+    table: LiveTable,
+    was: RecordedEntity,
+    renames: list[Step],
+    *,
+    is_migrated: bool,
+) -> Iterator[Step]:
+    """Times whose keys are not there, or may not be those of the values."""
+    merged = {
+        each.new_name
+        for each in renames
+        if isinstance(each, RenameField) and each.entity == entity.name and each.merges
+    }
+    for field in entity.fields:
+        if field.kind != "datetime" or field.name not in table.columns:
+            continue
+        before = was.fields.get(field.name)
+        is_kept = before is not None and before.moments and before.type == field.type
+        if is_migrated or not is_kept or field.name in merged:
+            yield AddMoments(entity=entity.name, name=field.name)
+
+
 # --- indexes and search ----------------------------------------------------------------------
 
 
@@ -328,17 +359,22 @@ def _unwanted_indexes(entity: EntitySpec, table: LiveTable, was: RecordedEntity)
 
 def _missing_indexes(entity: EntitySpec, table: LiveTable) -> Iterator[Step]:
     for index in wanted_indexes(entity):
-        if table.indexes.get(index.name) != index:
-            yield _add_index(entity.name, index)
+        live = table.indexes.get(index.name)
+        if live != index:
+            by_text = tuple(map(shown_column, index.fields))
+            tells_apart = live is not None and live.unique and live.fields == by_text
+            tells_apart = tells_apart and index.unique and by_text != index.fields
+            yield _add_index(entity.name, index, tells_apart=tells_apart)
 
 
-def _add_index(entity: str, index: IndexShape) -> AddIndex:
+def _add_index(entity: str, index: IndexShape, *, tells_apart: bool) -> AddIndex:
     return AddIndex(
         entity=entity,
         name=index.name,
         fields=index.fields,
         unique=index.unique,
         where=index.where,
+        tells_apart=tells_apart,
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from pylon.moments import shown_column
 from pylon.store.evolution.model import (
     NO_HINTS,
     AddField,
     AddIndex,
+    AddMoments,
     CreateEntity,
     CreateSearchIndex,
     Hints,
@@ -41,13 +43,15 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     RenameField: lambda s: f"rename {s.entity}.{s.name} to {s.new_name}",
     RestoreField: lambda s: f"use {s.entity}.{s.name} again",
     RetypeField: lambda s: f"change {s.entity}.{s.field.name} from {s.from_type} to {s.field.type}",
+    AddMoments: lambda s: f"read the times of {s.entity}.{s.name}",
     RequireField: lambda s: f"make {s.entity}.{s.field.name} required",
     RelaxField: lambda s: f"make {s.entity}.{s.name} optional",
     RemoveField: lambda s: f"remove {s.entity}.{s.name}",
     RetireField: lambda s: f"keep the values of {s.entity}.{s.name}, which the app has no more",
     SetPrivate: lambda s: f"make {s.entity}.{s.name} {'private' if s.private else 'public'}",
     AddIndex: lambda s: (
-        f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}({', '.join(s.fields)})"
+        f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}"
+        f"({', '.join(map(shown_column, s.fields))})"
         f"{f' where {s.where}' if s.where else ''}"
     ),
     RemoveIndex: lambda s: f"remove index {s.name} of {s.entity}",

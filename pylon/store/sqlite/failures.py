@@ -12,6 +12,7 @@ import re
 import apsw
 
 from pylon.errors import PylonError
+from pylon.moments import shown_column
 from pylon.store.base import ConstraintFailed, SumTooLarge
 from pylon.store.health import GONE
 
@@ -37,7 +38,7 @@ def translate(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.ConstraintError):
         found = _CONSTRAINT.search(str(error))
         if found:
-            return ConstraintFailed(found[1], tuple(found[2].split(", ")))
+            return ConstraintFailed(found[1], tuple(map(_shown, found[2].split(", "))))
     if isinstance(error, apsw.FullError):
         return PylonError(
             507,
@@ -75,6 +76,12 @@ def translate(error: apsw.Error) -> Exception:
             "Stop the server and restore a backup.",
         )
     return PylonError(500, "QUERY_FAILED", "The database refused the statement.")
+
+
+def _shown(column: str) -> str:
+    """A column of a message as people know it."""
+    table, dot, name = column.rpartition(".")
+    return f"{table}{dot}{shown_column(name)}"
 
 
 def gone() -> PylonError:

@@ -13,11 +13,13 @@ from typing import Any
 import apsw
 
 from pylon.clock import iso_seconds
+from pylon.moments import moment_column, moment_key
 from pylon.schema.model import FieldSpec
 from pylon.store.evolution.convert import convert, kind_of, needs_rewrite
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    AddMoments,
     CreateEntity,
     Planned,
     Progress,
@@ -34,7 +36,14 @@ from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.follow import forget_in_system_tables, rename_in_system_tables
 from pylon.store.sqlite.evolution.introspect import fetch
 from pylon.store.sqlite.evolution.survey import backfill_value
-from pylon.store.sqlite.tables import column, create_index, create_table
+from pylon.store.sqlite.evolution.times import (
+    KEY_OF_TIME,
+    add_column,
+    has_column,
+    keys_of_times,
+    tell_apart,
+)
+from pylon.store.sqlite.tables import columns, create_index, create_table
 from pylon.store.tables import IndexShape, column_type
 
 BATCH_ROWS = 5_000
@@ -60,6 +69,7 @@ class Apply:
             RetypeField: self._retype,
             RequireField: self._require,
             RemoveField: self._remove_field,
+            AddMoments: self._add_moments,
             AddIndex: self._add_index,
             RemoveIndex: self._remove_index,
         }
@@ -91,9 +101,8 @@ class Apply:
     # --- fields ------------------------------------------------------------------------------
 
     def _add_field(self, step: AddField) -> None:
-        self._connection.execute(
-            f"ALTER TABLE {quote(step.entity)} ADD COLUMN {column(step.field)}"
-        )
+        for column in columns(step.field):
+            self._connection.execute(f"ALTER TABLE {quote(step.entity)} ADD COLUMN {column}")
         self._fill(step.entity, step.field)
 
     def _require(self, step: RequireField) -> None:
@@ -104,12 +113,16 @@ class Apply:
         value = None if field.optional else backfill_value(field, self._now_iso)
         if value is None:
             return
-        name = quote(field.name)
+        name, values = quote(field.name), [value]
+        assigned = f"{name} = ?3"
+        if field.kind == "datetime" and has_column(self._connection, entity, field.name):
+            assigned += f", {quote(moment_column(field.name))} = ?4"
+            values.append(moment_key(str(value)))
         self._in_batches(
             f"filling {entity}.{field.name}",
             entity,
-            f"UPDATE {quote(entity)} SET {name} = ?3 WHERE id > ?1 AND id <= ?2 AND {name} IS NULL",
-            value,
+            f"UPDATE {quote(entity)} SET {assigned} WHERE id > ?1 AND id <= ?2 AND {name} IS NULL",
+            *values,
         )
 
     def _rename_field(self, step: RenameField) -> None:
@@ -123,17 +136,37 @@ class Apply:
             )
             self._drop_column(step.entity, step.new_name)
         self._connection.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
+        if has_column(self._connection, step.entity, step.name):
+            old, new = quote(moment_column(step.name)), quote(moment_column(step.new_name))
+            self._connection.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
 
     def _remove_field(self, step: RemoveField) -> None:
         self._drop_column(step.entity, step.name)
 
     def _drop_column(self, entity: str, name: str) -> None:
+        self._drop_keys(entity, name)
         self._drop_indexes_of(entity, name)
         self._connection.execute(f"ALTER TABLE {quote(entity)} DROP COLUMN {quote(name)}")
+
+    def _drop_keys(self, entity: str, name: str) -> None:
+        if has_column(self._connection, entity, name):
+            self._drop_column(entity, moment_column(name))
+
+    def _add_moments(self, step: AddMoments) -> None:
+        add_column(self._connection, step.entity, step.name)
+        text, key = quote(step.name), quote(moment_column(step.name))
+        with keys_of_times(self._connection):
+            self._in_batches(
+                f"reading the times of {step.entity}.{step.name}",
+                step.entity,
+                f"UPDATE {quote(step.entity)} SET {key} = {KEY_OF_TIME}({text}, {key})"
+                f" WHERE id > ?1 AND id <= ?2 AND {key} IS NOT {KEY_OF_TIME}({text}, {key})",
+            )
 
     def _retype(self, step: RetypeField) -> None:
         """A new column takes the converted values and then the old one's name and indexes."""
         old, new = kind_of(step.from_type), step.field.kind
+        self._drop_keys(step.entity, step.field.name)
         if column_type(old) == column_type(new) and not needs_rewrite(old, new):
             self._convert_in_place(step)
             return
@@ -195,6 +228,8 @@ class Apply:
 
     def _add_index(self, step: AddIndex) -> None:
         shape = IndexShape(name=step.name, fields=step.fields, unique=step.unique, where=step.where)
+        if step.tells_apart:
+            tell_apart(self._connection, step)
         self._connection.execute(create_index(step.entity, shape))
 
     def _remove_index(self, step: RemoveIndex) -> None:

@@ -162,6 +162,7 @@ class _Run:
             self._manifest,
             self._wish.hints,
             with_search=self._search is not None,
+            is_migrated=bool(self._wish.migrations),
         )
         for step in found.steps:
             if isinstance(step, RenameEntity):
@@ -304,7 +305,10 @@ class _Run:
                     **self._kept_fields(entity.name),
                     **{
                         field.name: RecordedField(
-                            type=field.type, optional=field.optional, private=field.is_private
+                            type=field.type,
+                            optional=field.optional,
+                            private=field.is_private,
+                            moments=field.kind == "datetime",
                         )
                         for field in entity.fields
                     },
