@@ -7,6 +7,7 @@ importing a part does not load the whole.
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pylon.schema.entity import Entity as Entity
     from pylon.schema.entity import index as index
     from pylon.schema.entity import relation as relation
+    from pylon.schema.expressions import Expression as Expression
     from pylon.schema.expressions import auth as auth
     from pylon.schema.expressions import data as data
     from pylon.schema.expressions import existing as existing
@@ -45,6 +47,7 @@ _HOMES = {
     "Entity": "pylon.schema.entity",
     "index": "pylon.schema.entity",
     "relation": "pylon.schema.entity",
+    "Expression": "pylon.schema.expressions",
     "auth": "pylon.schema.expressions",
     "data": "pylon.schema.expressions",
     "existing": "pylon.schema.expressions",
@@ -59,10 +62,41 @@ _HOMES = {
 }
 
 
+__all__ = [
+    "App",
+    "Config",
+    "ConfigError",
+    "Entity",
+    "Expression",
+    "Id",
+    "PylonError",
+    "RichText",
+    "SchemaError",
+    "Service",
+    "User",
+    "auth",
+    "data",
+    "existing",
+    "exists",
+    "field",
+    "index",
+    "input_",
+    "now",
+    "relation",
+    "row",
+]
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'pylon' has no attribute {name!r}")
+        raise AttributeError(f"module 'pylon' has no attribute {name!r}{_nearest(name)}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def _nearest(name: str) -> str:
+    # Names with two underscores are asked for by tools, not by people.
+    close = [] if name.startswith("__") else get_close_matches(name, __all__, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
 
 
 def __dir__() -> list[str]:

@@ -21,8 +21,9 @@ from pylon.part import Part
 from pylon.policy.advice import advise
 from pylon.policy.check import check_manifest
 from pylon.schema.declare import Declarations
-from pylon.schema.diagnostics import Diagnostic, has_errors
+from pylon.schema.diagnostics import Diagnostic, SchemaError, has_errors
 from pylon.schema.model import Manifest
+from pylon.schema.places import NOWHERE, Places, locate
 from pylon.schema.validate import validate
 from pylon.store.base import HealthyStore, ServedStore, Store
 from pylon.store.opening import open_database, open_tables
@@ -37,16 +38,17 @@ def check_policies(manifest: Manifest) -> list[Diagnostic]:
             code=problem.code,
             message=f'policy "{problem.policy}", {problem.slot}: {problem.message}',
             hint=problem.hint,
+            about=("policy", str(problem.policy), str(problem.key)),
         )
         for problem in check_manifest(manifest)
     ]
 
 
-def check(manifest: Manifest) -> list[Diagnostic]:
+def check(manifest: Manifest, places: Places = NOWHERE) -> list[Diagnostic]:
     """Everything that is wrong with a manifest, policies included (spec 05 section 3), and what is
-    unwise in the policies of one that is right."""
+    unwise in the policies of one that is right; each with its place where `places` knows it."""
     found = validate(manifest, policy_check=check_policies)
-    return found if has_errors(found) else [*found, *advise(manifest)]
+    return locate(found if has_errors(found) else [*found, *advise(manifest)], places)
 
 
 class Service:
@@ -222,9 +224,15 @@ class App(Declarations):
         self._service: Service | None = None
 
     def service(self, config: Config | None = None, *, root: Path | None = None) -> Service:
-        """A server of what has been declared so far."""
+        """A server of what has been declared so far. Raises `SchemaError` for what cannot be
+        served, as the command line does."""
         settings = config or self._config or Config.from_env().validate()
-        return Service(self.manifest(), settings, root=root, hooks=self.hooks)
+        manifest = self.manifest()
+        # Without entities it may still serve pages, mounted in another app.
+        findings = check(manifest, self.places) if manifest.entities else []
+        if has_errors(findings):
+            raise SchemaError(findings, f'The app "{self.name}"')
+        return Service(manifest, settings, root=root, hooks=self.hooks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._service is None:

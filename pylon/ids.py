@@ -67,6 +67,12 @@ def new_session_token() -> str:
     return f"pylon_{secrets.token_hex(32)}"
 
 
+def new_pairing_code() -> str:
+    """43 characters that stand in an address as they are: 256 bits, so that no guess is worth a
+    limit of its own."""
+    return secrets.token_urlsafe(32)
+
+
 def new_guest_user_id() -> str:
     """`guest_` and 32 hex characters: 128 bits."""
     return f"guest_{secrets.token_hex(16)}"

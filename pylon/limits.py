@@ -394,6 +394,10 @@ of the log (32 KiB for 16 MiB of it), its own tables and what they add to the lo
 WAL_BYTES_KEPT: Final = 33_554_432
 """Bytes to which a WAL file that a long read let grow is cut once it can begin anew."""
 
+WAL_BYTES_LONG: Final = 2 * WAL_BYTES_KEPT
+"""Bytes from which on a WAL file is asked why it is so long: for a long read, or for a disk that
+takes nothing into the database itself, of which no commit tells."""
+
 FREE_PAGES_KEPT: Final = 2_048
 """Free pages that the file keeps for what is written next (8 MiB); more are given back."""
 
@@ -409,11 +413,27 @@ LIST_ROWS_MAX: Final = 10_000
 CURSOR_ROWS_DEFAULT: Final = 20
 """Rows in a cursor page (spec 02 section 4.2)."""
 
+CURSOR_CHARACTERS_MAX: Final = 2_000
+"""Text of the fields of an order that a cursor holds, so that it fits into a line of 8 KiB."""
+
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
+COUNT_ROWS_MAX: Final = 10_000
+"""Rows counted for an `estimated` total; beyond it the total is a lower bound. Takes about a
+millisecond, where a whole count takes as long as a scan."""
+
+SELECTIONS_KEPT: Final = 64
+"""Selections of fields of one entity whose decoders are kept; apps ask for a few of their own."""
+
 READ_IDS_RECORDED_MAX: Final = 1_000
 """Rows of one entity in a record of what was read; beyond that it says "any row"."""
+
+# --- Rows that name others -------------------------------------------------------------------
+
+CASCADE_ROWS_MAX: Final = 5_000
+"""Rows that are deleted or changed with the one that they name, in its unit: about half a second in
+steps, with all other writes waiting. More are refused: 413 `CASCADE_TOO_LARGE`."""
 
 # --- Hooks -----------------------------------------------------------------------------------
 
@@ -491,6 +511,13 @@ IMPORT_BYTES_MAX: Final = 64 * 1024**3
 IMPORT_ROW_BYTES_MAX: Final = 10_485_760
 """Largest row of an import as JSON, as the largest body elsewhere; a larger one is reported."""
 
+CSV_ROW_BYTES_MAX: Final = 1_048_576
+"""Largest row of an import as CSV: nothing says where a row ends whose quote was never closed, and
+a row is taken apart in one go, which takes up to 10 ms."""
+
+CSV_COLUMNS_MAX: Final = 2_000
+"""Cells that the first line of a CSV file may have."""
+
 IMPORT_DEPTH_MAX: Final = 1_000
 """Brackets that may be open at once in an import; the format needs four."""
 
@@ -500,6 +527,10 @@ IMPORT_UNIT_ROWS: Final = 200
 IMPORT_UNIT_BYTES: Final = 4_194_304
 """JSON bytes of such rows after which the unit is written early."""
 
+IMPORT_HELD_BYTES_MAX: Final = 67_108_864
+"""JSON bytes of rows that an import keeps until the rows that they name have come. What has no room
+is reported, and comes in when the import is repeated."""
+
 IMPORT_ERRORS_MAX: Final = 100
 """Failed rows that an import's report describes; the others are counted."""
 
@@ -508,6 +539,9 @@ IMPORT_PROGRESS_ROWS: Final = 5_000
 
 ERASE_UNIT_ROWS: Final = 500
 """Rows that one transaction of a purge or reset deletes; up to so many go at once or not at all."""
+
+ERASE_REFUSED_MAX: Final = 10_000
+"""Rows that refused to go which a purge remembers, to try them again at its end."""
 
 ERASE_ERRORS_MAX: Final = 100
 """Rows that would not go which a purge describes."""
@@ -773,6 +807,10 @@ session, and a school or an office behind one address is many people."""
 GUEST_WINDOW_SECONDS: Final = 3_600
 """Length of that window."""
 
+PAIRING_SECONDS: Final = 300
+"""How long a pairing code is good: long enough to pick up another device, short enough that a code
+left in a chat is worth nothing."""
+
 # --- Schema ----------------------------------------------------------------------------------
 
 MANIFEST_BYTES_MAX: Final = 16_777_216
@@ -780,6 +818,10 @@ MANIFEST_BYTES_MAX: Final = 16_777_216
 
 MANIFEST_DEPTH_MAX: Final = 100
 """Deepest nesting of JSON in a manifest; the format itself needs seven."""
+
+APP_IMPORT_TOLD_SECONDS: Final = 3.0
+"""An import of an app's file that takes longer is told of, with the place where it stands: most
+such loops never end. Told again after four times as long, and so on."""
 
 INDEX_CONDITION_CHARACTERS_MAX: Final = 1_000
 """Longest condition of a partial index; a person writes a tenth of it. Read at every start."""
@@ -940,6 +982,10 @@ SEARCH_CHARACTERS_MAX: Final = 1_000
 
 SEARCH_WORDS_MAX: Final = 32
 """Words of one search; each costs a walk through the index."""
+
+SEARCH_RANKED_TERMS_MAX: Final = 64
+"""Words by which rows are ordered where not all are seen; each costs a walk through the index. What
+people write as one word may be many to the index: `a.b.c`, or a run of letters without spaces."""
 
 SEARCH_PAGE_ROWS: Final = 20
 """Hits of a page when the caller does not say."""

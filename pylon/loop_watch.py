@@ -151,7 +151,9 @@ class LoopWatch:
     def _look(self) -> None:
         told = 0.0
         while self._thread is not None:
-            sleep(self._beat_seconds)
+            # Not before the timer can be late: on a busy loop, a thread that only wants to look is
+            # woken, and waits again, each time that a statement lets go of the interpreter's lock.
+            sleep(max(self._beat_seconds, self._due + self.seconds - perf_counter()))
             due = self._due
             late = perf_counter() - due
             if late < self.seconds:

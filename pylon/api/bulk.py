@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pylon.api.known_keys import refuse_unknown
 from pylon.api.once import Once
 from pylon.codec import Outline, encode
 from pylon.data.bulk import Bulk, Outcome, Transacted
@@ -16,6 +17,8 @@ from pylon.http.router import Router
 
 LINKED = b'{"linked":true}'
 UNLINKED = b'{"unlinked":true}'
+
+_RELATING_KEYS = ("entity", "id", "relation", "target_id")
 
 _TRANSACTION = Outline("operations", is_bare=True, strict=bool)
 _BATCH = Outline("operations")
@@ -109,6 +112,7 @@ class BulkRoutes:
 
     async def batch(self, request: Request) -> Response:
         body = await request.json(_BATCH)
+        refuse_unknown(body, ("operations",))
         operations = body.get("operations") if isinstance(body, dict) else None
         if not isinstance(operations, list):
             raise PylonError(400, "MISSING_OPERATIONS", 'The body needs an array "operations".')
@@ -136,10 +140,10 @@ class BulkRoutes:
 def _operations(body: Any) -> tuple[list[Any], bool]:
     """The operations of a transaction, and whether it is strict. A misspelt `strict` is refused:
     who wrote it counts on it."""
+    refuse_unknown(body, ("operations", "strict"))
     given = body if isinstance(body, dict) else {"operations": body}
     operations, strict = given.get("operations"), given.get("strict", False)
-    is_known = given.keys() <= {"operations", "strict"}
-    if not isinstance(operations, list) or not isinstance(strict, bool) or not is_known:
+    if not isinstance(operations, list) or not isinstance(strict, bool):
         raise PylonError(
             400,
             "INVALID_JSON",
@@ -151,10 +155,10 @@ def _operations(body: Any) -> tuple[list[Any], bool]:
 
 def _relating(kind: str, body: Any) -> Operation:
     """The operation of a body whose missing or non-string parts act as empty (spec 02 6.1)."""
+    refuse_unknown(body, _RELATING_KEYS)
     parts = body if isinstance(body, dict) else {}
     texts = {
-        name: text if isinstance(text := parts.get(name), str) else ""
-        for name in ("entity", "id", "relation", "target_id")
+        name: text if isinstance(text := parts.get(name), str) else "" for name in _RELATING_KEYS
     }
     return Operation(kind=kind, **texts)
 

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pylon import limits
-from pylon.api.long_lists import long_list_response
+from pylon.api.long_lists import (
+    FIELDS,
+    SPREADSHEET,
+    csv_response,
+    found_response,
+    long_list_response,
+    told,
+)
 from pylon.api.once import Once
-from pylon.codec import encode
+from pylon.codec import decode, encode
+from pylon.data.cursors import id_cursor, is_plain
+from pylon.data.filters import COUNTS
+from pylon.data.lists import Asked, Lists
 from pylon.data.long_lists import LongList
 from pylon.data.rows import Rows
 from pylon.errors import PylonError
@@ -13,15 +23,51 @@ from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, constant, js
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
+from pylon.wire.csv_format import CSV
 
 UPDATED = b'{"updated":true}'
 DELETED = b'{"deleted":true}'
 
+_QUESTION = (
+    Parameter(
+        name="filter",
+        schema=TEXT,
+        description="JSON, as the body of a query without its order, limits, fields and count.",
+    ),
+    Parameter(
+        name="sort",
+        schema=TEXT,
+        description="Fields with commas between, those with a minus descending: `-dueAt,title`.",
+    ),
+    Parameter(
+        name="order",
+        schema={"type": "string", "enum": ["asc", "desc"], "default": "asc"},
+        description="The direction of fields of `sort` without a sign; without `sort`, of the id.",
+    ),
+    FIELDS,
+    Parameter(
+        name="count",
+        schema={"type": "string", "enum": list(COUNTS)},
+        description="Tells the `total` of the rows that are found, whatever the limit. `estimated`"
+        f" counts up to {limits.COUNT_ROWS_MAX}; where there are more, `total_relation` is `gte`.",
+    ),
+)
+_ASKING = frozenset(each.name for each in _QUESTION)
+_PAGING = _ASKING | {"limit", "after"}
+_LISTING = _ASKING | {"format", "spreadsheet"}
+
 LIST = Docs(
     operation_id="list{entity}",
     tag="{entity}",
-    answers=json(shape("{entity}.List")),
+    answers={200: {JSON: shape("{entity}.List"), CSV.decode(): TEXT}},
     query=(
+        *_QUESTION,
+        Parameter(
+            name="format",
+            schema={"type": "string", "enum": ["json", "csv"]},
+            description="`csv`: a line a row, behind one with the names of the fields.",
+        ),
+        SPREADSHEET,
         Parameter(name="limit", schema=COUNT, description="At most so many rows."),
         Parameter(name="offset", schema={**COUNT, "default": 0}),
     ),
@@ -34,6 +80,7 @@ PAGE = Docs(
     tag="{entity}",
     answers=json(shape("{entity}.Page")),
     query=(
+        *_QUESTION,
         Parameter(name="after", schema=TEXT, description="The `next_cursor` of the page before."),
         Parameter(
             name="limit",
@@ -53,7 +100,8 @@ GET = Docs(
     operation_id="get{entity}ById",
     tag="{entity}",
     answers=json(shape("{entity}")),
-    errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
+    query=(FIELDS,),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 NOT_FOUND"),
     store="reads",
     rule="read",
 )
@@ -101,6 +149,7 @@ class EntityRoutes:
 
     def __init__(self, rows: Rows, once: Once) -> None:
         self._rows = rows
+        self._lists = Lists(rows.door)
         self._once = once
 
     def register(self, router: Router) -> None:
@@ -116,6 +165,8 @@ class EntityRoutes:
         add("DELETE", row, once(self.delete_row), summary="Delete a row", docs=DELETE)
 
     async def list_rows(self, request: Request, entity: str) -> AnyResponse:
+        if request.query_string and not _LISTING.isdisjoint(request.query_values()):
+            return await self._listed(request, entity)
         limit = request.query_int("limit", default=None)
         offset = request.query_int("offset", default=0) or 0
         found = await self._rows.list_or_long(request.identity, entity, limit=limit, offset=offset)
@@ -129,24 +180,50 @@ class EntityRoutes:
             )
         return raw_json(encode({"data": found, "count": len(found), **facts}))
 
+    async def _listed(self, request: Request, entity: str) -> AnyResponse:
+        """A list that was asked for in more words."""
+        asked = _asked(
+            request,
+            limit=request.query_int("limit", default=None),
+            offset=request.query_int("offset", default=0) or 0,
+        )
+        if _is_csv(request):
+            return csv_response(
+                await self._lists.table(request.identity, entity, asked),
+                is_for_spreadsheet=request.query_flag("spreadsheet"),
+            )
+        found = await self._lists.find(request.identity, entity, asked)
+        most = limits.LIST_ROWS_MAX
+        cut = (asked.limit is None or asked.limit > most) and found.count == most
+        return found_response(found, offset=asked.offset, limit=most if cut else asked.limit)
+
     async def page_rows(self, request: Request, entity: str) -> Response:
-        if request.query("limit") is None and request.query("after") is None:
+        values = request.query_values()
+        if _PAGING.isdisjoint(values):
             # It may be the address of a row, too: who pages says from where or how far.
             try:
                 return await self.get_row(request, entity, "cursor")
             except PylonError as error:
                 if error.code != "NOT_FOUND":
                     raise
-        asked = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)
-        limit = max(1, min(asked or 1, limits.CURSOR_ROWS_MAX))
+        given = request.query_int("limit", default=limits.CURSOR_ROWS_DEFAULT)
+        limit = max(1, min(given or 1, limits.CURSOR_ROWS_MAX))
         after = request.query("after") or ""
-        page = await self._rows.page(request.identity, entity, after=after, limit=limit)
-        return raw_json(
-            encode({"data": page.rows, "next_cursor": page.next_cursor, "has_more": page.has_more})
-        )
+        if is_plain(after) and _ASKING.isdisjoint(values):
+            page = await self._rows.page(request.identity, entity, after=after, limit=limit)
+            cursor, total = id_cursor(page.next_cursor), None
+        else:
+            asked = _asked(request, limit=limit, after=after)
+            page, total = await self._lists.page(request.identity, entity, asked)
+            cursor = page.next_cursor
+        answer = {"data": page.rows, "next_cursor": cursor, "has_more": page.has_more}
+        return raw_json(encode({**answer, **told(total)}))
 
     async def get_row(self, request: Request, entity: str, row_id: str) -> Response:
-        return raw_json(encode(await self._rows.get(request.identity, entity, row_id)))
+        row = await self._rows.get(request.identity, entity, row_id)
+        if request.query_string and (fields := request.query("fields")):
+            row = self._lists.pick(request.identity, entity, row, fields)
+        return raw_json(encode(row))
 
     async def insert_row(self, request: Request, entity: str) -> Response:
         row = await self._rows.insert(request.identity, entity, await request.json())
@@ -159,3 +236,36 @@ class EntityRoutes:
     async def delete_row(self, request: Request, entity: str, row_id: str) -> Response:
         await self._rows.delete(request.identity, entity, row_id)
         return raw_json(DELETED)
+
+
+def _is_csv(request: Request) -> bool:
+    form = request.query("format") or "json"
+    if form not in ("json", "csv"):
+        raise PylonError(400, "INVALID_QUERY", "format must be one of: json, csv.")
+    if form == "json" and request.query_flag("spreadsheet"):
+        raise PylonError(400, "INVALID_QUERY", "spreadsheet belongs to format=csv.")
+    return form == "csv"
+
+
+def _asked(request: Request, *, limit: int | None, offset: int = 0, after: str = "") -> Asked:
+    """The question that the query string is."""
+    text = request.query("filter")
+    try:
+        condition = decode(text) if text else None
+    except PylonError as error:
+        raise PylonError(
+            400,
+            "INVALID_QUERY",
+            "filter must be a JSON object, percent-encoded.",
+            """curl -G .. --data-urlencode 'filter={"done": false}'""",
+        ) from error
+    return Asked(
+        filter=condition,
+        sort=request.query("sort") or "",
+        order=request.query("order") or "",
+        fields=request.query("fields") or "",
+        count=request.query("count") or "",
+        limit=limit,
+        offset=offset,
+        after=after,
+    )

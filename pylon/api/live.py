@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 from pylon import limits
 from pylon.api.messages import Messages
@@ -41,6 +42,7 @@ from pylon.live.outlet import (
     Outlet,
 )
 from pylon.live.sockets import FramesOutlet, QueueOutlet
+from pylon.sync.browsers import browser_key
 from pylon.sync.hub import Hub
 from pylon.sync.pulls import Pulls, StreamStart
 from pylon.tasks import Tasks
@@ -73,6 +75,11 @@ EVENTS = Docs(
             schema=FLAG,
             description="The client pulls without a session: go on past what the public may not"
             " see, whoever else is at its address.",
+        ),
+        Parameter(
+            name="lastEventId",
+            schema=COUNT,
+            description="As the header `Last-Event-ID`, for clients that can set none.",
         ),
     ),
 )
@@ -198,7 +205,7 @@ class LiveRoutes:
     async def events(self, request: Request) -> AnyResponse:
         """Live changes, starting after `?since=` or `Last-Event-ID` where one is given."""
         self._places.check(request.client)
-        is_public = request.query("public") in ("1", "true")
+        is_public = request.query_flag("public")
         opening = Opening(_asked_position(request), self._sessions.mark, is_public)
         return StreamResponse(200, self._event_stream(request, opening))
 
@@ -238,10 +245,14 @@ class LiveRoutes:
 
     async def _join(self, request: Request, outlet: Outlet, opening: Opening) -> None:
         """Start the stream where its client is, or end it so that the client pulls."""
-        identity = request.identity
+        identity, began = request.identity, perf_counter()
         try:
             start = opening.start = await self._pulls.start(
-                identity, request.client, opening.asked, is_public=opening.is_public
+                identity,
+                request.client,
+                opening.asked,
+                is_public=opening.is_public,
+                browser=browser_key(request.client, request.header(b"user-agent")),
             )
         except PylonError as error:
             self._hub.count_close(error.code.lower())
@@ -256,6 +267,7 @@ class LiveRoutes:
             shows_all=start.shows_all,
             may_be_ahead=start.may_be_ahead,
             address=start.address,
+            began=began,
         )
         if not joined:
             opening.is_lost = False
@@ -282,6 +294,8 @@ class LiveRoutes:
 def _asked_position(request: Request) -> int | None:
     """The cursor that the client names itself."""
     asked = request.query_int("since", default=None)
+    if asked is None:
+        asked = request.query_int("lastEventId", default=None)
     if asked is None:
         last = request.header(b"last-event-id")
         asked = int(last) if last is not None and last.isdecimal() and len(last) < 16 else None

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from pylon.api.encoding import rows_in_turns
 from pylon.api.gate import Gate
-from pylon.api.long_lists import long_list_response
+from pylon.api.long_lists import FIELDS, found_response, long_list_response
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
 from pylon.data.graph import Graphs
+from pylon.data.lists import Lists
 from pylon.data.long_lists import LongList
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
-from pylon.http.describe import JSON, Docs, json, listed, object_of, shape
+from pylon.http.describe import JSON, Docs, Hidden, json, listed, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, raw_json
 from pylon.http.router import Router
@@ -24,7 +25,8 @@ REFUSALS = ("400 INVALID_QUERY", "400 INVALID_COLUMN", "403 POLICY_DENIED")
 QUERY = Docs(
     operation_id="query{entity}",
     tag="{entity}",
-    answers=json(listed(shape("{entity}"))),
+    answers=json({"anyOf": [listed(shape("{entity}")), shape("{entity}.Counted")]}),
+    description="With `$count` the list stands in an object that tells the total.",
     body={JSON: shape("{entity}.Filter")},
     errors=REFUSALS,
     store="reads",
@@ -43,6 +45,7 @@ LOOKUP = Docs(
     tag="{entity}",
     answers=json(shape("{entity}")),
     path={"field": shape("{entity}.Field")},
+    query=(FIELDS,),
     errors=(*REFUSALS, "404 NOT_FOUND"),
     store="reads",
     rule="read",
@@ -57,6 +60,9 @@ AGGREGATE = Docs(
     rule="read",
 )
 
+NO_VALUE = "/api/lookup/{entity}/{field}"
+EMPTY = Hidden(reason="the same as with a value, which is empty")
+
 
 class QueryRoutes:
     """The handlers of the query routes."""
@@ -64,6 +70,7 @@ class QueryRoutes:
     def __init__(self, rows: Rows) -> None:
         door = rows.door
         self._queries = Queries(door)
+        self._lists = Lists(door)
         self._graphs = Graphs(door)
         self._aggregates = Aggregates(door)
         self._gate = Gate()
@@ -75,10 +82,14 @@ class QueryRoutes:
         add("POST", "/api/query/{entity}", self.query_rows, summary="Rows that match", docs=QUERY)
         add("POST", "/api/query", self.query_graph, summary="Rows with related rows", docs=GRAPH)
         add("GET", lookup, self.lookup_row, summary="The first row with a value", docs=LOOKUP)
+        add("GET", NO_VALUE, self.lookup_empty, summary="The first with an empty text", docs=EMPTY)
+        self._no_route = router.not_found
         add("POST", aggregate, self.aggregate_rows, summary="Counts, sums, groups", docs=AGGREGATE)
 
     async def query_rows(self, request: Request, entity: str) -> AnyResponse:
         body = await request.json()
+        if isinstance(body, dict) and "$count" in body:
+            return found_response(await self._lists.query(request.identity, entity, body))
         found = await self._queries.find_json(request.identity, entity, body)
         if isinstance(found, LongList):
             return long_list_response(found, b"[", lambda: b"]")
@@ -96,7 +107,15 @@ class QueryRoutes:
 
     async def lookup_row(self, request: Request, entity: str, field: str, value: str) -> Response:
         row = await self._queries.lookup(request.identity, entity, field, value)
+        if fields := request.query("fields"):
+            row = self._lists.pick(request.identity, entity, row, fields)
         return raw_json(encode(row))
+
+    async def lookup_empty(self, request: Request, entity: str, field: str) -> Response:
+        """A value of no letters: the path ends with the slash before it."""
+        if not request.path.endswith("/"):
+            raise self._no_route(request.path)
+        return await self.lookup_row(request, entity, field, "")
 
     async def aggregate_rows(self, request: Request, entity: str) -> Response:
         body = await request.json()

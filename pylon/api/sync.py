@@ -5,12 +5,13 @@ from __future__ import annotations
 from pylon.asking import address_key
 from pylon.codec import Outline, encode
 from pylon.errors import PylonError
-from pylon.http.describe import COUNT, JSON, Docs, Parameter, json, shape
+from pylon.http.describe import COUNT, JSON, TEXT, Docs, Parameter, json, shape
 from pylon.http.rate_limit import RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
 from pylon.store.base import Store
+from pylon.sync.browsers import browser_key
 from pylon.sync.pulls import Pulls
 from pylon.sync.push import Push, read_changes
 from pylon.wire.events import pull_page_json
@@ -31,6 +32,16 @@ PULL = Docs(
             name="since",
             schema={**COUNT, "default": 0},
             description="The `cursor.last_seq` of the page before.",
+        ),
+        Parameter(
+            name="limit",
+            schema=TEXT,
+            description="Passed over, as clients send it: a page has as much as it may have.",
+        ),
+        Parameter(
+            name="snapshot_after",
+            schema=TEXT,
+            description="Passed over: pages from 0 go on by `since` alone.",
         ),
     ),
     errors=("410 RESYNC_REQUIRED",),
@@ -71,7 +82,8 @@ class SyncRoutes:
         if seconds:
             await self._pulls.refused(identity, request.client, since)
             raise rate_limited(seconds)
-        page = await self._pulls.pull(identity, request.client, since)
+        browser = browser_key(request.client, request.header(b"user-agent"))
+        page = await self._pulls.pull(identity, request.client, since, browser=browser)
         return raw_json(
             pull_page_json(
                 [event for _, event in page.events],

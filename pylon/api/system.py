@@ -14,6 +14,7 @@ MANIFEST = Docs(
     operation_id="getManifest",
     tag="system",
     answers=json(shape("Manifest")),
+    takes_any_query=True,
     description="Private fields are listed for administrators only, policies for them and in dev"
     " mode on the same machine.",
 )

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from pylon import limits
+from pylon.api.auth.pairing import PairingRoutes
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.assembly.loop import LoopGroup
 from pylon.auth.claims import UserClaims, claim_fields
+from pylon.auth.pairing import Pairing
 from pylon.auth.sessions import AUTH_TABLES, Sessions, end_all_in
 from pylon.auth.telling import SessionTeller
 from pylon.changes.model import Change
-from pylon.http.rate_limit import RateLimit
+from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Worker
 
@@ -40,10 +42,22 @@ class IdentityGroup(LoopGroup):
         return SessionTeller(self.hooks.on_session) if self.hooks.on_session else None
 
     @cached_property
+    def sessions_made(self) -> RateLimiter:
+        """How many sessions an address makes without a password."""
+        return self.rate_limiter("guests", guest_allowance(is_dev=self.config.dev_mode))
+
+    @cached_property
     def auth(self) -> AuthRoutes:
         name = self.manifest.name
-        guests = self.rate_limiter("guests", guest_allowance(is_dev=self.config.dev_mode))
-        return AuthRoutes(self.sessions, self.config, app_name=name, guests=guests)
+        return AuthRoutes(self.sessions, self.config, app_name=name, guests=self.sessions_made)
+
+    @cached_property
+    def pairing(self) -> Pairing:
+        return Pairing(self.session_store or self.store, self.clock, self.sessions)
+
+    @cached_property
+    def pairing_routes(self) -> PairingRoutes:
+        return PairingRoutes(self.pairing, made=self.sessions_made)
 
     @cached_property
     def rate_limit(self) -> RateLimit:
@@ -82,6 +96,11 @@ def _periodic(house: IdentityGroup) -> Sequence[Periodic]:
         Periodic(
             name="end sessions", seconds=limits.SESSION_LOOK_SECONDS, work=sessions.end_expired
         ),
+        Periodic(
+            name="forget pairing codes",
+            seconds=limits.SESSION_SWEEP_SECONDS,
+            work=house.pairing.purge,
+        ),
     )
 
 
@@ -109,7 +128,7 @@ async def _start(house: IdentityGroup) -> None:
 IDENTITY = Part[IdentityGroup](
     name="auth",
     tables=AUTH_TABLES,
-    routes=lambda house: (house.auth,),
+    routes=lambda house: (house.auth, house.pairing_routes),
     stages=lambda house: {"rate limit": house.rate_limit, "identity": house.auth.identify},
     calls=lambda house: (house.sessions.seen,),
     secret_paths=("/api/auth/",),

@@ -74,3 +74,20 @@ RETURNING session_id, token_hash, successor_salt, expires_at, user_id, tenant_id
 DELETE FROM _pylon_sessions WHERE token_hash IN (
     SELECT token_hash FROM _pylon_sessions ORDER BY token_hash LIMIT ?
 );
+
+-- name: offer_pairing
+INSERT INTO _pylon_pairings (session_id, code_hash, expires_at) VALUES (?, ?, ?)
+ON CONFLICT (session_id) DO UPDATE SET
+    code_hash = excluded.code_hash, expires_at = excluded.expires_at;
+
+-- name: take_pairing
+DELETE FROM _pylon_pairings WHERE code_hash = ? RETURNING session_id, expires_at;
+
+-- name: is_any_pairing_over
+SELECT 1 FROM _pylon_pairings WHERE expires_at <= ? ORDER BY expires_at LIMIT 1;
+
+-- name: delete_pairings_over
+DELETE FROM _pylon_pairings WHERE session_id IN (
+    SELECT session_id FROM _pylon_pairings WHERE expires_at <= ?
+    ORDER BY expires_at, session_id LIMIT ?
+);

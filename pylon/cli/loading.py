@@ -7,6 +7,7 @@ user's code also with the user's part of the traceback, never ours. Not here: pr
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -16,12 +17,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import msgspec
+
+import pylon
+from pylon.cli.import_watch import watched
 from pylon.cli.output import FAILED, USAGE
-from pylon.schema.diagnostics import Diagnostic, SchemaError, Span, error, has_errors
+from pylon.schema.diagnostics import (
+    Diagnostic,
+    SchemaError,
+    Span,
+    did_you_mean,
+    error,
+    has_errors,
+    warning,
+)
 
 if TYPE_CHECKING:
     from pylon.app import App
     from pylon.schema.model import Manifest
+    from pylon.schema.places import Places
 
 ENTRY_NAMES = ("app.py", "pylon.manifest.json")
 """What a folder is searched for, in this order."""
@@ -95,19 +109,28 @@ def load_app(entry: Entry) -> LoadedApp:
 
     if entry.file.suffix == ".json":
         declared = None
-        manifest, findings = _read_manifest(entry.file)
+        manifest, findings, places = _read_manifest(entry.file)
     else:
-        declared, manifest = _run_app(entry)
-        findings = []
-    findings += check(manifest)
+        declared, manifest, findings = _run_app(entry)
+        places = declared.places
+    findings = [_shortened(each) for each in [*findings, *check(manifest, places)]]
     if has_errors(findings):
         raise LoadError(findings)
     return LoadedApp(entry=entry, manifest=manifest, declared=declared, warnings=tuple(findings))
 
 
-def _read_manifest(file: Path) -> tuple[Manifest, list[Diagnostic]]:
-    """The manifest, and what was passed over in it."""
+def _shortened(finding: Diagnostic) -> Diagnostic:
+    """The finding with its file as people want to read it."""
+    if finding.span is None:
+        return finding
+    span = msgspec.structs.replace(finding.span, file=_shown(Path(finding.span.file)))
+    return msgspec.structs.replace(finding, span=span)
+
+
+def _read_manifest(file: Path) -> tuple[Manifest, list[Diagnostic], Places]:
+    """The manifest, what was passed over in it, and where its parts stand."""
     from pylon.schema.parse import parse_manifest
+    from pylon.schema.places import places_in_manifest
 
     try:
         text = file.read_bytes()
@@ -117,15 +140,36 @@ def _read_manifest(file: Path) -> tuple[Manifest, list[Diagnostic]]:
     manifest, findings = parse_manifest(text, _shown(file))
     if manifest is None:
         raise LoadError(findings)
-    return manifest, findings
+    return manifest, findings, places_in_manifest(text, str(file))
 
 
-def _run_app(entry: Entry) -> tuple[App, Manifest]:
-    """Import the app's file and take the manifest of the `App` in it."""
+def _run_app(entry: Entry) -> tuple[App, Manifest, list[Diagnostic]]:
+    """Import the app's file and take the manifest of the `App` in it; with warnings."""
     with _as_our_errors(entry):
         module = _import_file(entry)
         declared = _the_app(module, entry)
-        return declared, declared.manifest()
+        return declared, declared.manifest(), _forgotten(module, declared)
+
+
+def _forgotten(module: ModuleType, declared: App) -> list[Diagnostic]:
+    """Entities of the file that nothing has put into the app."""
+    from pylon.app import App
+    from pylon.schema.entity import Entity
+
+    apps = [declared, *(each for each in vars(module).values() if isinstance(each, App))]
+    return [
+        warning(
+            "ENTITY_NOT_REGISTERED",
+            f"the entity {each.__name__} is not part of the app",
+            "Write `@app.entity` above it, or derive entities of the app from it.",
+            span=each.__pylon__.spots.get(""),
+        )
+        for each in vars(module).values()
+        if isinstance(each, type)
+        and issubclass(each, Entity)
+        and each.__module__ == module.__name__
+        and not any(app.is_registered(each) for app in apps)
+    ]
 
 
 def _import_file(entry: Entry) -> ModuleType:
@@ -141,7 +185,7 @@ def _import_file(entry: Entry) -> ModuleType:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), watched(entry.file, is_ours=_is_ours):
         spec.loader.exec_module(module)
     return module
 
@@ -158,10 +202,10 @@ def _the_app(module: ModuleType, entry: Entry) -> App:
         return next(iter(found.values()))
     shown = _shown(entry.file)
     if found:
-        hint = "Name the one to serve `app`."
-        raise LoadError([error("APP_AMBIGUOUS", f"{shown} has {len(found)} apps", hint)])
+        hint, message = "Name the one to serve `app`.", f"{shown} has {len(found)} apps"
+        raise LoadError([error("APP_AMBIGUOUS", message, hint, span=Span(shown))])
     hint = 'Write `app = App("my-app")`, with `from pylon import App`.'
-    raise LoadError([error("APP_NOT_FOUND", f"{shown} declares no app", hint)])
+    raise LoadError([error("APP_NOT_FOUND", f"{shown} declares no app", hint, span=Span(shown))])
 
 
 @contextlib.contextmanager
@@ -176,7 +220,7 @@ def _as_our_errors(entry: Entry) -> Iterator[None]:
     except LoadError:
         raise
     except SchemaError as problem:
-        raise LoadError(problem.diagnostics) from problem
+        raise LoadError([_shortened(each) for each in problem.diagnostics]) from problem
     except (Exception, SystemExit) as problem:
         raise _app_failure(problem, entry) from problem
 
@@ -197,6 +241,9 @@ def _app_failure(problem: BaseException, entry: Entry) -> LoadError:
             span = Span(_shown(Path(own[-1].filename)), own[-1].lineno)
     if isinstance(problem, ModuleNotFoundError):
         hint = f"Install {problem.name!r} in the environment of {sys.executable}."
+    elif isinstance(problem, ImportError) and problem.name == "pylon":
+        wanted = re.search(r"cannot import name '(\w+)'", str(problem))
+        hint = did_you_mean(wanted[1] if wanted else "", pylon.__all__)
     finding = error(code, what, hint, span=span)
     return LoadError([finding], traceback_text="".join(told.format()).rstrip())
 

@@ -94,6 +94,11 @@ class Output:
         self.fail(error.code, error.message, error.hint, exit_code=error.exit_code)
 
 
+def tell(text: str) -> None:
+    """A line for people on stderr, where no command is at hand that could print it."""
+    _write(sys.stderr, text)
+
+
 @contextmanager
 def perhaps_unheard() -> Iterator[None]:
     """For what is printed on the way of something that goes on: that whoever read stdout has gone

@@ -22,6 +22,15 @@ PIECE_BYTES = 65_536
 ANSWER_SECONDS_MAX = 600.0
 
 
+FORMATS = ("json", "ndjson", "csv")
+
+
+def form_of(name: str) -> str:
+    """The format that a file's name says."""
+    ending = name.rpartition(".")[2].lower()
+    return ending if ending in ("json", "csv") else "ndjson"
+
+
 def remote_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--url` and `--token`."""
     command = click.option(

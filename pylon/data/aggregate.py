@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from pylon import limits
-from pylon.data.conditions import compile_condition, renamed
+from pylon.data.conditions import column_sql, compile_condition, renamed
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.filters import (
     Columns,
@@ -60,7 +60,8 @@ TENANT_FIELD: Final = "orgId"
 class Column(msgspec.Struct, frozen=True):
     """A column of the answer. `shown` is what is answered where `sql` is only compared: a time for
     the key of its moment; or, `in_halves`, a whole number beyond 64 bits. `large` is the column to
-    take instead where the sum is one."""
+    take instead where the sum is one. `group_sql` is what the rows of a group share, where that is
+    not `sql` itself."""
 
     name: str
     sql: str
@@ -69,6 +70,7 @@ class Column(msgspec.Struct, frozen=True):
     shown: str | None = None
     in_halves: bool = False
     large: Column | None = None
+    group_sql: str | None = None
 
 
 class Aggregates:
@@ -157,7 +159,9 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
     compared = f"t.{quote(compared_column(name, kind))}"
     match key:
         case "countDistinct":
-            return Column(f"count_distinct_{name}", f"count(DISTINCT {compared})", "int")
+            is_folded = name in opened.columns.folded
+            told_apart = column_sql(compared_column(name, kind), is_folded)
+            return Column(f"count_distinct_{name}", f"count(DISTINCT {told_apart})", "int")
         case "min" | "max":
             extreme = f"{key}({compared})"
             if kind != "datetime":
@@ -184,9 +188,14 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
 def _group(item: object, opened: Opened) -> Column:
     if not isinstance(item, dict):
         name, kind = _field(item, opened.columns, "groupBy")
-        compared = f"t.{quote(compared_column(name, kind))}"
-        shown = f"min(t.{quote(name)})" if kind == "datetime" else None
-        return Column(name, compared, kind, is_group=True, shown=shown)
+        column = f"t.{quote(name)}"
+        if name in opened.columns.folded:  # shown as one of its rows has it
+            shared = column_sql(name, True)
+            return Column(name, f"min({column})", kind, is_group=True, group_sql=shared)
+        if kind == "datetime":
+            compared = f"t.{quote(compared_column(name, kind))}"
+            return Column(name, compared, kind, is_group=True, shown=f"min({column})")
+        return Column(name, column, kind, is_group=True)
     refuse_unknown_keys(item, ("field", "bucket", "timezone"), "A group")
     name, kind = _field(item.get("field"), opened.columns, "The field of a group")
     asked = item.get("bucket", "day")
@@ -235,7 +244,8 @@ def _statement(
     if found is not None:
         conditions.append(found)
     groups = [column for column in columns if column.is_group]
-    grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(groups)))}" if groups else ""
+    shared = [column.group_sql or str(place) for place, column in enumerate(groups, 1)]
+    grouped = f" GROUP BY {', '.join(shared)}" if shared else ""
     parts = [f"{column.sql} AS {name}" for column, name in _named(columns)]
     parts += [f"{column.shown} AS {own(name)}" for column, name in _shown(columns)]
     listed = ", ".join(parts)

@@ -7,11 +7,11 @@ Equal shapes give equal text, and every value is bound. Made by `filters` from J
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import ascii_lowercase, ascii_uppercase
 from typing import Final, TypeAlias
 
 import msgspec
 
+from pylon.letters import small, small_sql
 from pylon.store.base import Value
 from pylon.store.dialect import Dialect
 from pylon.store.naming import quote
@@ -21,11 +21,13 @@ from pylon.store.search_query import SearchQuery
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """`column sign value`, false where the column is null."""
+    """`column sign value`, false where the column is null. Here and below `is_folded` says that A
+    to Z match in either case, and that the value has small ones only."""
 
     column: str
     sign: str
     value: Value
+    is_folded: bool = False
 
 
 class IsNull(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class OneOf(msgspec.Struct, frozen=True):
     column: str
     values: tuple[Value, ...]
     negated: bool
+    is_folded: bool = False
 
 
 class Like(msgspec.Struct, frozen=True):
@@ -55,6 +58,7 @@ class Prefix(msgspec.Struct, frozen=True):
 
     column: str
     prefix: str
+    is_folded: bool = False
 
 
 class Contains(msgspec.Struct, frozen=True):
@@ -70,6 +74,14 @@ class Search(msgspec.Struct, frozen=True):
 
     entity: str
     query: SearchQuery
+
+
+class Finds(msgspec.Struct, frozen=True):
+    """Whether a search finds the row by its texts: `columns` are those of these `fields`."""
+
+    query: SearchQuery
+    fields: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 class All(msgspec.Struct, frozen=True):
@@ -91,15 +103,31 @@ class Not(msgspec.Struct, frozen=True):
 
 
 Condition: TypeAlias = (
-    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | All | Either | Not
+    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | Finds | All | Either | Not
 )
 
 EVERYTHING: Final = All(())
 NOTHING: Final = Either(())
 
 
-SMALL_LETTERS: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
-"""A to Z as a to z, and no other letter."""
+def in_either_case(condition: Condition) -> Condition:
+    """The same condition on a column in which A to Z in either case are one value."""
+    match condition:
+        case Compare():
+            return Compare(condition.column, condition.sign, small(condition.value), is_folded=True)
+        case OneOf():
+            values = tuple(dict.fromkeys(map(small, condition.values)))
+            return msgspec.structs.replace(condition, values=values, is_folded=True)
+        case Prefix():
+            return Prefix(condition.column, small(condition.prefix), is_folded=True)
+        case Contains():
+            return msgspec.structs.replace(condition, is_folded=True)
+        case All() | Either():
+            parts = tuple(map(in_either_case, condition.parts))
+            return msgspec.structs.replace(condition, parts=parts)
+        case Not():
+            return Not(in_either_case(condition.part))
+    return condition  # Nulls have no case, and LIKE matches in either.
 
 
 def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
@@ -112,6 +140,9 @@ def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
             return Not(renamed(condition.part, names))
         case Search():
             return condition
+        case Finds():
+            columns = tuple(names[column] for column in condition.columns)
+            return msgspec.structs.replace(condition, columns=columns)
     return msgspec.structs.replace(condition, column=names[condition.column])
 
 
@@ -125,23 +156,30 @@ def compile_condition(condition: Condition, dialect: Dialect, params: list[Value
     return _sql(condition, dialect, params)
 
 
+def column_sql(column: str, is_folded: bool) -> str:
+    """A column of the table, as it is compared and ordered."""
+    named = f"t.{quote(column)}"
+    return small_sql(named) if is_folded else named
+
+
 def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
     match condition:
         case Compare():
             params.append(condition.value)
-            return f"t.{quote(condition.column)} {condition.sign} ?"
+            return f"{column_sql(condition.column, condition.is_folded)} {condition.sign} ?"
         case IsNull():
             return f"t.{quote(condition.column)} IS {'NOT ' if condition.negated else ''}NULL"
         case OneOf():
-            column = f"t.{quote(condition.column)}"
+            column = column_sql(condition.column, condition.is_folded)
             sql, value = dialect.one_of(column, condition.values, negated=condition.negated)
             params.append(value)
             return sql
         case Like():
-            params.append(condition.pattern)
-            return dialect.like(f"t.{quote(condition.column)}")
+            sql, values = dialect.like(f"t.{quote(condition.column)}", condition.pattern)
+            params += values
+            return sql
         case Contains(is_folded=True):
-            params.append(condition.text.translate(SMALL_LETTERS))
+            params.append(small(condition.text))
             return dialect.contains(f"t.{quote(condition.column)}", is_folded=True)
         case Contains():
             params.append(condition.text)
@@ -152,6 +190,12 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
             params.append(dialect.search_value(condition.query))
             found = dialect.search_source(condition.entity)
             return f"t.id IN (SELECT {found.row_id} FROM {found.sql})"
+        case Finds():
+            columns = [f"t.{quote(column)}" for column in condition.columns]
+            texts = dict(zip(condition.fields, columns, strict=True))
+            sql, value = dialect.finds(condition.query, texts)
+            params.append(value)
+            return sql
         case Not():
             return f"({_sql(condition.part, dialect, params)}) IS NOT TRUE"
         case All():
@@ -170,7 +214,7 @@ def _chain(
 
 def _prefix_sql(condition: Prefix, params: list[Value]) -> str:
     """A range, which an index serves; the end is the next text that is no continuation."""
-    column = f"t.{quote(condition.column)}"
+    column = column_sql(condition.column, condition.is_folded)
     params.append(condition.prefix)
     end = _after_prefix(condition.prefix)
     if end is None:

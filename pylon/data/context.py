@@ -13,6 +13,7 @@ from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
 from pylon.crdt.documents import Documents
 from pylon.crdt.workshop import Workshop
+from pylon.data.references import Reference
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import Hooks
@@ -43,6 +44,11 @@ class Context:
     def __post_init__(self, manifest: Manifest) -> None:
         self.ids = RowIds()
         self._tables = {spec.name: Table(spec) for spec in manifest.entities}
+        self.referrers: dict[str, tuple[Reference, ...]] = {}
+        """By entity, the keys whose rows follow when one of its rows is deleted."""
+        for table in self._tables.values():
+            for each in table.follows:
+                self.referrers[each.target] = (*self.referrers.get(each.target, ()), each)
         self._unit_seconds: float | None = None
         self._hooks_version = -1
 
@@ -59,6 +65,11 @@ class Context:
                 did_you_mean(entity, self._tables),
             )
         return table
+
+    def checked(self, entity: str) -> tuple[Reference, ...]:
+        """The keys of an entity that must name rows; none for one that there is not."""
+        table = self._tables.get(entity)
+        return () if table is None else table.checked
 
     @property
     def unit_seconds(self) -> float | None:

@@ -56,8 +56,38 @@ class Opened(msgspec.Struct, frozen=True):
     row_json: str
     """A SQL expression that gives a row of alias `t` as JSON text."""
     dialect: Dialect
+    projection: str
+    """The columns that `decode` takes, as SQL."""
     shown: Shown | None = None
     """Where a read filter listens: `row_json` then has all fields, and this takes them apart."""
+
+    @property
+    def shown_fields(self) -> tuple[str, ...]:
+        """The fields that rows may have, the id left out."""
+        if self.shown is None:
+            return tuple(name for name in self.columns.kinds if name != "id")
+        return tuple(name for name in self.table.fields if name not in self.table.private)
+
+    def narrowed(self, fields: tuple[str, ...]) -> Opened:
+        """The same with the id and these fields of its rows only; without any, with all."""
+        if not fields:
+            return self
+        if self.shown is not None:  # The filters look at whole rows.
+            decode = self.decode
+            return msgspec.structs.replace(self, decode=lambda row: picked(decode(row), fields))
+        projection, narrow = self.table.selection(fields)
+        kinds = self.columns.kinds
+        return msgspec.structs.replace(
+            self,
+            projection=projection,
+            decode=narrow,
+            row_json=row_json(self.dialect, {n: kinds[n] for n in dict.fromkeys(("id", *fields))}),
+        )
+
+
+def picked(row: RowData, fields: Sequence[str]) -> RowData:
+    """The id and these fields of a row, as far as they are shown; without any, all of it."""
+    return {name: row[name] for name in ("id", *fields) if name in row} if fields else row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +107,8 @@ class _View(msgspec.Struct, frozen=True):
     columns: Columns
     decode: Callable[[Row], RowData]
     row_json: str
+    selects: dict[str | None, str] = msgspec.field(default_factory=dict)
+    """The statement that gets one row, by the condition of the rule."""
 
 
 class ReadDoor:
@@ -111,7 +143,10 @@ class ReadDoor:
         """
         table, view, where = self._look(identity, entity, row_id)
         if not view.filters:
-            return Opened(table, where, view.columns, view.decode, view.row_json, self.dialect)
+            return Opened(
+                *(table, where, view.columns, view.decode, view.row_json, self.dialect),
+                table.columns,
+            )
         shown, decode = Shown(table, view.filters, identity), view.decode
         return Opened(
             table,
@@ -120,6 +155,7 @@ class ReadDoor:
             lambda row: shown(decode(row)),
             view.row_json,
             self.dialect,
+            table.columns,
             shown,
         )
 
@@ -158,9 +194,10 @@ class ReadDoor:
         table, view, where = self._look(identity, entity, row_id)
         if where.never:
             raise policy_denied()
-        sql = table.select_one
-        if where.sql is not None:
-            sql = f"{sql} AND {where.sql}"
+        sql = view.selects.get(where.sql)
+        if sql is None:  # Each caller has one of few texts; see `Rule.where`.
+            sql = table.select_one if where.sql is None else f"{table.select_one} AND {where.sql}"
+            view.selects[where.sql] = sql
         found = await self.fetch(sql, (row_id, *where.params))
         for other in () if found else other_spellings(row_id):
             if self._record is not None:
@@ -221,13 +258,13 @@ class ReadDoor:
             if not is_too_large(error):
                 raise
             ids = await self.fetch(f"SELECT t.id FROM {source}", params)
-            return await self._short_page(self.long_list(opened, ids[:limit]), len(ids) > limit)
+            return await self.short_page(self.long_list(opened, ids[:limit]), len(ids) > limit)
         has_more = len(found) > limit
         rows = [opened.decode(row) for row in found[:limit]]
         return Page(rows=rows, next_cursor=rows[-1]["id"] if rows else None, has_more=has_more)
 
     @staticmethod
-    async def _short_page(found: LongList, has_more: bool) -> Page:
+    async def short_page(found: LongList, has_more: bool) -> Page:
         """As much of a page as may be made at once; `has_more`: more follows the whole of it."""
         rows: list[RowData] = []
         size = 0
@@ -253,7 +290,7 @@ class ReadDoor:
             if where.sql is not None:
                 condition = f"{condition} AND {where.sql}"
                 params += where.params
-            sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition}"
+            sql = f"SELECT {opened.projection} FROM {table.source} WHERE {condition}"
             found = {row[0]: row for row in await self.fetch_within(sql, params, bytes_max)}
             return [opened.decode(found[row_id]) for row_id in wanted if row_id in found]
 
@@ -331,7 +368,7 @@ def _view(
     return _View(
         rule=rule,
         filters=filters,
-        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed),
+        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed, folded=table.folded),
         decode=table.decode if everything or filters else table.decode_public,
         row_json=row_json(dialect, kinds if filters else asked_by),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pylon import limits
 from pylon.errors import PylonError
 
 
@@ -18,3 +19,13 @@ def policy_denied() -> PylonError:
 def not_found(entity: str) -> PylonError:
     """There is no such row, or none that the caller may know of."""
     return PylonError(404, "NOT_FOUND", f"No such row in {entity}.")
+
+
+def hooks_too_deep() -> PylonError:
+    """Hooks of the app cause writes that cause hooks, without end."""
+    return PylonError(
+        500,
+        "HOOKS_TOO_DEEP",
+        f"Hooks have written rows in hooks {limits.HOOK_DEPTH_MAX} deep.",
+        "Two hooks call each other, or one calls itself.",
+    )

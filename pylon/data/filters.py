@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -22,15 +22,17 @@ from pylon.data.conditions import (
     Condition,
     Contains,
     Either,
+    Finds,
     IsNull,
     Like,
     Not,
     OneOf,
     Prefix,
     Search,
+    in_either_case,
 )
 from pylon.data.fields import INT_MAX, INT_MIN
-from pylon.data.search_text import pieces, read
+from pylon.data.search_text import read
 from pylon.errors import PylonError
 from pylon.ids import other_spellings
 from pylon.moments import EXPECTED, moment, moment_column, moment_key
@@ -43,12 +45,14 @@ class Columns(msgspec.Struct, frozen=True):
     """What a filter may name: the columns that the reader may see, with their kinds.
 
     `texts` are the fields that `$search` looks into; `is_indexed`: there is a full-text index.
+    `folded` are those in which A to Z in either case are one value.
     """
 
     owner: str
     kinds: Mapping[str, FieldKind]
     texts: tuple[str, ...] = ()
     is_indexed: bool = False
+    folded: frozenset[str] = frozenset()
 
     def kind(self, name: str) -> FieldKind:
         """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
@@ -77,6 +81,13 @@ class Order(msgspec.Struct, frozen=True):
 
     column: str
     descending: bool
+    is_folded: bool = False
+
+
+Count: TypeAlias = Literal["exact", "estimated"]
+"""`estimated` counts up to `limits.COUNT_ROWS_MAX` rows; there may be more."""
+
+COUNTS: Final[tuple[Count, ...]] = get_args(Count)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -91,15 +102,19 @@ class Filter(msgspec.Struct, frozen=True):
     limit: int | None = None
     offset: int = 0
     after: Mapping[str, Value] | None = None
+    fields: tuple[str, ...] = ()
+    """What of the rows is answered beside the id; `("id",)`: nothing. Without any, all of it."""
+    count: Count | None = None
+    """How the rows are counted that the filter finds, whatever the limit."""
 
 
 # --- Parsing ---------------------------------------------------------------------------------
 
-META_KEYS: Final = ("$order", "$limit", "$offset", "$after", "$search")
+META_KEYS: Final = ("$order", "$limit", "$offset", "$after", "$search", "$fields", "$count")
 LOGIC_KEYS: Final = ("$and", "$or", "$not")
 MISPLACED: Final = {
     "where": 'The body is the filter itself: {"field": value}.',
-    **{name: f'Write "${name}".' for name in ("order", "limit", "offset", "after", "search")},
+    **{key[1:]: f'Write "{key}".' for key in META_KEYS},
 }
 """What other query languages write at the top of a query, and what it is here."""
 ORDER_SIGNS: Final = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -124,6 +139,8 @@ def parse(body: object, columns: Columns) -> Filter:
         limit=parse_count(fields["$limit"], "$limit") if "$limit" in fields else None,
         offset=parse_count(fields["$offset"], "$offset") if "$offset" in fields else 0,
         after=parse_after(fields["$after"], columns) if "$after" in fields else None,
+        fields=parse_fields(fields["$fields"], columns) if "$fields" in fields else (),
+        count=parse_count_word(fields["$count"], "$count") if "$count" in fields else None,
     )
 
 
@@ -144,24 +161,22 @@ def parse_condition(body: object, columns: Columns) -> Condition:
 
 def parse_search(text: object, columns: Columns) -> tuple[Condition, Search | None]:
     """What `$search` asks of the rows, and of the full-text index where it covers their texts.
-
-    Without such an index every word or quoted phrase must be a part of some text field.
-    """
+    Without one each row is asked, which takes longer and finds the same."""
     if not isinstance(text, str):
         raise invalid("$search takes a text.")
     names = columns.texts
     if not names:
         raise invalid(f"{columns.owner} has no text to search.")
-    if not columns.is_indexed:
-        found = pieces(text)
-        is_long = sum(map(len, found)) > limits.QUERY_LIKE_CHARACTERS_MAX
-        parts = [Either(tuple(_holds(n, each, is_long=is_long) for n in names)) for each in found]
-        return All(tuple(parts)), None
     asked = read(text, columns.texts)
     if asked.is_nothing:
         return NOTHING, None
-    held = tuple(Either(tuple(Contains(n, each) for n in names)) for each in asked.symbols)
-    return All(held), None if asked.query is None else Search(columns.owner, asked.query)
+    held: list[Condition] = [
+        Either(tuple(Contains(n, each) for n in names)) for each in asked.symbols
+    ]
+    if asked.query is None or columns.is_indexed:
+        search = None if asked.query is None else Search(columns.owner, asked.query)
+        return All(tuple(held)), search
+    return All((*held, Finds(asked.query, names, names))), None
 
 
 def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
@@ -174,7 +189,8 @@ def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
         column = columns.compared(name)
         if word not in ("asc", "desc", "ASC", "DESC"):
             raise invalid(f'The order of "{name}" is "asc" or "desc".')
-        order.append(Order(column, word in ("desc", "DESC")))
+        descends = word in ("desc", "DESC")
+        order.append(Order(column, descends, is_folded=name in columns.folded))
     return tuple(order)
 
 
@@ -183,6 +199,24 @@ def parse_count(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INT_MAX:
         raise invalid(f"{name} takes a whole number that is not negative.")
     return value
+
+
+def parse_fields(value: object, columns: Columns) -> tuple[str, ...]:
+    """`["title", "dueAt"]`: fields of an answer, in the order of the entity."""
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        raise invalid("The fields of an answer are a list of names.", 'Write ["field"].')
+    names = set(value)
+    for name in value:
+        columns.kind(name)
+    return tuple(each for each in columns.kinds if each in names and each != "id") or ("id",)
+
+
+def parse_count_word(value: object, name: str) -> Count:
+    """How rows are counted."""
+    for each in COUNTS:
+        if value == each:
+            return each
+    raise invalid(f"{name} is one of: {', '.join(COUNTS)}.")
 
 
 def parse_after(body: object, columns: Columns) -> dict[str, Value]:
@@ -258,11 +292,13 @@ class _Parser:
             message = f'{self._columns.owner} has no field "{name}".'
             raise PylonError(400, "INVALID_COLUMN", message, MISPLACED[name])
         kind = self._columns.kind(name)
-        if isinstance(value, dict):
-            return self._operators(name, kind, value, depth)
         if isinstance(value, list):
             raise invalid(f'"{name}" is compared with one value.', 'For several, use {"$in": [..]}')
-        return _equal(name, kind, value)
+        if isinstance(value, dict):
+            found = self._operators(name, kind, value, depth)
+        else:
+            found = _equal(name, kind, value)
+        return in_either_case(found) if name in self._columns.folded else found
 
     def _unknown_key(self, name: str) -> PylonError:
         if name in META_KEYS:
@@ -278,6 +314,12 @@ class _Parser:
     ) -> Condition:
         if depth > limits.QUERY_DEPTH_MAX:
             raise invalid(f"A filter is nested at most {limits.QUERY_DEPTH_MAX} levels deep.")
+        if not operators:
+            # What is left of {"$gt": undefined}; as no condition it would find every row.
+            raise invalid(
+                f'"{name}" is given no operator.',
+                f'Write {{"{name}": value}} or {{"{name}": {{"$gt": value}}}}, or leave it out.',
+            )
         parts: list[Condition] = []
         for operator, value in operators.items():
             self._count()

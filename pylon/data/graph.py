@@ -15,13 +15,14 @@ import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
-from pylon.data.door import Opened, ReadDoor
+from pylon.data.door import Opened, ReadDoor, picked
 from pylon.data.filters import (
     Filter,
     invalid,
     parse,
     parse_after,
     parse_count,
+    parse_fields,
     parse_order,
     refuse_unknown_keys,
     require_object,
@@ -42,7 +43,7 @@ from pylon.schema.model import RelationSpec
 from pylon.store.base import Row, Value, answer_too_large
 from pylon.store.naming import own, quote
 
-OPTIONS = ("where", "include", "order", "limit", "offset", "after")
+OPTIONS = ("where", "include", "order", "limit", "offset", "after", "fields")
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -172,9 +173,18 @@ def _filter(options: Mapping[str, Any], opened: Opened, *, is_root: bool) -> Fil
         if query.search is not None and not order:
             raise invalid("after goes on in an order.", "Give order, or page by offset.")
         after = parse_after(options["after"], opened.columns)
+    fields = query.fields
+    if "fields" in options:
+        if fields:
+            raise invalid("The fields are given twice, as `fields` and as `$fields`.")
+        fields = parse_fields(options["fields"], opened.columns)
+    if query.count is not None:
+        raise invalid("A graph has no place for a $count.", "POST /api/query/<Entity> has one.")
     if after is not None and not is_root:
         raise invalid("Pages go through the rows asked for, not through a relation.")
-    return msgspec.structs.replace(query, order=order, limit=limit, offset=offset, after=after)
+    return msgspec.structs.replace(
+        query, order=order, limit=limit, offset=offset, after=after, fields=fields
+    )
 
 
 def _is_cut(query: Filter) -> bool:
@@ -304,14 +314,14 @@ def _assemble(levels: list[Level], found: list[Row]) -> dict[str, list[RowData]]
     weights: list[dict[Value, int]] = [{} for _ in levels]  # The same in characters of texts.
     for level in reversed(levels):
         group, size, weight = groups[level.number], sizes[level.number], weights[level.number]
-        decode = level.opened.decode
+        decode, fields = level.opened.decode, level.query.fields
         links = [
             (child.link, 2 + _position(level.opened, child.link.source), child.number)
             for child in level.children
             if child.link is not None
         ]
         for row in by_level[level.number]:
-            decoded = decode(row[2:])
+            decoded = picked(decode(row[2:]), fields)
             count, characters = 1, sum([len(v) for v in decoded.values() if type(v) is str])
             for link, position, number in links:
                 related = groups[number].get(row[position])

@@ -9,22 +9,34 @@ database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
 from pylon import limits
 from pylon.calls import Call, Calls, Refused
+from pylon.changes.model import RowData
+from pylon.codec import decode_trusted, encode
+from pylon.data.import_held import Held, HeldRow, name_of
+from pylon.data.references import NOT_THERE
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.schema.diagnostics import did_you_mean
+from pylon.store.naming import quote
 
-Mode: TypeAlias = Literal["skip", "upsert", "insert"]
-"""What happens to a row whose id exists. Equal rows are passed over but in `insert`.
+Mode: TypeAlias = Literal["skip", "upsert", "keep", "insert"]
+"""What happens to a row that exists, by its id or the import's key. Equal rows are passed over but
+in `insert`.
 
-`skip` reports a row that differs, `upsert` writes what differs, `insert` reports any.
+`skip` reports a row that differs, `upsert` writes what differs, `keep` passes over it, `insert`
+reports any.
 """
 
 MODES: Final[tuple[str, ...]] = get_args(Mode)
@@ -92,15 +104,35 @@ class ImportRow(msgspec.Struct, frozen=True, array_like=True):
         return row_id if isinstance(row_id, str) else None
 
 
+class Key(msgspec.Struct, frozen=True, array_like=True):
+    """Fields whose values tell rows of an entity apart: an import finds by them what exists."""
+
+    entity: str
+    fields: tuple[str, ...]
+
+
 class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
     """Rows that are written together, in a transaction where that can be."""
 
     mode: Mode
     rows: list[ImportRow]
+    key: Key | None = None
 
 
 Outcome: TypeAlias = Done | Refused
 """What became of a row."""
+
+
+class _Unpaid(Exception):
+    """Rows of a unit name rows that have not come; by their places in it."""
+
+    def __init__(self, refused: dict[int, PylonError]) -> None:
+        super().__init__(len(refused))
+        self.refused = refused
+
+
+_TRIES_TOGETHER: Final = 4
+"""Times that a unit is tried without the rows that had to be left out of it; then one by one."""
 
 
 class ImportUnits:
@@ -118,51 +150,109 @@ class ImportUnits:
 
     async def write(self, identity: Identity, unit: ImportUnit) -> list[Outcome]:
         """What became of each row, in order. Failures of the server (5xx) are raised."""
-        try:
-            return await self._rows.write(identity, lambda tx: self._all(tx, unit))
-        except PylonError as error:
-            if error.status >= 500:
-                raise
-            alone = [self._alone(identity, unit.mode, each) for each in unit.rows]
-            return list(await asyncio.gather(*alone))
+        refused: dict[int, Outcome] = {}
+        for _ in range(_TRIES_TOGETHER):
+            places = [place for place in range(len(unit.rows)) if place not in refused]
+            rows = [unit.rows[place] for place in places]
+            try:
+                done = await self._rows.write(identity, partial(self._all, unit, rows))
+            except _Unpaid as unpaid:
+                refused |= {places[at]: Refused.of(why) for at, why in unpaid.refused.items()}
+            except PylonError as error:
+                if error.status >= 500:
+                    raise
+                break
+            else:
+                outcomes = {**refused, **dict(zip(places, done, strict=True))}
+                return [outcomes[place] for place in range(len(unit.rows))]
+        alone = [self._alone(identity, unit, each) for each in unit.rows]
+        return list(await asyncio.gather(*alone))
 
-    async def _all(self, tx: Transaction, unit: ImportUnit) -> list[Outcome]:
-        return [await self._one(tx, unit.mode, each) for each in unit.rows]
+    async def _all(
+        self, unit: ImportUnit, rows: Sequence[ImportRow], tx: Transaction
+    ) -> list[Outcome]:
+        """All rows, in whose order those that they name may come later."""
+        debts, owed = tx.defer_keys(), []
+        outcomes: list[Outcome] = []
+        for each in rows:
+            outcomes.append(await self._one(tx, unit, each))
+            owed.append(len(debts))
+        if debts and (unpaid := await tx.unpaid()):
+            raise _Unpaid({bisect_right(owed, place): error for place, error in unpaid})
+        return outcomes
 
-    async def _alone(self, identity: Identity, mode: Mode, each: ImportRow) -> Outcome:
+    async def _alone(self, identity: Identity, unit: ImportUnit, each: ImportRow) -> Outcome:
         try:
-            return await self._rows.write(identity, lambda tx: self._one(tx, mode, each))
+            return await self._rows.write(identity, lambda tx: self._one(tx, unit, each))
         except PylonError as error:
             if error.status >= 500:
                 raise
             return Refused.of(error)
 
-    async def _one(self, tx: Transaction, mode: Mode, each: ImportRow) -> Outcome:
+    async def _one(self, tx: Transaction, unit: ImportUnit, each: ImportRow) -> Outcome:
         """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
+        mode, name = unit.mode, "id"
         stored = None if each.id is None else await tx.get(each.entity, each.id)
+        if stored is None and unit.key is not None and unit.key.entity == each.entity:
+            stored, name = await self._by_key(tx, unit.key, each), "key"
+            if stored is not None and each.id not in (None, stored["id"]):
+                return _conflict("A row with this key exists under another id.")
         if stored is None:
             # A database that somebody else made has ids of any form, and relations to them.
             await tx.insert(each.entity, each.row, row_id=each.id)
             return "inserted"
-        assert each.id is not None
         if mode == "insert":
-            taken = f"A row of {each.entity} with this id exists."
+            taken = f"A row of {each.entity} with this {name} exists."
             return Refused.of(PylonError(409, "ID_TAKEN", taken))
+        if mode == "keep":
+            return "skipped"
         values = self._rows.table(each.entity).check_values(each.row)
         differing = {name: value for name, value in values.items() if stored[name] != value}
         if not differing:
             return "skipped"
         if mode == "skip":
-            return Refused.of(
-                PylonError(
-                    409,
-                    "IMPORT_CONFLICT",
-                    f"A row with this id exists and differs in: {', '.join(differing)}.",
-                    "Import with mode=upsert to overwrite it.",
-                )
+            return _conflict(
+                f"A row with this {name} exists and differs in: {', '.join(differing)}.",
+                "Import with mode=upsert to overwrite it.",
             )
-        await tx.update(each.entity, each.id, differing)
+        await tx.update(each.entity, stored["id"], differing)
         return "updated"
+
+    async def _by_key(self, tx: Transaction, key: Key, each: ImportRow) -> RowData | None:
+        """The row that has the key's values."""
+        table = self._rows.table(key.entity)
+        values = table.check_values({name: each.row[name] for name in key.fields})
+        condition = " AND ".join(f"t.{quote(name)} = ?" for name in values)
+        sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition} LIMIT 1"
+        found = await tx.tx.fetch(sql, tuple(values.values()))
+        return table.decode(found[0]) if found else None
+
+
+def _conflict(message: str, hint: str | None = None) -> Refused:
+    return Refused.of(PylonError(409, "IMPORT_CONFLICT", message, hint))
+
+
+def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
+    """A key; 400 where these fields do not tell rows apart: two that are alike could be there, and
+    which of them was meant would be chance."""
+    table = rows.table(entity)
+    for name in fields:
+        if name not in table.fields:
+            known = [*table.fields]
+            message = f'{entity} has no field "{name[:100]}".'
+            raise PylonError(400, "INVALID_COLUMN", message, did_you_mean(name, known))
+    unique = [{name} for name, field in table.fields.items() if field.unique]
+    unique += [{*each.fields} for each in table.spec.indexes if each.unique and each.where is None]
+    if set(fields) not in unique:
+        names = ", ".join(fields)
+        quoted = ", ".join(f'"{name}"' for name in fields)
+        raise PylonError(
+            400,
+            "INVALID_QUERY",
+            f"Nothing makes {names} unique among the rows of {entity}, so it is no key.",
+            f"Declare index({quoted}, unique=True), or field(unique=True).",
+        )
+    return Key(entity, tuple(dict.fromkeys(fields)))
 
 
 class Import:
@@ -180,6 +270,7 @@ class Import:
         units: ImportUnits,
         calls: Calls,
         mode: Mode = "skip",
+        key: Key | None = None,
     ) -> None:
         self.report = Report()
         self._rows = rows
@@ -187,18 +278,20 @@ class Import:
         self._units = units
         self._calls = calls
         self._mode: Mode = mode
-        self._pending: list[ImportRow] = []
+        self._key = key
+        self._pending: deque[tuple[ImportRow, int]] = deque()
         self._size = 0
+        self._held = Held()
 
     async def add(self, number: int, entity: str, row: Any, *, size: int = 0) -> None:
         """Take one row; `size` is about its bytes. Waits while a unit is written."""
         self.report.rows += 1
         try:
-            self._pending.append(self._checked(number, entity, row))
+            checked = self._checked(number, entity, row)
         except PylonError as error:
             self._count_failure(number, entity, row, error)
             return
-        self._size += size
+        self._put(checked, size)
         if len(self._pending) >= limits.IMPORT_UNIT_ROWS or self._size >= limits.IMPORT_UNIT_BYTES:
             await self._flush()
 
@@ -208,8 +301,14 @@ class Import:
         self._count_failure(number, UNREADABLE, None, error)
 
     async def finish(self) -> Report:
-        """Write what is left."""
+        """Write what is left, and of what was kept for rows to come as much as can be."""
         await self._flush()
+        while self._held:
+            for encoded, error in self._held.take_hopeless():
+                row = _read(encoded)
+                self._count_failure(row.number, row.entity, row.row, error)
+            if self._held:
+                await self._write_circle()
         return self.report
 
     # --- parts -------------------------------------------------------------------------------
@@ -225,20 +324,64 @@ class Import:
         if row_id is not None and not is_text:
             most = limits.ROW_ID_CHARACTERS_MAX
             raise PylonError(400, "INVALID_ID", f"The id must be a text of 1 to {most} characters.")
+        if self._key is not None and self._key.entity == entity:
+            for name in self._key.fields:
+                if row.get(name) is None:
+                    message = f'The row has no value of its key "{name}".'
+                    raise PylonError(400, "INVALID_DATA", message)
         return ImportRow(number=number, entity=entity, row=row)
 
+    def _put(self, row: ImportRow, size: int) -> None:
+        self._pending.append((row, size))
+        self._size += size
+
     async def _flush(self) -> None:
-        pending, self._pending, self._size = self._pending, [], 0
-        if not pending:
+        """Write what has come, and what waited for it."""
+        while self._pending:
+            rows: list[ImportRow] = []
+            until = self._size - limits.IMPORT_UNIT_BYTES
+            while self._pending and len(rows) < limits.IMPORT_UNIT_ROWS and self._size > until:
+                row, size = self._pending.popleft()
+                self._size -= size
+                rows.append(row)
+            outcomes = await self._write(rows)
+            for row, outcome in zip(rows, outcomes, strict=True):
+                self._settle(row, outcome)
+
+    async def _write_circle(self) -> None:
+        """Write a row with all those that it leads to; it has failed if that cannot be."""
+        taken = self._held.take_circle()
+        rows = [_read(encoded) for encoded, _ in taken]
+        outcomes = await self._write(rows)
+        if isinstance(outcomes[0], Refused):
+            self._count_failure(rows[0].number, rows[0].entity, rows[0].row, taken[0][1])
+            rows, outcomes = rows[1:], outcomes[1:]
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self._settle(row, outcome)
+        await self._flush()
+
+    async def _write(self, rows: list[ImportRow]) -> list[Outcome]:
+        unit = ImportUnit(self._mode, rows, self._key)
+        return await self._calls.ask(self._units.call, self._identity, unit)
+
+    def _settle(self, row: ImportRow, outcome: Outcome) -> None:
+        """Count a row that is written or refused; one that names what may yet come is kept."""
+        if isinstance(outcome, Refused):
+            error = outcome.to_error()
+            if not (error.code == NOT_THERE and self._hold(row, error)):
+                self._count_failure(row.number, row.entity, row.row, error)
             return
-        unit = ImportUnit(self._mode, pending)
-        outcomes = await self._calls.ask(self._units.call, self._identity, unit)
-        for each, outcome in zip(pending, outcomes, strict=True):
-            if isinstance(outcome, Refused):
-                self._count_failure(each.number, each.entity, each.row, outcome.to_error())
-            else:
-                counts = self.report.counts(each.entity)
-                setattr(counts, outcome, getattr(counts, outcome) + 1)
+        counts = self.report.counts(row.entity)
+        setattr(counts, outcome, getattr(counts, outcome) + 1)
+        if row.id is not None and self._held:
+            for encoded in self._held.woken_by(name_of(row.entity, row.id)):
+                self._put(_read(encoded), len(encoded))
+
+    def _hold(self, row: ImportRow, error: PylonError) -> bool:
+        named = [(each.target, row.row.get(each.field)) for each in self._rows.checked(row.entity)]
+        names = tuple(name_of(target, key) for target, key in named if isinstance(key, str))
+        own = None if row.id is None else name_of(row.entity, row.id)
+        return self._held.keep(row.number, HeldRow(encode(row), own, names, error))
 
     def _count_failure(self, number: int, entity: str, row: Any, error: PylonError) -> None:
         self.report.failed += 1
@@ -253,3 +396,8 @@ class Import:
                     error=error,
                 )
             )
+
+
+def _read(encoded: bytes) -> ImportRow:
+    """A row that was kept."""
+    return ImportRow(*decode_trusted(encoded))

@@ -15,11 +15,14 @@ from pylon.data.table import Table
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import RelationSpec
 
 KINDS: Final = ("insert", "update", "delete", "link", "unlink")
 
 _TEXTS: Final = ("entity", "id", "relation", "target_id")
+
+_KEYS: Final = {"op", "data", *_TEXTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,9 @@ def read_operation(value: Any) -> Operation:
     kind = value.get("op")
     if kind not in KINDS:
         raise _invalid("unknown operation", f"Known: {', '.join(KINDS)}.")
+    if not value.keys() <= _KEYS:
+        key = next(key for key in value if key not in _KEYS)
+        raise _invalid(f'an operation has no key "{key[:100]}"', did_you_mean(key, sorted(_KEYS)))
     texts = {name: value.get(name, "") for name in _TEXTS}
     wrong = [name for name, text in texts.items() if not isinstance(text, str)]
     if wrong:

@@ -12,7 +12,7 @@ import msgspec
 from pylon import limits
 from pylon.changes.model import RowData
 from pylon.codec import encode
-from pylon.data.conditions import EVERYTHING, Search, compile_condition
+from pylon.data.conditions import EVERYTHING, Search, column_sql, compile_condition
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.errors import not_found
 from pylon.data.fields import INT_MAX, INT_MIN
@@ -29,11 +29,12 @@ from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import terms_of
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.letters import small
 from pylon.moments import moment_key, shown_column
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
-from pylon.store.naming import own, quote
+from pylon.store.naming import own
 
 
 class Queries:
@@ -44,10 +45,9 @@ class Queries:
 
     async def find(self, identity: Identity, entity: str, body: object) -> list[RowData]:
         """The rows that a filter finds, in its order."""
-        opened = self._door.open_readable(identity, entity)
-        query = parse(body, opened.columns)
-        found = await self._door.fetch(*_rows_of(opened, query, opened.table.columns))
-        _refuse_too_many(len(found))
+        opened, query = self._asked(identity, entity, body)
+        found = await self._door.fetch(*_rows_of(opened, query, opened.projection))
+        refuse_too_many(len(found))
         return [opened.decode(row) for row in found]
 
     async def find_json(self, identity: Identity, entity: str, body: object) -> bytes | LongList:
@@ -57,32 +57,24 @@ class Queries:
         to do for it does not grow with its rows; but where a read filter takes the rows apart. What
         has more than `limits.ANSWER_BYTES_WHOLE_MAX` is to be read piece by piece.
         """
-        opened = self._door.open_readable(identity, entity)
-        query = parse(body, opened.columns)
+        opened, query = self._asked(identity, entity, body)
         try:
-            return await self._whole(opened, query)
+            count, text = await whole(self._door, opened, query, rows_max=limits.QUERY_ROWS_MAX)
+            refuse_too_many(count)
+            return text
         except PylonError as error:
             if not is_too_large(error):
                 raise
         found = await self._door.fetch(*_rows_of(opened, query, "t.id"))
-        _refuse_too_many(len(found))
+        refuse_too_many(len(found))
         return self._door.long_list(opened, found)
 
-    async def _whole(self, opened: Opened, query: Filter) -> bytes:
-        """The bytes of a JSON list, or `ANSWER_TOO_LARGE`."""
-        if opened.shown is not None:
-            sql, params = _rows_of(opened, query, opened.table.columns)
-            found = await self._door.fetch_within(sql, params, limits.ANSWER_BYTES_WHOLE_MAX)
-            _refuse_too_many(len(found))
-            return encode([opened.decode(row) for row in found])
-        text = own("json")
-        sql, params = _rows_of(opened, query, f"{opened.row_json} AS {text}")
-        rows = opened.dialect.as_bytes(f"string_agg({text}, ',')")
-        whole = f"SELECT count(*), {rows} FROM ({sql}) q"
-        most = limits.ANSWER_BYTES_WHOLE_MAX
-        ((count, joined),) = await self._door.fetch_within(whole, params, most)
-        _refuse_too_many(count)
-        return b"[%b]" % (joined or b"")
+    def _asked(self, identity: Identity, entity: str, body: object) -> tuple[Opened, Filter]:
+        opened = self._door.open_readable(identity, entity)
+        query = parse(body, opened.columns)
+        if query.count is not None:
+            raise invalid("A bare list of rows has no place for a $count.")
+        return opened.narrowed(query.fields), query
 
     async def lookup(self, identity: Identity, entity: str, field: str, text: str) -> RowData:
         """The first row by id whose field has this value, or 404 `NOT_FOUND`.
@@ -94,13 +86,14 @@ class Queries:
         value = _value_of_text(kind, text)
         if value is None:
             raise not_found(entity)
-        params: list[Value] = [*spellings(field, kind, value)]
+        is_folded = field in opened.columns.folded
+        params: list[Value] = [*spellings(field, kind, small(value) if is_folded else value)]
         marks = ", ".join("?" * len(params))
-        column = quote(compared_column(field, kind))
-        conditions = [f"t.{column} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
+        column = column_sql(compared_column(field, kind), is_folded)
+        conditions = [f"{column} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
         add_policy(opened.where, conditions, params)
         found = await self._door.fetch(
-            f"SELECT {opened.table.columns} FROM {opened.table.source}"
+            f"SELECT {opened.projection} FROM {opened.table.source}"
             f"{where_clause(conditions)} ORDER BY t.id LIMIT 1",
             params,
         )
@@ -116,7 +109,27 @@ def _rows_of(opened: Opened, query: Filter, projection: str) -> tuple[str, list[
     return select(opened, query, projection, rows_max=limits.QUERY_ROWS_MAX)
 
 
-def _refuse_too_many(count: int) -> None:
+async def whole(
+    door: ReadDoor, opened: Opened, query: Filter, *, rows_max: int
+) -> tuple[int, bytes]:
+    """How many rows a query finds, and the bytes of a JSON list of them; 400 `ANSWER_TOO_LARGE`
+    where they have more than `limits.ANSWER_BYTES_WHOLE_MAX`."""
+    most = limits.ANSWER_BYTES_WHOLE_MAX
+    if opened.shown is not None:
+        sql, params = select(opened, query, opened.projection, rows_max=rows_max)
+        found = await door.fetch_within(sql, params, most)
+        return len(found), encode([opened.decode(row) for row in found])
+    text = own("json")
+    sql, params = select(opened, query, f"{opened.row_json} AS {text}", rows_max=rows_max)
+    rows = opened.dialect.as_bytes(f"string_agg({text}, ',')")
+    ((count, joined),) = await door.fetch_within(
+        f"SELECT count(*), {rows} FROM ({sql}) q", params, most
+    )
+    return count, b"[%b]" % (joined or b"")
+
+
+def refuse_too_many(count: int) -> None:
+    """400 where a bare list would have to be cut."""
     if count > limits.QUERY_ROWS_MAX:
         raise too_many_rows(limits.QUERY_ROWS_MAX)
 
@@ -124,7 +137,8 @@ def _refuse_too_many(count: int) -> None:
 def select(
     opened: Opened, query: Filter, projection: str, *, rows_max: int
 ) -> tuple[str, list[Value]]:
-    """The statement of a query; it fetches one row more than `rows_max`, to tell a cut answer."""
+    """The statement of a query; it fetches at most one row more than `rows_max`, to tell a cut
+    answer."""
     if query.search is not None and not query.order:
         return _select_by_fit(opened, query, query.search, projection, rows_max=rows_max)
     conditions: list[str] = []
@@ -212,7 +226,9 @@ def complete_order(order: Sequence[Order]) -> tuple[Order, ...]:
 
 def order_clause(order: Sequence[Order]) -> str:
     """Nulls come first, or last when descending; an id is never null."""
-    return ", ".join(f"t.{quote(part.column)}{_direction(part)}" for part in order)
+    return ", ".join(
+        f"{column_sql(part.column, part.is_folded)}{_direction(part)}" for part in order
+    )
 
 
 def _direction(part: Order) -> str:
@@ -228,8 +244,8 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
         wanted = ", ".join(map(shown_column, names))
         raise invalid(f"$after needs the last row's values of: {wanted}.")
     part, *rest = order
-    value = last[part.column]
-    column = f"t.{quote(part.column)}"
+    value = small(last[part.column]) if part.is_folded else last[part.column]
+    column = column_sql(part.column, part.is_folded)
     if not rest:
         return _beyond(part, value, params)
     # What cannot be in a page anyway, said so that an index can begin there.
@@ -244,7 +260,7 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
 
 
 def _beyond(part: Order, value: Value, params: list[Value]) -> str:
-    column = f"t.{quote(part.column)}"
+    column = column_sql(part.column, part.is_folded)
     if value is None:
         return "1 = 0" if part.descending else f"{column} IS NOT NULL"
     params.append(value)

@@ -21,13 +21,14 @@ from pylon.data.search_ask import Ask, Names, names_of, parse_ask
 from pylon.data.search_highlight import Marker
 from pylon.data.search_rank import sees_all
 from pylon.data.search_statement import HIT, TOTAL, Statement
-from pylon.data.search_text import SearchText, Term, read
+from pylon.data.search_text import SearchText, read
 from pylon.data.search_typos import Within, neighbours, typos_in
 from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, Value
 from pylon.store.search_query import Phrase, Piece, SearchQuery, every, some
+from pylon.store.search_words import Term
 
 HIGHLIGHT: Final = "_highlight"
 """The key of a hit's excerpts."""
@@ -113,7 +114,9 @@ class Searches:
         if statement.shows:
             texts = [row[3] for row in found]
             marker = Marker(text.terms, text.symbols)
-            hits = await highlighted(hits, texts, statement.shows, marker, self._door.let_others)
+            key = _highlight_key(opened)
+            let_others = self._door.let_others
+            hits = await highlighted(hits, texts, statement.shows, marker, let_others, key=key)
         return Found(hits=hits, total=total, facet_counts=_facet_counts(answer, names, ask))
 
     async def _corrected(self, opened: Opened, names: Names, text: SearchText) -> SearchText | None:
@@ -163,9 +166,11 @@ async def highlighted(
     fields: Sequence[str],
     marker: Marker,
     let_others: Callable[[], Awaitable[None]],
+    *,
+    key: str = HIGHLIGHT,
 ) -> list[str]:
-    """Hits with their excerpts as one more key; `texts` are JSON lists of what stands in `fields`.
-    `let_others` is awaited between two hits."""
+    """Hits with their excerpts under one more `key`. `texts` are JSON lists of what stands in
+    `fields`; `let_others` is awaited between two hits."""
     marked = []
     for hit, beginnings in zip(hits, texts, strict=True):
         shown = {}
@@ -173,9 +178,17 @@ async def highlighted(
             found = None if beginning is None else marker.excerpt(beginning)
             if found is not None:
                 shown[name] = found
-        marked.append(f'{hit[:-1]},"{HIGHLIGHT}":{encode(shown).decode()}}}')
+        marked.append(f'{hit[:-1]},"{key}":{encode(shown).decode()}}}')
         await let_others()
     return marked
+
+
+def _highlight_key(opened: Opened) -> str:
+    """The key of excerpts, with underscores behind it until the entity has no such field."""
+    key = HIGHLIGHT
+    while key in opened.table.spec.fields_by_name:
+        key += "_"
+    return key
 
 
 def _facet_counts(answer: list[Row], names: Names, ask: Ask) -> dict[str, dict[str, int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,13 +16,25 @@ from pylon.codec import encode
 from pylon.data.conditions import Condition
 from pylon.data.door import Opened
 from pylon.data.fields import INT_MAX, INT_MIN
-from pylon.data.filters import Columns, invalid, parse_where, require_object
+from pylon.data.filters import (
+    Columns,
+    invalid,
+    parse_where,
+    refuse_unknown_keys,
+    require_object,
+)
 from pylon.errors import PylonError
 from pylon.moments import moment_key
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
 from pylon.store.search_fields import indexed_fields
 from pylon.store.search_query import SearchQuery, Within
+
+KEYS: Final = (
+    *("query", "where", "filters", "facets", "sort", "page", "pageSize", "highlight", "typos"),
+    *("facetMode", "facetLimit", "page_size", "facet_mode", "facet_limit"),
+)
+"""Also in the spelling of the reference."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -81,9 +93,11 @@ def names_of(opened: Opened) -> Names:
 
 
 def parse_ask(body: object, names: Names, columns: Columns) -> Ask:
-    """Names that are not configured are passed over (spec 02 section 7.1); wrong types are 400."""
+    """Names that are not configured are passed over (spec 02 section 7.1); unknown keys and wrong
+    types are 400."""
     fields = require_object(body, "A search")
     given = {key: value for key, value in fields.items() if value is not None}
+    refuse_unknown_keys(given, KEYS, "A search")
     page = _count(given, "page", 0)
     size = _count(given, "pageSize", _count(given, "page_size", limits.SEARCH_PAGE_ROWS))
     limit = max(1, min(size, limits.SEARCH_PAGE_ROWS_MAX))

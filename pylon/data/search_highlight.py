@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from heapq import merge
 
 from pylon import limits
-from pylon.data.search_text import WORD, Term, fold
+from pylon.store.search_words import Run, Term, fold, pairs, runs, words
 
 OPEN, CLOSE = "<mark>", "</mark>"
 
@@ -30,6 +30,7 @@ class Marker:
 
     def __init__(self, terms: Sequence[Term], symbols: Sequence[str] = ()) -> None:
         self._words = frozenset(term.text for term in terms)
+        self._words_in_full = frozenset(term.text for term in terms if len(term.text) > 1)
         self._beginnings = tuple({term.text for term in terms if term.is_prefix})
         self._symbols = symbols
 
@@ -68,12 +69,35 @@ class Marker:
         return any(word in small for word in self._words)
 
     def _spans_of_words(self, text: str, start: int, end: int) -> Iterator[Span]:
-        for found in WORD.finditer(text, start):
-            if found.start() >= end:
+        for run in runs(text, start):
+            if run.start >= end:
                 return
-            word = fold(found[0])
-            if word in self._words or word.startswith(self._beginnings):
-                yield found.span()
+            if run.is_paired:
+                yield from self._spans_of_pairs(run)
+            elif any(map(self._is_found, words(run.text))):
+                yield run.start, run.end
+
+    def _spans_of_pairs(self, run: Run) -> Iterator[Span]:
+        """The parts of a run of letters without spaces that found pairs cover."""
+        folded = fold(run.text)
+        covered = 0
+        begins = None
+        for place, pair in enumerate(pairs(folded)):
+            if not self._is_found(pair):
+                continue
+            if len(folded) != len(run.text):  # which letter is which cannot be told
+                yield run.start, run.end
+                return
+            if begins is not None and place > covered:
+                yield run.start + begins, run.start + covered
+                begins = None
+            begins = place if begins is None else begins
+            covered = place + (len(pair) if pair in self._words_in_full else 1)
+        if begins is not None:
+            yield run.start + begins, run.start + covered
+
+    def _is_found(self, word: str) -> bool:
+        return word in self._words or word.startswith(self._beginnings)
 
     @staticmethod
     def _spans_of_symbol(text: str, symbol: str, start: int, end: int) -> Iterator[Span]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from pylon import limits
 from pylon.data.door import Opened
-from pylon.data.search_text import Term
 from pylon.store.base import Value
 from pylon.store.naming import own, quote
+from pylon.store.search_words import Term
 
 FOUND: Final = own("found")
 """The rows found."""
@@ -31,6 +32,10 @@ _SCORES: Final = own("scores")
 _NUMBER: Final = own("number")
 _LENGTH: Final = own("length")
 _TERM: Final = own("term")
+_WORD: Final = own("word")
+_END: Final = own("end")
+_EXACT: Final = own("exact")
+_BEGUN: Final = own("begun")
 _COUNT: Final = own("count")
 _WEIGHT: Final = own("weight")
 _SCORE: Final = own("score")
@@ -60,11 +65,14 @@ def ranked(
     # Every row once by itself: an inner join is one by an index, an outer join would not be.
     standing = f"SELECT r.{_NUMBER}, {_NO_TERM} AS {_TERM} FROM {_GATHERED} r"
     # Most places are of rows that were not found, so that is looked at first.
-    standing += "".join(
-        f" UNION ALL SELECT {places.number}, {number} FROM {places.sql}"
-        f" WHERE {condition} AND {places.number} IN ({found}) AND {places.counts}"
-        for number, condition in enumerate(_conditions(places.term, terms, params))
-    )
+    for table, rows, condition in _asked(terms, params):
+        gathered += f", {table} AS (VALUES {rows})"
+        standing += (
+            f" UNION ALL SELECT {places.number}, a.{_TERM}"
+            f" FROM {table.partition('(')[0]} a JOIN {places.sql}"
+            f" ON {condition.format(places.term)}"
+            f" WHERE {places.number} IN ({found}) AND {places.counts}"
+        )
     rarity = f"(SELECT count(*) FROM {_GATHERED}) - count(*) + 0.5"
     # The usual constants: a word counts less each time, and less in a long row.
     damping = f"0.3 + 0.9 * r.{_LENGTH} / (1.0 + (SELECT avg({_LENGTH}) FROM {_GATHERED}))"
@@ -85,13 +93,22 @@ def ranked(
     )
 
 
-def _conditions(column: str, terms: Sequence[Term], params: list[Value]) -> list[str]:
-    conditions = []
-    for term in dict.fromkeys(terms):
-        params.append(term.text)
-        if term.is_prefix:
-            params.append(term.text + "\U0010ffff")
-            conditions.append(f"{column} >= ? AND {column} < ?")
-        else:
-            conditions.append(f"{column} = ?")
-    return conditions
+def _asked(terms: Sequence[Term], params: list[Value]) -> list[tuple[str, str, str]]:
+    """The terms as tables: name and columns, rows, and the condition on a word `p` found by one.
+
+    As tables, since a statement may have some dozen parts at most, and a search more words.
+    """
+    numbered = list(enumerate(list(dict.fromkeys(terms))[: limits.SEARCH_RANKED_TERMS_MAX]))
+    exact = [(number, term.text) for number, term in numbered if not term.is_prefix]
+    begun = [(number, term.text) for number, term in numbered if term.is_prefix]
+    tables = []
+    if exact:
+        params += [text for _, text in exact]
+        rows = ", ".join(f"({number}, ?)" for number, _ in exact)
+        tables.append((f"{_EXACT}({_TERM}, {_WORD})", rows, f"{{}} = a.{_WORD}"))
+    if begun:
+        params += [each for _, text in begun for each in (text, text + "\U0010ffff")]
+        rows = ", ".join(f"({number}, ?, ?)" for number, _ in begun)
+        condition = f"{{0}} >= a.{_WORD} AND {{0}} < a.{_END}"
+        tables.append((f"{_BEGUN}({_TERM}, {_WORD}, {_END})", rows, condition))
+    return tables

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from pylon import limits
-from pylon.data.conditions import compile_condition
+from pylon.data.conditions import column_sql, compile_condition
 from pylon.data.door import Opened
 from pylon.data.filters import TEXT_KINDS
 from pylon.data.query import add_policy, where_clause
 from pylon.data.search_ask import Ask, Names
 from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import SearchText
+from pylon.letters import small, small_sql
 from pylon.store.base import Value
 from pylon.store.naming import own, quote
 from pylon.store.row_json import concat
@@ -73,8 +74,9 @@ class Statement:
         """The rows found, as `m`: their ids and what the parts look at; empty where all are."""
         selected = self._looked_at()
         for number, (name, value) in enumerate(self._flags):
-            selected.append(f"(t.{self._compared(name)} = ?) IS TRUE AS {_flag(number)}")
-            self._params.append(value)
+            column, wanted = self._compared(name, value)
+            selected.append(f"({column} = ?) IS TRUE AS {_flag(number)}")
+            self._params.append(wanted)
         query = self._text.query
         if query is not None:
             self._params.append(self._dialect.search_value(self._names.narrowed(query)))
@@ -103,17 +105,20 @@ class Statement:
         sort = None if self._ask.sort is None else self._ask.sort[0]
         selected = []
         for name in sorted({*self._ask.facets, *(() if sort is None else (sort,))} - {"id"}):
-            column, compared = f"t.{quote(name)}", self._compared(name)
-            if compared != quote(name):
-                selected.append(f"t.{compared}")
+            column, compared = f"t.{quote(name)}", self._opened.columns.compared(name)
+            if compared != name:
+                selected.append(f"t.{quote(compared)}")
             if name != sort and self._is_text(name):
                 column = f"CASE WHEN {_is_short(column)} THEN {column} END AS {quote(name)}"
             selected.append(column)
         return selected
 
-    def _compared(self, name: str) -> str:
-        """The column, quoted, that a field is compared, ordered and grouped by."""
-        return quote(self._opened.columns.compared(name))
+    def _compared(self, name: str, value: Value) -> tuple[str, Value]:
+        """A column and what it is compared with."""
+        columns = self._opened.columns
+        is_folded = name in columns.folded
+        column = column_sql(columns.compared(name), is_folded)
+        return column, small(value) if is_folded else value
 
     def _is_text(self, facet: str) -> bool:
         return self._names.facets[facet] in TEXT_KINDS
@@ -122,8 +127,9 @@ class Statement:
         conditions: list[str] = []
         add_policy(self._opened.where, conditions, self._params)
         for name, value in () if self._flags else self._ask.filters:
-            conditions.append(f"t.{self._compared(name)} = ?")
-            self._params.append(value)
+            column, wanted = self._compared(name, value)
+            conditions.append(f"{column} = ?")
+            self._params.append(wanted)
         where = compile_condition(self._ask.where, self._dialect, self._params)
         if where is not None:
             conditions.append(where)
@@ -152,18 +158,23 @@ class Statement:
 
     def _facets(self) -> Iterator[str]:
         for number, name in enumerate(self._ask.facets):
-            value, group = f"{self._column}{quote(name)}", f"{self._column}{self._compared(name)}"
-            shown = value if value == group else f"min({value})"
+            value = f"{self._column}{quote(name)}"
             conditions = [f"{value} IS NOT NULL", *self._passing(besides=name)]
             if self._is_text(name):
                 conditions.append(_is_short(value))
             self._params.append(self._ask.facet_values_max)
             mixed = self._dialect.mixed(_VALUE, self._names.facets[name])
+            shown, shared = value, value
+            if name in self._opened.columns.folded:  # shown as one of its rows has it
+                shown, shared = f"min({value})", small_sql(value)
+            elif self._names.facets[name] == "datetime":
+                compared = quote(self._opened.columns.compared(name))
+                shown, shared = f"min({value})", f"{self._column}{compared}"
             yield (
                 f"SELECT {number}, {mixed}, {_COUNT}{self._beside()} FROM"
                 f" (SELECT {shown} AS {_VALUE}, count(*) AS {_COUNT}"
                 f" FROM {self._from}{where_clause(conditions)}"
-                f" GROUP BY {group} ORDER BY 2 DESC, 1 LIMIT ?) q"
+                f" GROUP BY {shared} ORDER BY 2 DESC, 1 LIMIT ?) q"
             )
 
     def _hits(self) -> str:
@@ -187,7 +198,9 @@ class Statement:
         most = min(limits.SEARCH_HIGHLIGHT_CHARACTERS_MAX, in_all)
         parts: list[str] = []
         for name in self.shows:
-            text = self._dialect.json_text(f"substr(t.{quote(name)}, 1, {most})", "string")
+            text = self._dialect.json_text(
+                self._dialect.beginning(f"t.{quote(name)}", most), "string"
+            )
             parts += ["','" if parts else "'['", text]
         return concat([*parts, "']'"])
 
@@ -199,4 +212,7 @@ class Statement:
         name, descends = self._ask.sort
         word = " DESC" if descends else ""
         nulls = " NULLS LAST" if descends else " NULLS FIRST"
-        return f"{self._column}{self._compared(name)}{word}{nulls}, {self._column}id{word}"
+        column = f"{self._column}{quote(self._opened.columns.compared(name))}"
+        if name in self._opened.columns.folded:
+            column = small_sql(column)
+        return f"{column}{word}{nulls}, {self._column}id{word}"

@@ -30,29 +30,9 @@ from pylon.store.search_query import (
     every,
     some,
 )
+from pylon.store.search_words import Term, has_word, phrase_terms
 
 # --- Words -----------------------------------------------------------------------------------
-
-WORD: Final = re.compile(r"(?:[^\W_][\u0300-\u036f]*)+")
-"""What the index takes for a word: letters and digits, with the marks on them."""
-
-
-def fold(word: str) -> str:
-    """The word as the index keeps it: small letters without diacritics."""
-    if word.isascii():
-        return word.lower()
-    bare = [sign for sign in unicodedata.normalize("NFD", word) if not unicodedata.combining(sign)]
-    composed = unicodedata.normalize("NFC", "".join(bare))
-    # Sign by sign, as the index does it: no sign becomes two, and a final sigma is a sigma.
-    small = [sign.casefold() for sign in composed]
-    return "".join([s if len(s) == 1 else c.lower() for s, c in zip(small, composed, strict=True)])
-
-
-class Term(msgspec.Struct, frozen=True):
-    """A folded word that is looked for; `is_prefix`: longer words that begin so are found too."""
-
-    text: str
-    is_prefix: bool = False
 
 
 class SearchText(msgspec.Struct, frozen=True):
@@ -105,22 +85,11 @@ def read(text: str, fields: Collection[str]) -> SearchText:
     return _plain(text)
 
 
-def pieces(text: str) -> list[str]:
-    """The words and quoted phrases of a text, for searches without an index."""
-    check_length(text)
-    found = [quoted or word for quoted, word in _PIECE.findall(text.replace("\0", " "))]
-    _check_count(len(found))
-    return [piece for piece in found if piece.strip('"')]
-
-
-_PIECE: Final = re.compile(r'"([^"]+)"|(\S+)')
-
-
 def terms_of(query: SearchQuery) -> tuple[Term, ...]:
     """The words that rows are found by, in their order; not those that they must not have."""
     match query:
         case Phrase():
-            return tuple(term for piece in query.pieces for term in _terms(piece))
+            return tuple(phrase_terms(query))
         case Near() | Words():
             return tuple(term for phrase in query.phrases for term in terms_of(phrase))
         case Every() | Some():
@@ -129,12 +98,6 @@ def terms_of(query: SearchQuery) -> tuple[Term, ...]:
             return terms_of(query.parts[0])
         case Within():
             return terms_of(query.query)
-
-
-def _terms(piece: Piece) -> list[Term]:
-    words = [fold(found[0]) for found in WORD.finditer(piece.text)]
-    last = [Term(word, piece.is_prefix) for word in words[-1:]]
-    return [*(Term(word) for word in words[:-1]), *last]
 
 
 def _plain(text: str) -> SearchText:
@@ -152,7 +115,7 @@ def _plain(text: str) -> SearchText:
             terms += inner
             words.append(Word(phrase, inner[0] if len(inner) == 1 else None))
         elif any(unicodedata.category(sign) == "So" for sign in piece):
-            symbols.append(piece)
+            symbols.append(piece.strip('"'))
     return SearchText(
         query=Words(tuple(word.phrase for word in words)) if words else None,
         symbols=tuple(symbols),
@@ -183,7 +146,9 @@ _SYNTAX: Final = re.compile(r'["*():{}^+]|\b(?:AND|OR|NOT)\b')
 """What tells query syntax from plain words, if it parses."""
 
 _TOKEN: Final = re.compile(
-    r'\s*(?:"(?P<string>(?:[^"]|"")*)"|(?P<word>[A-Za-z0-9_\u0080-\U0010ffff]+)|(?P<sign>\S))'
+    r'\s*(?:"(?P<string>(?:[^"]|"")*)"|(?P<word>[A-Za-z0-9_\u0080-\U0010ffff]+)'
+    # Behind a word it is no operator: `a^b` is one word to people.
+    r"|(?P<inner>(?<=\w)\^)|(?P<sign>\S))"
 )
 
 _SIGNS: Final = frozenset("*():{}^+-,")
@@ -330,7 +295,7 @@ class _Parser:
         is_operator = token.kind == "word" and token.text in ("AND", "OR", "NOT")
         if token.kind not in ("string", "word") or is_operator:
             raise _NotSyntax
-        if WORD.search(token.text) is None:
+        if not has_word(token.text):
             raise _NotSyntax
         self._strings += 1
         _check_count(self._strings)

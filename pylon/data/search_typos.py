@@ -14,10 +14,10 @@ from itertools import pairwise
 from pylon import limits
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.query import add_policy, where_clause
-from pylon.data.search_text import Term
 from pylon.errors import PylonError
 from pylon.store.base import Value
 from pylon.store.dialect import Dialect
+from pylon.store.search_words import Term
 
 ONE_TYPO_FROM = 4
 """Length of a word from which one typo is forgiven; shorter ones have too many neighbours."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
+from pylon import limits
 from pylon.changes.model import RowData
 from pylon.crdt.values import json_checker
 from pylon.data.fields import CHECKERS, Checker
+from pylon.data.references import references_of
 from pylon.errors import PylonError
 from pylon.hooks import EntityHooks
 from pylon.identity import Identity
@@ -20,7 +22,7 @@ from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, NowDefault
 from pylon.store.base import Row
 from pylon.store.naming import quote
-from pylon.store.tables import time_fields
+from pylon.store.tables import time_fields, wanted_indexes
 
 
 class Where(Protocol):
@@ -40,8 +42,16 @@ class Table:
         self.name = spec.name
         self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
         self.private = frozenset(f.name for f in spec.fields if f.is_private)
+        self.folded = frozenset(f.name for f in spec.fields if f.folds)
+        """Fields in which A to Z in either case are one value."""
         self.references = {f.name: f.target for f in spec.fields if f.target is not None}
         """Fields that hold ids of rows, with the entity of these."""
+        kept = references_of(spec)
+        self.references.update({each.field: each.target for each in kept})
+        self.checked = tuple(each for each in kept if each.is_checked)
+        """Keys that must name a row that is there; empty for most entities."""
+        self.follows = tuple(each for each in kept if each.on_delete is not None)
+        """Keys whose rows follow when the row goes that they name."""
         self._readonly = frozenset(f.name for f in spec.fields if f.readonly)
         self._fixed = self._readonly | {f.name for f in spec.fields if f.writeOnce}
         self._checkers: dict[str, Checker] = {
@@ -67,6 +77,14 @@ class Table:
         )
         self.delete = f"DELETE FROM {quote(self.name)} WHERE id = ?"
         self._updates: dict[tuple[str, ...], str] = {}
+        self._selections: dict[tuple[str, ...], tuple[str, Callable[[Row], RowData]]] = {}
+
+    def fields_of_index(self, name: str) -> list[str]:
+        """The fields of one of the entity's indexes, as the database calls it."""
+        for index in wanted_indexes(self.spec):
+            if index.name == name:
+                return list(index.fields)
+        return []
 
     def written(self, values: RowData) -> RowData:
         """The columns that are written to set these fields, with their values."""
@@ -80,6 +98,18 @@ class Table:
             statement = f"UPDATE {quote(self.name)} SET {assignments} WHERE id = ?"
             self._updates[names] = statement
         return statement
+
+    def selection(self, names: tuple[str, ...]) -> tuple[str, Callable[[Row], RowData]]:
+        """The columns of the id and these fields as SQL, and what makes rows of their tuples."""
+        found = self._selections.get(names)
+        if found is None:
+            fields = [self.fields[name] for name in names if name != "id"]
+            columns = ", ".join(f"t.{quote(name)}" for name in ("id", *(f.name for f in fields)))
+            found = columns, _row_decoder(fields, hidden=frozenset())
+            if len(self._selections) >= limits.SELECTIONS_KEPT:
+                self._selections.clear()
+            self._selections[names] = found
+        return found
 
     # --- values in ---------------------------------------------------------------------------
 

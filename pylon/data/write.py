@@ -20,8 +20,17 @@ from pylon.clock import iso_seconds
 from pylon.crdt.documents import Documents, InHand
 from pylon.crdt.work_list import WorkList
 from pylon.data import outbox
+from pylon.data.cascade import Following, farthest, follow
 from pylon.data.context import Context
-from pylon.data.errors import not_found, policy_denied
+from pylon.data.errors import hooks_too_deep, not_found, policy_denied
+from pylon.data.references import (
+    Debts,
+    Owed,
+    Reference,
+    RowName,
+    is_there,
+    not_there,
+)
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import Committed, WriteHook
@@ -37,9 +46,6 @@ T = TypeVar("T")
 
 Work: TypeAlias = Coroutine[Any, Any, T]
 
-RowName: TypeAlias = tuple[str, str]
-"""Entity and id of a row."""
-
 
 class Transaction:
     """Writes of one caller inside one unit.
@@ -51,8 +57,8 @@ class Transaction:
     """
 
     __slots__ = (
-        *("_at_hand", "_context", "_depth", "_identity", "_lookup", "_trusted", "_tx"),
-        "_work",
+        *("_at_hand", "_context", "_debts", "_depth", "_followed", "_identity", "_lookup"),
+        *("_trusted", "_tx", "_work", "gone"),
     )
 
     def __init__(
@@ -74,6 +80,10 @@ class Transaction:
         self._depth = depth
         self._at_hand = at_hand
         self._work = work
+        self._debts: Debts | None = None
+        self._followed = 0
+        self.gone: set[RowName] = set()
+        """Rows that went because rows that they named did."""
 
     # --- joining -----------------------------------------------------------------------------
 
@@ -133,6 +143,8 @@ class Transaction:
             await self._lookup.gather(rule, self._identity, [(after, None)])
         if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):
             raise self._denied(rule, after, None)
+        if table.checked:
+            await self._check_keys(table, after, None)
         try:
             await self._tx.execute(table.insert, tuple(table.written(after).values()))
         except ConstraintFailed as error:
@@ -222,18 +234,38 @@ class Transaction:
     def delete(self, entity: str, row_id: str) -> Work[None]:
         """Delete a row; 404 `NOT_FOUND` without such a row."""
         table = self._context.table(entity)
-        write = self._delete(table, entity, row_id)
+        follows = entity in self._context.referrers
+        write = self._delete(table, row_id, follows=follows)
+        return self._undoable(write) if follows or table.hooks.are_in_unit else write
+
+    def delete_alone(self, entity: str, row_id: str) -> Work[None]:
+        """The same whatever names the row, for who deletes everything."""
+        table = self._context.table(entity)
+        write = self._delete(table, row_id, follows=False)
         return self._undoable(write) if table.hooks.are_in_unit else write
 
-    async def _delete(self, table: Table, entity: str, row_id: str) -> None:
-        hooks = table.hooks
-        rule = self._context.policies.entity(entity).delete
+    async def _delete(self, table: Table, row_id: str, *, follows: bool) -> None:
+        rule = self._context.policies.entity(table.name).delete
         self._refuse_hopeless(rule)
         before = await self._stored(table, row_id, rule)
-        if hooks.before_delete:
-            await self._ask(hooks.before_delete, table, before, {})
-        row_id = before["id"]
-        await self._tx.execute(table.delete, (row_id,))
+        if table.hooks.before_delete:
+            await self._ask(table.hooks.before_delete, table, before, {})
+        if follows:
+            # The rule of this row was asked; of those that follow it, the app has said what
+            # becomes of them, whoever may see them.
+            went = await self._follow([(table.name, before["id"])])
+            # Hooks of what went may have changed it.
+            latest = await self._row(table, before["id"]) if went.count else before
+            if latest is None:
+                return
+            before = latest
+        await self._remove(table, before)
+
+    async def _remove(self, table: Table, before: RowData) -> None:
+        """The later steps of a delete: row and document, change."""
+        hooks, entity, row_id = table.hooks, table.name, before["id"]
+        if not await self._tx.execute(table.delete, (row_id,)):
+            return  # an after-hook of a row that went with it was quicker
         if self._context.documents is not None:
             await self._context.documents.forget(self._tx, table.spec, row_id)
         change = await self._context.log.append(
@@ -241,6 +273,107 @@ class Transaction:
         )
         if hooks.after_delete or hooks.committed:
             await self._tell(hooks.after_delete, hooks.committed, change, {})
+
+    # --- rows that name others ---------------------------------------------------------------
+
+    def defer_keys(self) -> Debts:
+        """From now on a key may name a row that comes later in the unit; see `unpaid`."""
+        self._debts = Debts()
+        return self._debts
+
+    async def unpaid(self) -> list[tuple[int, PylonError]]:
+        """The keys whose rows have not come, by their places among the `Debts`, each with its
+        refusal. For the end of the unit, which must not be committed with one."""
+        assert self._debts is not None
+        found = await self._debts.unpaid(self._tx)
+        return [(place, not_there(each, sees_private=self._trusted)) for place, each in found]
+
+    async def _check_keys(self, table: Table, after: RowData, before: RowData | None) -> None:
+        """400 `REFERENCE_NOT_FOUND` for a key that names a row which is not there. One that was so
+        before is left alone: a row may be older than the promise."""
+        for reference in table.checked:
+            key = after[reference.field]
+            if key is None or (before is not None and before[reference.field] == key):
+                continue
+            if reference.target == table.name and key == after["id"]:
+                continue
+            if not await is_there(self._tx, reference, key):
+                if self._debts is None:
+                    raise not_there(reference, sees_private=self._trusted)
+                self._debts.owed.append(Owed(reference, after["id"], key))
+
+    async def delete_part(self, entity: str, row_id: str, most: int) -> bool:
+        """Delete or change some of what would follow when a row goes, the farthest first; whether
+        that was all. For the server, where it is too much for one unit; asks no policy."""
+        found, is_all = await farthest(
+            self._tx, self._context.referrers, (entity, row_id), most=most
+        )
+        await found.carry_out(self._as_server())
+        self.gone.update(found.rows)
+        touched = {name for name, _ in found.rows} | {each.entity for each, _ in found.keys}
+        if any(map(self._has_hooks, touched)):
+            await self._follow(found.rows)
+        return is_all
+
+    async def _follow(self, going: Sequence[RowName]) -> Following:
+        """Do what follows when these rows go, within what is left for the unit."""
+        went = await follow(
+            self._tx,
+            self._context.referrers,
+            going,
+            self._as_server(),
+            has_hooks=self._has_hooks,
+            most=limits.CASCADE_ROWS_MAX - self._followed,
+        )
+        self._followed += went.count
+        self.gone.update(went.rows)
+        return went
+
+    async def remove_follower(self, entity: str, row_id: str) -> None:
+        """Delete a row because the row that it names goes: as any other delete, but that its rule
+        is not asked, and that what follows from it is known."""
+        table = self._context.table(entity)
+        before = await self._row(table, row_id)
+        if before is None:
+            return  # a hook was quicker
+        self._refuse_at_hand(table, before)
+        if table.hooks.before_delete:
+            await self._ask(table.hooks.before_delete, table, before, {})
+        await self._remove(table, before)
+
+    async def empty_key(self, reference: Reference, row_id: str) -> None:
+        """Take a key out of a row because the row that it names goes; hooks may add to that."""
+        table = self._context.table(reference.entity)
+        before = await self._row(table, row_id)
+        if before is None:
+            return  # a hook was quicker
+        self._refuse_at_hand(table, before)
+        patch: RowData = {reference.field: None}
+        if table.hooks.before_update:
+            patch = await self._ask(table.hooks.before_update, table, before, patch)
+        values = {**table.check_values(patch), reference.field: None}
+        document = None
+        if self._context.documents is not None:
+            document = await self._context.documents.find(self._tx, table.spec, before, self._work)
+        rule = self._context.policies.entity(table.name).update
+        await self._change(table, rule, before, values, document)
+
+    def _has_hooks(self, entity: str) -> bool:
+        return self._context.table(entity).hooks.are_in_unit
+
+    def _as_server(self) -> Transaction:
+        """The same caller in the same unit, whom no policy is asked about."""
+        if self._trusted:
+            return self
+        return Transaction(
+            self._context,
+            self._tx,
+            self._identity,
+            trusted=True,
+            depth=self._depth,
+            at_hand=self._at_hand,
+            work=self._work,
+        )
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -263,6 +396,9 @@ class Transaction:
         if document is not None:
             values = document.write(values)
             after.update(values)
+        if table.checked:
+            await self._check_keys(table, after, before)
+        if document is not None:
             document_update = await self._documents().save(self._tx, document)
         if values:
             written = table.written(values)
@@ -328,12 +464,7 @@ class Transaction:
     def _inner(self, at_hand: tuple[RowName, ...]) -> Transaction:
         """The transaction for hooks: in the same unit, as the same caller, trusted."""
         if self._depth >= limits.HOOK_DEPTH_MAX:
-            raise PylonError(
-                500,
-                "HOOKS_TOO_DEEP",
-                f"Hooks have written rows in hooks {limits.HOOK_DEPTH_MAX} deep.",
-                "Two hooks call each other, or one calls itself.",
-            )
+            raise hooks_too_deep()
         return Transaction(
             self._context,
             self._tx,
@@ -407,6 +538,16 @@ class Transaction:
         row = await self._row(table, row_id)
         if row is None:
             raise not_found(table.name)
+        self._refuse_at_hand(table, row)
+        if rule.asked and not self._trusted:
+            await self._lookup.gather(rule, self._identity, [(row, row)])
+        if self._trusted or rule.allows(self._identity, row, row, self._lookup):
+            return row
+        denied = self._denied(rule, row, row)
+        raise denied if await self.can_read(table.name, row) else not_found(table.name)
+
+    def _refuse_at_hand(self, table: Table, row: RowData) -> None:
+        """500 for a row whose before-hooks are running."""
         if (table.name, row["id"]) in self._at_hand:
             raise PylonError(
                 500,
@@ -414,12 +555,6 @@ class Transaction:
                 f"A before-hook of {table.name} has written the row that it was asked about.",
                 "Change the data that the hook is given, or write in an after-hook.",
             )
-        if rule.asked and not self._trusted:
-            await self._lookup.gather(rule, self._identity, [(row, row)])
-        if self._trusted or rule.allows(self._identity, row, row, self._lookup):
-            return row
-        denied = self._denied(rule, row, row)
-        raise denied if await self.can_read(table.name, row) else not_found(table.name)
 
     def _denied(self, rule: Rule, data: RowData, existing: RowData | None) -> PylonError:
         name = rule.denied_by(self._identity, data, existing, self._lookup)
@@ -430,6 +565,10 @@ class Transaction:
         if error.columns == (f"{table.name}.id",):
             return self._id_taken(table)
         named = [column.rpartition(".")[2] for column in error.columns]
+        if error.index is not None:
+            named = table.fields_of_index(error.index)
+            columns = tuple(f"{table.name}.{name}" for name in named)
+            error = ConstraintFailed(error.kind, columns)
         if not self._trusted and not table.private.isdisjoint(named):
             return PylonError(400, code, f"Another row of {table.name} is in the way.")
         return PylonError(400, code, str(error), "Another row has this value already.")

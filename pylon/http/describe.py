@@ -52,6 +52,10 @@ class Docs:
     caller: Caller = "anyone"
     body: Content | None = None
     query: tuple[Parameter, ...] = ()
+    """What it knows of the query string; anything else there is refused."""
+    takes_any_query: bool = False
+    """Parameters that it does not know are passed over: it has none, and is asked by programs that
+    add their own."""
     path: Mapping[str, Schema] = field(default_factory=dict)
     """Schemas of path parameters that are not just text."""
     errors: tuple[str, ...] = ()

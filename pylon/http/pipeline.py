@@ -107,15 +107,14 @@ class Pipeline:
             except Exception:
                 response = self._failed(request)
             status = response.status
-            if isinstance(response, StreamResponse):
-                status = await self._send_large(request, response, send)
-            else:
+            if isinstance(response, Response):
                 if request.place is not None:
                     request.forget_body()
-                if len(response.body) >= limits.GZIP_BYTES_MIN:
-                    status = await self._send_large(request, response, send)
-                else:
-                    await self._send(request, response, send)
+                if len(response.body) < limits.GZIP_BYTES_MIN:
+                    if response.headers or not self._is_sent_whole(request, response):
+                        await self._send(request, response, send)
+                    return
+            status = await self._send_large(request, response, send)
         finally:
             if request.place is not None:
                 request.forget_body()
@@ -133,6 +132,8 @@ class Pipeline:
         if request.method == "OPTIONS":
             return Response(204, headers=PREFLIGHT)
         handler, params = self._router.match(request.method, request.path)
+        if request.query_string:
+            self._router.query_names.check(handler, request)
         return await handler(request, *params)
 
     def _refused(self, request: Request, error: PylonError) -> Response:
@@ -197,14 +198,22 @@ class Pipeline:
             return response
         return await self._compression.applied(request, response)
 
+    def _is_sent_whole(self, request: Request, response: Response) -> bool:
+        """Send an answer without headers of its own in one call, where our own server is below and
+        its client takes it at once; False: nothing is sent."""
+        extensions = request.scope.get("extensions")
+        respond = extensions.get("pylon.respond") if extensions else None
+        return respond is not None and respond(
+            response.status, self._finish.head(request, response), response.body
+        )
+
     async def _send(self, request: Request, response: AnyResponse, send: Send) -> None:
-        if isinstance(response, Response) and not response.headers:
-            extensions = request.scope.get("extensions")
-            respond = extensions.get("pylon.respond") if extensions else None
-            if respond is not None and respond(
-                response.status, self._finish.head(request, response), response.body
-            ):
-                return
+        if (
+            isinstance(response, Response)
+            and not response.headers
+            and self._is_sent_whole(request, response)
+        ):
+            return
         await send(
             {
                 "type": "http.response.start",

@@ -26,6 +26,7 @@ HEALTH = Docs(
     operation_id="healthCheck",
     tag="system",
     answers=json(object_of(status=constant("ok"), version=TEXT, uptime_secs=COUNT)),
+    takes_any_query=True,
     is_limited=False,
 )
 _READINESS: Content = {
@@ -40,6 +41,7 @@ READY = Docs(
     tag="system",
     answers={200: _READINESS, 503: _READINESS},
     description="`reasons` says of checks that are not passed why, as a code, where there is one.",
+    takes_any_query=True,
     is_limited=False,
 )
 METRICS = Docs(
@@ -48,6 +50,7 @@ METRICS = Docs(
     answers={200: {JSON: {"type": "object"}, "text/plain": TEXT}},
     description="Open in dev mode on the same machine; else for the administrator's Bearer token.",
     errors=("401 UNAUTHORIZED",),
+    takes_any_query=True,
     is_limited=False,
 )
 

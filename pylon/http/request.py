@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 INT64_MAX = 2**63 - 1
 """The largest number that a database takes."""
 
+_FLAGS = {"0": False, "false": False, "1": True, "true": True}
+
+_DIGITS_MAX = 20
+"""A number of more digits is beyond any maximum, or written with zeros in front by nobody."""
+
 
 class Request:
     """A request on its way through the pipeline.
@@ -138,7 +143,7 @@ class Request:
         """The first query value of that name, decoded; None when it is absent."""
         if not self.query_string:
             return None
-        values = self._parsed_query().get(name)
+        values = self.query_values().get(name)
         return None if values is None else values[0]
 
     def query_int(
@@ -151,28 +156,45 @@ class Request:
     ) -> int | None:
         """An unsigned integer of the query, brought into `minimum..maximum`.
 
-        Anything that is not an unsigned integer counts as absent and gives `default`, as the
-        spec has it for `limit`, `offset` and `since`.
+        One that is absent or empty gives `default`; anything else is 400 `INVALID_QUERY`, where the
+        reference takes it for absent: a client that asks for something else must not get an answer.
         """
         text = self.query(name)
-        if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
+        if not text:
             return default
+        if not text.isascii() or not text.isdigit():
+            raise PylonError(
+                400,
+                "INVALID_QUERY",
+                f'{name} takes a whole number that is not negative, not "{text[:100]}".',
+            )
+        if len(text) > _DIGITS_MAX:
+            return maximum
         return min(max(int(text), minimum), maximum)
 
-    def _parsed_query(self) -> dict[str, list[str]]:
+    def query_flag(self, name: str) -> bool:
+        """Whether the query says `1` or `true`; absent or empty, `0` and `false` are no, anything
+        else is 400 `INVALID_QUERY`."""
+        text = self.query(name) or "0"
+        if text not in _FLAGS:
+            raise PylonError(400, "INVALID_QUERY", f'{name} is true or false, not "{text[:100]}".')
+        return _FLAGS[text]
+
+    def query_values(self) -> dict[str, list[str]]:
+        """Every name of the query string with its values, decoded; parsed when first asked for."""
         if self._query is None:
-            try:
-                self._query = parse_qs(
-                    self.query_string.decode("utf-8", "replace"),
-                    keep_blank_values=True,
-                    max_num_fields=limits.QUERY_FIELDS_MAX,
-                )
-            except ValueError as error:
+            sent = self.query_string
+            if sent.count(b"&") >= limits.QUERY_FIELDS_MAX:
                 raise PylonError(
                     400,
                     "INVALID_QUERY",
                     f"The query string has more than {limits.QUERY_FIELDS_MAX} fields",
-                ) from error
+                )
+            text = sent.decode("utf-8", "replace")
+            if b"%" in sent or b"+" in sent:
+                self._query = parse_qs(text, keep_blank_values=True)
+            else:
+                self._query = _plain_fields(text)
         return self._query
 
     def allow_large_body(self) -> None:
@@ -333,6 +355,20 @@ def _too_slow() -> HttpError:
     return HttpError(
         408, "REQUEST_TIMEOUT", "The request body did not arrive in time", headers=_CLOSE
     )
+
+
+def _plain_fields(query: str) -> dict[str, list[str]]:
+    """What `parse_qs` makes of a query string in which nothing is encoded, in a fraction of its
+    time: most lists are asked for with one."""
+    found: dict[str, list[str]] = {}
+    for field in query.split("&"):
+        if field:
+            name, _, value = field.partition("=")
+            if name in found:
+                found[name].append(value)
+            else:
+                found[name] = [value]
+    return found
 
 
 def _path_below_root(path: str, raw: bytes | None, root: str) -> str:

@@ -80,8 +80,8 @@ class RequestReader:
         "_headers",
         "_is_chunk_shared",
         "_is_upgrade",
-        "_looked_at",
         "_parser",
+        "_passed",
         "_sink",
         "_takes_websockets",
         "_unseen_bytes",
@@ -100,7 +100,7 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[Header] = []
-        self._looked_at: list[Header] | None = None  # Of the last request: the same, most often.
+        self._passed: list[Header] | None = None  # Of the last request: the same, most often.
         self._is_upgrade = False
         self._chunk_bytes = 0
         self._is_chunk_shared = False
@@ -164,15 +164,15 @@ class RequestReader:
         if http_version != "1.1" and http_version != "1.0":
             text = "This server speaks HTTP/1.1"
             raise RefusedError(505, "HTTP_VERSION_NOT_SUPPORTED", text)
-        looked_at = [header for header in self._headers if header[0] in _LOOKED_AT]
-        if looked_at != self._looked_at or http_version == "1.0":
-            self._refuse_ambiguous(looked_at, http_version)
-            self._looked_at = looked_at if http_version == "1.1" else None
+        headers = self._headers
+        if headers != self._passed or http_version == "1.0":
+            self._refuse_ambiguous(headers, http_version)
+            self._passed = headers if http_version == "1.1" else None
         method = parser.get_method().decode("ascii")
         if method == "CONNECT":
             raise _bad("CONNECT is for proxies; this is a server")
         if not self._url.startswith(b"/"):
-            hosts = [value for name, value in looked_at if name == b"host"]
+            hosts = [value for name, value in headers if name == b"host"]
             self._url = _origin_form(self._url, method, hosts)
         if parser.should_upgrade():
             self._is_upgrade = True
@@ -180,7 +180,7 @@ class RequestReader:
                 sink.take_upgrade()
             return  # The parser stops here: see `feed`.
         target = self._url
-        headers, self._headers = self._headers, []  # The new ones are trailers: nobody reads them.
+        self._headers = []  # The new ones are trailers: nobody reads them.
         keep_alive = http_version == "1.1" and parser.should_keep_alive()
         sink.take_head(method, http_version, target, headers, keep_alive)
 
@@ -201,9 +201,10 @@ class RequestReader:
 
     # --- parts ----------------------------------------------------------------------------------
 
-    def _refuse_ambiguous(self, looked_at: list[Header], http_version: str) -> None:
+    def _refuse_ambiguous(self, headers: list[Header], http_version: str) -> None:
         """Refuse a head that does not say once, and plainly, whom it is for and where the request
         ends (RFC 9112 sections 3.2 and 6.1)."""
+        looked_at = [header for header in headers if header[0] in _LOOKED_AT]
         hosts = [value for name, value in looked_at if name == b"host"]
         if len(hosts) != 1:
             if hosts or http_version != "1.0":

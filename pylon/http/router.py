@@ -17,6 +17,7 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.http.describe import Docs, Hidden
 from pylon.http.errors import HttpError
+from pylon.http.query_names import QueryNames
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse
 from pylon.http.shown_path import shown_path
@@ -91,6 +92,8 @@ class Router:
         self._others: list[_Pattern] = []
         self._patterns: dict[str, _Pattern] = {}
         self._routes: list[Route] = []
+        self.query_names = QueryNames()
+        """What may stand in the query string of a request to a handler that `match` gave."""
 
     def add(
         self,
@@ -115,7 +118,8 @@ class Router:
         assert method not in handlers, f"{method} {pattern} is registered twice"
         params = tuple(s.strip("{}*") for s, kind in zip(segments, kinds, strict=True) if kind)
         name = name or str(getattr(handler, "__name__", pattern))
-        handlers[method] = _allowing(docs, handler)
+        answering = handlers[method] = _allowing(docs, handler)
+        self.query_names.add(method, docs, answering)
         self._routes.append(
             Route(
                 method=method,
@@ -133,7 +137,8 @@ class Router:
         segments = route.pattern[1:].split("/")
         handlers = self._handlers_of(segments, tuple(_kind(segment) for segment in segments))
         assert route in self._routes, f"{route.pattern} is not of this table"
-        handlers[route.method] = _allowing(route.docs, handler)
+        answering = handlers[route.method] = _allowing(route.docs, handler)
+        self.query_names.add(route.method, route.docs, answering)
 
     def routes(self) -> tuple[Route, ...]:
         """Every route in the order of `add`."""
@@ -153,9 +158,9 @@ class Router:
             return handlers[method], ()
         if len(path) > 1 and path[-1] == "/":
             return self.match(method, path.rstrip("/") or "/")
-        if path.count("/") > limits.PATH_SEGMENTS_MAX:
+        parts = path.split("/", limits.PATH_SEGMENTS_MAX + 1)
+        if len(parts) > limits.PATH_SEGMENTS_MAX + 1:
             raise self.not_found(path)
-        parts = path.split("/")
         if "%" in path:
             parts = [_decoded(part) for part in parts]
             decoded = None if any("/" in part for part in parts) else "/".join(parts)

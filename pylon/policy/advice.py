@@ -66,6 +66,7 @@ def _slow_memberships(
                     code=NO_INDEX,
                     message=f"{what} from end to end",
                     hint="Compare one of its fields by `==` with the row or the caller.",
+                    about=("entity", entity.name),
                 )
 
 
@@ -86,6 +87,7 @@ def _writable_roles(
                 message=f'clients may write "{field.name}" of {entity.name}, '
                 "which gives `auth.roles`",
                 hint="Declare it `field(default=None, readonly=True)` (JSON: `serverSet`).",
+                about=("entity", entity.name, "field", field.name),
             )
 
 
@@ -97,6 +99,7 @@ def _no_index(entity: str, what: str, fields: tuple[str, ...]) -> Diagnostic:
         code=NO_INDEX,
         message=f"{what}, and no index begins there",
         hint=f"Add to `class indexes` of {entity}: `{line}`.",
+        about=("entity", entity),
     )
 
 
@@ -104,7 +107,12 @@ def _served(entity: EntitySpec) -> set[str]:
     """The fields that an index of all rows begins with."""
     unique = {field.name for field in entity.fields if field.unique}
     whole = [index for index in entity.indexes if index.fields and index.where is None]
-    return {"id", *unique, *(index.fields[0] for index in whole)}
+    begun = {
+        index.fields[0]
+        for index in whole
+        if not index.caseInsensitive or entity.fields_by_name[index.fields[0]].folds
+    }
+    return {"id", *unique, *begun}
 
 
 def _compared(node: Exists) -> tuple[str, ...]:

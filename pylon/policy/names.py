@@ -86,10 +86,13 @@ def resolve(
             return _column(path, entity, slot)
         case "input":
             return _input(path, slot)
+    literal = {"True": "true", "False": "false", "None": "null"}.get(path.name)
     return BadName(
         code=_UNKNOWN,
         message=f"unknown name `{path.name}`",
-        hint="Names begin with `auth.`, `data.`, `existing.` or `input.`.",
+        hint=f"Write `{literal}`."
+        if literal
+        else "Names begin with `auth.`, `data.`, `existing.` or `input.`.",
     )
 
 
@@ -133,6 +136,7 @@ def _column(path: Path, entity: EntitySpec | None, slot: Slot) -> Term | BadName
         stored=path.root == "existing",
         is_float=field.kind == "float",
         is_time=field.kind == "datetime",
+        folds=field.folds,
     )
 
 
@@ -150,6 +154,7 @@ def _member(path: Path, entity: EntitySpec) -> Term | BadName:
         _FIELD_KINDS[field.kind],
         is_float=field.kind == "float",
         is_time=field.kind == "datetime",
+        folds=field.folds,
     )
 
 

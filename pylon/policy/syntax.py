@@ -29,6 +29,14 @@ from pylon.policy.tokens import PolicySyntaxError, Token, tokenize
 
 __all__ = ["PolicySyntaxError", "format_expr", "parse"]
 
+_PYTHON_SIGNS: Final = {
+    "and": "Write `&&`.",
+    "or": "Write `||`.",
+    "not": "Write `!(...)` before what is denied.",
+    "is": "Write `==` or `!=`.",
+}
+"""Words of Python where a sign is expected."""
+
 _COMPARISONS: Final = frozenset(("==", "!=", "<", "<=", ">", ">="))
 _KEYWORDS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None}
 EXISTS: Final = "exists"
@@ -50,7 +58,7 @@ class _Parser:
         tree = self._or(1)
         token = self._peek()
         if token.kind != "end":
-            hint = "Expected `&&`, `||` or the end."
+            hint = _PYTHON_SIGNS.get(token.text, "Expected `&&`, `||` or the end.")
             if token.text in _COMPARISONS:
                 hint = "Comparisons do not chain; use `&&` or parentheses."
             raise PolicySyntaxError(f"unexpected {token.text!r}", token.offset, hint)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, TypeVar, overload
+from typing import Final, Literal, TypeVar, overload
 
-from pylon.schema.diagnostics import Diagnostic, SchemaError, Span, error
+from pylon.schema.diagnostics import About, Diagnostic, SchemaError, Span, error
 from pylon.schema.entity import POLICY_WORDS, Entity, Rule, policy_slot, rule_text
 from pylon.schema.fields import Problem, read_type
 from pylon.schema.model import (
@@ -21,6 +21,7 @@ from pylon.schema.model import (
     PolicySpec,
     RouteSpec,
 )
+from pylon.schema.places import Places
 from pylon.schema.user import User
 
 EntityT = TypeVar("EntityT", bound=Entity)
@@ -42,6 +43,7 @@ class Declarations:
         self._actions: list[CallableSpec] = []
         self._routes: list[RouteSpec] = []
         self._problems: list[Diagnostic] = []
+        self._spots: dict[About, Span] = {(): _user_span()}
 
     @overload
     def entity(self, cls: type[EntityT], /) -> type[EntityT]: ...
@@ -87,6 +89,7 @@ class Declarations:
             except Problem as problem:
                 message = f'{word} of the policy "{name}" {problem.message}'
                 self._report(message, problem.code, problem.hint)
+        self._spots.setdefault(("policy", name), _user_span())
         target = entity.__name__ if isinstance(entity, type) else entity
         self._policies.append(PolicySpec(name=name, entity=target, action=action, **rules))
 
@@ -107,6 +110,7 @@ class Declarations:
         auth: Literal["public", "user"] | None = None,
     ) -> None:
         """Declare a page of the app. Only `static` ones have an effect: they are built."""
+        self._spots.setdefault(("route", path), _user_span())
         self._routes.append(RouteSpec(path=path, mode=mode, query=query, auth=auth))
 
     def manifest(self) -> Manifest:
@@ -134,6 +138,19 @@ class Declarations:
             policies=(*_own_policies(cls for cls, _ in entities), *self._policies),
         )
 
+    @property
+    def places(self) -> Places:
+        """Where each part of the manifest was declared, for findings about it."""
+        spots = dict(self._spots)
+        for cls, _ in self._entities:
+            for part, span in cls.__pylon__.spots.items():
+                spots.setdefault(_about(cls.__name__, part), span)
+        return spots
+
+    def is_registered(self, cls: type[Entity]) -> bool:
+        """Whether the class, or one that inherits from it, is an entity of the app."""
+        return any(issubclass(each, cls) for each, _ in self._entities)
+
     def _targets(self) -> set[str | None]:
         """The names of all entities that something refers to."""
         targets: set[str | None] = {policy.entity for policy in self._policies}
@@ -145,6 +162,7 @@ class Declarations:
         return targets
 
     def _callable(self, noun: str, name: str, inputs: Input) -> CallableSpec:
+        self._spots.setdefault((noun, name), _user_span())
         fields: list[FieldSpec] = []
         for field_name, value in inputs.items():
             try:
@@ -171,6 +189,23 @@ def _entity_spec(cls: type[Entity], *, crdt: bool) -> EntitySpec:
     )
 
 
+def _about(entity: str, part: str) -> About:
+    """What a finding on a part of a class body is about."""
+    block, _, name = part.partition(".")
+    match block:
+        case "":
+            return ("entity", entity)
+        case "policy":
+            slot = (POLICY_WORDS[name],) if name in POLICY_WORDS else ()
+            return ("policy", entity, *slot)
+        case "indexes" | "relations" if name:
+            return ("entity", entity, "index" if block == "indexes" else "relation", name)
+        case "search":
+            return ("entity", entity, "search")
+        case _:
+            return ("entity", entity, "field", part)
+
+
 def _own_policies(classes: Iterable[type[Entity]]) -> Iterator[PolicySpec]:
     for cls in classes:
         if cls.__pylon__.rules:
@@ -178,8 +213,11 @@ def _own_policies(classes: Iterable[type[Entity]]) -> Iterator[PolicySpec]:
 
 
 def _user_span() -> Span:
-    """Where the declaration stands: the nearest frame outside this module."""
+    """Where the declaration stands: the nearest frame outside this module and `App`."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+    while frame.f_globals.get("__name__") in _OWN_MODULES and frame.f_back is not None:
         frame = frame.f_back
     return Span(frame.f_code.co_filename, frame.f_lineno)
+
+
+_OWN_MODULES: Final = (__name__, "pylon.app")

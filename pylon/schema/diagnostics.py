@@ -18,6 +18,11 @@ Severity: TypeAlias = Literal["error", "warning", "info"]
 _COLOURS: Final[dict[Severity, str]] = {"error": "31", "warning": "33", "info": "36"}
 
 
+About: TypeAlias = tuple[str, ...]
+"""What a finding is about: `("entity", "Todo", "field", "title")`, `("policy", "Todo",
+"allowRead")`, `("query", "recent", "input", "since")`, `("route", "/")`, `("auth",)`."""
+
+
 class Span(msgspec.Struct, frozen=True):
     """A place in a source file. `line` and `column` count from 1."""
 
@@ -37,6 +42,8 @@ class Diagnostic(msgspec.Struct, frozen=True):
     message: str
     span: Span | None = None
     hint: str | None = None
+    about: About = ()
+    """Not told to anybody: where `span` comes from."""
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON object; absent parts are left out."""
@@ -77,17 +84,27 @@ class SchemaError(ConfigError):
 
 
 def error(
-    code: str, message: str, hint: str | None = None, *, span: Span | None = None
+    code: str,
+    message: str,
+    hint: str | None = None,
+    *,
+    span: Span | None = None,
+    about: About = (),
 ) -> Diagnostic:
     """A finding that stops the app from being served."""
-    return Diagnostic("error", code, message, span, hint)
+    return Diagnostic("error", code, message, span, hint, about)
 
 
 def warning(
-    code: str, message: str, hint: str | None = None, *, span: Span | None = None
+    code: str,
+    message: str,
+    hint: str | None = None,
+    *,
+    span: Span | None = None,
+    about: About = (),
 ) -> Diagnostic:
     """A finding that is told and changes nothing else."""
-    return Diagnostic("warning", code, message, span, hint)
+    return Diagnostic("warning", code, message, span, hint, about)
 
 
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:

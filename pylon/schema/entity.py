@@ -6,6 +6,7 @@ Reading happens when the class is made, mistakes are kept on the class and repor
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,9 +24,18 @@ from typing import (
 )
 
 from pylon.schema.diagnostics import Diagnostic, Span, did_you_mean, error
-from pylon.schema.expressions import Expression
+from pylon.schema.expressions import Expression, Now
 from pylon.schema.fields import FieldOptions, Id, Problem, field, read_annotation, read_default
-from pylon.schema.model import FieldSpec, IndexSpec, RelationSpec, SearchSpec
+from pylon.schema.frozen import is_value, refuse_frozen
+from pylon.schema.model import (
+    USER,
+    FieldSpec,
+    IndexSpec,
+    OnDelete,
+    RelationSpec,
+    SearchSpec,
+)
+from pylon.schema.places import Body, read_body
 
 Rule: TypeAlias = "Expression | str | bool"
 """An expression, its text, or always/never."""
@@ -50,18 +60,30 @@ _BLOCKS: Final = ("policy", "indexes", "relations", "search")
 class IndexParts:
     """An index that has no name yet; made by `index`."""
 
+    noun: ClassVar[str] = "an index"
+    block: ClassVar[str] = "indexes"
+
     fields: tuple[str, ...]
     unique: bool
     where: str | None
+    case_insensitive: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelationParts:
     """A relation that has no name yet; made by `relation`."""
 
+    noun: ClassVar[str] = "a relation"
+    block: ClassVar[str] = "relations"
+
     target: str
     field: str
     many: bool
+    on_delete: OnDelete | None
+    check: bool | None
+
+
+_STRAY_PARTS: Final = (IndexParts, RelationParts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +96,39 @@ class Reading:
     search: SearchSpec | None
     rules: dict[str, str]
     problems: tuple[Diagnostic, ...]
+    spots: dict[str, Span]
+    """Where its parts stand: `""` the class, `title`, `policy.read`."""
 
 
-def index(*fields: str, unique: bool = False, where: str | None = None) -> IndexParts:
+def index(
+    *fields: str, unique: bool = False, where: str | None = None, case_insensitive: bool = False
+) -> IndexParts:
     """An index, named by the attribute it is assigned to in `class indexes`.
 
     With `where` ("plan = 'hobby'") only rows for which it holds are in it, and `unique` is said of
-    them alone; see docs/schema.md for what it may say.
+    them alone; see docs/schema.md for what it may say. With `case_insensitive` its texts are the
+    same in either case of A to Z.
     """
-    return IndexParts(fields=fields, unique=unique, where=where)
+    return IndexParts(fields=fields, unique=unique, where=where, case_insensitive=case_insensitive)
 
 
-def relation(target: type[Entity] | str, *, field: str, many: bool = False) -> RelationParts:
-    """A relation to `target` through the foreign key `field`, named by its attribute."""
+def relation(
+    target: type[Entity] | str,
+    *,
+    field: str,
+    many: bool = False,
+    on_delete: OnDelete | None = None,
+    check: bool | None = None,
+) -> RelationParts:
+    """A relation to `target` through the foreign key `field`, named by its attribute.
+
+    `many`: the rows of `target` whose `field` names this one. `on_delete`: what becomes of rows
+    when the one that they name is deleted: "cascade" (they go too), "set_null" (the field is
+    emptied), "restrict" (the delete is refused); None leaves them as they are. `check`: a write may
+    name a row only that is there. It is on unless `target` is `User`: a guest has an id and no row.
+    """
     name = target if isinstance(target, str) else target.__name__
-    return RelationParts(target=name, field=field, many=many)
+    return RelationParts(target=name, field=field, many=many, on_delete=on_delete, check=check)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -107,7 +147,9 @@ class Entity:
         # The frame of the class statement: annotations may name what only its function knows.
         frame = sys._getframe(1)
         names = {**frame.f_globals, **frame.f_locals, cls.__name__: cls}
-        cls.__pylon__ = _Reader(cls, names, Span(frame.f_code.co_filename, frame.f_lineno)).read()
+        span = Span(frame.f_code.co_filename, frame.f_lineno)
+        body = read_body(frame.f_code.co_filename, cls.__name__, frame.f_lineno)
+        cls.__pylon__ = _Reader(cls, names, span, body).read()
 
     def __init__(self, **values: Any) -> None:
         known = {spec.name: spec for spec in type(self).__pylon__.fields}
@@ -146,13 +188,23 @@ class Entity:
         return f"{type(self).__name__}({shown})"
 
 
+_NOTHING: Final = Reading(
+    fields=(), indexes=(), relations=(), search=None, rules={}, problems=(), spots={}
+)
+Entity.__pylon__ = _NOTHING
+
+
 class _Reader:
     """Reads one class body; fields and blocks of base entities come first."""
 
-    def __init__(self, cls: type[Entity], names: Mapping[str, Any], span: Span) -> None:
+    def __init__(self, cls: type[Entity], names: Mapping[str, Any], span: Span, body: Body) -> None:
         self._cls = cls
         self._names = names
-        self._span = span
+        self._body = body
+        self._spots = {
+            "": span,
+            **{name: Span(span.file, line) for name, line in body.lines.items()},
+        }
         self._problems: list[Diagnostic] = []
 
     def read(self) -> Reading:
@@ -160,6 +212,7 @@ class _Reader:
         annotations = _own_annotations(self._cls)
         own = list(self._fields(annotations))
         self._check_strays(annotations)
+        self._check_bases()
         replaced = {spec.name: spec for spec in own}
         kept = {spec.name: spec for spec in inherited.fields}
         return Reading(
@@ -169,6 +222,7 @@ class _Reader:
             search=self._search(annotations) or inherited.search,
             rules=self._rules(annotations) or inherited.rules,
             problems=(*inherited.problems, *self._problems),
+            spots={**inherited.spots, **self._spots},
         )
 
     def _fields(self, annotations: Mapping[str, object]) -> Iterator[FieldSpec]:
@@ -184,23 +238,20 @@ class _Reader:
         written = self._cls.__dict__.get(name, FieldOptions())
         options = written if isinstance(written, FieldOptions) else FieldOptions(default=written)
         type_, optional = read_annotation(annotation, self._names)
-        if options.optional is not None:
-            optional = options.optional
+        keys = options.spec_keys()
+        optional = keys.pop("optional", optional)
         if written is None and not optional:
             hint = "Write `| None` behind the type, or leave the default out."
             raise Problem("DEFAULT_INVALID", "has the default None but is not optional", hint)
+        refuse_frozen(self._body.values.get(name), options.default)
         default = read_default(options.default)
         self._leave_literal(name, options)
         return FieldSpec(
             name=name,
             type=type_,
             optional=optional,
-            unique=options.unique,
-            crdt=options.crdt,
             default=default,
-            private=options.private,
-            readonly=options.readonly,
-            writeOnce=options.write_once,
+            **keys,
         )
 
     def _leave_literal(self, name: str, options: FieldOptions) -> None:
@@ -211,25 +262,67 @@ class _Reader:
             delattr(self._cls, name)
 
     def _check_strays(self, annotations: Mapping[str, object]) -> None:
-        """Fields without an annotation, and blocks whose name is misspelt."""
+        """What looks like a field and has no annotation, and inner classes that mean nothing."""
         for name, value in self._cls.__dict__.items():
-            if isinstance(value, FieldOptions) and name not in annotations:
-                hint = f"Write its type: `{name}: str = field(...)`."
-                self._report(name, Problem("FIELD_NOT_ANNOTATED", "has no annotation", hint))
-            elif isinstance(value, type) and name not in _BLOCKS and name not in annotations:
-                hint = did_you_mean(name, _BLOCKS, "")
-                if hint:
+            if name in annotations or name in _BLOCKS or name.startswith("_"):
+                continue
+            if isinstance(value, type) and value.__qualname__.startswith(
+                f"{self._cls.__qualname__}."
+            ):
+                if value.__bases__ == (object,):
                     message = "is an inner class that means nothing"
+                    hint = did_you_mean(name, _BLOCKS, f"There are {', '.join(_BLOCKS)}.")
                     self._report(name, Problem("SLOT_UNKNOWN", message, hint))
+            elif isinstance(value, type) or get_origin(value) is not None:
+                shown = inspect.formatannotation(value)
+                hint = f"Write `{name}: {shown}`, with a colon."
+                message = f"is set to the type {shown} and has no annotation"
+                self._report(name, Problem("FIELD_NOT_ANNOTATED", message, hint))
+            elif isinstance(value, _STRAY_PARTS):
+                message = f"is {value.noun} outside of `class {value.block}`"
+                hint = f"Move it into `class {value.block}:`."
+                self._report(name, Problem("SLOT_INVALID", message, hint))
+            elif is_value(value):
+                hint = f"Write its type: `{name}: {_type_of_value(value)} = {_written(value)}`."
+                if not isinstance(value, FieldOptions | Expression | Now):
+                    hint += f" A constant of the class is `{name}: ClassVar[...]`."
+                self._report(name, Problem("FIELD_NOT_ANNOTATED", "has no annotation", hint))
+
+    def _check_bases(self) -> None:
+        """Fields in a base class that is no entity would be lost."""
+        for base in self._cls.__mro__[1:]:
+            if issubclass(base, Entity) or base.__module__ in ("typing", "builtins"):
+                continue
+            lost = [n for n, a in _own_annotations(base).items() if not _is_class_variable(a)]
+            if lost:
+                message = f"would be lost, as its class {base.__name__} is no entity"
+                hint = f"Write `class {base.__name__}(Entity):`; do not register it."
+                self._report(", ".join(lost), Problem("FIELD_LOST", message, hint))
 
     def _indexes(self, annotations: Mapping[str, object]) -> Iterator[IndexSpec]:
         for name, parts in self._parts("indexes", IndexParts, "index(...)", annotations):
-            yield IndexSpec(name=name, fields=parts.fields, unique=parts.unique, where=parts.where)
+            yield IndexSpec(
+                name=name,
+                fields=parts.fields,
+                unique=parts.unique,
+                where=parts.where,
+                caseInsensitive=parts.case_insensitive,
+            )
 
     def _relations(self, annotations: Mapping[str, object]) -> Iterator[RelationSpec]:
         wanted = "relation(...)"
         for name, parts in self._parts("relations", RelationParts, wanted, annotations):
-            yield RelationSpec(name=name, target=parts.target, field=parts.field, many=parts.many)
+            check = parts.check
+            if check is None:
+                check = not parts.many and parts.target != USER
+            yield RelationSpec(
+                name=name,
+                target=parts.target,
+                field=parts.field,
+                many=parts.many,
+                check=check,
+                onDelete=parts.on_delete,
+            )
 
     def _parts(
         self, block: str, kind: type[PartT], wanted: str, annotations: Mapping[str, object]
@@ -261,6 +354,7 @@ class _Reader:
         rules: dict[str, str] = {}
         for name, value in self._block("policy", annotations).items():
             try:
+                _refuse_is(self._body.values.get(f"policy.{name}"))
                 rules[policy_slot(name)] = rule_text(value)
             except Problem as problem:
                 self._report(f"policy.{name}", problem)
@@ -280,8 +374,9 @@ class _Reader:
 
     def _report(self, part: str, problem: Problem) -> None:
         place = f"{self._cls.__name__}.{part}"
+        span = self._spots.get(part) or self._spots.get(part.partition(".")[0]) or self._spots[""]
         self._problems.append(
-            error(problem.code, f"{place} {problem.message}", problem.hint, span=self._span)
+            error(problem.code, f"{place} {problem.message}", problem.hint, span=span)
         )
 
 
@@ -293,6 +388,18 @@ def policy_slot(word: str) -> str:
     return POLICY_WORDS[word]
 
 
+def _refuse_is(written: ast.expr | None) -> None:
+    """Raise `Problem` for `data.a is None`, which is false before any rule can be made of it."""
+    for node in () if written is None else ast.walk(written):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot):
+            sign = "==" if isinstance(node.ops[0], ast.Is) else "!="
+            raise Problem(
+                "SLOT_INVALID",
+                f"says `{ast.unparse(node)}`, of which a rule sees nothing but True or False",
+                f"Write {sign} instead of is.",
+            )
+
+
 def rule_text(value: object) -> str:
     """The policy text of a rule. Raises `Problem` for what is no rule."""
     match value:
@@ -300,6 +407,16 @@ def rule_text(value: object) -> str:
             return "true" if value else "false"
         case str() | Expression() if str(value).strip():
             return str(value)
+        case (Expression(),):
+            hint = "There is a comma behind it."
+            raise Problem("SLOT_INVALID", "is a tuple, which is no rule", hint)
+        case _ if callable(value):
+            raise Problem(
+                "SLOT_INVALID",
+                "is a function, which is no rule",
+                "A rule is an expression, since databases and streams ask it too: "
+                "`read = auth.userId == data.ownerId`. What it cannot say belongs into a hook.",
+            )
         case _:
             raise Problem(
                 "SLOT_INVALID",
@@ -310,11 +427,9 @@ def rule_text(value: object) -> str:
 
 def _inherited(cls: type[Entity]) -> Reading:
     """What the base entities said, the nearest last and strongest."""
-    merged = Reading(fields=(), indexes=(), relations=(), search=None, rules={}, problems=())
+    merged = _NOTHING
     for base in reversed(cls.__bases__):
-        reading: Reading | None = getattr(base, "__pylon__", None)
-        if reading is None:
-            continue
+        reading: Reading = getattr(base, "__pylon__", _NOTHING)
         fields = {spec.name: spec for spec in (*merged.fields, *reading.fields)}
         merged = Reading(
             fields=tuple(fields.values()),
@@ -323,6 +438,7 @@ def _inherited(cls: type[Entity]) -> Reading:
             search=reading.search or merged.search,
             rules=reading.rules or merged.rules,
             problems=(*merged.problems, *reading.problems),
+            spots={**merged.spots, **reading.spots},
         )
     return merged
 
@@ -340,6 +456,23 @@ def _is_class_variable(annotation: object) -> bool:
     if isinstance(annotation, str):
         return annotation.partition("[")[0].rpartition(".")[2].strip() == "ClassVar"
     return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _type_of_value(value: object) -> str:
+    """What the annotation of a field with this default probably is."""
+    if isinstance(value, FieldOptions):
+        value = value.default
+    match value:
+        case None | Expression():
+            return "str"
+        case Now():
+            return "datetime"
+        case _:
+            return type(value).__name__
+
+
+def _written(value: object) -> str:
+    return "field(...)" if isinstance(value, FieldOptions | Expression | Now) else f"{value!r:.40}"
 
 
 def _is_names(value: object) -> bool:

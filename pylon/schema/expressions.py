@@ -7,11 +7,15 @@ goes to the manifest and is compiled by `policy/`. Users meet these names throug
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Never, TypeAlias
+
+from pylon.schema.diagnostics import did_you_mean
+from pylon.schema.truth import why_no_truth
 
 Operand: TypeAlias = "Expression | str | int | float | bool | datetime | None"
 
@@ -44,10 +48,7 @@ class Expression:
         return f"<rule {self._text}>"
 
     def __bool__(self) -> bool:
-        raise TypeError(
-            f"the rule `{self._text}` has no truth value while the app is declared; "
-            "combine rules with & | ~ instead of and, or, not, and do not chain comparisons"
-        )
+        raise TypeError(why_no_truth(self._text, sys._getframe(1)))
 
     def __contains__(self, item: object) -> bool:
         raise TypeError(f"write `x.in_(...)` or `{self._text}.contains(x)` instead of `in`")
@@ -91,6 +92,8 @@ class Expression:
             container = values._within(_ATOM)
         elif isinstance(values, str):
             raise TypeError("in_() takes a list of values, not a string")
+        elif not isinstance(values, Iterable):
+            raise TypeError(f"in_() takes a list of values: `{self._text}.in_([{values!r}])`")
         else:
             container = f"[{', '.join(_literal(value) for value in values)}]"
         return Formula(f"{self._within(_NOT)} in {container}", _COMPARISON)
@@ -99,7 +102,37 @@ class Expression:
         """Whether this list holds `value`."""
         return Formula(f"{_operand(value)._within(_NOT)} in {self._within(_ATOM)}", _COMPARISON)
 
+    if not TYPE_CHECKING:
+
+        def __call__(self, *_values: object) -> Never:
+            raise TypeError(
+                f"`{self._text}` cannot be called: rules compare, and have in_(), contains(), "
+                "auth.has_role() and exists(); what they cannot say belongs into a hook"
+            )
+
+        def __iter__(self) -> Never:
+            raise TypeError(
+                f"the rule `{self._text}` has no items while the app is declared; "
+                f"for a list of values write `x.in_([...])` or `{self._text}.contains(x)`"
+            )
+
+        def __len__(self) -> Never:
+            raise TypeError(
+                f"rules measure nothing, so there is no len(`{self._text}`); how long a text may "
+                "be is said by `field(max_length=...)`"
+            )
+
+        def _compute(self, _other: object) -> Never:
+            raise TypeError(
+                f"rules compute nothing, so `{self._text}` has no + - * / %; "
+                "compare fields with values, and keep what is computed in a field of its own"
+            )
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _compute
+        __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _compute
+
     def _compare(self, operator: str, other: object) -> Expression:
+        _refuse_lost_parentheses(self, operator, other)
         # A call or a negation needs parentheses on the right side, an atom does not.
         right = _operand(other)._within(_ATOM)
         return Formula(f"{self._within(_NOT)} {operator} {right}", _COMPARISON)
@@ -145,6 +178,9 @@ class Row:
     def __init__(self, root: str) -> None:
         self._root = root
 
+    def __repr__(self) -> str:
+        return self._root
+
     def __getattr__(self, name: str) -> RowPath:
         return RowPath(f"{self._root}.{_checked(name)}")
 
@@ -157,6 +193,9 @@ class MemberRow:
     """The root whose attributes are the fields of the rows that an `exists` looks through."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "row"
 
     def __getattr__(self, name: str) -> Path:
         return Path(_checked(name))
@@ -176,12 +215,24 @@ class Auth:
     roles: Final = Path("auth.roles")
     email: Final = Path("auth.email")
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            known = [each for each in dir(self) if not each.startswith("_")]
+            hint = did_you_mean(name.replace("_", ""), known)
+            raise AttributeError(f"auth has no member {name!r}. {hint}")
+
+    def __repr__(self) -> str:
+        return "auth"
+
     def has_role(self, role: str) -> Expression:
         """Whether the caller has this role; administrators have every role."""
+        _refuse_other_roles(role)
         return Formula(f"auth.hasRole({_literal(role)})", _CALL)
 
     def has_any_role(self, role: str, *more: str) -> Expression:
         """Whether the caller has at least one of these roles."""
+        _refuse_other_roles(role, *more)
         listed = ", ".join(_literal(name) for name in (role, *more))
         return Formula(f"auth.hasAnyRole({listed})", _CALL)
 
@@ -239,9 +290,39 @@ def _join(sign: str, binding: int, left: object, right: object) -> Expression:
     sides = []
     for side in (left, right):
         if not isinstance(side, Expression | bool):
-            raise TypeError(f"`{side!r}` is no rule; combine rules, True and False only")
+            word = "&" if sign == "&&" else "|"
+            raise TypeError(
+                f"`{side!r}` is no rule; Python binds {word} more tightly than comparisons: put "
+                f"each comparison in parentheses, as in `(data.a == 1) {word} (data.b == 2)`"
+            )
         sides.append(_operand(side)._within(binding))
     return Formula(f" {sign} ".join(sides), binding)
+
+
+def _refuse_other_roles(*roles: object) -> None:
+    for role in roles:
+        if not isinstance(role, str):
+            raise TypeError(f"a role is a string, not {role!r}; several are has_any_role(a, b)")
+
+
+def _refuse_lost_parentheses(left: Expression, operator: str, right: object) -> None:
+    """Raise for `a == b & c`, which Python reads as `a == (b & c)`: a combination of rules is true
+    or false, so that nothing but True and False is meant to be compared with it."""
+    for side, other in ((left, right), (right, left)):
+        if not isinstance(side, Expression) or side._binding not in (_AND, _OR, _NOT):
+            continue
+        if isinstance(other, bool) or (side._binding == _NOT and other is None):
+            continue
+        if side._binding == _NOT:
+            raise TypeError(
+                f"`{side}` is compared by {operator}, since Python binds ~ more tightly: "
+                f"put the comparison in parentheses, as in `~(data.a {operator} data.b)`"
+            )
+        sign = "&" if side._binding == _AND else "|"
+        raise TypeError(
+            f"`{side}` is compared by {operator}, since Python binds {sign} more tightly: put "
+            f"each comparison in parentheses, as in `(data.a == data.b) {sign} (data.c == data.d)`"
+        )
 
 
 def _literal(value: object) -> str:
@@ -267,7 +348,9 @@ def _literal(value: object) -> str:
 
 
 def _checked(name: str) -> str:
-    # Names with two underscores are asked for by copy, pickle and editors, never by rules.
-    if name.startswith("__") or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+    # Names such as __copy__ and _repr_html_ are asked for by copy, pickle and editors.
+    if name.startswith("__") or (name.startswith("_") and name.endswith("_")):
         raise AttributeError(name)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise AttributeError(f"{name!r} cannot be the name of a field")
     return name

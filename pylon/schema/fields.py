@@ -10,6 +10,7 @@ import builtins
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import datetime
 from typing import (
     Annotated,
@@ -19,8 +20,10 @@ from typing import (
     Generic,
     Literal,
     TypeAlias,
+    TypedDict,
     TypeVar,
     Union,
+    Unpack,
     cast,
     get_args,
     get_origin,
@@ -85,78 +88,64 @@ class Problem(Exception):
         self.hint = hint
 
 
+class FieldWords(TypedDict, total=False):
+    """What `field(...)` may say beside `default`: the one list of a field's options in Python.
+
+    A word that is here goes to the attribute of `FieldSpec` of the same name, in camel case; see
+    `model.FIELD_KEYS` for how one is added.
+    """
+
+    unique: bool
+    optional: bool | None
+    crdt: Crdt | None
+    private: bool
+    readonly: bool
+    write_once: bool
+    case_insensitive: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldOptions:
-    """What `field(...)` was called with. `optional` None means: as the annotation says."""
+    """What `field(...)` was called with."""
 
     default: object = None
-    unique: bool = False
-    optional: bool | None = None
-    crdt: Crdt | None = None
-    private: bool = False
-    readonly: bool = False
-    write_once: bool = False
+    words: FieldWords = dataclass_field(default_factory=FieldWords)
+
+    def spec_keys(self) -> dict[str, Any]:
+        """The words as attributes of `FieldSpec`, without those that say nothing."""
+        return {_camel_case(word): value for word, value in self.words.items() if value is not None}
 
 
 @overload
-def field(
-    *,
-    default: Expression | Now | None,
-    unique: bool = ...,
-    optional: bool | None = ...,
-    crdt: Crdt | None = ...,
-    private: bool = ...,
-    readonly: bool = ...,
-    write_once: bool = ...,
-) -> Any: ...
+def field(*, default: Expression | Now | None, **words: Unpack[FieldWords]) -> Any: ...
 @overload
-def field(
-    *,
-    default: T,
-    unique: bool = ...,
-    optional: bool | None = ...,
-    crdt: Crdt | None = ...,
-    private: bool = ...,
-    readonly: bool = ...,
-    write_once: bool = ...,
-) -> T: ...
+def field(*, default: T, **words: Unpack[FieldWords]) -> T: ...
 @overload
-def field(
-    *,
-    unique: bool = ...,
-    optional: bool | None = ...,
-    crdt: Crdt | None = ...,
-    private: bool = ...,
-    readonly: bool = ...,
-    write_once: bool = ...,
-) -> Any: ...
-def field(
-    *,
-    default: object = None,
-    unique: bool = False,
-    optional: bool | None = None,
-    crdt: Crdt | None = None,
-    private: bool = False,
-    readonly: bool = False,
-    write_once: bool = False,
-) -> Any:
+def field(**words: Unpack[FieldWords]) -> Any: ...
+def field(*given: object, default: object = None, **words: Unpack[FieldWords]) -> Any:
     """More about a field than its annotation says.
 
     `default`: a literal, `auth.userId`, `auth.tenantId` or `now`, used when an insert leaves the
     field out. `unique`: no two rows share a value. `crdt`: how concurrent writes merge.
     `private`: never leaves the server but for administrators. `readonly`: filled by its default and
     by the server, never by clients. `write_once`: given at insert, never changed by clients.
-    `optional` overrides `| None`.
+    `case_insensitive`: A to Z in either case are one value to every comparison, order and unique
+    index; what was written stays as it is. `optional` overrides `| None`.
     """
-    return FieldOptions(
-        default=default,
-        unique=unique,
-        optional=optional,
-        crdt=crdt,
-        private=private,
-        readonly=readonly,
-        write_once=write_once,
-    )
+    if given:
+        raise TypeError(f"field() takes no values without a name: `field(default={given[0]!r})`")
+    for word in words:
+        if word == "default_factory":
+            raise TypeError("field() has no default_factory: a default is a value, or `now`")
+        if word not in FieldWords.__annotations__:
+            hint = did_you_mean(word, ("default", *FieldWords.__annotations__))
+            raise TypeError(f"field() has no option {word!r}. {hint}")
+    return FieldOptions(default=default, words=words)
+
+
+def _camel_case(word: str) -> str:
+    first, *more = word.split("_")
+    return first + "".join(map(str.capitalize, more))
 
 
 def read_annotation(annotation: object, names: Mapping[str, Any]) -> tuple[str, bool]:
@@ -170,11 +159,15 @@ def read_annotation(annotation: object, names: Mapping[str, Any]) -> tuple[str, 
         annotation = annotation.__forward_arg__
     if isinstance(annotation, str):
         annotation = _evaluate(annotation, names)
+    if isinstance(annotation, str):  # quoted though all annotations are text already
+        annotation = _evaluate(annotation, names)
     kinds, optional = _without_none(annotation)
     if len(kinds) == 1:
         found = _type_of(kinds[0], names)
         if found is not None:
             return found, optional
+        if hasattr(kinds[0], "__pylon__"):
+            raise _unknown(written, f"A row refers to another by its id: {_id_of(kinds[0])}.")
     raise _unknown(written)
 
 
@@ -206,6 +199,10 @@ def read_default(value: object) -> FieldDefault | None:
             return value.isoformat()
         case str() | bool() | int() | float():
             return value
+        case _ if callable(value):
+            hint = "A default is a value; the time of the insert is `field(default=now)`."
+            name = getattr(value, "__name__", repr(value))
+            raise Problem("DEFAULT_INVALID", f"has the function {name} as its default", hint)
         case _:
             hint = "A default is a string, number, bool, datetime, auth.userId or now."
             raise Problem("DEFAULT_INVALID", f"has the default {value!r}", hint)
@@ -256,10 +253,16 @@ def _entity_name(target: object) -> str:
     return target.__name__ if isinstance(target, type) else str(target)
 
 
-def _unknown(annotation: object) -> Problem:
+def _id_of(entity: object) -> str:
+    return f'`Id["{getattr(entity, "__name__", entity)}"]`'
+
+
+def _unknown(annotation: object, hint: str | None = None) -> Problem:
     shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None)
     return Problem(
         "ANNOTATION_UNKNOWN",
         f"has the annotation `{shown or annotation}`, which is no type of a field",
-        'Use str, int, float, bool, datetime, RichText or Id["Entity"], with `| None` if optional.',
+        hint
+        or 'Use str, int, float, bool, datetime, RichText or Id["Entity"],'
+        " with `| None` if optional.",
     )

@@ -15,6 +15,11 @@ import msgspec
 
 MANIFEST_VERSION: Final = 1
 
+OnDelete: TypeAlias = Literal["cascade", "set_null", "restrict"]
+
+ON_DELETE: Final[tuple[OnDelete, ...]] = ("cascade", "set_null", "restrict")
+"""What may become of rows when the row that they name is deleted."""
+
 FieldKind: TypeAlias = Literal["string", "int", "float", "bool", "datetime", "richtext", "id"]
 
 SCALAR_KINDS: Final[dict[str, FieldKind]] = {
@@ -47,6 +52,22 @@ POLICY_SLOTS: Final = (
 """The expressions of a policy, in wire order."""
 
 
+FIELD_KEYS: Final[Mapping[str, str]] = {
+    "private": "private",
+    "readonly": "serverSet",
+    "writeOnce": "writeOnce",
+    "caseInsensitive": "caseInsensitive",
+}
+"""The options of a field that clients of the reference do not know: the attribute of `FieldSpec`
+and its key in the manifest, where it is written if it is not the attribute's default.
+
+To add one: an attribute of `FieldSpec` with a default, a row here, a row in `shape.FIELD`, a word
+in `fields.FieldWords` (`case_insensitive` there is `caseInsensitive` here), the judgement of what
+it fits in `validate_parts`, `python -m pylon.schema.json_schema`, and a line in docs/schema.md.
+What a database must remember of it is `RecordedField`'s (`store/evolution/model.py`).
+"""
+
+
 class AuthDefault(msgspec.Struct, frozen=True):
     """A default filled from the caller at insert; wire `{"$auth": "userId"}`."""
 
@@ -63,8 +84,9 @@ FieldDefault: TypeAlias = str | int | float | bool | AuthDefault | NowDefault
 class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A field of an entity, or an input of a query or action.
 
-    `default` (None = none), `private`, `readonly` and `writeOnce` are ours; clients of the
-    reference ignore them. `readonly` (the server sets it, clients never) is `serverSet` on the
+    `default` (None = none), `private`, `readonly`, `writeOnce` and `caseInsensitive` are ours;
+    clients of the reference ignore them. Who says nothing of `caseInsensitive` gets it for the
+    e-mail of the people only. `readonly` (the server sets it, clients never) is `serverSet` on the
     wire, where newer SDKs write `readonly` for what is `writeOnce` here.
     """
 
@@ -77,6 +99,14 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     private: bool = False
     readonly: bool = False
     writeOnce: bool = False  # noqa: N815 - names as on the wire
+    caseInsensitive: bool | None = None  # noqa: N815
+    folds: bool = False
+    """Whether A to Z in either case are one value to comparisons, orders and uniqueness: what
+    `caseInsensitive` says, or what holds where it says nothing."""
+
+    def __post_init__(self) -> None:
+        if self.caseInsensitive is not None:
+            msgspec.structs.force_setattr(self, "folds", self.caseInsensitive)
 
     @cached_property
     def target(self) -> str | None:
@@ -111,40 +141,79 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             wire["default"] = {"$now": True}
         elif self.default is not None:
             wire["default"] = self.default
-        if self.private:
-            wire["private"] = True
-        if self.readonly:
-            wire["serverSet"] = True
-        if self.writeOnce:
-            wire["writeOnce"] = True
+        for attribute, key in FIELD_KEYS.items():
+            value = getattr(self, attribute)
+            if value != _FIELD_DEFAULTS[attribute]:
+                wire[key] = msgspec.to_builtins(value)
         return wire
+
+
+_FIELD_DEFAULTS: Final[Mapping[str, Any]] = {
+    each.name: each.default for each in msgspec.structs.fields(FieldSpec)
+}
 
 
 class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An index over `fields`, in that order.
 
     `where` is the text of a condition (`index_condition`): only rows for which it holds are in the
-    index, so with `unique` only they may not be alike.
+    index, so with `unique` only they may not be alike. `caseInsensitive` says of its texts what it
+    says of a field, in this index only.
     """
 
     name: str
     fields: tuple[str, ...]
     unique: bool = False
     where: str | None = None
+    caseInsensitive: bool = False  # noqa: N815 - names as on the wire
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON object; every key always, but for `where`."""
-        wire = {"name": self.name, "fields": list(self.fields), "unique": self.unique}
-        return wire if self.where is None else {**wire, "where": self.where}
+        """The JSON object; every key always, but for those that are ours."""
+        wire: dict[str, Any] = {
+            "name": self.name,
+            "fields": list(self.fields),
+            "unique": self.unique,
+        }
+        if self.where is not None:
+            wire["where"] = self.where
+        if self.caseInsensitive:
+            wire["caseInsensitive"] = True
+        return wire
 
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A named way from an entity to `target` through the foreign key `field`."""
+    """A named way from an entity to `target` through the foreign key `field`.
+
+    `check` and `onDelete` are ours, for a key that stands on the entity itself: writes may name
+    rows only that are there, and what becomes of the row when the one that it names goes (None: it
+    stays as it is).
+    """
 
     name: str
     target: str
     field: str
     many: bool = False
+    check: bool = False
+    onDelete: OnDelete | None = None  # noqa: N815 - names as on the wire
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the server sees to it that the key names a row."""
+        return self.check or self.onDelete is not None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; our keys only when they say something."""
+        wire: dict[str, Any] = {
+            "name": self.name,
+            "target": self.target,
+            "field": self.field,
+            "many": self.many,
+        }
+        if self.check:
+            wire["check"] = True
+        if self.onDelete is not None:
+            wire["onDelete"] = self.onDelete
+        return wire
 
 
 class SearchSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +266,7 @@ class EntitySpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "indexes": [index.to_wire() for index in self.indexes],
         }
         if self.relations:
-            wire["relations"] = [msgspec.to_builtins(relation) for relation in self.relations]
+            wire["relations"] = [relation.to_wire() for relation in self.relations]
         if self.search:
             wire["search"] = self.search.to_wire()
         wire["crdt"] = self.crdt
@@ -279,6 +348,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     policies: tuple[PolicySpec, ...] = ()
     auth: AuthSpec | None = None
 
+    def __post_init__(self) -> None:
+        """The e-mail of people is the same in either case, unless the app says otherwise."""
+        if any(each.name == self.user_entity for each in self.entities):
+            settled = (
+                _with_email(each) if each.name == self.user_entity else each
+                for each in self.entities
+            )
+            msgspec.structs.force_setattr(self, "entities", tuple(settled))
+
     @cached_property
     def user_entity(self) -> str:
         """The entity whose rows are the people; it need not be declared."""
@@ -321,6 +399,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         }
         entities = tuple(_public_entity(entity, private) for entity in self.entities)
         return msgspec.structs.replace(self, entities=entities, auth=None)
+
+
+def _with_email(users: EntitySpec) -> EntitySpec:
+    email = users.fields_by_name.get("email")
+    if email is None or email.kind != "string" or email.caseInsensitive is not None:
+        return users
+    folded = msgspec.structs.replace(email, folds=True)
+    fields = tuple(folded if each is email else each for each in users.fields)
+    return msgspec.structs.replace(users, fields=fields)
 
 
 def _public_entity(entity: EntitySpec, all_private: Mapping[str, frozenset[str]]) -> EntitySpec:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pylon.schema.model import (
     CRDT_CONTAINERS,
+    ON_DELETE,
     AuthSpec,
     CallableSpec,
     EntitySpec,
@@ -139,6 +140,10 @@ FIELD: Final = Shape(
         "serverSet": Key(kind="flag", about="set by its default and the server, never by clients"),
         "writeOnce": Key(kind="flag", about="given at insert and never changed by clients"),
         "readonly": Key(kind="flag", about="the same as `writeOnce`, as newer SDKs say it"),
+        "caseInsensitive": Key(
+            kind="flag",
+            about="A to Z in either case are one value (default true for the e-mail of users)",
+        ),
     },
 )
 
@@ -154,6 +159,9 @@ INDEX: Final = Shape(
             nullable=True,
             about="only rows for which this holds: comparisons of fields with literals",
         ),
+        "caseInsensitive": Key(
+            kind="flag", about="the same of its texts, in this index: A to Z in either case"
+        ),
     },
 )
 
@@ -165,6 +173,12 @@ RELATION: Final = Shape(
         "target": Key(kind="text", required=True, about="the other entity"),
         "field": Key(kind="text", required=True, about="the foreign key"),
         "many": Key(kind="flag"),
+        "check": Key(kind="flag", about="writes may name rows only that are there"),
+        "onDelete": Key(
+            kind=OneOf(choices=ON_DELETE),
+            nullable=True,
+            about="what becomes of rows when the row that they name is deleted",
+        ),
     },
 )
 

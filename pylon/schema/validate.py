@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from pylon.schema.diagnostics import Diagnostic, did_you_mean, error
+from pylon.schema.diagnostics import About, Diagnostic, did_you_mean, error
 from pylon.schema.model import (
     MANIFEST_VERSION,
     SCALAR_KINDS,
@@ -21,13 +21,15 @@ from pylon.schema.model import (
 from pylon.schema.validate_names import check_counts, check_identifiers
 from pylon.schema.validate_parts import (
     check_auth,
+    check_case,
     check_crdt,
     check_defaults,
     check_index_conditions,
     check_inputs,
-    check_relations,
     check_search,
+    check_settable,
 )
+from pylon.schema.validate_relations import check_relations
 
 PolicyCheck = Callable[[Manifest], Iterable[Diagnostic]]
 
@@ -81,12 +83,18 @@ def _check_not_empty(manifest: Manifest) -> Iterator[Diagnostic]:
 def _check_entity_names(manifest: Manifest) -> Iterator[Diagnostic]:
     for repeated in _repeated_or_empty(entity.name for entity in manifest.entities):
         if not repeated:
-            yield error("ENTITY_NAME_EMPTY", "an entity has no name", "Give every entity a name.")
+            yield error(
+                "ENTITY_NAME_EMPTY",
+                "an entity has no name",
+                "Give every entity a name.",
+                about=("entity", repeated),
+            )
         else:
             yield error(
                 "ENTITY_DUPLICATE",
                 f'the entity "{repeated}" is declared twice',
                 "Rename one of them, or merge their fields.",
+                about=("entity", repeated),
             )
 
 
@@ -98,12 +106,14 @@ def _check_field_names(manifest: Manifest) -> Iterator[Diagnostic]:
                     "FIELD_NAME_EMPTY",
                     f'a field of "{entity.name}" has no name',
                     "Give every field a name.",
+                    about=("entity", entity.name, "field", repeated),
                 )
             else:
                 yield error(
                     "FIELD_DUPLICATE",
                     f'the field "{entity.name}.{repeated}" is declared twice',
                     "Rename or remove one of them.",
+                    about=("entity", entity.name, "field", repeated),
                 )
 
 
@@ -115,12 +125,14 @@ def _check_indexes(manifest: Manifest) -> Iterator[Diagnostic]:
                     "INDEX_NAME_EMPTY",
                     f'an index of "{entity.name}" has no name',
                     "Name it after its fields, for example by_owner.",
+                    about=("entity", entity.name, "index", repeated),
                 )
             else:
                 yield error(
                     "INDEX_NAME_DUPLICATE",
                     f'"{entity.name}" has two indexes named "{repeated}"',
                     "Rename or remove one of them.",
+                    about=("entity", entity.name, "index", repeated),
                 )
         for index in entity.indexes:
             if not index.fields:
@@ -128,6 +140,7 @@ def _check_indexes(manifest: Manifest) -> Iterator[Diagnostic]:
                     "INDEX_FIELDS_EMPTY",
                     f'the index "{entity.name}.{index.name}" covers no field',
                     "List at least one field of the entity.",
+                    about=("entity", entity.name, "index", index.name),
                 )
             for name in index.fields:
                 if name not in entity.fields_by_name:
@@ -138,16 +151,18 @@ def _check_indexes(manifest: Manifest) -> Iterator[Diagnostic]:
                         "The id of a row is indexed already; leave it out."
                         if name == "id"
                         else did_you_mean(name, entity.fields_by_name),
+                        about=("entity", entity.name, "index", index.name),
                     )
 
 
 def _check_id_targets(manifest: Manifest) -> Iterator[Diagnostic]:
-    for place, field in _every_field(manifest):
+    for place, about, field in _every_field(manifest):
         if field.target is not None and field.target not in manifest.entities_by_name:
             yield error(
                 "FIELD_ID_TARGET_NOT_FOUND",
                 f'{place} refers to the entity "{field.target}", which is not declared',
                 did_you_mean(field.target, manifest.entities_by_name),
+                about=about,
             )
 
 
@@ -164,10 +179,20 @@ def _check_callables(noun: str, callables: tuple[CallableSpec, ...]) -> Iterator
     for one in callables:
         if not one.name:
             hint = "Give it a name that clients can call it by."
-            yield error(f"{noun.upper()}_NAME_EMPTY", f"a declared {noun} has no name", hint)
+            yield error(
+                f"{noun.upper()}_NAME_EMPTY",
+                f"a declared {noun} has no name",
+                hint,
+                about=(noun, one.name),
+            )
         elif one.name in seen:
             message = f'the {noun} "{one.name}" is declared twice'
-            yield error(f"{noun.upper()}_DUPLICATE", message, "Rename or remove one of them.")
+            yield error(
+                f"{noun.upper()}_DUPLICATE",
+                message,
+                "Rename or remove one of them.",
+                about=(noun, one.name),
+            )
         seen.add(one.name)
         for repeated in _repeated_or_empty(field.name for field in one.input):
             if not repeated:
@@ -175,12 +200,14 @@ def _check_callables(noun: str, callables: tuple[CallableSpec, ...]) -> Iterator
                     "INPUT_FIELD_NAME_EMPTY",
                     f'an input of the {noun} "{one.name}" has no name',
                     "Give every input a name.",
+                    about=(noun, one.name, "input", repeated),
                 )
             else:
                 yield error(
                     "INPUT_FIELD_DUPLICATE",
                     f'the {noun} "{one.name}" has two inputs named "{repeated}"',
                     "Rename or remove one of them.",
+                    about=(noun, one.name, "input", repeated),
                 )
 
 
@@ -189,16 +216,21 @@ def _check_policies(manifest: Manifest) -> Iterator[Diagnostic]:
     for policy in manifest.policies:
         if not policy.name:
             hint = "Name it after what it guards; the name is in the log of a denial."
-            yield error("POLICY_NAME_EMPTY", "a policy has no name", hint)
+            yield error(
+                "POLICY_NAME_EMPTY", "a policy has no name", hint, about=("policy", policy.name)
+            )
         elif policy.name in seen:
             message = f'two policies are named "{policy.name}"'
-            yield error("POLICY_DUPLICATE", message, "Rename or merge them.")
+            yield error(
+                "POLICY_DUPLICATE", message, "Rename or merge them.", about=("policy", policy.name)
+            )
         seen.add(policy.name)
         if not policy.expressions():
             yield error(
                 "POLICY_ALLOW_EMPTY",
                 f'the policy "{policy.name}" has no expression',
                 'Fill at least one slot, for example "allow": "auth.userId != null".',
+                about=("policy", policy.name),
             )
         yield from _check_policy_target(policy, manifest)
 
@@ -209,6 +241,7 @@ def _check_policy_target(policy: PolicySpec, manifest: Manifest) -> Iterator[Dia
             "POLICY_NO_TARGET",
             f'the policy "{policy.name}" guards nothing',
             'Name an "entity" or an "action".',
+            about=("policy", policy.name),
         )
     if policy.entity is not None and policy.entity not in manifest.entities_by_name:
         yield error(
@@ -216,6 +249,7 @@ def _check_policy_target(policy: PolicySpec, manifest: Manifest) -> Iterator[Dia
             f'the policy "{policy.name}" guards the entity "{policy.entity}", '
             "which is not declared",
             did_you_mean(policy.entity, manifest.entities_by_name),
+            about=("policy", policy.name),
         )
     actions = [action.name for action in manifest.actions]
     if policy.action is not None and policy.action not in actions:
@@ -224,6 +258,7 @@ def _check_policy_target(policy: PolicySpec, manifest: Manifest) -> Iterator[Dia
             f'the policy "{policy.name}" guards the action "{policy.action}", '
             "which is not declared",
             did_you_mean(policy.action, actions),
+            about=("policy", policy.name),
         )
 
 
@@ -231,18 +266,25 @@ def _check_route_paths(manifest: Manifest) -> Iterator[Diagnostic]:
     seen: set[str] = set()
     for route in manifest.routes:
         if not route.path:
-            yield error("ROUTE_PATH_EMPTY", "a route has no path", 'The first page is "/".')
+            yield error(
+                "ROUTE_PATH_EMPTY",
+                "a route has no path",
+                'The first page is "/".',
+                about=("route", route.path),
+            )
         elif not route.path.startswith("/"):
             yield error(
                 "ROUTE_PATH_NO_SLASH",
                 f'the route "{route.path}" does not start with a slash',
                 f'Write "/{route.path}".',
+                about=("route", route.path),
             )
         if route.path and route.path in seen:
             yield error(
                 "ROUTE_PATH_DUPLICATE",
                 f'the route "{route.path}" is declared twice',
                 "Remove one of them.",
+                about=("route", route.path),
             )
         seen.add(route.path)
 
@@ -258,6 +300,7 @@ def _check_route_bindings(manifest: Manifest) -> Iterator[Diagnostic]:
                     f'the route "{route.path}" shows the query "{route.query}", '
                     "which is not declared",
                     did_you_mean(route.query, queries),
+                    about=("route", route.path),
                 )
             else:
                 yield from _check_route_parameters(route.path, query)
@@ -266,6 +309,7 @@ def _check_route_bindings(manifest: Manifest) -> Iterator[Diagnostic]:
                 "ROUTE_AUTH_INVALID",
                 f'the route "{route.path}" asks for the auth "{route.auth}"',
                 'Use "public" or "user", or leave it out.',
+                about=("route", route.path),
             )
 
 
@@ -278,16 +322,18 @@ def _check_route_parameters(path: str, query: CallableSpec) -> Iterator[Diagnost
                 f'the route "{path}" has the parameter "{segment}", '
                 f'which is no input of the query "{query.name}"',
                 did_you_mean(segment[1:], inputs, f'Add the input "{segment[1:]}" to the query.'),
+                about=("route", path),
             )
 
 
 def _check_types(manifest: Manifest) -> Iterator[Diagnostic]:
-    for place, field in _every_field(manifest):
+    for place, about, field in _every_field(manifest):
         if field.type not in SCALAR_KINDS and field.target is None:
             yield error(
                 "INPUT_FIELD_TYPE_UNKNOWN" if place.startswith("input") else "FIELD_TYPE_UNKNOWN",
                 f'{place} has the unknown type "{field.type}"',
                 _type_hint(field.type),
+                about=about,
             )
 
 
@@ -301,15 +347,18 @@ def _type_hint(wrong: str) -> str:
     return did_you_mean(wrong, SCALAR_KINDS, f"Types are {known} and id(<Entity>).")
 
 
-def _every_field(manifest: Manifest) -> Iterator[tuple[str, FieldSpec]]:
-    """Fields of entities, then inputs of queries, then of actions, each with its place."""
+def _every_field(manifest: Manifest) -> Iterator[tuple[str, About, FieldSpec]]:
+    """Fields of entities, then inputs of queries, then of actions: how each is called in a
+    sentence, and what a finding on it is about."""
     for entity in manifest.entities:
         for field in entity.fields:
-            yield f'field "{entity.name}.{field.name}"', field
+            about = ("entity", entity.name, "field", field.name)
+            yield f'field "{entity.name}.{field.name}"', about, field
     for noun, callables in (("query", manifest.queries), ("action", manifest.actions)):
         for one in callables:
             for field in one.input:
-                yield f'input "{field.name}" of the {noun} "{one.name}"', field
+                about = (noun, one.name, "input", field.name)
+                yield f'input "{field.name}" of the {noun} "{one.name}"', about, field
 
 
 def _repeated_or_empty(names: Iterable[str]) -> Iterator[str]:
@@ -343,6 +392,8 @@ _PASSES_AFTER_EXPRESSIONS: tuple[Callable[[Manifest], Iterator[Diagnostic]], ...
     check_search,
     check_crdt,
     check_defaults,
+    check_settable,
+    check_case,
     check_index_conditions,
     check_inputs,
     check_auth,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pylon.limits import ENTITIES_MAX, FIELDS_PER_ENTITY_MAX, NAME_CHARACTERS_MAX
-from pylon.schema.diagnostics import Diagnostic, error
+from pylon.schema.diagnostics import About, Diagnostic, error
 from pylon.schema.model import EntitySpec, Manifest
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -25,6 +25,10 @@ RESERVED_FIELDS: Final = frozenset({"id", "rowid", "_rowid_", "__proto__", "true
 """The implicit column, SQLite's own row number, the key that JavaScript objects cannot have, and
 two values that SQLite takes for a column where there is one called so: it would be asked by
 `... IS TRUE`."""
+
+
+RESERVED_RELATIONS: Final = frozenset({"id", "__proto__"})
+"""Where a graph shows a relation, it stands among the fields of the row."""
 
 
 def check_counts(manifest: Manifest) -> Iterator[Diagnostic]:
@@ -42,33 +46,39 @@ def check_counts(manifest: Manifest) -> Iterator[Diagnostic]:
                 f'"{entity.name}" has {len(entity.fields)} fields; '
                 f"at most {FIELDS_PER_ENTITY_MAX} are stored",
                 "Move some of them to a second entity that refers to this one.",
+                about=("entity", entity.name),
             )
-    for place, name in _every_name(manifest):
+    for place, name, about in _every_name(manifest):
         if len(name) > NAME_CHARACTERS_MAX:
             yield error(
                 "NAME_TOO_LONG",
                 f'the name of the {place} "{name[:40]}..." has {len(name)} characters',
                 f"Use at most {NAME_CHARACTERS_MAX}.",
+                about=about,
             )
 
 
 def check_identifiers(manifest: Manifest) -> Iterator[Diagnostic]:
     """Characters, reserved words and clashes by case (SQLite folds case) of stored names."""
     for entity in manifest.entities:
-        yield from _check_identifier("entity", entity.name, entity.name)
+        about: About = ("entity", entity.name)
+        yield from _check_identifier("entity", entity.name, entity.name, about)
         for noun, names in _parts(entity):
             for name in names:
-                yield from _check_identifier(noun, f"{entity.name}.{name}", name)
+                part = (*about, noun, name)
+                yield from _check_identifier(noun, f"{entity.name}.{name}", name, part)
     entity_names = [entity.name for entity in manifest.entities]
-    yield from _check_case("ENTITY_CASE_CLASH", "entities", entity_names)
+    yield from _check_case("ENTITY_CASE_CLASH", "entities", entity_names, ("entity",))
     for entity in manifest.entities:
         names = [field.name for field in entity.fields]
-        yield from _check_case("FIELD_CASE_CLASH", f'fields of "{entity.name}"', names)
+        about = ("entity", entity.name, "field")
+        yield from _check_case("FIELD_CASE_CLASH", f'fields of "{entity.name}"', names, about)
         names = [index.name for index in entity.indexes]
-        yield from _check_case("INDEX_CASE_CLASH", f'indexes of "{entity.name}"', names)
+        about = ("entity", entity.name, "index")
+        yield from _check_case("INDEX_CASE_CLASH", f'indexes of "{entity.name}"', names, about)
 
 
-def _check_identifier(noun: str, place: str, name: str) -> Iterator[Diagnostic]:
+def _check_identifier(noun: str, place: str, name: str, about: About) -> Iterator[Diagnostic]:
     if not name:
         return  # already told as *_NAME_EMPTY
     if _IDENTIFIER.fullmatch(name) is None:
@@ -80,6 +90,7 @@ def _check_identifier(noun: str, place: str, name: str) -> Iterator[Diagnostic]:
             f'the {noun} name "{place}" has characters that a name cannot have',
             f"Use letters, digits and _, not starting with a digit, "
             f'for example "{suggestion[:NAME_CHARACTERS_MAX]}".',
+            about=about,
         )
     folded = name.lower()
     if noun == "field" and folded in RESERVED_FIELDS:
@@ -89,22 +100,34 @@ def _check_identifier(noun: str, place: str, name: str) -> Iterator[Diagnostic]:
             "Every entity has an id already; leave it out."
             if folded == "id"
             else "Choose another name.",
+            about=about,
+        )
+    if noun == "relation" and folded in RESERVED_RELATIONS:
+        yield error(
+            "NAME_RESERVED",
+            f'the relation "{place}" has a reserved name',
+            "In a graph it would stand where the id of the row does; choose another name."
+            if folded == "id"
+            else "Choose another name.",
+            about=about,
         )
     if folded.startswith(RESERVED_PREFIXES):
         yield error(
             "NAME_RESERVED",
             f'the {noun} "{place}" has a reserved name',
             f"Names must not start with {' or '.join(RESERVED_PREFIXES)}.",
+            about=about,
         )
     if noun == "entity" and folded.startswith(RESERVED_ENTITIES):
         yield error(
             "NAME_RESERVED",
             f'the entity "{place}" has a reserved name',
             f"Names of entities must not start with {' or '.join(RESERVED_ENTITIES)}.",
+            about=about,
         )
 
 
-def _check_case(code: str, nouns: str, names: Iterable[str]) -> Iterator[Diagnostic]:
+def _check_case(code: str, nouns: str, names: Iterable[str], about: About) -> Iterator[Diagnostic]:
     seen: dict[str, str] = {}
     for name in names:
         first = seen.setdefault(name.lower(), name)
@@ -113,6 +136,7 @@ def _check_case(code: str, nouns: str, names: Iterable[str]) -> Iterator[Diagnos
                 code,
                 f'the {nouns} "{first}" and "{name}" differ in case only',
                 "The database does not tell them apart; rename one.",
+                about=(*about, name),
             )
 
 
@@ -122,15 +146,15 @@ def _parts(entity: EntitySpec) -> Iterator[tuple[str, list[str]]]:
     yield "relation", [relation.name for relation in entity.relations]
 
 
-def _every_name(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _every_name(manifest: Manifest) -> Iterator[tuple[str, str, About]]:
     for entity in manifest.entities:
-        yield "entity", entity.name
+        yield "entity", entity.name, ("entity", entity.name)
         for noun, names in _parts(entity):
             for name in names:
-                yield noun, name
+                yield noun, name, ("entity", entity.name, noun, name)
     for query in manifest.queries:
-        yield "query", query.name
+        yield "query", query.name, ("query", query.name)
     for action in manifest.actions:
-        yield "action", action.name
+        yield "action", action.name, ("action", action.name)
     for policy in manifest.policies:
-        yield "policy", policy.name
+        yield "policy", policy.name, ("policy", policy.name)

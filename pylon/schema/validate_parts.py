@@ -1,5 +1,5 @@
-"""Checks of ours on relations, search, CRDT annotations, defaults and index conditions of an
-entity, on inputs, and on what the app says of auth.
+"""Checks of ours on search, CRDT annotations, defaults and index conditions of an entity, on
+inputs, and on what the app says of auth.
 
 Part of `validate`; the reference finds these at the first write or never (spec 05 section 3, end).
 """
@@ -22,7 +22,6 @@ from pylon.schema.model import (
     FieldSpec,
     Manifest,
     NowDefault,
-    RelationSpec,
 )
 
 _CRDT_KINDS: dict[str, frozenset[FieldKind]] = {
@@ -30,50 +29,6 @@ _CRDT_KINDS: dict[str, frozenset[FieldKind]] = {
     "counter": frozenset({"int", "float"}),
 }
 """Annotations that fit some types only; the others fit all."""
-
-
-def check_relations(manifest: Manifest) -> Iterator[Diagnostic]:
-    """Targets and foreign keys must exist, names must be unique."""
-    for entity in manifest.entities:
-        seen: set[str] = set()
-        for relation in entity.relations:
-            if relation.name in seen or not relation.name:
-                yield error(
-                    "RELATION_DUPLICATE",
-                    f'"{entity.name}" has two relations named "{relation.name}"'
-                    if relation.name
-                    else f'a relation of "{entity.name}" has no name',
-                    "Give every relation of an entity a name of its own.",
-                )
-            seen.add(relation.name)
-            yield from _check_relation(manifest, entity, relation)
-
-
-def _check_relation(
-    manifest: Manifest, entity: EntitySpec, relation: RelationSpec
-) -> Iterator[Diagnostic]:
-    place = f'the relation "{entity.name}.{relation.name}"'
-    target = manifest.entities_by_name.get(relation.target)
-    if target is None:
-        yield error(
-            "RELATION_TARGET_NOT_FOUND",
-            f'{place} leads to the entity "{relation.target}", which is not declared',
-            did_you_mean(relation.target, manifest.entities_by_name),
-        )
-    # The key of a to-many relation may stand on either side (spec 02, weaknesses of graphs).
-    names = set(entity.fields_by_name)
-    sides = f'"{entity.name}"'
-    if relation.many:
-        if target is None:
-            return
-        names |= set(target.fields_by_name)
-        sides += f' or "{target.name}"'
-    if relation.field not in names:
-        yield error(
-            "RELATION_FIELD_NOT_FOUND",
-            f'{place} goes through "{relation.field}", which is no field of {sides}',
-            did_you_mean(relation.field, sorted(names)),
-        )
 
 
 def check_search(manifest: Manifest) -> Iterator[Diagnostic]:
@@ -97,24 +52,28 @@ def _check_search_field(
             "SEARCH_FIELD_NOT_FOUND",
             f'{place} lists "{name}" under {slot}, which is no field of the entity',
             did_you_mean(name, entity.fields_by_name),
+            about=("entity", entity.name, "search"),
         )
     elif again:
         yield error(
             "SEARCH_FIELD_DUPLICATE",
             f'{place} lists "{name}" twice under {slot}',
             "Remove one of them.",
+            about=("entity", entity.name, "search"),
         )
     elif field.is_private:
         yield error(
             "SEARCH_FIELD_PRIVATE",
             f'{place} lists "{name}" under {slot}, which is private',
             "What can be searched can be guessed; leave private fields out.",
+            about=("entity", entity.name, "search"),
         )
     elif slot == "text" and field.kind not in ("string", "richtext"):
         yield error(
             "SEARCH_FIELD_TYPE_MISMATCH",
             f'{place} lists "{name}" under text, which is of type {field.type}',
             "Text search works on string and richtext; use facets or sortable for others.",
+            about=("entity", entity.name, "search"),
         )
 
 
@@ -131,12 +90,14 @@ def check_crdt(manifest: Manifest) -> Iterator[Diagnostic]:
                     "CRDT_ANNOTATION_INVALID",
                     f'{place} has the unknown crdt annotation "{field.crdt}"',
                     did_you_mean(field.crdt, CRDT_CONTAINERS),
+                    about=("entity", entity.name, "field", field.name),
                 )
             elif fitting is not None and field.kind not in fitting:
                 yield error(
                     "CRDT_ANNOTATION_INVALID",
                     f'{place} is of type {field.type}, which cannot be a crdt "{field.crdt}"',
                     f'"{field.crdt}" fits {" and ".join(sorted(fitting))}; remove the annotation.',
+                    about=("entity", entity.name, "field", field.name),
                 )
 
 
@@ -150,13 +111,19 @@ def check_index_conditions(manifest: Manifest) -> Iterator[Diagnostic]:
             try:
                 condition = read_condition(index.where)
             except ConditionError as wrong:
-                yield error("INDEX_CONDITION_INVALID", f"{place} {wrong.message}", wrong.hint)
+                yield error(
+                    "INDEX_CONDITION_INVALID",
+                    f"{place} {wrong.message}",
+                    wrong.hint,
+                    about=("entity", entity.name, "index", index.name),
+                )
                 continue
             for problem in problems(condition, entity.fields_by_name):
                 yield error(
                     "INDEX_CONDITION_INVALID",
                     f"{place} {problem}",
                     f"Its fields: {', '.join(f'{f.name} ({f.type})' for f in entity.fields)}.",
+                    about=("entity", entity.name, "index", index.name),
                 )
 
 
@@ -172,6 +139,7 @@ def check_inputs(manifest: Manifest) -> Iterator[Diagnostic]:
                         f'the input "{field.name}" of the {noun} "{one.name}" says more than name, '
                         "type and optional",
                         "The rest has no effect on inputs; leave it out.",
+                        about=(noun, one.name, "input", field.name),
                     )
 
 
@@ -186,6 +154,7 @@ def check_auth(manifest: Manifest) -> Iterator[Diagnostic]:
                 "AUTH_ENTITY_NOT_FOUND",
                 f'auth.{key} names the entity "{name}", which is not declared',
                 did_you_mean(name, manifest.entities_by_name),
+                about=("auth",),
             )
     for key, name in (("session", auth.session), ("org", auth.org)):
         if name is not None:
@@ -193,6 +162,7 @@ def check_auth(manifest: Manifest) -> Iterator[Diagnostic]:
                 "AUTH_KEY_IGNORED",
                 f'auth.{key} has no effect: the server writes no rows of "{name}"',
                 "Sessions and their tenants are kept in the server's own table.",
+                about=("auth",),
             )
     for origin in auth.trusted_origins:
         if not is_origin(origin):
@@ -201,12 +171,14 @@ def check_auth(manifest: Manifest) -> Iterator[Diagnostic]:
                 f'auth.trusted_origins has "{origin[:100]}", which is not an origin',
                 "An origin is scheme://host or scheme://host:port, in lower case, with no path; "
                 "each is named, so * is none.",
+                about=("auth",),
             )
         elif origin.startswith("http://") and not is_loopback_origin(origin):
             yield warning(
                 "AUTH_ORIGIN_UNENCRYPTED",
                 f"auth.trusted_origins has {origin}, a page that anybody on its way can change",
                 "Serve the page by HTTPS and name https://...",
+                about=("auth",),
             )
 
 
@@ -221,6 +193,55 @@ def check_defaults(manifest: Manifest) -> Iterator[Diagnostic]:
                     f'the default of field "{entity.name}.{field.name}" '
                     f"does not fit its type {field.type}",
                     f"Give {wanted}, or remove the default.",
+                    about=("entity", entity.name, "field", field.name),
+                )
+
+
+def check_case(manifest: Manifest) -> Iterator[Diagnostic]:
+    """Only texts have a case."""
+    for entity in manifest.entities:
+        for field in entity.fields:
+            if field.caseInsensitive and field.kind != "string":
+                yield error(
+                    "CASE_INSENSITIVE_TYPE",
+                    f'field "{entity.name}.{field.name}" is {field.type}, which has no case',
+                    "Only a string can be case-insensitive.",
+                    about=("entity", entity.name, "field", field.name),
+                )
+        for index in entity.indexes:
+            fields = [entity.fields_by_name.get(name) for name in index.fields]
+            if index.caseInsensitive and not any(f and f.kind == "string" for f in fields):
+                yield error(
+                    "CASE_INSENSITIVE_TYPE",
+                    f'index "{index.name}" of {entity.name} has no string field to fold',
+                    "Only strings can be case-insensitive.",
+                    about=("entity", entity.name, "index", index.name),
+                )
+
+
+def check_settable(manifest: Manifest) -> Iterator[Diagnostic]:
+    """A field that every row needs must be one that somebody can give a value."""
+    for entity in manifest.entities:
+        for field in entity.fields:
+            place = f'field "{entity.name}.{field.name}"'
+            about = ("entity", entity.name, "field", field.name)
+            if field.default is None:
+                if not field.optional and (field.readonly or field.private):
+                    why = "readonly" if field.readonly else "private"
+                    yield warning(
+                        "FIELD_NEVER_SET",
+                        f"{place} is required and {why} and has no default: clients can insert no"
+                        f" row of {entity.name} unless a hook sets it",
+                        "Give it a default, make it optional, or set it in a before-insert hook.",
+                        about=about,
+                    )
+            elif field.unique and not isinstance(field.default, AuthDefault | NowDefault):
+                yield warning(
+                    "DEFAULT_UNIQUE",
+                    f"{place} is unique and has the default {field.default!r}: only one row can"
+                    " have it",
+                    "Leave the default out, so that every insert gives a value of its own.",
+                    about=about,
                 )
 
 

@@ -24,13 +24,15 @@ T = TypeVar("T")
 class ConstraintFailed(Exception):
     """A UNIQUE or NOT NULL rule refused a row; the rows above give it its code.
 
-    `kind` is "UNIQUE" or "NOT NULL", `columns` the failing columns as `Entity.column`.
+    `kind` is "UNIQUE" or "NOT NULL", `columns` the failing columns as `Entity.column`, or `index`
+    the name of the failing index, where the database tells no columns.
     """
 
-    def __init__(self, kind: str, columns: tuple[str, ...]) -> None:
-        super().__init__(f"{kind} constraint failed: {', '.join(columns)}")
+    def __init__(self, kind: str, columns: tuple[str, ...], *, index: str | None = None) -> None:
+        super().__init__(f"{kind} constraint failed: {index or ', '.join(columns)}")
         self.kind = kind
         self.columns = columns
+        self.index = index
 
 
 class SumTooLarge(Exception):
@@ -241,7 +243,8 @@ class HealthyStore(Store, Protocol):
         """Why nothing can be written, as a code; None: the latest write succeeded.
 
         Codes of errors, or `COMMIT_STUCK` for a commit that has been under way for
-        `limits.COMMIT_SECONDS_MAX`. It ends with a commit that succeeds; `STORAGE_FULL` only when
+        `limits.COMMIT_SECONDS_MAX`, or `CHECKPOINT_FAILED` where writes succeed and the log of them
+        can only grow. It ends with a commit that succeeds; `STORAGE_FULL` only when
         there is room again, `STORAGE_GONE` not at all.
         """
         ...

@@ -11,7 +11,7 @@ Used by `data/` and `changes/` through `Store.dialect`; `sqlite/dialect.py` is S
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -76,6 +76,10 @@ class Dialect(Protocol):
         of other types; it is read back as what it was."""
         ...
 
+    def beginning(self, text: str, characters: int) -> str:
+        """The first so many characters of a text, whatever signs are in it."""
+        ...
+
     # --- conditions --------------------------------------------------------------------------
 
     def one_of(self, column: str, values: Sequence[Value], *, negated: bool) -> tuple[str, Value]:
@@ -87,9 +91,10 @@ class Dialect(Protocol):
         """
         ...
 
-    def like(self, column: str) -> str:
-        r"""Whether a text matches one bound pattern of LIKE, in which `\` takes away the meaning
-        of the sign behind it. A to Z match in either case, all other letters in their own only."""
+    def like(self, column: str, pattern: str) -> tuple[str, Sequence[Value]]:
+        r"""Whether a text matches a pattern of LIKE, and what to bind. In it `\` takes away the
+        meaning of the sign behind it. A to Z match in either case, all other letters in their own
+        only; a NUL is a sign as any other."""
         ...
 
     def contains(self, column: str, *, is_folded: bool = False) -> str:
@@ -121,6 +126,11 @@ class Dialect(Protocol):
         ...
 
     # --- full text ---------------------------------------------------------------------------
+
+    def finds(self, query: SearchQuery, columns: Mapping[str, str]) -> tuple[str, Value]:
+        """Whether a search finds a row by its texts alone, and what to bind; `columns` are fields
+        and their columns. It finds what an index over them would."""
+        ...
 
     def search_source(
         self, entity: str, table: str | None = None, *, asked: str = "?"

@@ -23,6 +23,9 @@ FULL: Final = "STORAGE_FULL"
 COMMIT_STUCK: Final = "COMMIT_STUCK"
 """What is said of a commit that has been under way for too long."""
 
+CHECKPOINT_FAILED: Final = "CHECKPOINT_FAILED"
+"""What is said where writes are safe in the log, which cannot be brought into the database."""
+
 _TROUBLES: Final = frozenset(
     {FULL, GONE, "STORAGE_READ_ONLY", "STORAGE_DAMAGED", "LOCK_FAILED", "TX_COMMIT_FAILED"}
 )

@@ -155,6 +155,7 @@ class Hub:
         shows_all: bool = True,
         may_be_ahead: bool = False,
         address: bytes | None = None,
+        began: float | None = None,
     ) -> bool:
         """Open a stream: replay from `since` (None: from now), then live without a gap.
 
@@ -162,10 +163,11 @@ class Hub:
         outlet is closed with 1013. A stream
         that does not `shows_all` is closed too as soon as anything happens that it may not show.
         `may_be_ahead` says that the client may be above `since`, and hold rows that a replay from 0
-        says nothing of. `address` is where an anonymous one is found by `MustPull`.
+        says nothing of. `address` is where an anonymous one is found by `MustPull`; `began` when
+        it was looked up where the stream starts (`perf_counter`): one that had to pull since ends.
         """
         reader = self._streams.open(identity, outlet, shows_all=shows_all, address=address)
-        if not self._streams.may_open(address):
+        if not self._streams.may_open(address, reader.caller, began):
             self._streams.close(reader, CLOSE_TRY_AGAIN, "pull required", "pull")
             return False
         if self._held is not None:

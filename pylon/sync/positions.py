@@ -90,6 +90,12 @@ class _Caller:
     """Of an address: where those have ended, because somebody by name has come to pull there."""
     public: _Given = field(default_factory=_Given)
     """Those that do because their clients say that they pull as nobody."""
+    void_to: int = 0
+    """No cursor up to here is good, but for ends of pages that are not in doubt (`doubt`)."""
+    doubts: int = 0
+    """Starts from 0 that are in doubt and have not been given a page yet."""
+    renewals: int = 0
+    """Starts from 0 that are to come since a cursor in doubt was refused."""
 
     def given(self, kind: StreamKind) -> _Given:
         if kind == "own":
@@ -117,6 +123,8 @@ class _Pull:
     """Whether it lies too far back for a stream to start there."""
     is_awaited: bool = False
     """Whether it became void before its stream was opened, so that its tab has to pull again."""
+    is_doubtful: bool = False
+    """Whether another user's stream may have written to its tab meanwhile (`Positions.doubt`)."""
 
     def is_recent(self, now: float) -> bool:
         return now - self.at <= (LOST_SECONDS if self.is_lost else RECENT_SECONDS)
@@ -127,7 +135,7 @@ class Positions:
 
     def __init__(self, clock: Clock, *, floor: int = 0) -> None:
         """`floor` is where the log was when this began: who was given what below it is unknown."""
-        self._now = clock.monotonic
+        self.now = clock.monotonic
         self._started = clock.monotonic()
         self._floor = floor
         self._by_caller: OrderedDict[bytes, _Caller] = OrderedDict()
@@ -135,7 +143,7 @@ class Positions:
     @property
     def is_young(self) -> bool:
         """Whether clients that pulled before this was started may still come to connect."""
-        return self._now() - self._started < RECENT_SECONDS
+        return self.now() - self._started < RECENT_SECONDS
 
     def __len__(self) -> int:
         return len(self._by_caller)
@@ -164,12 +172,17 @@ class Positions:
                 known.pulled_to = max(known.pulled_to, until)
         pulls = known.pulls
         arrived = self._arrived(pulls, since, until)
+        is_doubtful = False
         if arrived is not None:
             pulls.remove(arrived)
+            is_doubtful = arrived.is_doubtful
+        elif known.doubts and not since and named != caller.startswith(_ADDRESS):
+            known.doubts -= 1
+            is_doubtful = True
         behind = [each for each in pulls if each.is_lost and each.is_void]
         if behind:
             pulls.remove(behind[-1])
-        pulls.append(_Pull(until, self._now(), whole_from, has_more))
+        pulls.append(_Pull(until, self.now(), whole_from, has_more, is_doubtful=is_doubtful))
         _bound(pulls)
 
     def _known(self, caller: bytes) -> _Caller:
@@ -207,7 +220,7 @@ class Positions:
         """A stream that had started at `start` has ended; how much of it arrived is unknown."""
         pulls = self._pulls(caller)
         if pulls:
-            pulls.append(_Pull(start, self._now(), is_lost=True))
+            pulls.append(_Pull(start, self.now(), is_lost=True))
             _bound(pulls)
 
     def whole_from(self, caller: bytes, position: int) -> int:
@@ -223,10 +236,12 @@ class Positions:
         arrived: nobody knows where that tab is, so it starts at 0.
         """
         pulls = self._pulls(caller)
-        for each in pulls:
-            if not (each.is_lost or each.is_spent):
-                each.is_spent = True
-                return self.start_of(caller)
+        unspent = [each for each in pulls if not (each.is_lost or each.is_spent)]
+        if unspent:
+            # A tab in doubt rather pulls again: its pull is used up last, and stays in doubt, since
+            # nobody knows which one has opened this stream.
+            min(unspent, key=lambda each: each.is_doubtful).is_spent = True
+            return self.start_of(caller)
         return 0 if pulls else None
 
     def start_of(self, caller: bytes) -> int | None:
@@ -234,7 +249,7 @@ class Positions:
         pulls = [each for each in self._pulls(caller) if not each.is_void]
         if not pulls:
             return None
-        now = self._now()
+        now = self.now()
         recent = [each.until for each in pulls if each.is_recent(now)]
         if not recent:
             # Tabs of a machine that slept all pulled long ago, but at about the same time.
@@ -257,13 +272,13 @@ class Positions:
             if each.until <= position:
                 each.is_awaited = each.is_awaited or not (each.is_lost or each.is_spent)
                 each.is_void = each.is_spent = True
-        pulls.append(_Pull(position, self._now(), is_lost=True, is_void=True))
+        pulls.append(_Pull(position, self.now(), is_lost=True, is_void=True))
         _bound(pulls)
 
     def is_behind(self, caller: bytes) -> bool:
         """Whether some tab has to pull before a stream of this caller can start: each that was too
         far back, once. Nobody can tell which tab it is that opens a stream."""
-        now = self._now()
+        now = self.now()
         return any(
             (each.is_awaited or (each.is_lost and each.is_void)) and each.is_recent(now)
             for each in self._pulls(caller)
@@ -334,6 +349,44 @@ class Positions:
             return True
         return known is not None and (position <= known.pulled_to or known.streams.covers(position))
 
+    def doubt(self, caller: bytes, position: int) -> None:
+        """This caller begins from 0 where streams of others were open, which have ended before
+        `position`. Its tab may be one that has heard them, and have moved its cursor by them, or
+        got rows from them while its pages were on their way.
+
+        When it pulls again, it has to begin anew (`is_void`): by then it has heard the end of the
+        other stream. One that opens a stream next is another, and goes on.
+        """
+        known = self._known(caller)
+        known.void_to = max(known.void_to, position)
+        known.doubts += 1
+
+    def is_void(self, caller: bytes, position: int) -> bool:
+        """Whether a cursor may be that of a tab in doubt; it begins anew then."""
+        known = self._by_caller.get(caller)
+        if known is None or not known.void_to:
+            return False
+        here = [each for each in known.pulls if each.until == position and not each.is_lost]
+        for each in here:
+            if each.is_doubtful:
+                if not each.has_more:
+                    known.pulls.remove(each)
+                    known.renewals += 1
+                return not each.has_more
+        if position > known.void_to or here:
+            return False
+        known.doubts += 1
+        return True
+
+    def renews(self, caller: bytes) -> bool:
+        """Whether a start from 0 is one that a refused cursor has led to: its tab's other stream
+        has ended."""
+        known = self._by_caller.get(caller)
+        if known is None or not known.renewals:
+            return False
+        known.renewals -= 1
+        return True
+
     def restart(self, caller: bytes) -> None:
         """It means another reader from now on: what it was given before is somebody else's."""
         known = self._by_caller.get(caller)
@@ -348,3 +401,4 @@ def _bound(pulls: list[_Pull]) -> None:
         lower, upper = pulls.pop(0), pulls[0]
         if lower.until < upper.until and not lower.is_void:
             upper.until, upper.whole_from = lower.until, 0
+            upper.is_doubtful = upper.is_doubtful or lower.is_doubtful

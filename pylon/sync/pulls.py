@@ -25,7 +25,7 @@ class StreamStart:
     `may_be_ahead`: the client may be above `since`, and hold what a replay from 0 says nothing of.
 
     `is_chosen`: by the server, not by the client. `caller` is whose stream it is, `kind` what its
-    positions are worth.
+    positions are worth, `browser` where it is found once another session begins there.
     """
 
     since: int | None
@@ -34,6 +34,7 @@ class StreamStart:
     is_chosen: bool = True
     caller: bytes = b""
     kind: StreamKind = "own"
+    browser: bytes = b""
 
     @property
     def address(self) -> bytes | None:
@@ -57,13 +58,18 @@ class Pulls:
         """Clients of which it is remembered where they are."""
         return self._whereabouts.remembered
 
-    async def pull(self, identity: Identity, address: str, since: int) -> PullPage:
-        """The next page of this client; 410 when its cursor cannot be continued."""
+    async def pull(
+        self, identity: Identity, address: str, since: int, *, browser: bytes = b""
+    ) -> PullPage:
+        """The next page of this client; 410 when its cursor cannot be continued. `browser` as
+        `browsers.browser_key` makes it."""
         public = address_key(address)
         caller = caller_key(identity) or public
         try:
             epoch = await self._epoch(identity, since)
-            known = await self._whereabouts.presented(caller, public, since)
+            known = await self._whereabouts.presented(
+                caller, public, since, b"" if identity.is_admin else browser
+            )
             _refuse_foreign(identity, since, known)
             page = await self._puller.page(
                 identity, since, epoch=epoch, whole_from=known.whole_from
@@ -118,7 +124,13 @@ class Pulls:
     # --- streams -----------------------------------------------------------------------------
 
     async def start(
-        self, identity: Identity, address: str, asked: int | None, *, is_public: bool = False
+        self,
+        identity: Identity,
+        address: str,
+        asked: int | None,
+        *,
+        is_public: bool = False,
+        browser: bytes = b"",
     ) -> StreamStart:
         """Where a stream starts: where the client says, else where its pulls have got to.
 
@@ -129,14 +141,14 @@ class Pulls:
         if identity.user_id is None:
             start = await self._public_start(address_key(address), asked, is_public=is_public)
         else:
-            start = await self._named_start(identity, address_key(address), asked)
+            start = await self._named_start(identity, address_key(address), asked, browser)
         lowest = self._puller.head if start.since is None else start.since
-        if not await self._whereabouts.opened(start.caller, start.kind, lowest):
+        if not await self._whereabouts.opened(start.caller, start.kind, lowest, start.browser):
             raise resync_required(0)
         return start
 
     async def _named_start(
-        self, identity: Identity, address: bytes, asked: int | None
+        self, identity: Identity, address: bytes, asked: int | None, browser: bytes
     ) -> StreamStart:
         caller = caller_key(identity)
         assert caller is not None
@@ -153,12 +165,12 @@ class Pulls:
         if not await self._epochs.has_pulled(identity):
             # No cursor that could lose anything; and a first pull with one is answered 410.
             known = await self._whereabouts.of(caller, takes=False)
-            return StreamStart(since=await self._recent(known), caller=caller)
+            return StreamStart(since=await self._recent(known), caller=caller, browser=browser)
         position = (await self._take_start(caller)).position
         if position is None:
             raise resync_required(0)
         await self._check(identity, position)
-        return StreamStart(since=position, may_be_ahead=True, caller=caller)
+        return StreamStart(since=position, may_be_ahead=True, caller=caller, browser=browser)
 
     async def _public_start(
         self, caller: bytes, asked: int | None, *, is_public: bool
@@ -207,7 +219,7 @@ class Pulls:
 
     def ended(self, start: StreamStart, *, is_lost: bool) -> None:
         """A stream has ended; `is_lost` unless it is known that its client has to pull anyway."""
-        self._whereabouts.closed(start.caller, start.kind, self._puller.head)
+        self._whereabouts.closed(start.caller, start.kind, self._puller.head, start.browser)
         if is_lost and start.is_chosen and start.since is not None:
             self._whereabouts.lost(start.caller, start.since)
 

@@ -220,10 +220,16 @@ class Streams:
         for reader in list(self.of_caller(caller)):
             self.close(reader, CLOSE_TRY_AGAIN, "pull required", "pull")
 
-    def may_open(self, address: bytes | None) -> bool:
-        """Whether a stream of nobody by name may go on past what it may not show."""
+    def may_open(self, address: bytes | None, caller: bytes | None, began: float | None) -> bool:
+        """Whether a stream may open that was allowed before: one of nobody by name goes on past
+        what it may not show, and any caller may have had to pull since it `began`."""
+        if not self._turned:
+            return True
         turned = None if address is None else self._turned.get(address)
-        return turned is None or perf_counter() - turned > TURNED_SECONDS
+        if turned is not None and perf_counter() - turned <= TURNED_SECONDS:
+            return False
+        turned = None if caller is None or began is None else self._turned.get(caller)
+        return turned is None or began is None or turned < began
 
     # --- they are written to -----------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from pylon.calls import Call, Calls
 from pylon.changes.facts import Fact, MustPull
 from pylon.errors import PylonError
 from pylon.identity import ANONYMOUS
+from pylon.sync.browsers import Browsers
 from pylon.sync.positions import Positions, StreamKind
 from pylon.tasks import Tasks
 
@@ -65,12 +66,14 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
     caller: bytes
     address: bytes
     position: int
+    browser: bytes
 
 
 class _Stream(msgspec.Struct, frozen=True, array_like=True):
     caller: bytes
     kind: StreamKind
     position: int
+    browser: bytes
     has_ended: bool
 
 
@@ -97,21 +100,27 @@ class Whereabouts(Protocol):
         """Note pulls; to be awaited before the client is answered, since it connects then."""
         ...
 
-    async def presented(self, caller: bytes, address: bytes, position: int) -> Presented:
+    async def presented(
+        self, caller: bytes, address: bytes, position: int, browser: bytes = b""
+    ) -> Presented:
         """What is known of a cursor with which `caller` pulls from `address` (the same for nobody
         by name), or opens a stream.
 
         Streams of that address that go on past what they may not show are ended where the caller is
-        somebody: they may be its own, and move its cursor.
+        somebody: they may be its own, and move its cursor. So are those of others in its `browser`
+        (`browsers.browser_key`; empty: none) where it begins from 0.
         """
         ...
 
-    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
-        """See `Positions.opened`; to be awaited before anything is sent on the stream."""
+    async def opened(
+        self, caller: bytes, kind: StreamKind, position: int, browser: bytes = b""
+    ) -> bool:
+        """See `Positions.opened` and `Browsers.opened`; to be awaited before anything is sent on
+        the stream."""
         ...
 
-    def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
-        """See `Positions.closed`."""
+    def closed(self, caller: bytes, kind: StreamKind, position: int, browser: bytes = b"") -> None:
+        """See `Positions.closed`; with what `opened` was given."""
         ...
 
     async def restart(self, caller: bytes) -> None:
@@ -143,6 +152,7 @@ class Here:
         self, positions: Positions, publish: Callable[[Fact], Awaitable[int]] | None = None
     ) -> None:
         self._positions = positions
+        self._browsers = Browsers(positions.now)
         self._publish = publish
 
     @property
@@ -160,21 +170,41 @@ class Here:
                 has_more=each.has_more,
             )
 
-    async def presented(self, caller: bytes, address: bytes, position: int) -> Presented:
+    async def presented(
+        self, caller: bytes, address: bytes, position: int, browser: bytes = b""
+    ) -> Presented:
         positions = self._positions
         if caller != address:
             positions.name(address)  # first, so that no other such stream begins meanwhile
             if self._publish is not None and positions.must_turn(address):
                 positions.turn(address, await self._publish(MustPull(caller=address)))
+        if browser:
+            await self._part(browser, caller, is_start=not position)
+        if position and positions.is_void(caller, position):
+            return Presented(0, is_given=False)
         return Presented(
             positions.whole_from(caller, position) if position else 0,
             positions.is_given(caller, address, position),
         )
 
-    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
+    async def _part(self, browser: bytes, caller: bytes, *, is_start: bool) -> None:
+        """End the streams of others in this browser, where the caller begins there."""
+        others = self._browsers.pulled(browser, caller, is_start=is_start)
+        if not is_start or self._positions.renews(caller) or self._publish is None:
+            return
+        for other in others:
+            self._positions.doubt(caller, await self._publish(MustPull(caller=other)))
+
+    async def opened(
+        self, caller: bytes, kind: StreamKind, position: int, browser: bytes = b""
+    ) -> bool:
+        if browser and not self._browsers.opened(browser, caller):
+            return False
         return self._positions.opened(caller, kind, position)
 
-    def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
+    def closed(self, caller: bytes, kind: StreamKind, position: int, browser: bytes = b"") -> None:
+        if browser:
+            self._browsers.closed(browser, caller)
         self._positions.closed(caller, kind, position)
 
     async def restart(self, caller: bytes) -> None:
@@ -207,7 +237,9 @@ class WhereaboutsCalls:
             name="positions.presented",
             takes=_Place,
             gives=Presented,
-            run=lambda _, place: here.presented(place.caller, place.address, place.position),
+            run=lambda _, place: here.presented(
+                place.caller, place.address, place.position, place.browser
+            ),
         )
         self.restart: Call[bytes, None] = Call(
             name="positions.restart",
@@ -218,8 +250,10 @@ class WhereaboutsCalls:
 
         async def note_stream(_: object, stream: _Stream) -> bool:
             if not stream.has_ended:
-                return await here.opened(stream.caller, stream.kind, stream.position)
-            here.closed(stream.caller, stream.kind, stream.position)
+                return await here.opened(
+                    stream.caller, stream.kind, stream.position, stream.browser
+                )
+            here.closed(stream.caller, stream.kind, stream.position, stream.browser)
             return True
 
         self.stream: Call[_Stream, bool] = Call(
@@ -265,21 +299,25 @@ class Asked:
         except PylonError:
             return
 
-    async def presented(self, caller: bytes, address: bytes, position: int) -> Presented:
+    async def presented(
+        self, caller: bytes, address: bytes, position: int, browser: bytes = b""
+    ) -> Presented:
         """Where the owner cannot be asked, the cursor is taken for good: pulls go on without it,
         and a stream is not opened there (`UNREACHED`)."""
         try:
             return await self._calls.ask(
-                self._ask.presented, ANONYMOUS, _Place(caller, address, position)
+                self._ask.presented, ANONYMOUS, _Place(caller, address, position, browser)
             )
         except PylonError:
             return Presented(whole_from=0, is_given=True)
 
-    async def opened(self, caller: bytes, kind: StreamKind, position: int) -> bool:
-        return await self._stream(_Stream(caller, kind, position, has_ended=False))
+    async def opened(
+        self, caller: bytes, kind: StreamKind, position: int, browser: bytes = b""
+    ) -> bool:
+        return await self._stream(_Stream(caller, kind, position, browser, has_ended=False))
 
-    def closed(self, caller: bytes, kind: StreamKind, position: int) -> None:
-        work = self._stream(_Stream(caller, kind, position, has_ended=True))
+    def closed(self, caller: bytes, kind: StreamKind, position: int, browser: bytes = b"") -> None:
+        work = self._stream(_Stream(caller, kind, position, browser, has_ended=True))
         self._tasks.start("a stream has ended", work)
 
     async def _stream(self, stream: _Stream) -> bool:

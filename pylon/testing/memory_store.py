@@ -22,6 +22,7 @@ from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, Unit, Value, answer_too_large
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.failures import translate
+from pylon.store.sqlite.functions import add_functions
 from pylon.store.sqlite.held import held_too_long
 from pylon.store.sqlite.system_tables import fit_system_tables
 from pylon.store.system import NO_TABLES, SystemTables
@@ -40,6 +41,7 @@ class MemoryStore:
         self.fail_next_commit: PylonError | None = None
         self.seq = 0
         self._connection = apsw.Connection(":memory:")
+        add_functions(self._connection)
         fit_system_tables(self._connection, tables, "in memory")
         for statement in ddl:
             self._connection.execute(statement)
@@ -282,6 +284,7 @@ class MemorySnapshot:
             limits.SNAPSHOT_SECONDS_MAX, self._close
         )
         self._connection: apsw.Connection | None = apsw.Connection(":memory:")
+        add_functions(self._connection)
         with self._connection.backup("main", source, "main") as copying:
             copying.step()
 

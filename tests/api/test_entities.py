@@ -343,13 +343,21 @@ async def test_a_list_that_was_cut_says_so_in_its_limit(monkeypatch: pytest.Monk
     await service.stop()
 
 
-@pytest.mark.parametrize("value", ["-1", "x", "1.5", "", "²", "9" * 30, "0x10"])
-def test_a_limit_or_offset_that_is_no_number_is_ignored(
-    nobody: httpx.Client, numbered: list[str], value: str
+@pytest.mark.parametrize("value", ["-1", "x", "1.5", "²", "0x10", "null", "undefined"])
+@pytest.mark.parametrize("name", ["limit", "offset"])
+def test_a_limit_or_offset_that_is_no_number_is_refused(
+    nobody: httpx.Client, name: str, value: str
 ) -> None:
+    for path in ("/api/entities/Shown", "/api/entities/Shown/cursor"):
+        if name == "limit" or not path.endswith("cursor"):
+            message = refused(nobody.get(path, params={name: value}), 400, "INVALID_QUERY")
+            assert name in message
+            assert value in message
+
+
+def test_an_empty_limit_or_offset_is_none(nobody: httpx.Client, numbered: list[str]) -> None:
     whole = nobody.get("/api/entities/Shown").json()
-    params = {"limit": value, "offset": value}
-    assert nobody.get("/api/entities/Shown", params=params).json() == whole
+    assert nobody.get("/api/entities/Shown?limit=&offset=&_=17").json() == whole
 
 
 @pytest.mark.parametrize("value", [2**63 - 1, 2**63, 2**64, 10**20 - 1])
@@ -407,8 +415,41 @@ def test_a_cursor_page_without_a_limit(nobody: httpx.Client, numbered: list[str]
     path = "/api/entities/Shown/cursor"
     assert len(nobody.get(path).json()["data"]) == limits.CURSOR_ROWS_DEFAULT
     assert len(nobody.get(path, params={"limit": 0}).json()["data"]) == 1, "clamped, never a loop"
-    end = nobody.get(path, params={"after": "g"}).json()
+    end = nobody.get(path, params={"after": max(numbered)}).json()
     assert end == {"data": [], "next_cursor": None, "has_more": False}
+
+
+@pytest.mark.parametrize("after", ["g", "banana", "0", "0" * 39, "0" * 41, "undefined"])
+def test_a_cursor_that_no_page_has_given_is_refused(
+    nobody: httpx.Client, numbered: list[str], after: str
+) -> None:
+    path = "/api/entities/Shown/cursor"
+    assert "next_cursor" in refused(nobody.get(path, params={"after": after}), 400, "INVALID_QUERY")
+
+
+def test_a_cursor_of_a_row_that_has_gone_goes_on(
+    admin: httpx.Client, nobody: httpx.Client, numbered: list[str]
+) -> None:
+    """Also where imported ids are texts like any other: their cursors say that they are some."""
+    path = "/api/entities/Shown/cursor"
+    ids = [f"row-{n}" for n in range(4)]
+    rows = [{"id": each, "n": 1, "shown": True} for each in ids]
+    assert admin.post("/api/import", json={"entities": {"Shown": rows}}).json()["imported"] == 4
+    try:
+        page = nobody.get(path, params={"after": ids[0], "limit": 1}).json()
+        assert [row["id"] for row in page["data"]] == ids[1:2], "the id of a row is one too"
+        assert admin.delete(f"/api/entities/Shown/{ids[1]}").status_code == 200
+        page = nobody.get(path, params={"after": page["next_cursor"]}).json()
+        assert [row["id"] for row in page["data"]] == ids[2:]
+        assert admin.delete(f"/api/entities/Shown/{ids[3]}").status_code == 200
+        end = nobody.get(path, params={"after": page["next_cursor"]}).json()
+        assert end == {"data": [], "next_cursor": None, "has_more": False}
+    finally:
+        for each in ids:
+            admin.delete(f"/api/entities/Shown/{each}")
+    gone = insert(admin, "Shown", {"n": 1, "shown": True})
+    assert admin.delete(f"/api/entities/Shown/{gone}").status_code == 200
+    assert nobody.get(path, params={"after": gone}).json()["data"] == []
 
 
 # --- rules -----------------------------------------------------------------------------------

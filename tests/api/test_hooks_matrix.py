@@ -27,6 +27,8 @@ WITHOUT_ROWS = {
     "POST /api/auth/guest",
     "POST /api/auth/upgrade",
     "POST /api/auth/refresh",
+    "POST /api/auth/pair",
+    "POST /api/auth/pair/redeem",
     "DELETE /api/auth/sessions",
     "DELETE /api/auth/sessions/{id}",
 }

@@ -93,6 +93,7 @@ def test_lookups_decode_the_path(people: dict[str, str], nobody: httpx.Client) -
         }  # fmt: skip
     assert code(nobody.get("/api/lookup/Person/email/x")) == (404, "NOT_FOUND")
     assert code(nobody.get("/api/lookup/Person/email")) == (404, "NOT_FOUND")
+    assert code(nobody.get("/api/lookup/Person/email/")) == (404, "NOT_FOUND")
     assert code(nobody.get("/api/lookup/Person/secret/s")) == (400, "INVALID_COLUMN")
     assert code(nobody.get("/api/lookup/Nope/a/b")) == (400, "ENTITY_NOT_FOUND")
     assert code(nobody.get("/api/lookup/Sealed/n/1")) == (403, "POLICY_DENIED")

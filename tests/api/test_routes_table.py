@@ -56,7 +56,7 @@ TABLE = [
     Line("GET", ROWS, "nobody", None, 200),
     Line("GET", f"{ROWS}/", "nobody", None, 200),
     Line("GET", f"{ROWS}?limit=1&offset=1", "ann", None, 200),
-    Line("GET", f"{ROWS}?limit=x", "ann", None, 200),
+    Line("GET", f"{ROWS}?limit=x", "ann", None, 400, "INVALID_QUERY"),
     Line("GET", "/api/entities/Nope", "ann", None, 400, "ENTITY_NOT_FOUND"),
     Line("GET", "/api/entities/session", "ann", None, 400, "ENTITY_NOT_FOUND"),
     Line("GET", "/api/entities/User", "nobody", None, 403, "POLICY_DENIED"),

@@ -88,6 +88,19 @@ def writes() -> Iterator[tuple[str, Ask]]:
     yield "a push", ("POST", "/api/sync/push", body({"changes": changes, "client_id": "worst"}))
     rows = [{"id": f"import-{n}", "text": "imported"} for n in range(20_000)]
     yield "an import", ("POST", "/api/import", body({"entities": {"Sheet": rows}}))
+    table = "/api/import?format=csv&entity=Sheet"
+    lines = "".join(f'csv-{n},"text, {n}",{n}\n' for n in range(20_000))
+    yield "a table", ("POST", table, f"id,text,rank\n{lines}".encode())
+    for name, text in {
+        "quotes": b'"' + b'""' * 500_000 + b'"\n',
+        "an open quote": b'"' + b"x\n" * 500_000,
+        "empty lines": b"\n" * 5_000_000,
+        "empty cells": b"," * 1_000_000 + b"\n",
+        "stray quotes": b'a"\n' * 500_000,
+        "no UTF-8": b"\xff\n" * 500_000,
+    }.items():
+        yield f"a table of {name}", ("POST", table, b"text\n" + text)
+    yield "a table of names", ("POST", table, b"text," * 2_000_000)
 
 
 def documents(row_id: str) -> Iterator[tuple[str, Ask]]:
@@ -151,6 +164,16 @@ def reads() -> Iterator[tuple[str, Ask]]:
         "/api/entities/Sheet?limit=10000",
         "/api/entities/Paper?limit=10000",
         "/api/entities/Paper/cursor?limit=100",
+        "/api/entities/Sheet?count=exact&sort=-text&fields=text",
+        "/api/entities/Paper?filter=%7B%7D&count=estimated&sort=text",
+        "/api/entities/Paper/cursor?sort=-text&limit=100&count=exact",
+        "/api/entities/Sheet?format=csv&sort=text",
+        "/api/entities/Paper?format=csv&spreadsheet=1",
+        "/api/entities/Sheet?fields=" + "text," * 10_000 + "id",
+        "/api/entities/Sheet?sort=" + "text," * 10_000 + "id",
+        "/api/entities/Sheet/cursor?sort=text&after=c_" + "W1tb" * 10_000,
+        "/api/export/Paper?format=csv",
+        "/api/export/Sheet?format=csv&spreadsheet=1",
         "/api/sync/pull?since=0",
         "/api/openapi.json",
         "/api/manifest",

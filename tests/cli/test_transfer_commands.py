@@ -43,6 +43,28 @@ def test_out_and_in_again(server: Server, pylon: RunPylon, tmp_path: Path, name:
         assert (report["code"], report["imported"]) == ("IMPORT_OK", 0)
 
 
+def test_a_table_out_and_in_by_a_key(pylon: RunPylon, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("email,name,age\na@x,Ann,1\nb@x,Bob,2\n")
+    with serving(APP.with_name("csv_app.py"), tmp_path / "app.db") as server:
+        there = ("--entity", "Person", "--url", server.url, "--token", ADMIN_TOKEN)
+        for told in ("2 inserted, 0 updated, 0 there", "0 inserted, 0 updated, 2 there"):
+            done = pylon("import", "people.csv", "--key", "email", *there)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith(told)
+        table = pylon("export", "--format", "csv", *there).stdout
+        assert table.splitlines()[0].startswith("id,email,name,age")
+        assert pylon("export", "out.csv", "--spreadsheet", *there).returncode == 0
+        assert (tmp_path / "out.csv").read_bytes() == b"\xef\xbb\xbf" + table.encode().replace(
+            b"\n", b"\r\n"
+        ).replace(b"\r\r", b"\r")
+        (tmp_path / "bad.csv").write_text("email,name\nc@x\n")
+        bad = pylon("import", "bad.csv", *there)
+        assert (bad.returncode, "row 2: INVALID_CSV: The line has 1" in bad.stderr) == (1, True)
+        for arguments in (("import", "bad.csv"), ("export", "x.csv")):
+            refused = pylon(*arguments, "--url", server.url, "--token", ADMIN_TOKEN)
+            assert "error[ENTITY_MISSING]" in refused.stderr
+
+
 def test_to_stdout_one_entity(server: Server, pylon: RunPylon) -> None:
     told = pylon("export", "--entity", "Person", "--url", server.url, "--token", ADMIN_TOKEN)
     assert (told.returncode, told.stdout) == (0, "")

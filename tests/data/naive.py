@@ -19,6 +19,7 @@ from pylon.policy.nodes import Expr
 from pylon.policy.syntax import parse
 from pylon.schema.model import EntitySpec, FieldKind, Manifest
 from tests.policy.oracle import Oracle, when
+from tests.policy.worlds import folded_of
 
 Row = dict[str, Any]
 Json = dict[str, Any]
@@ -70,7 +71,10 @@ class Naive:
         times = {field.name for field in spec.fields if field.kind == "datetime"}
         if other is not None:
             times |= {f".{field.name}" for field in other.fields if field.kind == "datetime"}
-        oracle = Oracle(identity, row, {}, frozenset(floats), others, frozenset(times))
+        folded = [*folded_of(spec), *(folded_of(other, ".") if other is not None else ())]
+        oracle = Oracle(
+            identity, row, {}, frozenset(floats), others, frozenset(folded), frozenset(times)
+        )
         return all(oracle.holds(rule) for rule in self._rules[entity])
 
     def shown(self, identity: Identity, entity: str, row: Row) -> Row:
@@ -88,9 +92,10 @@ class Naive:
         order = dict(body.get("$order", {}))
         if "id" not in order:
             order["id"] = list(order.values())[-1] if order else "asc"
-        compare = functools.partial(compare_rows, order, kinds)
+        folded = folded_fields(self._manifest.entities_by_name[entity])
+        compare = functools.partial(compare_rows, order, kinds, folded=folded)
         found = sorted(
-            (row for row in rows if matches(row, condition, kinds)),
+            (row for row in rows if matches(row, condition, kinds, folded)),
             key=functools.cmp_to_key(compare),
         )
         if "$after" in body:
@@ -148,7 +153,7 @@ class Naive:
         rows = [
             row
             for row in self.visible(identity, entity)
-            if matches(row, body.get("where", {}), kinds)
+            if matches(row, body.get("where", {}), kinds, folded_fields(spec))
         ]
         if "orgId" in spec.fields_by_name and identity.tenant_id and not identity.is_admin:
             rows = [row for row in rows if row["orgId"] == identity.tenant_id]
@@ -161,17 +166,22 @@ class Naive:
                 name = f"{item['field']}_{bucket}"
                 keys[name] = (functools.partial(_bucket_of, item, bucket), "string")
         groups: dict[tuple[Any, ...], list[Row]] = {} if keys else {(): []}
+        folded = folded_fields(spec)
         for row in rows:
-            key = tuple(compared(get(row), kind) for get, kind in keys.values())
-            groups.setdefault(key, []).append(row)
+            shared = (
+                _folded(get(row)) if name in folded else compared(get(row), kind)
+                for name, (get, kind) in keys.items()
+            )
+            groups.setdefault(tuple(shared), []).append(row)
         known: dict[str, FieldKind] = {name: kind for name, (_, kind) in keys.items()}
         answer = []
         for members in groups.values():
+            # Shown as one of its rows has it: the first by code point.
             line = {
                 name: min(map(get, members)) if _is_there(get, members) else None
                 for name, (get, _) in keys.items()
             }
-            line.update(_computed(members, body, kinds, known))
+            line.update(_computed(members, body, kinds, known, folded))
             answer.append(line)
         answer = [line for line in answer if matches(line, body.get("having", {}), known)]
         order = {**body.get("order", {})}
@@ -182,7 +192,11 @@ class Naive:
 
 
 def _computed(
-    rows: list[Row], body: Json, kinds: Mapping[str, FieldKind], known: dict[str, FieldKind]
+    rows: list[Row],
+    body: Json,
+    kinds: Mapping[str, FieldKind],
+    known: dict[str, FieldKind],
+    folded: frozenset[str],
 ) -> Json:
     line: Json = {}
     if "count" in body:
@@ -200,7 +214,8 @@ def _computed(
             match key:
                 case "countDistinct":
                     column, kind = f"count_distinct_{name}", "int"
-                    line[column] = len({compared(value, kinds[name]) for value in values})
+                    place = functools.partial(compared, kind=kinds[name])
+                    line[column] = len(set(map(_folded if name in folded else place, values)))
                 case "sum":
                     line[column] = Around(values) if values else None
                 case "avg":
@@ -284,11 +299,18 @@ def _bucket_of(item: Json, bucket: str, row: Row) -> str | None:
 
 
 def compare_rows(
-    order: Mapping[str, str], kinds: Mapping[str, FieldKind], one: Row, other: Row
+    order: Mapping[str, str],
+    kinds: Mapping[str, FieldKind],
+    one: Row,
+    other: Row,
+    *,
+    folded: frozenset[str] = frozenset(),
 ) -> int:
     """Below zero where `one` comes first; null is less than everything."""
     for name, word in order.items():
         left, right = compared(one[name], kinds[name]), compared(other[name], kinds[name])
+        if name in folded:
+            left, right = _folded(left), _folded(right)
         if left == right:
             continue
         is_less = left is None or (right is not None and left < right)
@@ -296,20 +318,41 @@ def compare_rows(
     return 0
 
 
-def matches(row: Row, condition: Json, kinds: Mapping[str, FieldKind]) -> bool:
+def folded_fields(entity: EntitySpec) -> frozenset[str]:
+    """The fields in which A to Z in either case are one value."""
+    return frozenset(field.name for field in entity.fields if field.folds)
+
+
+def _folded(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_folded, value))
+    if isinstance(value, dict):
+        return {key: _folded(each) for key, each in value.items()}
+    return _lower(value) if isinstance(value, str) else value
+
+
+def matches(
+    row: Row,
+    condition: Json,
+    kinds: Mapping[str, FieldKind],
+    folded: frozenset[str] = frozenset(),
+) -> bool:
     """Whether a filter without meta keys holds."""
     for key, value in condition.items():
         match key:
             case "$and":
-                holds = all(matches(row, part, kinds) for part in value)
+                holds = all(matches(row, part, kinds, folded) for part in value)
             case "$or":
-                holds = any(matches(row, part, kinds) for part in value)
+                holds = any(matches(row, part, kinds, folded) for part in value)
             case "$not":
-                holds = not matches(row, value, kinds)
+                holds = not matches(row, value, kinds, folded)
             case _:
                 operators = value if isinstance(value, dict) else {"$eq": value}
+                stored = row[key]
+                if key in folded:
+                    operators, stored = _folded(operators), _folded(stored)
                 holds = all(
-                    _holds(row[key], operator, operand, kinds[key])
+                    _holds(stored, operator, operand, kinds[key])
                     for operator, operand in operators.items()
                 )
         if not holds:
@@ -366,12 +409,8 @@ def as_float(value: float) -> float:
 def _is_like(stored: str, value: str) -> bool:
     parts = re.findall(r"\\[%_\\]|.", value, re.DOTALL)
     meanings = {"%": ".*", "_": ".", r"\%": "%", r"\_": "_", r"\\": r"\\"}
-    # SQLite's LIKE ends at a NUL on either side.
-    pattern = ".*" + "".join(meanings.get(part, re.escape(_lower(part))) for part in parts)
-    if "\0" not in value:
-        pattern += ".*"
-    pattern, text = pattern.split("\\\0")[0].split("\0")[0], stored.split("\0")[0]
-    return re.fullmatch(pattern, _lower(text), re.DOTALL) is not None
+    pattern = "".join(meanings.get(part, re.escape(_lower(part))) for part in parts)
+    return re.search(pattern, _lower(stored), re.DOTALL) is not None
 
 
 def _lower(text: str) -> str:

@@ -64,6 +64,9 @@ class PostgresTrial:
         as_json = f"to_jsonb({value})"
         return f"jsonb_build_object('float', {as_json})" if kind == "float" else as_json
 
+    def beginning(self, text: str, characters: int) -> str:
+        return f"left({text}, {characters})"
+
     def one_of(self, column: str, values: Sequence[Value], *, negated: bool) -> tuple[str, Value]:
         is_text, is_float = isinstance(values[0], str), any(isinstance(v, float) for v in values)
         kind = "text" if is_text else "double precision" if is_float else "bigint"
@@ -71,8 +74,8 @@ class PostgresTrial:
         numbers = [int(v) if isinstance(v, bool) else v for v in values]
         return f"{column} {'NOT IN' if negated else 'IN'} ({listed})", json.dumps(numbers)
 
-    def like(self, column: str) -> str:
-        return f'lower({column}) LIKE lower(CAST(? AS TEXT) COLLATE "C")'
+    def like(self, column: str, pattern: str) -> tuple[str, Sequence[Value]]:
+        return f'lower({column}) LIKE lower(CAST(? AS TEXT) COLLATE "C")', (pattern,)
 
     def contains(self, column: str, *, is_folded: bool = False) -> str:
         return f"strpos({f'lower({column})' if is_folded else column}, ?) > 0"
@@ -98,6 +101,9 @@ class PostgresTrial:
 
     def float_sum(self, column: str) -> str:
         return f"CAST(sum({column}) AS DOUBLE PRECISION)"
+
+    def finds(self, query: SearchQuery, columns: Mapping[str, str]) -> tuple[str, Value]:
+        raise NotImplementedError
 
     def search_source(
         self, entity: str, table: str | None = None, *, asked: str = "?"

@@ -186,6 +186,8 @@ async def test_a_sum_beyond_64_bits_is_exact(caplog: pytest.LogCaptureFixture) -
         ({"count": "*", "where": {"$search": 1}}, "INVALID_QUERY"),
         ({"count": "*", "having": {"$search": "x"}}, "INVALID_QUERY"),
         ({"count": "*", "having": {"rank": 1}}, "INVALID_COLUMN"),
+        ({"count": "*", "having": {"count": {}}}, "INVALID_QUERY"),
+        ({"count": "*", "where": {"rank": {}}}, "INVALID_QUERY"),
         ({"count": "*", "order": {"rank": "asc"}}, "INVALID_COLUMN"),
         ({"count": "*", "limit": "1"}, "INVALID_QUERY"),
     ],

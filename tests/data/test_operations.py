@@ -14,7 +14,7 @@ def test_what_is_missing_is_empty() -> None:
     assert read_operation({"op": "insert"}) == Operation(kind="insert", entity="", data={})
     assert read_operation({"op": "delete", "entity": "Doc", "data": 7}).id == ""
     link = {"op": "link", "entity": "Doc", "id": "a", "relation": "owner", "target_id": "b"}
-    assert read_operation({**link, "more": 1}) == Operation(
+    assert read_operation(link) == Operation(
         kind="link", entity="Doc", id="a", data={}, relation="owner", target_id="b"
     )
 
@@ -29,6 +29,7 @@ def test_what_is_missing_is_empty() -> None:
         ({"op": ["insert"]}, "INVALID_OPERATION"),
         ({"op": "delete", "entity": 7}, "INVALID_OPERATION"),
         ({"op": "delete", "id": None}, "INVALID_OPERATION"),
+        ({"op": "update", "entity": "Doc", "id": "a", "dat": {"title": "x"}}, "INVALID_OPERATION"),
         ({"op": "insert", "entity": "Doc", "data": None}, "INVALID_DATA"),
         ({"op": "update", "entity": "Doc", "data": []}, "INVALID_DATA"),
     ],

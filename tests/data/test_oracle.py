@@ -37,7 +37,7 @@ from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row as Stored
 from pylon.store.base import Value
 from pylon.wire.export_format import LineSplitter, ObjectSplitter
-from tests.data.naive import Around, Naive, as_float, compare_rows, kinds_of
+from tests.data.naive import Around, Naive, as_float, compare_rows, folded_fields, kinds_of
 from tests.data.questions import Asker
 from tests.data.random_apps import apps, rows_of, values_of
 from tests.data.reading import reading
@@ -330,9 +330,9 @@ async def _hold(walk: _Walk, rows: Rows, manifest: Manifest, pool: Pool) -> None
         await look()
         if steps > 30:
             break
-    compare = functools.partial(
-        compare_rows, walk.order, kinds_of(manifest.entities_by_name[walk.entity])
-    )
+    entity = manifest.entities_by_name[walk.entity]
+    folded = folded_fields(entity)
+    compare = functools.partial(compare_rows, walk.order, kinds_of(entity), folded=folded)
     assert all(compare(one, other) < 0 for one, other in itertools.pairwise(shown)), "in order"
     if steps <= 30:
         unmoved = [

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from pylon import limits
 from pylon.codec import encode
 from pylon.data.door import ReadDoor
-from pylon.data.search_text import Term
 from pylon.data.search_typos import Within, neighbours
 from pylon.errors import PylonError
 from pylon.hooks import Hooks
 from pylon.identity import ADMIN, ANONYMOUS, Identity
+from pylon.store.search_words import Term
 from tests.data.searching import NOTE, PRODUCT, Json, World, manifest_of, searching
 from tests.policy.worlds import effort
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pylon import limits
 from pylon.data import search_highlight
 from pylon.data.search_highlight import excerpt
-from pylon.data.search_text import Term, fold
+from pylon.store.search_words import Term, fold
 from tests.policy.worlds import effort
 
 RED = (Term("red"),)

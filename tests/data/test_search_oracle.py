@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.codec import encode
-from pylon.data.search_text import WORD, fold
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.schema.model import Manifest
+from pylon.store.search_words import words
 from tests.data.searching import NOTE, PRODUCT, Json, World, manifest_of, searching
 from tests.policy.worlds import effort
 
@@ -81,7 +81,7 @@ QUERIES = st.fixed_dictionaries(
 
 
 def words_of(text: str | None) -> list[str]:
-    return [fold(found[0]) for found in WORD.finditer(text or "")]
+    return words(text or "")
 
 
 def holds(words: list[str], sought: list[str], *, open_end: bool) -> bool:

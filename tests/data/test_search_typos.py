@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pylon import limits
 from pylon.data.door import ReadDoor
-from pylon.data.search_text import Term
 from pylon.data.search_typos import distance, neighbours, typos_in
+from pylon.store.search_words import Term
 from tests.data.searching import PRODUCT, manifest_of, searching
 from tests.policy.worlds import effort
 

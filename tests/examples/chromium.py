@@ -121,7 +121,10 @@ class Page:
     async def go(self, url: str) -> None:
         """Load an address and wait until it is there."""
         await self._browser.send("Page.navigate", self.session, url=url)
-        await self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
+        await self.wait_for(
+            "document.readyState === 'complete'"
+            f" && (location.href !== 'about:blank' || {url == 'about:blank':d})"
+        )
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; promises are awaited."""
@@ -166,8 +169,26 @@ class Page:
                 windowsVirtualKeyCode=13,
             )
 
-    async def screenshot(self, file: Path, *, width: int = 900, height: int = 640) -> None:
-        """What is seen, as PNG."""
+    async def network(self, *, offline: bool) -> None:
+        """Cut this window off from the network, or give it back."""
+        await self._browser.send("Network.enable", self.session)
+        await self._browser.send(
+            "Network.emulateNetworkConditions",
+            self.session,
+            offline=offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
+    async def run_first(self, source: str) -> None:
+        """Run this script in every document from now on, before the page's own."""
+        await self._browser.send(
+            "Page.addScriptToEvaluateOnNewDocument", self.session, source=source
+        )
+
+    async def size(self, width: int, height: int) -> None:
+        """Make the window as large as that, in CSS pixels."""
         await self._browser.send(
             "Emulation.setDeviceMetricsOverride",
             self.session,
@@ -176,6 +197,10 @@ class Page:
             deviceScaleFactor=1,
             mobile=False,
         )
+
+    async def screenshot(self, file: Path, *, width: int = 900, height: int = 640) -> None:
+        """What is seen, as PNG."""
+        await self.size(width, height)
         answer = await self._browser.send("Page.captureScreenshot", self.session, format="png")
         await asyncio.to_thread(file.write_bytes, base64.b64decode(answer["data"]))
 

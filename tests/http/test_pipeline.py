@@ -220,9 +220,18 @@ def test_query_cookie_and_identity_reach_the_handler(client: httpx.Client) -> No
     assert answer["client"] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "abc", "", "%D9%A1", "9" * 30])
-def test_a_query_number_that_is_none_counts_as_absent(client: httpx.Client, text: str) -> None:
-    assert client.get(f"/api/who?limit={text}").json()["limit"] is None
+@pytest.mark.parametrize("text", ["-1", "1.5", "abc", "%D9%A1", "%20", "NaN", "1e3"])
+def test_a_query_number_that_is_none_is_refused(client: httpx.Client, text: str) -> None:
+    error = client.get(f"/api/who?limit={text}").json()["error"]
+    assert error["code"] == "INVALID_QUERY"
+    assert "limit takes a whole number" in error["message"]
+
+
+def test_an_empty_query_number_counts_as_absent_and_a_large_one_as_the_largest(
+    client: httpx.Client,
+) -> None:
+    assert client.get("/api/who?limit=").json()["limit"] is None
+    assert client.get(f"/api/who?limit={'9' * 30}").json()["limit"] == 100
 
 
 def test_a_forwarding_header_makes_a_request_not_local(client: httpx.Client) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from unittest.mock import patch
+from urllib.parse import parse_qs
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -147,7 +150,22 @@ def test_query_keeps_blank_and_first() -> None:
     assert found.query("c") == "é"
     assert found.query("d") == "\ufffd"
     assert found.query_int("a", default=9, minimum=5) == 5
-    assert found.query_int("n", default=9) == 9
+    assert found.query_int("b", default=9) == 9, "as if it were not there"
+    with pytest.raises(PylonError, match="n takes a whole number"):
+        found.query_int("n", default=9)
+
+
+@given(st.text("ab=&;_~\u00e9\0 %+", max_size=20))
+def test_a_query_is_read_as_the_standard_library_does(text: str) -> None:
+    expected = parse_qs(text, keep_blank_values=True)
+    assert request(query=text.encode()).query_values() == expected
+
+
+def test_a_flag_of_the_query_is_yes_or_no() -> None:
+    found = request(query=b"a=1&b=true&c=0&d=false&e=&f=yes")
+    assert [found.query_flag(name) for name in "abcdex"] == [True, True, *[False] * 4]
+    with pytest.raises(PylonError, match='f is true or false, not "yes"'):
+        found.query_flag("f")
 
 
 def test_a_query_of_many_fields_is_refused() -> None:

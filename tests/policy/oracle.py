@@ -55,7 +55,8 @@ def when(text: str) -> tuple[int, Any]:
 class Oracle:
     """One question: this caller, this row, this stored row, these rows of the other entity.
 
-    `floats` are the float fields of the entity, `.name` those of the other one; `times` alike.
+    `floats` are the float fields of the entity, `.name` those of the other one; `folded` those in
+    which A to Z in either case are one value; `times` those that are compared by their moments.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Oracle:
         existing: Row,
         floats: frozenset[str],
         others: Sequence[Row] = (),
+        folded: frozenset[str] = frozenset(),
         times: frozenset[str] = frozenset(),
     ) -> None:
+        self._folded = folded
         self._times = times
         self._others = others
         self._other: Row | None = None
@@ -137,6 +140,8 @@ class Oracle:
         one, other = self._matched(left, one, right, other)
         if self._are_times(left, right):
             return when(one) == when(other)
+        if self._is_folded(left) or self._is_folded(right):
+            one, other = _small(one), _small(other)
         return _kind(one) == _kind(other) and bool(one == other)
 
     def _matched(self, left: Expr, one: Any, right: Expr, other: Any) -> tuple[Any, Any]:
@@ -150,6 +155,13 @@ class Oracle:
             if is_across and (self._is_float(left) or self._is_float(right)):
                 return float(one), float(other)
         return one, other
+
+    def _is_folded(self, expr: Expr) -> bool:
+        if not isinstance(expr, Path):
+            return False
+        if not expr.steps:
+            return f".{expr.name}" in self._folded
+        return expr.root != "auth" and expr.steps[0] in self._folded
 
     def _is_float(self, path: Path) -> bool:
         return self._is_among(path, self._floats)
@@ -199,11 +211,19 @@ class Oracle:
             one, other = self._matched(expr.left, one, expr.right, other)
         if self._are_times(expr.left, expr.right):
             one, other = when(one), when(other)
+        elif self._is_folded(expr.left) or self._is_folded(expr.right):
+            one, other = _small(one), _small(other)
         return bool(_ORDERS[expr.op](one, other))
 
 
 def _is_null(expr: Expr) -> bool:
     return isinstance(expr, Literal) and expr.value is None
+
+
+def _small(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return "".join(chr(ord(sign) + 32) if "A" <= sign <= "Z" else sign for sign in value)
 
 
 def _kind(value: object) -> str:

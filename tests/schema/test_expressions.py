@@ -73,10 +73,10 @@ rules = st.recursive(
     lambda inner: st.one_of(
         st.tuples(inner, inner).map(lambda pair: pair[0] & pair[1]),
         st.tuples(inner, inner).map(lambda pair: pair[0] | pair[1]),
-        st.tuples(inner, inner).map(lambda pair: pair[0] == pair[1]),
+        st.tuples(atoms, atoms).map(lambda pair: pair[0] == pair[1]),
         inner.map(lambda rule: ~rule),
         inner.map(lambda rule: rule.in_(auth.roles)),
-        st.tuples(inner, st.text(st.characters(codec="utf-8")) | st.integers(-(2**53), 2**53)).map(
+        st.tuples(atoms, st.text(st.characters(codec="utf-8")) | st.integers(-(2**53), 2**53)).map(
             lambda pair: pair[0] != pair[1]
         ),
     ),

@@ -8,8 +8,17 @@ from typing import Annotated, Any, ForwardRef, Literal, Optional
 import pytest
 
 from pylon.schema.expressions import auth, data, now
-from pylon.schema.fields import Id, Problem, RichText, read_annotation, read_default, read_type
-from pylon.schema.model import AuthDefault, NowDefault
+from pylon.schema.fields import (
+    FieldWords,
+    Id,
+    Problem,
+    RichText,
+    field,
+    read_annotation,
+    read_default,
+    read_type,
+)
+from pylon.schema.model import FIELD_KEYS, AuthDefault, FieldSpec, NowDefault
 from pylon.schema.user import User  # noqa: F401 - named by annotations below
 
 
@@ -90,3 +99,15 @@ def test_other_defaults_are_refused(value: object) -> None:
     with pytest.raises(Problem) as raised:
         read_default(value)
     assert raised.value.code == "DEFAULT_INVALID"
+
+
+def test_an_option_that_is_none_is_told_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r'no option \'uniqe\'. Did you mean "unique"\?'):
+        field(uniqe=True)  # type: ignore[call-overload, unused-ignore]
+
+
+def test_every_word_of_a_field_is_an_attribute_of_its_spec() -> None:
+    attributes = set(FieldSpec.__struct_fields__)
+    words = {next(iter(field(**{word: 1}).spec_keys())) for word in FieldWords.__annotations__}  # type: ignore[call-overload]
+    assert words <= attributes
+    assert FIELD_KEYS.keys() <= attributes

@@ -61,3 +61,11 @@ def test_the_sample_is_clean_and_mistakes_are_found(tmp_path: Path) -> None:
     lines = {one["range"]["start"]["line"] for one in found}
     marked = [n for n, line in enumerate(wrong.splitlines()) if re.search(r"# wrong$", line)]
     assert sorted(lines) == marked
+
+
+def test_the_examples_are_clean(tmp_path: Path) -> None:
+    for app in (*ROOT.glob("examples/*/app.py"), *ROOT.glob("pylon/cli/templates/*/app.py")):
+        folder = tmp_path / f"{app.parent.parent.name}_{app.parent.name}"
+        folder.mkdir()
+        (folder / "app.py").write_text(app.read_text())
+    assert errors_of(tmp_path) == []

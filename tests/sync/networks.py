@@ -132,10 +132,12 @@ class AsgiNetwork:
         fate: Callable[[str], str] = lambda path: "ok",
         *,
         address: str = "127.0.0.1",
+        agent: str | None = None,
     ) -> None:
         self._service = service
         self._fate = fate
         self._address = address
+        self._agent = agent
 
     async def request(
         self, method: str, path: str, *, token: str | None, body: Any = None
@@ -184,6 +186,8 @@ class AsgiNetwork:
 
     def _scope(self, path: str, query: str, token: str | None) -> dict[str, Any]:
         headers = [(name.encode(), value.encode()) for name, value in bearer(token).items()]
+        if self._agent is not None:
+            headers.append((b"user-agent", self._agent.encode()))
         return {
             "path": path,
             "query_string": query.encode(),

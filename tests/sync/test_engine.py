@@ -69,6 +69,7 @@ class Play:
         self.has_members = has_members
         self.trouble = 0.0
         self.transport: Transport = "websocket"
+        self.steps = (*STEPS, *MEMBER_STEPS) if has_members else STEPS
         self.browsers: list[Browser] = []
         self.tabs: list[tuple[Browser, SyncEngine]] = []
         self.working: set[asyncio.Task[None]] = set()
@@ -109,7 +110,7 @@ class Play:
         trouble, self.trouble = self.trouble, 0.0
         address = f"10.0.0.{self.browsers.index(browser)}"
         tab = SyncEngine(
-            AsgiNetwork(self.app, self.fate, address=address),
+            AsgiNetwork(self.app, self.fate, address=address, agent="Browser/1.0"),
             browser,
             transport=transport,
             persist=persist and not self.has_members,
@@ -139,8 +140,7 @@ class Play:
             await self.open(browser, transport)
         for _ in range(count):
             self.trouble = self.random.choice((0.0, 0.0, 0.3))
-            steps = (*STEPS, *MEMBER_STEPS) if self.has_members else STEPS
-            await getattr(self, self.random.choice(steps))(transport)
+            await getattr(self, self.random.choice(self.steps))(transport)
             for _ in range(self.random.randint(0, 6)):
                 await asyncio.sleep(0)
         self.trouble = 0.0

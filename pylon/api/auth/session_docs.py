@@ -16,10 +16,16 @@ from pylon.http.describe import (
     shape,
 )
 
-ME = Docs(operation_id="getIdentity", tag="auth", answers=json(shape("Identity")))
+ME = Docs(
+    operation_id="getIdentity",
+    tag="auth",
+    answers=json(shape("Identity")),
+    takes_any_query=True,
+)
 SESSION = Docs(
     operation_id="getSession",
     tag="auth",
+    takes_any_query=True,
     answers=json(object_of(session=shape("Identity"), user={"type": ["object", "null"]})),
 )
 _USER_ID = {JSON: object_of(user_id=TEXT)}
@@ -66,6 +72,7 @@ REFRESH = Docs(
 SESSIONS = Docs(
     operation_id="listSessions",
     tag="auth",
+    takes_any_query=True,
     answers=json(
         listed(
             object_of(

@@ -8,6 +8,7 @@ from typing import Any
 from pylon.api.openapi.shapes import MATCHES, ROW_ID, SHAPES, VALUES
 from pylon.crdt.fields import JSON_KINDS, merge_kind
 from pylon.data.aggregate import BUCKETS, FUNCTIONS
+from pylon.data.filters import COUNTS
 from pylon.http.describe import (
     COUNT,
     FLAG,
@@ -20,6 +21,10 @@ from pylon.http.describe import (
 )
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, Manifest, NowDefault
 
+TOTAL = {
+    "total": {**COUNT, "description": "All rows that are found, where `count` asks for it."},
+    "total_relation": {"type": "string", "enum": ["eq", "gte"]},
+}
 SEARCHED = {**TEXT, "description": "Words that the row's text has."}
 SHOWN_LATER = "Set by administrators and the server only, and shown to administrators only."
 
@@ -64,8 +69,10 @@ def _shapes(spec: EntitySpec) -> Iterator[tuple[str, Schema]]:
     yield ".Graph", _graph(spec, shown)
     yield ".Aggregate", _aggregate(spec)
     rows = listed(_own(name))
-    yield ".List", object_of(data=rows, count=COUNT, offset=COUNT, limit=nullable(COUNT))
-    yield ".Page", object_of(data=rows, next_cursor=nullable(TEXT), has_more=FLAG)
+    list_facts = {"count": COUNT, "offset": COUNT, "limit": nullable(COUNT)}
+    yield ".List", object_of(TOTAL, data=rows, **list_facts)
+    yield ".Page", object_of(TOTAL, data=rows, next_cursor=nullable(TEXT), has_more=FLAG)
+    yield ".Counted", object_of(data=rows, count=COUNT, **TOTAL)
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -178,6 +185,8 @@ def _meta(spec: EntitySpec, shown: list[FieldSpec]) -> dict[str, Schema]:
         "$offset": COUNT,
         "$after": _after(shown),
         "$search": SEARCHED,
+        "$fields": listed(_own(spec.name, ".Field")),
+        "$count": {"type": "string", "enum": list(COUNTS)},
     }
 
 
@@ -208,6 +217,7 @@ def _graph(spec: EntitySpec, shown: list[FieldSpec]) -> Schema:
             "limit": COUNT,
             "offset": COUNT,
             "after": _after(shown),
+            "fields": listed(_own(spec.name, ".Field")),
         },
         "additionalProperties": False,
     }

@@ -63,7 +63,7 @@ def _lines(route: Route, docs: Docs) -> Iterator[str]:
             yield from CSRF
     if route.params:
         yield from PATH
-    if docs.query:
+    if not docs.takes_any_query:
         yield from QUERY
     if docs.body is not None:
         yield from BODY

@@ -26,6 +26,7 @@ OPENAPI = Docs(
     operation_id="getOpenApiSpec",
     tag="system",
     answers=json({"type": "object"}),
+    takes_any_query=True,
     description="Private fields are described for administrators only, policies for them and in dev"
     " mode on the same machine.",
 )

@@ -49,6 +49,7 @@ class LiveTable:
                     "columns": list(map(shown_column, each.fields)),
                     "unique": each.unique,
                     **({} if each.where is None else {"where": each.where}),
+                    **({"case_insensitive": list(each.folded)} if each.folded else {}),
                 }
                 for each in self.indexes.values()
             ],

@@ -132,7 +132,8 @@ class SetPrivate(Step, frozen=True, kw_only=True, tag="set_private"):
 class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=True):
     """`where` is the SQL of its condition; None for an index of all rows. `fields` are columns;
     that of a time's keys stands for the time. `tells_apart`: rows that were unique by the text of a
-    time stay, though two may be of one moment."""
+    time stay, though two may be of one moment. `folded`: those of its fields that are the same in
+    either case."""
 
     entity: str
     name: str
@@ -140,11 +141,20 @@ class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=T
     unique: bool
     where: str | None = None
     tells_apart: bool = False
+    folded: tuple[str, ...] = ()
 
 
 class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):
     entity: str
     name: str
+
+
+class KeepReference(Step, frozen=True, kw_only=True, tag="keep_reference"):
+    """From now on writes see to it that the key names a row. Rows stay as they are."""
+
+    entity: str
+    name: str
+    target: str
 
 
 class CreateSearchIndex(Step, frozen=True, kw_only=True, tag="create_search_index"):
@@ -171,7 +181,14 @@ def step_wire(step: Step) -> dict[str, Any]:
         wire["field"] = _field_wire(step.field)
         wire["to_type"] = step.field.type
     if isinstance(
-        step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate | AddMoments
+        step,
+        RemoveField
+        | RetireField
+        | RestoreField
+        | RelaxField
+        | SetPrivate
+        | KeepReference
+        | AddMoments,
     ):
         wire["field_name"] = wire.pop("name")
     return wire
@@ -203,6 +220,8 @@ class Planned:
     note: str | None = None
     refused: str | None = None
     is_visible: bool = False
+    notice: str | None = None
+    """Says of an index that it is less strict than the app wants, and why."""
 
     def to_wire(self) -> dict[str, Any]:
         wire = {**step_wire(self.step), "level": self.level, "rows": self.rows}
@@ -225,11 +244,15 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every step from a database to a manifest, in the order in which they are taken."""
+    """Every step from a database to a manifest, in the order in which they are taken.
+
+    `notices` say what the app wants, the rows do not allow and something less does for now.
+    """
 
     steps: tuple[Planned, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
     migrations: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -276,6 +299,8 @@ class RecordedEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     indexes: tuple[str, ...] = ()
     search: SearchSpec | None = None
     kept: bool = False
+    references: tuple[str, ...] = ()
+    """Keys that must name rows, each with its target: `field:Entity`."""
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from pylon.store.evolution.model import (
     CreateSearchIndex,
     EvolutionError,
     Hints,
+    KeepReference,
     Recorded,
     RecordedEntity,
     RecordedField,
@@ -77,6 +78,7 @@ def diff(
     removals: list[Step] = []
     moments: list[Step] = []
     indexes: list[Step] = []
+    references: list[Step] = []
     search: list[Step] = []
     for entity in manifest.entities:
         table, was = tables.get(entity.name), known.get(entity.name, NOTHING_RECORDED)
@@ -90,6 +92,7 @@ def diff(
             changes += _changed_fields(entity, table, was, has_ledger=recorded is not None)
             removals += _left_fields(entity, table, was)
             moments += _unread_times(entity, table, was, renames, is_migrated=is_migrated)
+            references += _new_references(entity, tables, was)
         drops += _unwanted_indexes(entity, table, was)
         indexes += _missing_indexes(entity, table)
         if with_search:
@@ -97,7 +100,10 @@ def diff(
     for name in known:
         if name not in manifest.entities_by_name and name in tables:
             removals.append(RemoveEntity(name=name))
-    steps = (*renames, *drops, *adds, *changes, *removals, *moments, *indexes, *search)
+    steps = (
+        *(*renames, *drops, *adds, *changes, *removals),
+        *(*moments, *indexes, *references, *search),
+    )
     return Diff(steps=steps, suggestions=tuple(_suggest(adds, removals, known)))
 
 
@@ -375,7 +381,30 @@ def _add_index(entity: str, index: IndexShape, *, tells_apart: bool) -> AddIndex
         unique=index.unique,
         where=index.where,
         tells_apart=tells_apart,
+        folded=index.folded,
     )
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+def kept_references(entity: EntitySpec) -> tuple[str, ...]:
+    """The keys that must name rows, as they are recorded."""
+    return tuple(
+        f"{each.field}:{each.target}"
+        for each in entity.relations
+        if each.check and not each.many and each.field in entity.fields_by_name
+    )
+
+
+def _new_references(
+    entity: EntitySpec, tables: dict[str, LiveTable], was: RecordedEntity
+) -> Iterator[Step]:
+    """Those of which rows that there are may say otherwise."""
+    for each in kept_references(entity):
+        name, _, target = each.partition(":")
+        if each not in was.references and name in tables[entity.name].columns:
+            yield KeepReference(entity=entity.name, name=name, target=target)
 
 
 def _search(entity: EntitySpec, was: RecordedEntity) -> Iterator[Step]:

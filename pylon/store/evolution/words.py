@@ -14,6 +14,7 @@ from pylon.store.evolution.model import (
     CreateEntity,
     CreateSearchIndex,
     Hints,
+    KeepReference,
     Plan,
     Planned,
     RelaxField,
@@ -53,8 +54,10 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
         f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}"
         f"({', '.join(map(shown_column, s.fields))})"
         f"{f' where {s.where}' if s.where else ''}"
+        f"{', in either case' if s.folded else ''}"
     ),
     RemoveIndex: lambda s: f"remove index {s.name} of {s.entity}",
+    KeepReference: lambda s: f"let {s.entity}.{s.name} name rows of {s.target} only that are there",
     CreateSearchIndex: lambda s: f"build the search index of {s.entity}",
     RemoveSearchIndex: lambda s: f"remove the search index of {s.entity}",
 }

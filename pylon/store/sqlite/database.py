@@ -27,6 +27,7 @@ from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
 from pylon.store.sqlite.exchange import replacing
 from pylon.store.sqlite.file_copy import check_database, copy_database, is_in_use
+from pylon.store.sqlite.functions import add_functions
 from pylon.store.sqlite.open_failures import reason_of, translate_open
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes
 from pylon.store.sqlite.store import SqliteStore, connect_for_commands, open_store
@@ -96,6 +97,7 @@ class SqliteDatabase:
     def plan_from(self, before: Manifest | None, manifest: Manifest, wish: Wish) -> Plan:
         now = self._now()
         with closing(apsw.Connection(":memory:")) as connection:
+            add_functions(connection)
             fit_system_tables(connection, self._tables, IN_MEMORY)
             if before is not None:
                 engine.evolve(connection, before, Wish(), now=now, search=self._search)

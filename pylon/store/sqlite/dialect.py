@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pylon.codec import encode
@@ -12,12 +11,15 @@ from pylon.schema.model import FieldKind
 from pylon.store.base import Value
 from pylon.store.dialect import Bucket, SearchPlaces, SearchSource
 from pylon.store.naming import quote
+from pylon.store.search_finds import write_down
 from pylon.store.search_query import SearchQuery
+from pylon.store.sqlite.functions import BEGINNING, FINDS, LIKE, beginning
 from pylon.store.sqlite.search_indexes import (
     PREFIX,
     column_of,
     ids_table,
     places_table,
+    share,
     text_table,
     words_table,
 )
@@ -51,12 +53,20 @@ class SqliteDialect:
     def mixed(self, value: str, kind: FieldKind) -> str:
         return value  # Values have types here, columns do not.
 
+    def beginning(self, text: str, characters: int) -> str:
+        return f"{BEGINNING}({beginning(text, str(characters))}, {characters})"
+
     def one_of(self, column: str, values: Sequence[Value], *, negated: bool) -> tuple[str, Value]:
         word = "NOT IN" if negated else "IN"
         return f"{column} {word} (SELECT value FROM json_each(?))", encode(values).decode()
 
-    def like(self, column: str) -> str:
-        return f"{column} LIKE ? ESCAPE '\\'"
+    def like(self, column: str, pattern: str) -> tuple[str, Sequence[Value]]:
+        # To LIKE a text and a pattern end at their first NUL.
+        ours, has_nul = f"{LIKE}({column}, ?)", f"instr({column}, char(0)) > 0"
+        if "\0" in pattern:
+            return f"({has_nul} AND {ours})", (pattern,)
+        theirs = f"{column} LIKE ? ESCAPE '\\'"
+        return f"CASE WHEN {has_nul} THEN {ours} ELSE {theirs} END", (pattern, pattern)
 
     def contains(self, column: str, *, is_folded: bool = False) -> str:
         return f"instr({f'lower({column})' if is_folded else column}, ?) > 0"
@@ -88,6 +98,11 @@ class SqliteDialect:
 
     def float_sum(self, column: str) -> str:
         return f"iif(count({column}) > 0, total({column}), NULL)"
+
+    def finds(self, query: SearchQuery, columns: Mapping[str, str]) -> tuple[str, Value]:
+        most = share(tuple(columns.values()))
+        texts = ", ".join(beginning(column, most) for column in columns.values())
+        return f"{FINDS}(?, {most}, {texts})", write_down(query, tuple(columns))
 
     def search_source(
         self, entity: str, table: str | None = None, *, asked: str = "?"
@@ -161,14 +176,13 @@ def _literal(text: str) -> str:
 def looks_into_texts(sql: str) -> bool:
     """Whether a statement has a function that goes through a text once for each of its characters
     (`like` and `contains` above): no other takes so long over one value."""
-    return "LIKE ?" in sql or "instr(" in sql
+    return "LIKE ?" in sql or "instr(" in sql or FINDS in sql
 
 
-@lru_cache(1_024)  # asked for each read
 def is_for_threads(sql: str) -> bool:
     """Whether one step of a statement may take long, however few rows it is about: it looks into
     texts, or asks a full-text index and may go through all of it."""
-    return _INDEX in sql or "LIKE ?" in sql or "instr(" in sql
+    return _INDEX in sql or looks_into_texts(sql)
 
 
 _INDEX: Final = quote(PREFIX)[:-1]

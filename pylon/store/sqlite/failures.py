@@ -18,16 +18,13 @@ from pylon.store.health import GONE
 
 log = logging.getLogger("pylon.store")
 
-_WRITE_FAULTS = frozenset(
-    (
-        apsw.SQLITE_IOERR_WRITE,
-        apsw.SQLITE_IOERR_FSYNC,
-        apsw.SQLITE_IOERR_DIR_FSYNC,
-        apsw.SQLITE_IOERR_TRUNCATE,
-    )
-)
+_WRITE_FAULTS = frozenset((apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE))
 """Faults of a disk that refuses to take more, rather than of one that lost what it had."""
 
+_SYNC_FAULTS = frozenset((apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC))
+"""Faults of a disk that took what was written and then did not confirm it: it may be there."""
+
+_INDEX = re.compile(r"index '(.+)'")
 _CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
 
 
@@ -38,6 +35,9 @@ def translate(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.ConstraintError):
         found = _CONSTRAINT.search(str(error))
         if found:
+            index = _INDEX.fullmatch(found[2])  # one with an expression in it
+            if index is not None:
+                return ConstraintFailed(found[1], (), index=index[1].replace("''", "'"))
             return ConstraintFailed(found[1], tuple(map(_shown, found[2].split(", "))))
     if isinstance(error, apsw.FullError):
         return PylonError(
@@ -61,6 +61,9 @@ def translate(error: apsw.Error) -> Exception:
             "The database file could not be written.",
             "Check the disk, its quota and the size limit of files.",
         )
+    if isinstance(error, apsw.IOError) and _extended_code(error) in _SYNC_FAULTS:
+        log.error("the disk did not confirm what was written: %s", error)
+        return not_durable()
     if isinstance(error, apsw.BusyError):
         return PylonError(
             503, "LOCK_FAILED", "Another process holds the database.", "Try again shortly."
@@ -82,6 +85,16 @@ def _shown(column: str) -> str:
     """A column of a message as people know it."""
     table, dot, name = column.rpartition(".")
     return f"{table}{dot}{shown_column(name)}"
+
+
+def not_durable() -> PylonError:
+    """What the caller sees of a write whose commit failed for a reason that is not its own."""
+    return PylonError(
+        500,
+        "TX_COMMIT_FAILED",
+        "The write could not be made durable.",
+        "It may be there after a restart; look, or send it again with its Idempotency-Key.",
+    )
 
 
 def gone() -> PylonError:

@@ -26,7 +26,7 @@ import apsw
 from pylon import asking, limits
 from pylon.errors import PylonError
 from pylon.store.base import Row, Value, answer_too_large
-from pylon.store.sqlite.dialect import is_for_threads, looks_into_texts
+from pylon.store.sqlite.dialect import looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.places import Places, TooManyWaiting
 from pylon.store.sqlite.shared import Shared
@@ -194,6 +194,7 @@ class Readers:
         inline.set_busy_timeout(0)  # no wait for another process on the loop
         self._inline = TimedConnection(inline)
         self._slow = SlowStatements()
+        self._brief = self._slow.brief
         self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
         self._places = Places(
@@ -209,16 +210,9 @@ class Readers:
         """Long reads under way or before their turn."""
         return len(self._places)
 
-    async def read(
-        self,
-        sql: str,
-        params: Sequence[Value],
-        *,
-        heavy: bool,
-        seconds: float | None = None,
-        bytes_max: int | None = None,
-    ) -> list[Row]:
-        if not (heavy or is_for_threads(sql) or sql in self._slow):
+    def at_once(self, sql: str, params: Sequence[Value]) -> list[Row] | None:
+        """The rows of a read that is brief enough for the loop; None where it is to be awaited."""
+        if sql in self._brief or self._slow.may_be_brief(sql):
             try:
                 return self._inline.fetch_briefly(sql, params)
             except TOO_MUCH:
@@ -227,6 +221,22 @@ class Readers:
                 pass  # As while another process puts the log in order that a killed one left.
             except apsw.Error as error:
                 raise translate(error) from error
+        return None
+
+    async def read(self, sql: str, params: Sequence[Value]) -> list[Row]:
+        """The rows, at once where that can be."""
+        rows = self.at_once(sql, params)
+        return await self.read_long(sql, params) if rows is None else rows
+
+    async def read_long(
+        self,
+        sql: str,
+        params: Sequence[Value],
+        *,
+        seconds: float | None = None,
+        bytes_max: int | None = None,
+    ) -> list[Row]:
+        """The rows of a read that is known not to be brief."""
         # What began before a commit may not have seen it, so it is only for those who came before.
         most = limits.READ_SECONDS_MAX if seconds is None else seconds
         values = tuple([(type(value), value) for value in params])

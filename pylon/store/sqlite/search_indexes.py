@@ -10,22 +10,28 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import apsw
 
 from pylon import limits
+from pylon.letters import small_sql
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.evolution.model import Progress, no_progress
 from pylon.store.naming import own, quote
 from pylon.store.search_fields import indexed_fields
+from pylon.store.search_words import VERSION
+from pylon.store.sqlite.functions import WORDS, add_functions, beginning
 
 log = logging.getLogger("pylon.search")
 
 PREFIX = "_pylon_search."
 """What the names of all our objects begin with; no name in a manifest has a dot."""
 
-TOKENIZER = "unicode61 remove_diacritics 2"
+TOKENIZER = "ascii"
+"""Takes texts apart where `search_words` has put spaces, whatever signs it knows; folds A to Z."""
 
 RESERVED_COLUMNS = frozenset({"rank", "rowid"})
 """Names that FTS5 keeps for itself."""
@@ -36,6 +42,9 @@ _DOC = own("doc")
 
 META_PREFIX = "search:"
 """Keys of `_pylon_meta` that hold what an entity's index was made from."""
+
+UNTIL = " until "
+"""Behind that, before the number of the last row that is filled in, where not all are."""
 
 _SAVE = "INSERT OR REPLACE INTO _pylon_meta (key, value) VALUES (?, ?)"
 
@@ -85,9 +94,12 @@ def statements(entity: EntitySpec) -> Iterator[str]:
     indexed = dict.fromkeys((*entity.search.sortable, *entity.search.facets))
     for field in indexed:
         if field in entity.fields_by_name:
+            column = quote(field)
+            if entity.fields_by_name[field].folds:
+                column = small_sql(column)
             name = quote(f"{PREFIX}{entity.name}.by.{field}")
             # With the id behind it, pages of equal values come in order.
-            yield f"CREATE INDEX {name} ON {quote(entity.name)} ({quote(field)}, id)"
+            yield f"CREATE INDEX {name} ON {quote(entity.name)} ({column}, id)"
 
 
 def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
@@ -103,7 +115,7 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
     fields = list(map(quote, columns))
     values = [f"new.{field}" for field in fields]
     doc = f"SELECT docid FROM {ids} WHERE row_id"
-    indexed = f"SELECT {_beginnings(values)} FROM (SELECT {_share(values)} AS {_SHARE})"
+    indexed = f"SELECT {_beginnings(values)} FROM (SELECT {share(values)} AS {_SHARE})"
     yield _trigger(
         entity,
         "insert",
@@ -140,10 +152,11 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
 
 
 def _beginnings(values: Sequence[str]) -> str:
-    return ", ".join(f"substr({value}, 1, {_SHARE})" for value in values)
+    """What the index keeps of each text."""
+    return ", ".join(f"{WORDS}({beginning(value, _SHARE)}, {_SHARE})" for value in values)
 
 
-def _share(values: Sequence[str]) -> str:
+def share(values: Sequence[str]) -> str:
     """How many characters of each text are indexed. Of a row with more than are indexed in all each
     text has an equal part, or the largest has what the others leave."""
     most = limits.SEARCH_INDEXED_CHARACTERS_MAX
@@ -164,7 +177,8 @@ def _trigger(entity: str, word: str, event: str, body: str, *, when: str = "") -
 
 def fingerprint(entity: EntitySpec) -> str:
     """Changes when the index would be made differently."""
-    return hashlib.sha256("\n".join(statements(entity)).encode()).hexdigest()[:32]
+    made = "\n".join((f"words {VERSION}", *statements(entity)))
+    return hashlib.sha256(made.encode()).hexdigest()[:32]
 
 
 # --- Building --------------------------------------------------------------------------------
@@ -175,12 +189,18 @@ class SqliteSearchIndexes:
 
     def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
         """Make the indexes anew and fill them from the rows, in the caller's transaction."""
+        filling = self._make(connection, entity)
+        while filling is not None:
+            filling = filling.go_on(connection, progress)
+        _record(connection, entity, None)
+
+    def _make(self, connection: apsw.Connection, entity: EntitySpec) -> Filling | None:
+        """Make them; what is to be filled, if anything is."""
+        add_functions(connection)
         self.remove(connection, entity.name)
         for statement in statements(entity):
             connection.execute(statement)
-        if columns := text_columns(entity):
-            _fill(connection, entity.name, columns, progress)
-        connection.execute(_SAVE, (META_PREFIX + entity.name, fingerprint(entity)))
+        return Filling.begin(connection, entity)
 
     def remove(self, connection: apsw.Connection, entity: str) -> None:
         """Drop everything that serves the search of `entity`; none is fine."""
@@ -201,64 +221,144 @@ class SqliteSearchIndexes:
     ) -> list[str]:
         """Build what is missing, damaged or made otherwise, drop what nobody wants; its entities.
 
-        A transaction of its own. Called at start after the schema was fitted, which builds what the
-        manifest changed; this finds what a new release or a hand-written migration leaves behind.
+        Called at start after the schema was fitted, which builds what the manifest changed; this
+        finds what a new release or a hand-written migration leaves behind. In transactions of its
+        own, one for so many rows: a start that is ended meanwhile goes on where this one was.
         """
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            done = self._ensure(connection, manifest, progress)
-            connection.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        return done
-
-    def _ensure(
-        self, connection: apsw.Connection, manifest: Manifest, progress: Progress
-    ) -> list[str]:
-        recorded = {
-            str(key).removeprefix(META_PREFIX): value
-            for key, value in _fetch(
-                connection,
-                "SELECT key, value FROM _pylon_meta WHERE substr(key, 1, ?) = ?",
-                (len(META_PREFIX), META_PREFIX),
-            )
-        }
-        wanted = {each.name: each for each in manifest.entities if each.search is not None}
-        done = []
-        for name in recorded:
-            if name not in wanted:
+        add_functions(connection)
+        with _transaction(connection):
+            recorded = _recorded(connection)
+            wanted = {each.name: each for each in manifest.entities if each.search is not None}
+            gone = [name for name in recorded if name not in wanted]
+            for name in gone:
                 self.remove(connection, name)
-                done.append(name)
-        for name, entity in wanted.items():
-            is_made = recorded.get(name) == fingerprint(entity)
-            if not (is_made and _is_whole(connection, entity)):
-                self.build(connection, entity, progress)
-                done.append(name)
-        return done
+            unmade = [
+                entity
+                for name, entity in wanted.items()
+                if recorded.get(name) != fingerprint(entity) or not _is_whole(connection, entity)
+            ]
+        for entity in unmade:
+            self._bring(connection, entity, recorded.get(entity.name), progress)
+        return [*gone, *(entity.name for entity in unmade)]
+
+    def _bring(
+        self,
+        connection: apsw.Connection,
+        entity: EntitySpec,
+        recorded: object,
+        progress: Progress,
+    ) -> None:
+        """Make and fill the indexes of one entity, or go on with it."""
+        with _transaction(connection):
+            filling = None
+            if _is_whole(connection, entity):
+                filling = Filling.left_behind(connection, entity, recorded)
+            if filling is None:
+                filling = self._make(connection, entity)
+            _record(connection, entity, filling)
+            total = 0 if filling is None else filling.total
+        if total:
+            log.info("search: the index of %s is made for %d rows", entity.name, total)
+        while filling is not None:
+            with _transaction(connection):
+                filling = filling.go_on(connection, progress)
+                _record(connection, entity, filling)
+        if total:
+            log.info("search: the index of %s is made", entity.name)
 
 
-def _fill(
-    connection: apsw.Connection, entity: str, columns: Mapping[str, str], progress: Progress
-) -> None:
-    table, text, ids = quote(entity), quote(text_table(entity)), quote(ids_table(entity))
-    listed = ", ".join(map(quote, columns.values()))
-    values = [f"t.{quote(field)}" for field in columns]
-    names = [own(f"v{number}") for number in range(len(values))]
-    rows = ", ".join([f"{value} AS {name}" for value, name in zip(values, names, strict=True)])
-    shared = _beginnings(names)
-    connection.execute(f"INSERT INTO {ids} (row_id) SELECT id FROM {table} ORDER BY id")
-    total = int(_fetch(connection, f"SELECT count(*) FROM {ids}")[0][0])
-    for start in range(0, total, limits.SEARCH_BUILD_ROWS):
-        end = start + limits.SEARCH_BUILD_ROWS
-        connection.execute(
-            f"INSERT INTO {text} (rowid, {listed}) SELECT {_DOC}, {shared} FROM"
-            f" (SELECT i.docid AS {_DOC}, {_share(values)} AS {_SHARE}, {rows}"
-            f" FROM {ids} i JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
-            (start, end),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling:
+    """An index on its way: rows whose number is not above `done`, of `total`, are in it.
+
+    Triggers keep rows that are written meanwhile, by whomever; filled in again they are the same.
+    """
+
+    entity: EntitySpec
+    columns: Mapping[str, str]
+    done: int
+    total: int
+
+    @staticmethod
+    def begin(connection: apsw.Connection, entity: EntitySpec) -> Filling | None:
+        """Number the rows; None where there is nothing to fill."""
+        columns = text_columns(entity)
+        if not columns:
+            return None
+        ids, table = quote(ids_table(entity.name)), quote(entity.name)
+        connection.execute(f"INSERT INTO {ids} (row_id) SELECT id FROM {table} ORDER BY id")
+        return Filling(entity=entity, columns=columns, done=0, total=_last(connection, entity))
+
+    @staticmethod
+    def left_behind(
+        connection: apsw.Connection, entity: EntitySpec, recorded: object
+    ) -> Filling | None:
+        """What another start did not end, as it was recorded."""
+        made, _, done = str(recorded).partition(UNTIL)
+        if made != fingerprint(entity) or not done.isdecimal():
+            return None
+        return Filling(
+            entity=entity,
+            columns=text_columns(entity),
+            done=int(done),
+            total=_last(connection, entity),
         )
-        progress(f"indexing {entity} for search", min(end, total), total)
-    connection.execute(f"INSERT INTO {text} ({text}) VALUES ('optimize')")
+
+    def go_on(self, connection: apsw.Connection, progress: Progress) -> Filling | None:
+        """Fill in so many rows more; None when all are."""
+        table, name = quote(self.entity.name), self.entity.name
+        text, ids = quote(text_table(name)), quote(ids_table(name))
+        listed = ", ".join(map(quote, self.columns.values()))
+        values = [f"t.{quote(field)}" for field in self.columns]
+        names = [own(f"v{number}") for number in range(len(values))]
+        rows = ", ".join([f"{value} AS {name}" for value, name in zip(values, names, strict=True)])
+        done = min(self.done + limits.SEARCH_BUILD_ROWS, self.total)
+        if done > self.done:
+            connection.execute(
+                f"INSERT OR REPLACE INTO {text} (rowid, {listed})"
+                f" SELECT {_DOC}, {_beginnings(names)} FROM"
+                f" (SELECT i.docid AS {_DOC}, {share(values)} AS {_SHARE}, {rows} FROM {ids} i"
+                f" JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
+                (self.done, done),
+            )
+            progress(f"indexing {name} for search", done, self.total)
+        if done < self.total:
+            return replace(self, done=done)
+        connection.execute(f"INSERT INTO {text} ({text}) VALUES ('optimize')")
+        return None
+
+
+def _last(connection: apsw.Connection, entity: EntitySpec) -> int:
+    """The highest number of a row."""
+    ids = quote(ids_table(entity.name))
+    return int(_fetch(connection, f"SELECT coalesce(max(docid), 0) FROM {ids}")[0][0])
+
+
+@contextmanager
+def _transaction(connection: apsw.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _record(connection: apsw.Connection, entity: EntitySpec, filling: Filling | None) -> None:
+    """Note what the index was made from, and how far it is filled."""
+    until = "" if filling is None else f"{UNTIL}{filling.done}"
+    connection.execute(_SAVE, (META_PREFIX + entity.name, fingerprint(entity) + until))
+
+
+def _recorded(connection: apsw.Connection) -> dict[str, object]:
+    """What was noted, by entity."""
+    found = _fetch(
+        connection,
+        "SELECT key, value FROM _pylon_meta WHERE substr(key, 1, ?) = ?",
+        (len(META_PREFIX), META_PREFIX),
+    )
+    return {str(key).removeprefix(META_PREFIX): value for key, value in found}
 
 
 def _is_whole(connection: apsw.Connection, entity: EntitySpec) -> bool:

@@ -18,6 +18,7 @@ from pylon.store.search_query import (
     Within,
     Words,
 )
+from pylon.store.search_words import piece_terms
 from pylon.store.sqlite.search_indexes import column_of
 
 
@@ -26,7 +27,9 @@ def match_text(query: SearchQuery) -> str:
     match query:
         case Phrase():
             start = "^ " if query.is_first else ""
-            return start + " + ".join(map(_piece, query.pieces))
+            last = len(query.pieces) - 1
+            pieces = [_piece(each, is_last=i == last) for i, each in enumerate(query.pieces)]
+            return start + " + ".join(pieces)
         case Near():
             distance = "" if query.distance is None else f", {query.distance}"
             return f"NEAR({' '.join(map(match_text, query.phrases))}{distance})"
@@ -52,8 +55,13 @@ def fields_text(fields: Iterable[str]) -> str:
     return f"{{{' '.join(_quoted(column_of(name)) for name in fields)}}}"
 
 
-def _piece(piece: Piece) -> str:
-    return _quoted(piece.text) + (" *" if piece.is_prefix else "")
+def _piece(piece: Piece, *, is_last: bool) -> str:
+    """The words of a piece as the index keeps them; those of ASCII it takes apart by itself."""
+    if piece.text.isascii():
+        return _quoted(piece.text) + (" *" if piece.is_prefix else "")
+    terms = piece_terms(piece, is_last=is_last)
+    is_prefix = bool(terms) and terms[-1].is_prefix
+    return _quoted(" ".join([term.text for term in terms])) + (" *" if is_prefix else "")
 
 
 def _joined(parts: Iterable[SearchQuery], joint: str) -> str:

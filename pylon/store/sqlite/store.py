@@ -7,6 +7,7 @@ the server's own parts are handed in as numbered steps (`system_tables.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,14 @@ import apsw
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import CommitListener, Row, StoreFigures, Tx, Unit, Value
+from pylon.store.health import CHECKPOINT_FAILED
 from pylon.store.meta import NEWEST_SEQ
 from pylon.store.sqlite.dialect import SQLITE, SqliteDialect
 from pylon.store.sqlite.evolution.history import FINGERPRINT
 from pylon.store.sqlite.evolution.watch import SchemaWatch
 from pylon.store.sqlite.failures import gone
 from pylon.store.sqlite.files import Files
+from pylon.store.sqlite.functions import add_functions
 from pylon.store.sqlite.lock import DatabaseLock
 from pylon.store.sqlite.open_failures import (
     refuse_second_name,
@@ -38,6 +41,8 @@ from pylon.store.sqlite.volatile import make_volatile_path, remove_volatile
 from pylon.store.sqlite.writer import Writer
 from pylon.store.system import NO_TABLES, SystemTables
 from pylon.store.watchdog import Watchdog
+
+log = logging.getLogger("pylon.store")
 
 T = TypeVar("T")
 
@@ -59,7 +64,10 @@ class SqliteStore:
         # After that read: the files beside the database are made with the first one.
         self._files = None if volatile else Files(path)
         self._readers = Readers(self._connect_reader, commits=lambda: self.writer.batches)
+        self._read_at_once = self._readers.at_once
         self._snapshots: set[SqliteSnapshot] = set()
+        self._log_stays = False
+        """Whether the log is long and cannot be brought into the database."""
         self.schema: SchemaWatch | None = None
         """Knows whether the tables are still those that this server was made for."""
         self.watchdog = Watchdog()
@@ -110,9 +118,11 @@ class SqliteStore:
         bytes_max: int | None = None,
     ) -> list[Row]:
         try:
-            return await self._readers.read(
-                sql, params, heavy=heavy, seconds=seconds, bytes_max=bytes_max
-            )
+            if not heavy:
+                rows = self._read_at_once(sql, params)
+                if rows is not None:
+                    return rows
+            return await self._readers.read_long(sql, params, seconds=seconds, bytes_max=bytes_max)
         except PylonError as error:
             if error.code == "STORAGE_DAMAGED" and self._are_gone():
                 raise gone() from error
@@ -159,17 +169,33 @@ class SqliteStore:
         """The error where another process has migrated the database."""
         if self.schema is None:
             return None
-        return self.schema.judge(await self._readers.read(FINGERPRINT, (), heavy=False))
+        return self.schema.judge(await self._readers.read(FINGERPRINT, ()))
 
     @property
     def trouble(self) -> str | None:
-        return self.writer.trouble
+        return self.writer.trouble or (CHECKPOINT_FAILED if self._log_stays else None)
 
     async def probe(self) -> None:
         # On a thread: a file system may be slow to answer.
-        if await asyncio.get_running_loop().run_in_executor(None, self._are_gone):
+        if await asyncio.get_running_loop().run_in_executor(None, self._look_at_files):
             self.writer.lose()
         await self.writer.probe()
+
+    def _look_at_files(self) -> bool:
+        """Whether they are gone. If not, try what SQLite does after commits and says nothing of:
+        bring a log that has become long into the database."""
+        if self._files is None:
+            return False
+        if self._are_gone():
+            return True
+        failure = _checkpoint_beside(self.path) if self._files.have_long_log() else None
+        if self._log_stays is not (failure is not None):
+            self._log_stays = failure is not None
+            if failure is not None:
+                log.error("the log of %s cannot be brought into it: %s", self.path, failure)
+            else:
+                log.warning("the log of %s can be brought into it again", self.path)
+        return False
 
     @property
     def is_stuck(self) -> bool:
@@ -221,6 +247,23 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
         self._connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _checkpoint_beside(path: Path) -> apsw.Error | None:
+    """Bring what the log has into the database, on a connection of its own, as far as no reader
+    needs the database as it is; the failure, unless others just do the same."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.execute("PRAGMA synchronous = FULL").fetchall()
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            connection.close()
+    except apsw.BusyError:
+        return None
+    except apsw.Error as error:
+        return error
+    return None
 
 
 async def _vacuum(pages: int, tx: Tx) -> None:
@@ -300,6 +343,7 @@ def connect_for_commands(path: Path, *, tables: SystemTables) -> apsw.Connection
 def _set_up(connection: apsw.Connection) -> None:
     """What every connection has, whether it reads or writes."""
     connection.set_busy_timeout(limits.SQLITE_BUSY_MILLISECONDS)
+    add_functions(connection)
     # A plan is kept whatever is bound to it. Otherwise SQLite, with its statistics of values
     # compiled in, makes the plan of a range anew at each execution, which costs more than the read.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

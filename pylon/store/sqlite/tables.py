@@ -29,7 +29,6 @@ def create_table(entity: EntitySpec) -> str:
 
 def create_index(entity: str, index: IndexShape) -> str:
     """The statement that makes an index."""
-    listed = ", ".join(quote(field) for field in index.fields)
     unique = "UNIQUE " if index.unique else ""
     where = "" if index.where is None else f" WHERE {index.where}"
-    return f"CREATE {unique}INDEX {quote(index.name)} ON {quote(entity)} ({listed}){where}"
+    return f"CREATE {unique}INDEX {quote(index.name)} ON {quote(entity)} ({index.columns}){where}"

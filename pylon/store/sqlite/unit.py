@@ -22,7 +22,7 @@ from pylon.errors import PylonError
 from pylon.store.base import Row, Value
 from pylon.store.overrun import NEVER
 from pylon.store.sqlite.aside import Aside, Bound
-from pylon.store.sqlite.dialect import is_for_threads, looks_into_texts
+from pylon.store.sqlite.dialect import looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
 from pylon.store.sqlite.slow import SlowStatements
 
@@ -80,7 +80,8 @@ class UnitTx:
         if now >= self.step_until:
             await self.wait()
             now = perf_counter()
-        if is_for_threads(sql) or sql in self._slow:
+        slow = self._slow
+        if sql not in slow.brief and not slow.may_be_brief(sql):
             return await self._fetch_aside(sql, params, seconds)
         bound = self._bound
         bound.reads = sql

@@ -28,7 +28,7 @@ from pylon.store.meta import PROBE
 from pylon.store.sqlite.aside import Aside, Bound
 from pylon.store.sqlite.committer import Committer
 from pylon.store.sqlite.driver import PAUSED, Driver
-from pylon.store.sqlite.failures import gone, translate
+from pylon.store.sqlite.failures import gone, not_durable, translate
 from pylon.store.sqlite.files import Files
 from pylon.store.sqlite.held import Held
 from pylon.store.sqlite.slow import SlowStatements
@@ -412,7 +412,7 @@ class Writer:
             cause.status in {503, 507} or cause.code == GONE
         )
         if not is_kept:
-            cause = PylonError(500, "TX_COMMIT_FAILED", "The write could not be made durable.")
+            cause = not_durable()
             if self.health.trouble is None:  # else it says more
                 self.health.failed(cause.code)
         for future, _ in self._done:

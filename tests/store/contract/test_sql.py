@@ -174,14 +174,52 @@ async def test_one_of_a_list(
         ("%É%", []),
         (r"a\\b", ["5"]),
         ("%\n%", ["6"]),
+        ("%a\0B%", ["7"]),
+        ("nul%_e%", ["7"]),
+        ("\0%", []),
     ],
 )
 async def test_like(notes: Store, pattern: str, found: list[str]) -> None:
-    titles = ("RED", "Red shoe", "100%", "café", "a\\b", "two\nlines")
+    titles = ("RED", "Red shoe", "100%", "café", "a\\b", "two\nlines", "nul: a\0b, then more")
     for number, title in enumerate(titles, 1):
         await add(notes, id=str(number), title=title)
     await add(notes, id="9")
-    assert await find(notes, notes.dialect.like('t."title"'), pattern) == found
+    sql, values = notes.dialect.like('t."title"', pattern)
+    assert await find(notes, sql, *values) == found
+
+
+async def test_the_beginning_of_a_text(notes: Store) -> None:
+    for number, title in enumerate(("long enough", "a\0b\0c", "日本語日本語", "x"), 1):
+        await add(notes, id=str(number), title=title)
+    part = notes.dialect.json_text(notes.dialect.beginning('t."title"', 3), "string")
+    rows = await notes.read(f'SELECT {part} FROM "Note" t ORDER BY t.id')
+    assert [decode_trusted(text) for (text,) in rows] == ["lon", "a\0b", "日本語", "x"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (Phrase((Piece("red"),)), ["1", "2"]),
+        (Phrase((Piece("re", is_prefix=True),)), ["1", "2", "3"]),
+        (Every((Phrase((Piece("red"),)), Phrase((Piece("cafe"),)))), ["2"]),
+        (Within(("rank",), Phrase((Piece("red"),))), ["2"]),
+        (But((Phrase((Piece("RED"),)), Phrase((Piece("CAFÉ"),)))), ["1"]),
+        (Phrase((Piece("天気"),)), ["4"]),
+        (Phrase((Piece("behind"),)), ["5"]),
+    ],
+)
+async def test_single_rows_are_found_as_the_index_finds_them(
+    notes: Store, query: SearchQuery, found: list[str]
+) -> None:
+    rows = (("Red shoe", None), ("Café", "red"), ("reed", ""), ("今日はいい天気", None))
+    for number, (title, rank) in enumerate((*rows, ("a\0behind", None)), 1):
+        await add(notes, id=str(number), title=title, rank=rank)
+    columns = {"title": 't."title"', "rank": 't."rank"'}
+    sql, value = notes.dialect.finds(query, columns)
+    assert await find(notes, sql, value) == found
+    source = notes.dialect.search_source("Note")
+    asked = f"t.id IN (SELECT {source.row_id} FROM {source.sql})"
+    assert await find(notes, asked, notes.dialect.search_value(query)) == found
 
 
 @pytest.mark.parametrize(

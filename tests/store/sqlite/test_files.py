@@ -15,6 +15,7 @@ from pylon import limits
 from pylon.errors import PylonError
 from pylon.store.base import Tx
 from pylon.store.health import COMMIT_STUCK
+from pylon.store.sqlite import files as files_module
 from pylon.store.sqlite.files import Files
 from pylon.store.sqlite.store import SqliteStore, open_store
 from tests.store.sqlite.test_aside import COUNTED, World
@@ -92,6 +93,68 @@ async def test_files_that_do_not_stand_there_any_more(
         assert files.have_room()
         way(path.with_name(path.name + suffix))
         assert not files.are_there()
+    finally:
+        await store.close()
+
+
+async def settle(files: Files) -> None:
+    """Wait until the folder has not changed for a while."""
+    for _ in range(1_000):
+        if files.hold_commits() and files._seen is not None:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the folder goes on changing")
+
+
+@pytest.mark.parametrize(("way", "suffix"), [each for each in WAYS if each[1] != "-shm"])
+async def test_files_that_go_after_a_long_time(
+    tmp_path: Path, way: Callable[[Path], None], suffix: str
+) -> None:
+    path = tmp_path / "folder" / "app.db"
+    store = open_store(path, ddl=[TABLE])
+    try:
+        files = Files(path)
+        await settle(files)
+        way(path.with_name(path.name + suffix))
+        assert not files.hold_commits()
+        assert not files.hold_commits(), "it is asked again, and not remembered as well"
+    finally:
+        await store.close()
+
+
+async def test_the_files_are_asked_when_their_folder_has_changed_only(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To ask a file for its times makes the next write to it slower.
+    files = store._files
+    assert files is not None
+    await settle(files)
+    asked: list[str] = []
+    ask = files_module._which
+
+    def asking(name: str) -> tuple[int, int] | None:
+        asked.append(name)
+        return ask(name)
+
+    monkeypatch.setattr(files_module, "_which", asking)
+    for name in "abc":
+        await put(store, name)
+    assert asked == []
+    store.path.with_name("neighbour").touch()
+    await put(store, "d")
+    assert asked == [str(store.path), f"{store.path}-wal"]
+
+
+async def test_a_link_that_leads_elsewhere_by_now_is_noticed(tmp_path: Path) -> None:
+    real, link = tmp_path / "real" / "app.db", tmp_path / "link.db"
+    store = open_store(real, ddl=[TABLE])
+    link.symlink_to(real)
+    try:
+        files = Files(link)
+        await asyncio.sleep(0.2)
+        assert files.hold_commits()
+        real.rename(real.with_name("moved"))  # not in the folder of the link
+        assert not files.hold_commits()
     finally:
         await store.close()
 

@@ -18,6 +18,7 @@ from pylon.schema.model import Manifest
 from pylon.store.evolution.model import Hints
 from pylon.store.evolution.wish import Wish
 from pylon.store.sqlite.evolution.engine import evolve
+from pylon.store.sqlite.functions import add_functions
 from pylon.store.sqlite.search_indexes import SqliteSearchIndexes, statements
 from pylon.store.sqlite.system_tables import fit_system_tables
 from tests.data.searching import PRODUCT, Json, a_plain, column, manifest_of, searching
@@ -30,6 +31,7 @@ MANIFEST = manifest_of(PRODUCT)
 def database(manifest: Manifest | None = None) -> apsw.Connection:
     """A database with the tables of a manifest and three rows, without indexes."""
     connection = apsw.Connection(":memory:")
+    add_functions(connection)
     fit_system_tables(connection, {}, "in memory")
     for statement in () if manifest is None else fresh_schema(manifest):
         connection.execute(statement)
@@ -76,6 +78,79 @@ def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteSearchIndexes().ensure(connection, MANIFEST, lambda *each: told.append(each))
     assert [each[1:] for each in told] == [(2, 3), (3, 3)]
     assert found(connection, "shoe") == ["blue shoe", "red shoe"]
+
+
+class Killed(Exception):
+    """The process ended."""
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_a_start_goes_on_where_another_was_ended(
+    monkeypatch: pytest.MonkeyPatch, kills: int
+) -> None:
+    monkeypatch.setattr(limits, "SEARCH_BUILD_ROWS", 2)
+    connection = database(MANIFEST)
+    for number in range(9):
+        connection.execute("INSERT INTO Product (id, name) VALUES (?1, ?1)", (f"more {number}",))
+    indexes = SqliteSearchIndexes()
+    told: list[int] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.append(done)
+        if len(told) in range(2, 2 + kills):
+            raise Killed
+
+    for _ in range(kills):
+        with pytest.raises(Killed):
+            indexes.ensure(connection, MANIFEST, progress)
+        assert not connection.in_transaction
+    # Another process writes meanwhile: to rows that are in it, that are not, and new ones.
+    connection.execute("UPDATE Product SET name = 'first' WHERE id = 'blue shoe'")
+    connection.execute("UPDATE Product SET name = 'last' WHERE id = 'red shoe'")
+    connection.execute("DELETE FROM Product WHERE id = 'more 8'")
+    connection.execute("INSERT INTO Product (id, name) VALUES ('new', 'fresh')")
+    assert indexes.ensure(connection, MANIFEST, progress) == ["Product"]
+    assert told.count(2) == 1
+    assert told == sorted(told)
+    for text, ids in (
+        ("first", ["blue shoe"]),
+        ("last", ["red shoe"]),
+        ("fresh", ["new"]),
+        ("coat", ["red coat"]),
+        ("blue", []),
+        ("more", [f"more {number}" for number in range(8)]),
+    ):
+        assert found(connection, text) == ids, text
+    assert indexes.ensure(connection, MANIFEST, progress) == []
+
+
+def test_an_index_on_its_way_is_begun_anew_where_it_was_made_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = database(MANIFEST)
+    indexes = SqliteSearchIndexes()
+    indexes.ensure(connection, MANIFEST)
+    connection.execute(
+        "UPDATE _pylon_meta SET value = 'of an earlier release until 2' WHERE key LIKE 'search:%'"
+    )
+    assert indexes.ensure(connection, MANIFEST) == ["Product"]
+    assert found(connection, "red") == ["red coat", "red shoe"]
+
+
+def test_an_index_of_an_earlier_release_is_made_anew_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connection = database(MANIFEST)
+    indexes = SqliteSearchIndexes()
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patched:
+        patched.setattr("pylon.store.sqlite.search_indexes.TOKENIZER", "unicode61")
+        indexes.ensure(connection, MANIFEST)
+    connection.execute("INSERT INTO Product (id, name) VALUES ('x', 'Straße 天気')")
+    with caplog.at_level("INFO"):
+        assert indexes.ensure(connection, MANIFEST) == ["Product"]
+    assert "the index of Product is made for 4 rows" in caplog.text
+    assert found(connection, '"strasse"') == found(connection, '"天気"') == ["x"]
 
 
 def test_another_configuration_makes_it_anew() -> None:

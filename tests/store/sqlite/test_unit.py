@@ -255,7 +255,8 @@ async def test_no_text_is_looked_into_on_the_loop_by_a_unit_either(store: Sqlite
     async def look(tx: Tx) -> object:
         for row_id in ("a", "b", "c"):
             await insert(tx, row_id)
-        return await tx.fetch(f"SELECT id FROM t WHERE {SQLITE.like('id')} AND tell(id)", ("%b%",))
+        like, values = SQLITE.like("id", "%b%")
+        return await tx.fetch(f"SELECT id FROM t WHERE {like} AND tell(id)", values)
 
     assert await store.write(look) == [("b",)]
     assert places == [False]

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 
 from pylon.clock import iso_seconds
+from pylon.letters import small_sql
 from pylon.moments import moment_column, moment_key
 from pylon.schema.model import FieldSpec
 from pylon.store.evolution.convert import convert, kind_of, needs_rewrite
@@ -51,6 +52,17 @@ BATCH_ROWS = 5_000
 
 SPARE = "_pylon_spare"
 """A name for tables and columns on their way; no entity or field can have it."""
+
+
+def index_of(step: AddIndex) -> IndexShape:
+    """The index that a step makes."""
+    return IndexShape(
+        name=step.name,
+        fields=step.fields,
+        unique=step.unique,
+        where=step.where,
+        folded=step.folded,
+    )
 
 
 class Apply:
@@ -227,10 +239,10 @@ class Apply:
     # --- indexes -----------------------------------------------------------------------------
 
     def _add_index(self, step: AddIndex) -> None:
-        shape = IndexShape(name=step.name, fields=step.fields, unique=step.unique, where=step.where)
+        index = index_of(step)
         if step.tells_apart:
-            tell_apart(self._connection, step)
-        self._connection.execute(create_index(step.entity, shape))
+            tell_apart(self._connection, step.entity, index)
+        self._connection.execute(create_index(step.entity, index))
 
     def _remove_index(self, step: RemoveIndex) -> None:
         # It may have gone with its column already.
@@ -249,7 +261,9 @@ class Apply:
         )
         statements = []
         for index, sql, is_covered in found:
-            if is_covered or name in re.findall(r"\w+", sql.partition(") WHERE ")[2]):
+            is_folded = small_sql(quote(name)) in sql
+            asked = re.findall(r"\w+", sql.partition(") WHERE ")[2])
+            if is_covered or is_folded or name in asked:
                 self._connection.execute(f"DROP INDEX {quote(index)}")
                 statements.append(sql)
         return statements

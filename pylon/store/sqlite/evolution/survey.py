@@ -4,10 +4,11 @@ can be done at all. Reads only; called inside the transaction that then applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
+import msgspec
 
 from pylon.moments import shown_column
 from pylon.schema.index_condition import named_fields, read_condition
@@ -25,6 +26,7 @@ from pylon.store.evolution.model import (
     AddMoments,
     CreateEntity,
     CreateSearchIndex,
+    KeepReference,
     Planned,
     Progress,
     RelaxField,
@@ -44,6 +46,7 @@ from pylon.store.evolution.model import (
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.introspect import fetch
 from pylon.store.sqlite.evolution.times import KEY_OF_TIME, keys_of_times
+from pylon.store.tables import IndexShape
 
 READ_AHEAD = 10_000
 """Rows looked at between two reports of progress."""
@@ -102,6 +105,7 @@ class _Survey:
             RemoveField: self._remove_field,
             SetPrivate: lambda step: Planned(step=step, is_visible=True),
             AddIndex: self._add_index,
+            KeepReference: self._keep_reference,
         }
 
     def planned(self) -> Iterable[Planned]:
@@ -277,31 +281,60 @@ class _Survey:
         terms = {name: self._term(step.entity, name) for name in (*step.fields, *asked)}
         if any(terms[name] == "NULL" for name in step.fields):
             return Planned(step=step)
+        shared = self._shared(step, terms)
+        if shared is None:
+            return Planned(step=step)
+        groups, rows, example = shared
+        if step.tells_apart:
+            note = f"{_rows(rows)} are of a moment that another has; they stay"
+            return Planned(step=step, rows=rows, note=note)
+        values = "value is" if groups == 1 else "values are"
+        refused = f"{groups} {values} shared by {_rows(rows)}, for example {example!r:.60}"
+        exact = msgspec.structs.replace(step, folded=())
+        if not step.folded or self._shared(exact, terms) is not None:
+            return Planned(step=step, rows=rows, refused=refused)
+        # What differs in case only was two values until now: nobody's rows are lost for it.
+        return Planned(
+            step=exact,
+            notice=f"{step.entity}({', '.join(step.fields)}) is to be unique in either case, but"
+            f" {refused}; until they are changed, only values that are equal to the letter are"
+            " refused, and looking for one goes through all rows",
+        )
+
+    def _shared(self, step: AddIndex, terms: Mapping[str, str]) -> tuple[int, int, object] | None:
+        """How many values of a unique index more than one row has, how many rows, and one value."""
         table, _ = self._sql(step.entity, "id")
         keys = [quote(name) for name in step.fields]
         inner = ", ".join(f"{term} {quote(name)}" for name, term in terms.items())
         present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
         if step.where is not None:
             present = f"{present} AND ({step.where})"
+        shape = IndexShape(name="", fields=step.fields, unique=True, folded=step.folded)
         found = fetch(
             self._connection,
-            f"SELECT count(*), sum(_pylon_rows), max({keys[0]})"
-            f" FROM (SELECT count(*) _pylon_rows, {keys[0]}"
+            f"SELECT count(*), sum(_pylon_rows), max(_pylon_value)"
+            f" FROM (SELECT count(*) _pylon_rows, max({keys[0]}) _pylon_value"
             f" FROM (SELECT {inner} FROM {table}) WHERE {present}"
-            f" GROUP BY {', '.join(keys)} HAVING count(*) > 1)",
+            f" GROUP BY {shape.columns} HAVING count(*) > 1)",
         )
         groups, rows, example = found[0]
-        if not groups:
-            return Planned(step=step)
-        if step.tells_apart:
-            note = f"{_rows(rows)} are of a moment that another has; they stay"
-            return Planned(step=step, rows=rows, note=note)
-        values = "value is" if groups == 1 else "values are"
-        return Planned(
-            step=step,
-            rows=rows,
-            refused=f"{groups} {values} shared by {_rows(rows)}, for example {example!r:.60}",
+        return (groups, rows, example) if groups else None
+
+    def _keep_reference(self, step: KeepReference) -> Planned:
+        """Rows that name none stay as they are, and are counted."""
+        table, name = self._sql(step.entity, step.name)
+        target, key = self._tables.get(step.target, step.target), f"_pylon_row.{name}"
+        lacking = ""
+        if target in self._live.tables:
+            is_there = f"SELECT 1 FROM {quote(target)} _pylon_named WHERE _pylon_named.id = {key}"
+            lacking = f" AND NOT EXISTS ({is_there})"
+        rows = self._scalar(
+            f"SELECT count(*) FROM {table} _pylon_row WHERE {key} IS NOT NULL{lacking}"
         )
+        note = (
+            f"{_rows(rows)} name{'s' if rows == 1 else ''} none, and stay{'s' if rows == 1 else ''}"
+        )
+        return Planned(step=step, rows=rows, note=f"{note} as before" if rows else None)
 
     def _term(self, entity: str, field: str) -> str:
         """A column as it will be when the index is made: backfilled, or still empty."""

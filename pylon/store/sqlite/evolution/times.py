@@ -13,9 +13,9 @@ from typing import Any, Final
 import apsw
 
 from pylon.moments import moment_column, moment_key
-from pylon.store.evolution.model import AddIndex
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.introspect import fetch
+from pylon.store.tables import IndexShape
 
 KEY_OF_TIME: Final = "_pylon_key_of_time"
 """The function of SQL that `keys_of_times` lends: of a text, and optionally of the key it has."""
@@ -57,16 +57,16 @@ def has_column(connection: apsw.Connection, entity: str, field: str) -> bool:
     return bool(fetch(connection, sql, (entity, moment_column(field))))
 
 
-def tell_apart(connection: apsw.Connection, index: AddIndex) -> None:
+def tell_apart(connection: apsw.Connection, entity: str, index: IndexShape) -> None:
     """Give rows that a unique index was never asked about, since their times were written
     differently, keys of their own. The first keeps the moment's."""
     column = next(quote(name) for name in index.fields if name.startswith(moment_column("")))
-    table, keys = quote(index.entity), [quote(name) for name in index.fields]
+    table, keys = quote(entity), [quote(name) for name in index.fields]
     present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
     if index.where is not None:
         present = f"{present} AND ({index.where})"
     connection.execute(
         f"UPDATE {table} SET {column} = concat({column}, '{_APART}', id) WHERE id IN"
-        f" (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY {', '.join(keys)}"
+        f" (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY {index.columns}"
         f" ORDER BY id) AS _pylon_number FROM {table} WHERE {present}) WHERE _pylon_number > 1)"
     )

@@ -1,0 +1,196 @@
+"""The words of a text, as every search knows them: what an index keeps and what a query asks for.
+
+One folding for both, with an index and without: small letters, no marks where marks are optional,
+and the parts of scripts that write no spaces. Pure; the rooms of databases call it for texts, and
+`data/search_text` for what is typed. docs/decisions/0016 says why.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from operator import add
+from typing import Final
+
+import msgspec
+
+from pylon.store.search_query import Phrase, Piece
+
+VERSION: Final = 1
+"""Counted up when the words of some text become others: every index is then made anew."""
+
+# --- Letters ---------------------------------------------------------------------------------
+
+_PAIRED: Final = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e50-\u0e59"  # Thai
+    "\u0e81-\u0ece\u0ed0-\u0edf"  # Lao
+    "\u1000-\u1049\u1050-\u109f\ua9e0-\ua9fe\uaa60-\uaa7f"  # Burmese
+    "\u1780-\u17d3\u17d7\u17dc\u17dd\u17e0-\u17e9"  # Khmer
+    "\u1100-\u11ff\uac00-\ud7a3\ud7b0-\ud7fb"  # Korean: words are written together with others
+    "\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # kana
+    "\u3105-\u312f\u31a0-\u31bf"  # Bopomofo
+    "\u3005-\u3007\u3021-\u3029\u3038-\u303b"  # signs that stand for Chinese characters
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
+)
+"""Letters, marks and digits of scripts in which words are not told apart by spaces."""
+
+_OPTIONAL: Final = (
+    "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"  # accents
+    "\u0483-\u0489"  # Cyrillic
+    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew points
+    "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u08ca-\u08ff"
+)
+"""Marks that people leave out: accents, points of Hebrew, vowels and the stroke of Arabic. The
+vowels of Indic scripts and of Thai are as much of a word as its letters."""
+
+_UNSEEN: Final = "\u00ad\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff"
+"""What is not shown, and parts no words."""
+
+
+def _marks() -> str:
+    """The marks that belong to words and are no letters to `re`, as ranges: those of Indic scripts,
+    and accents of texts that are not folded."""
+    ranges: list[list[int]] = []
+    for start, end in ((0x0300, 0x3400), (0xA000, 0xAC00), (0xFB1E, 0xFB1F), (0x10A00, 0x12000)):
+        for code in range(start, end):
+            if unicodedata.category(chr(code)) not in ("Mn", "Mc"):
+                continue
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+_MARKS: Final = _marks()
+
+_LETTER: Final = f"[^\\W_{_PAIRED}]"
+_WORD: Final = f"{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*"
+_RUN: Final = re.compile(f"([{_PAIRED}]+)|{_WORD}")
+"""A run of letters without spaces between words (the group), or a word."""
+_ONLY_WORDS: Final = re.compile(_WORD)
+"""The words of a text that has no such run."""
+_IS_PAIRED: Final = re.compile(f"[{_PAIRED}]")
+
+_HALF_KANA: Final = "\uff66-\uff9f"
+_TYPED_RUN: Final = re.compile(
+    f"([{_PAIRED}{_HALF_KANA}]+)"
+    f"|[^\\W_{_PAIRED}{_HALF_KANA}]+"
+    f"(?:[{_MARKS}{_UNSEEN}]+[^\\W_{_PAIRED}{_HALF_KANA}]*)*"
+)
+"""The same in a text that is not folded."""
+
+_PASSED_OVER: Final = re.compile(f"[{_OPTIONAL}{_UNSEEN}]+")
+
+_PLAIN: Final = {
+    "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ħ": "h", "ŧ": "t", "\u0131": "i",
+    "þ": "th", "ƒ": "f", "ɓ": "b", "ɗ": "d", "ƙ": "k", "ŀ": "l", "ŉ": "n",
+}  # fmt: skip
+"""Small letters that are no letter with a mark to Unicode, and are typed as these."""
+
+_IS_PLAIN: Final = re.compile(f"[{''.join(_PLAIN)}]")
+
+_ASCII_WORDS: Final = "".join(
+    chr(code).lower() if chr(code).isalnum() else " " for code in range(128)
+)
+
+
+def fold(text: str) -> str:
+    """A text in small letters, without optional marks, in one spelling of each letter."""
+    if text.isascii():
+        return text.lower()
+    spelt = unicodedata.normalize("NFKD", text).casefold()
+    bare = unicodedata.normalize("NFC", _PASSED_OVER.sub("", spelt))
+    return _IS_PLAIN.sub(lambda found: _PLAIN[found[0]], bare)
+
+
+# --- Words -----------------------------------------------------------------------------------
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, as an index keeps them.
+
+    A run of a script without spaces is kept as its pairs of neighbours, each letter with the next
+    one, and the last by itself: so every part of it is found, wherever its words begin.
+    """
+    if text.isascii():
+        return text.translate(_ASCII_WORDS).split()
+    text = fold(text)
+    if _IS_PAIRED.search(text) is None:
+        return _ONLY_WORDS.findall(text)
+    found: list[str] = []
+    for run in _RUN.finditer(text):
+        if run.lastindex is None:
+            found.append(run[0])
+        else:
+            found += pairs(run[0])
+    return found
+
+
+def pairs(run: str) -> list[str]:
+    """What is kept of a run of letters without spaces."""
+    return [*map(add, run, run[1:]), run[-1]]
+
+
+def has_word(text: str) -> bool:
+    """Whether there is anything in a text that an index keeps."""
+    if text.isascii():
+        return not text.translate(_ASCII_WORDS).isspace() if text else False
+    return _RUN.search(fold(text)) is not None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A word as it stands in a text, from `start` to `end`; `is_paired`: kept as pairs."""
+
+    text: str
+    start: int
+    end: int
+    is_paired: bool
+
+
+def runs(text: str, start: int = 0) -> Iterator[Run]:
+    """The words of a text that is not folded, where they stand."""
+    for found in _TYPED_RUN.finditer(text, start):
+        yield Run(found[0], found.start(), found.end(), found.lastindex is not None)
+
+
+# --- What is asked ---------------------------------------------------------------------------
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A folded word that is looked for; `is_prefix`: longer words that begin so are found too."""
+
+    text: str
+    is_prefix: bool = False
+
+
+def piece_terms(piece: Piece, *, is_last: bool = True) -> list[Term]:
+    """The words that must follow one another for a piece; `is_last`: of its phrase.
+
+    At the end of a phrase a run of letters without spaces may go on, so its last letter is not
+    asked for by itself: it is in the last pair, or the beginning of one.
+    """
+    asked = words(piece.text)
+    is_prefix = piece.is_prefix
+    if is_last and asked and _is_paired(asked[-1]):
+        # Behind its run's last pair, where it has one.
+        if len(asked) > 1 and _is_paired(asked[-2]) and asked[-2][1:] == asked[-1]:
+            asked.pop()
+        else:
+            is_prefix = True
+    return [Term(word, is_prefix and number == len(asked)) for number, word in enumerate(asked, 1)]
+
+
+def phrase_terms(phrase: Phrase) -> list[Term]:
+    """The words that must follow one another for a phrase."""
+    last = len(phrase.pieces) - 1
+    return [
+        term
+        for number, piece in enumerate(phrase.pieces)
+        for term in piece_terms(piece, is_last=number == last)
+    ]
+
+
+def _is_paired(word: str) -> bool:
+    return _IS_PAIRED.match(word) is not None

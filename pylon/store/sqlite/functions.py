@@ -1,0 +1,74 @@
+"""Functions that SQLite is given on every connection: what it cannot do with texts by itself.
+
+Triggers of search indexes call `_pylon_words`, so what writes a searchable table needs it. All are
+deterministic and harmless. Called where connections are made; the SQL that names them is made in
+`dialect` and `search_indexes`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import apsw
+
+from pylon.store.like import is_like
+from pylon.store.naming import own
+from pylon.store.search_finds import finds
+from pylon.store.search_words import words
+
+WORDS: Final = own("words")
+"""`(text, most)`: what an index keeps of a text, of no more than its first `most` characters."""
+
+LIKE: Final = own("like")
+"""`(text, pattern)`: what LIKE says of a text, which to LIKE ends at its first NUL."""
+
+BEGINNING: Final = own("beginning")
+"""`(text, most)`: its first `most` characters."""
+
+FINDS: Final = own("finds")
+"""`(query, most, text, ..)`: whether a search that was written down finds a row by its texts."""
+
+
+def add_functions(connection: apsw.Connection) -> None:
+    """Make them known to a connection; again is nothing."""
+    functions: tuple[tuple[str, Any, int], ...] = (
+        (WORDS, _words, 2),
+        (LIKE, _like, 2),
+        (BEGINNING, _text, 2),
+        (FINDS, _finds, -1),
+    )
+    for name, function, count in functions:
+        connection.create_scalar_function(
+            name, function, count, deterministic=True, flags=apsw.SQLITE_INNOCUOUS
+        )
+
+
+def beginning(text: str, most: str) -> str:
+    """SQL of the beginning of a text for these functions, so that not all of a long one is handed
+    over: its bytes, since to `substr` a text ends at its first NUL."""
+    return (
+        f"CASE WHEN octet_length({text}) > {most}"
+        f" THEN substr(CAST({text} AS BLOB), 1, 4 * ({most})) ELSE {text} END"
+    )
+
+
+def _text(value: object, most: object) -> str | None:
+    assert isinstance(most, int)
+    if isinstance(value, bytes):  # cut off, perhaps within a sign
+        value = value.decode(errors="ignore")
+    return None if value is None else str(value)[:most]
+
+
+def _words(value: object, most: object) -> str | None:
+    text = _text(value, most)
+    if text is None or (text.isascii() and "\0" not in text):
+        return text  # The tokenizer takes letters of ASCII by itself.
+    return " ".join(words(text))
+
+
+def _like(text: object, pattern: object) -> bool | None:
+    return None if text is None or pattern is None else is_like(str(text), str(pattern))
+
+
+def _finds(query: object, most: object, *values: object) -> bool:
+    return finds(str(query), [_text(value, most) for value in values])
