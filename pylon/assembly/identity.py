@@ -13,8 +13,9 @@ from pylon.auth.claims import UserClaims, claim_fields
 from pylon.auth.pairing import Pairing
 from pylon.auth.sessions import AUTH_TABLES, Sessions, end_all_in
 from pylon.auth.telling import SessionTeller
-from pylon.changes.model import Change
+from pylon.changes.model import Change, RowData
 from pylon.http.rate_limit import RateLimit, RateLimiter
+from pylon.identity import Identity
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Worker
 
@@ -49,7 +50,17 @@ class IdentityGroup(LoopGroup):
     @cached_property
     def auth(self) -> AuthRoutes:
         name = self.manifest.name
-        return AuthRoutes(self.sessions, self.config, app_name=name, guests=self.sessions_made)
+        return AuthRoutes(
+            self.sessions,
+            self.config,
+            app_name=name,
+            guests=self.sessions_made,
+            user_row=self.user_row,
+        )
+
+    async def user_row(self, identity: Identity) -> RowData | None:
+        """The caller's own row of the users; of what is made above, where rows are read."""
+        raise NotImplementedError
 
     @cached_property
     def pairing(self) -> Pairing:

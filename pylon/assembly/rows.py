@@ -16,7 +16,7 @@ from pylon.api.search import SearchRoutes
 from pylon.api.subjects import ResetRoutes, SubjectRoutes
 from pylon.api.transfer import IMPORT_PATH, TransferRoutes
 from pylon.assembly.storage import PURGE_SECONDS, StorageGroup
-from pylon.changes.model import Change
+from pylon.changes.model import Change, RowData
 from pylon.crdt.documents import CRDT_TABLES, Documents
 from pylon.crdt.workshop import Workshop, document_processes
 from pylon.data.bulk import Bulk
@@ -28,8 +28,11 @@ from pylon.data.outbox import OUTBOX_TABLES
 from pylon.data.rows import Rows
 from pylon.data.subjects import Subjects
 from pylon.data.transfer import Transfer
+from pylon.errors import PylonError
+from pylon.identity import Identity
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Routes, Worker
+from pylon.policy.denial import Denials
 
 
 class RowsGroup(StorageGroup):
@@ -46,12 +49,31 @@ class RowsGroup(StorageGroup):
             clock=self.clock,
             documents=Documents(self.clock),
             workshop=self.workshop,
+            denials=self.denials,
             hook_seconds=(
                 limits.COMPUTE_SECONDS_MAX_DEV
                 if self.config.dev_mode
                 else limits.COMPUTE_SECONDS_MAX
             ),
         )
+
+    async def user_row(self, identity: Identity) -> RowData | None:
+        entity, user_id = self.manifest.user_entity, identity.user_id
+        if user_id is None or entity not in self.manifest.entities_by_name:
+            return None
+        try:
+            return await self.rows.get(identity, entity, user_id)
+        except PylonError as error:
+            if error.status >= 500:
+                raise
+            return None  # there is none, or its owner may not read it
+
+    @cached_property
+    def denials(self) -> Denials | None:
+        """Who tells why a policy said no: in dev mode, where only this machine can ask."""
+        config = self.config
+        is_told = config.dev_mode and not config.dev_allow_remote
+        return Denials(self.manifest, self.store.read) if is_told else None
 
     @cached_property
     def workshop(self) -> Workshop:
@@ -89,7 +111,7 @@ def _routes(house: RowsGroup) -> Sequence[Routes]:
         EntityRoutes(rows, once),
         QueryRoutes(rows),
         SearchRoutes(rows, house.clock),
-        ActionRoutes(house.manifest, house.policies),
+        ActionRoutes(house.manifest, house.policies, house.denials),
         BulkRoutes(Bulk(rows), once),
         TransferRoutes(Transfer(rows, house.manifest, house.import_units, house.calls)),
         SubjectRoutes(house.subjects, house.clock),

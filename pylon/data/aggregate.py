@@ -15,9 +15,9 @@ import msgspec
 from pylon import limits
 from pylon.data.conditions import column_sql, compile_condition, renamed
 from pylon.data.door import Opened, ReadDoor
+from pylon.data.exact import key_sql, text_of_key
 from pylon.data.filters import (
     Columns,
-    Order,
     compared_column,
     invalid,
     parse_condition,
@@ -70,6 +70,8 @@ class Column(msgspec.Struct, frozen=True):
     shown: str | None = None
     in_halves: bool = False
     large: Column | None = None
+    scale: int | None = None
+    """Of a computed decimal: the digits behind the point; the column has its key."""
     group_sql: str | None = None
 
 
@@ -100,7 +102,7 @@ class Aggregates:
             try:
                 found = await self._door.fetch(sql, params)
             except SumTooLarge:
-                raise _beyond_doubles() from None
+                raise _too_large(columns) from None
         if len(found) > limits.AGGREGATE_GROUPS_MAX:
             most = limits.AGGREGATE_GROUPS_MAX
             raise invalid(f"The answer has more than {most} groups.", "Set a limit.")
@@ -157,11 +159,16 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
     name, kind = _field(value, opened.columns, key)
     column = f"t.{quote(name)}"
     compared = f"t.{quote(compared_column(name, kind))}"
+    scale = opened.columns.scales.get(name)
+    if scale is not None and key != "countDistinct":
+        return _of_decimal(key, name, column, scale)
     match key:
         case "countDistinct":
             is_folded = name in opened.columns.folded
             told_apart = column_sql(compared_column(name, kind), is_folded)
             return Column(f"count_distinct_{name}", f"count(DISTINCT {told_apart})", "int")
+        case "min" | "max" if kind in ("json", "list"):
+            raise invalid(f'"{name}" is of type {kind} and has no order.')
         case "min" | "max":
             extreme = f"{key}({compared})"
             if kind != "datetime":
@@ -185,9 +192,21 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
     return Column(sum_name, f"CAST(sum({column}) AS BIGINT)", "int", large=large)
 
 
+def _of_decimal(key: str, name: str, column: str, scale: int) -> Column:
+    """Sums and extremes of decimals are exact decimals; an average is a double."""
+    exact = key_sql(column)
+    if key == "avg":
+        average = f"CAST(avg({exact}) AS DOUBLE PRECISION) / {10**scale}"
+        return Column(f"avg_{name}", average, "float")
+    sql = f"CAST(sum({exact}) AS BIGINT)" if key == "sum" else f"{key}({exact})"
+    return Column(f"{key}_{name}", sql, "int", scale=scale)
+
+
 def _group(item: object, opened: Opened) -> Column:
     if not isinstance(item, dict):
         name, kind = _field(item, opened.columns, "groupBy")
+        if kind in ("json", "list"):
+            raise invalid(f'"{name}" is of type {kind}, by which no groups are made.')
         column = f"t.{quote(name)}"
         if name in opened.columns.folded:  # shown as one of its rows has it
             shared = column_sql(name, True)
@@ -203,7 +222,7 @@ def _group(item: object, opened: Opened) -> Column:
     if bucket is None:
         hint = (did_you_mean(asked, BUCKETS, "") or None) if isinstance(asked, str) else None
         raise invalid(f"A bucket is one of: {', '.join(BUCKETS)}.", hint)
-    if kind not in ("datetime", "string"):
+    if kind not in ("datetime", "string", "date"):
         raise invalid(f'"{name}" is no time and has no buckets.')
     column = f"t.{quote(compared_column(name, kind))}"
     zone = _zone(item["timezone"]) if "timezone" in item else None
@@ -274,22 +293,36 @@ def _shaped(
     dialect: Dialect,
 ) -> tuple[str, list[Value]]:
     """The groups filtered and in order; `t` is now the table of groups."""
-    known = Columns("The answer", {column.name: column.kind for column in columns})
+    known = Columns(
+        "The answer",
+        # A decimal group is text, in which no having looks; its order is that of numbers.
+        {column.name: column.kind for column in columns},
+        scales={column.name: 0 for column in columns if column.kind == "decimal"},
+    )
+    _refuse_decimals(spec.get("having", {}), columns)
     names = {compared_column(column.name, column.kind): name for column, name in _named(columns)}
     names |= {column.name: own(name) for column, name in _shown(columns)}
     asked = renamed(parse_condition(spec.get("having", {}), known), names)
     having = compile_condition(asked, dialect, params)
     order = parse_order(spec["order"], known) if "order" in spec else ()
     named = {part.column for part in order}
-    groups = [compared_column(c.name, c.kind) for c in columns if c.is_group]
-    ties = [Order(name, False) for name in groups if name not in named]
-    complete = [Order(names[part.column], part.descending) for part in (*order, *ties)]
+    groups = [c for c in columns if c.is_group and compared_column(c.name, c.kind) not in named]
+    ties = [known.order(c.name, descending=False) for c in groups]
+    complete = [
+        msgspec.structs.replace(part, column=names[part.column]) for part in (*order, *ties)
+    ]
     limit = parse_count(spec["limit"], "limit") if "limit" in spec else None
     offset = parse_count(spec["offset"], "offset") if "offset" in spec else 0
     params += (row_limit(limit, limits.AGGREGATE_GROUPS_MAX), offset)
     ordered = f" ORDER BY {order_clause(complete)}" if complete else ""
     condition = where_clause([having] if having is not None else [])
     return f"SELECT * FROM ({inner}) t{condition}{ordered} LIMIT ? OFFSET ?", params
+
+
+def _refuse_decimals(having: object, columns: list[Column]) -> None:
+    decimals = {c.name for c in columns if c.scale is not None or c.kind == "decimal"}
+    for name in decimals & having.keys() if isinstance(having, dict) else ():
+        raise invalid(f'having cannot look at "{name}", which is a decimal.')
 
 
 def _refuse_compared(spec: Mapping[str, Any], large: set[str]) -> None:
@@ -311,7 +344,9 @@ def _named_in(condition: object) -> Iterator[str]:
                 yield from _named_in(each)
 
 
-def _beyond_doubles() -> PylonError:
+def _too_large(columns: list[Column]) -> PylonError:
+    if any(column.scale is not None for column in columns):
+        return invalid("A sum of decimals has more than 18 digits.")
     return invalid(
         "A sum or mean of these numbers is larger than a number can be.", "Sum fewer rows."
     )
@@ -332,7 +367,9 @@ def _value(column: Column, value: Any, shown: Any) -> Any:
         high, low = shown.split(" ")
         return (int(high) << 32) + int(low)
     if column.kind == "float" and isinf(value):
-        raise _beyond_doubles()  # No stored number is infinite.
+        raise _too_large([])  # No stored number is infinite.
     if column.kind == "bool":
         return value != 0
+    if column.scale is not None and isinstance(value, int):
+        return text_of_key(value, column.scale)
     return value if column.shown is None else shown

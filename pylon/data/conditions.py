@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from pylon.data.exact import key_sql
 from pylon.letters import small, small_sql
 from pylon.store.base import Value
 from pylon.store.dialect import Dialect
@@ -22,11 +23,13 @@ from pylon.store.search_query import SearchQuery
 
 class Compare(msgspec.Struct, frozen=True):
     """`column sign value`, false where the column is null. Here and below `is_folded` says that A
-    to Z match in either case, and that the value has small ones only."""
+    to Z match in either case, and that the value has small ones only. `is_decimal`: the value is a
+    key of `exact`, and the column is compared by its own."""
 
     column: str
     sign: str
     value: Value
+    is_decimal: bool = False
     is_folded: bool = False
 
 
@@ -69,6 +72,13 @@ class Contains(msgspec.Struct, frozen=True):
     is_folded: bool = False
 
 
+class HasItem(msgspec.Struct, frozen=True):
+    """Whether a column's list has an item."""
+
+    column: str
+    item: str | int | float
+
+
 class Search(msgspec.Struct, frozen=True):
     """Whether the full-text index of `entity` finds the row."""
 
@@ -103,7 +113,18 @@ class Not(msgspec.Struct, frozen=True):
 
 
 Condition: TypeAlias = (
-    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | Finds | All | Either | Not
+    Compare
+    | IsNull
+    | OneOf
+    | Like
+    | Prefix
+    | Contains
+    | HasItem
+    | Search
+    | Finds
+    | All
+    | Either
+    | Not
 )
 
 EVERYTHING: Final = All(())
@@ -166,6 +187,8 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
     match condition:
         case Compare():
             params.append(condition.value)
+            if condition.is_decimal:
+                return f"{key_sql(f't.{quote(condition.column)}')} {condition.sign} ?"
             return f"{column_sql(condition.column, condition.is_folded)} {condition.sign} ?"
         case IsNull():
             return f"t.{quote(condition.column)} IS {'NOT ' if condition.negated else ''}NULL"
@@ -184,6 +207,9 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
         case Contains():
             params.append(condition.text)
             return dialect.contains(f"t.{quote(condition.column)}")
+        case HasItem():
+            params.append(condition.item)
+            return dialect.has_item(f"t.{quote(condition.column)}")
         case Prefix():
             return _prefix_sql(condition, params)
         case Search():

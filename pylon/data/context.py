@@ -17,8 +17,11 @@ from pylon.data.references import Reference
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import Hooks
+from pylon.identity import Identity
 from pylon.ids import RowIds
+from pylon.policy.denial import Denials
 from pylon.policy.engine import PolicyEngine
+from pylon.policy.slots import Slot
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import Manifest
 from pylon.store.base import Store
@@ -38,6 +41,8 @@ class Context:
     """None: no row has a document, whatever the manifest says."""
     workshop: Workshop = field(default_factory=Workshop)
     """Where the work on documents is done that would hold the loop."""
+    denials: Denials | None = None
+    """Who tells callers why a policy said no; None: nobody does."""
     hook_seconds: float = limits.COMPUTE_SECONDS_MAX
     """How long hooks in a transaction may compute between two statements."""
 
@@ -65,6 +70,12 @@ class Context:
                 did_you_mean(entity, self._tables),
             )
         return table
+
+    def why_none(self, entity: str, slot: Slot, identity: Identity) -> str | None:
+        """Why the caller could do this with no row whatever, where callers are told."""
+        if self.denials is None:
+            return None
+        return self.denials.why_none(entity, slot, identity)
 
     def checked(self, entity: str) -> tuple[Reference, ...]:
         """The keys of an entity that must name rows; none for one that there is not."""

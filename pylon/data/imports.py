@@ -20,16 +20,21 @@ import msgspec
 
 from pylon import limits
 from pylon.calls import Call, Calls, Refused
+from pylon.canonical import is_same
 from pylon.changes.model import RowData
 from pylon.codec import decode_trusted, encode
+from pylon.data.conditions import column_sql
+from pylon.data.door import ReadDoor
 from pylon.data.import_held import Held, HeldRow, name_of
+from pylon.data.query import Queries
 from pylon.data.references import NOT_THERE
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
-from pylon.identity import Identity
+from pylon.identity import ADMIN, Identity
+from pylon.letters import small
 from pylon.schema.diagnostics import did_you_mean
-from pylon.store.naming import quote
+from pylon.store.tables import wanted_indexes
 
 Mode: TypeAlias = Literal["skip", "upsert", "keep", "insert"]
 """What happens to a row that exists, by its id or the import's key. Equal rows are passed over but
@@ -105,10 +110,12 @@ class ImportRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True):
-    """Fields whose values tell rows of an entity apart: an import finds by them what exists."""
+    """Fields whose values tell rows of an entity apart: an import finds by them what exists. Of
+    `folded` ones A to Z in either case are one value to the index."""
 
     entity: str
     fields: tuple[str, ...]
+    folded: tuple[str, ...] = ()
 
 
 class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
@@ -174,27 +181,36 @@ class ImportUnits:
         """All rows, in whose order those that they name may come later."""
         debts, owed = tx.defer_keys(), []
         outcomes: list[Outcome] = []
+        queries = self._queries(tx)
         for each in rows:
-            outcomes.append(await self._one(tx, unit, each))
+            outcomes.append(await self._one(tx, unit, each, queries))
             owed.append(len(debts))
         if debts and (unpaid := await tx.unpaid()):
             raise _Unpaid({bisect_right(owed, place): error for place, error in unpaid})
         return outcomes
 
+    def _queries(self, tx: Transaction) -> Queries:
+        """What is there as the transaction has left it."""
+        return Queries(ReadDoor(self._rows, fetch=tx.tx.fetch, trusted=True))
+
     async def _alone(self, identity: Identity, unit: ImportUnit, each: ImportRow) -> Outcome:
         try:
-            return await self._rows.write(identity, lambda tx: self._one(tx, unit, each))
+            return await self._rows.write(
+                identity, lambda tx: self._one(tx, unit, each, self._queries(tx))
+            )
         except PylonError as error:
             if error.status >= 500:
                 raise
             return Refused.of(error)
 
-    async def _one(self, tx: Transaction, unit: ImportUnit, each: ImportRow) -> Outcome:
+    async def _one(
+        self, tx: Transaction, unit: ImportUnit, each: ImportRow, queries: Queries
+    ) -> Outcome:
         """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
         mode, name = unit.mode, "id"
         stored = None if each.id is None else await tx.get(each.entity, each.id)
         if stored is None and unit.key is not None and unit.key.entity == each.entity:
-            stored, name = await self._by_key(tx, unit.key, each), "key"
+            stored, name = await self._by_key(tx, queries, unit.key, each), "key"
             if stored is not None and each.id not in (None, stored["id"]):
                 return _conflict("A row with this key exists under another id.")
         if stored is None:
@@ -207,7 +223,9 @@ class ImportUnits:
         if mode == "keep":
             return "skipped"
         values = self._rows.table(each.entity).check_values(each.row)
-        differing = {name: value for name, value in values.items() if stored[name] != value}
+        differing = {
+            name: value for name, value in values.items() if not is_same(stored[name], value)
+        }
         if not differing:
             return "skipped"
         if mode == "skip":
@@ -218,14 +236,22 @@ class ImportUnits:
         await tx.update(each.entity, stored["id"], differing)
         return "updated"
 
-    async def _by_key(self, tx: Transaction, key: Key, each: ImportRow) -> RowData | None:
-        """The row that has the key's values."""
+    async def _by_key(
+        self, tx: Transaction, queries: Queries, key: Key, each: ImportRow
+    ) -> RowData | None:
+        """The row that has the key's values, as filters compare them, or as the index does."""
         table = self._rows.table(key.entity)
         values = table.check_values({name: each.row[name] for name in key.fields})
-        condition = " AND ".join(f"t.{quote(name)} = ?" for name in values)
+        question = {name: {"$eq": value} for name, value in values.items()}
+        found = await queries.find(ADMIN, key.entity, {**question, "$limit": 1})
+        if found or not key.folded:
+            return found[0] if found else None
+        columns = [column_sql(name, name in key.folded) for name in values]
+        condition = " AND ".join(f"{column} = ?" for column in columns)
+        wanted = [small(each) if name in key.folded else each for name, each in values.items()]
         sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition} LIMIT 1"
-        found = await tx.tx.fetch(sql, tuple(values.values()))
-        return table.decode(found[0]) if found else None
+        rows = await tx.tx.fetch(sql, wanted)
+        return table.decode(rows[0]) if rows else None
 
 
 def _conflict(message: str, hint: str | None = None) -> Refused:
@@ -242,7 +268,11 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             message = f'{entity} has no field "{name[:100]}".'
             raise PylonError(400, "INVALID_COLUMN", message, did_you_mean(name, known))
     unique = [{name} for name, field in table.fields.items() if field.unique]
-    unique += [{*each.fields} for each in table.spec.indexes if each.unique and each.where is None]
+    unique += [
+        {*each.fields}
+        for each in table.spec.indexes
+        if each.unique and each.where is None and not each.caseInsensitive
+    ]
     if set(fields) not in unique:
         names = ", ".join(fields)
         quoted = ", ".join(f'"{name}"' for name in fields)
@@ -252,7 +282,9 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             f"Nothing makes {names} unique among the rows of {entity}, so it is no key.",
             f"Declare index({quoted}, unique=True), or field(unique=True).",
         )
-    return Key(entity, tuple(dict.fromkeys(fields)))
+    shapes = [each for each in wanted_indexes(table.spec) if {*each.fields} == {*fields}]
+    folded = next(each.folded for each in shapes if each.unique and each.where is None)
+    return Key(entity, tuple(dict.fromkeys(fields)), folded)
 
 
 class Import:

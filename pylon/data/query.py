@@ -15,6 +15,7 @@ from pylon.codec import encode
 from pylon.data.conditions import EVERYTHING, Search, column_sql, compile_condition
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.errors import not_found
+from pylon.data.exact import key_of, key_sql, read_number, stored_text
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import (
     Filter,
@@ -34,7 +35,7 @@ from pylon.moments import moment_key, shown_column
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
-from pylon.store.naming import own
+from pylon.store.naming import own, quote
 
 
 class Queries:
@@ -83,7 +84,7 @@ class Queries:
         """
         opened = self._door.open_readable(identity, entity)
         kind = opened.columns.kind(field)
-        value = _value_of_text(kind, text)
+        value = _value_of_text(kind, text, opened.columns.scales.get(field, 0))
         if value is None:
             raise not_found(entity)
         is_folded = field in opened.columns.folded
@@ -226,9 +227,13 @@ def complete_order(order: Sequence[Order]) -> tuple[Order, ...]:
 
 def order_clause(order: Sequence[Order]) -> str:
     """Nulls come first, or last when descending; an id is never null."""
-    return ", ".join(
-        f"{column_sql(part.column, part.is_folded)}{_direction(part)}" for part in order
-    )
+    return ", ".join(f"{_ordered_by(part)}{_direction(part)}" for part in order)
+
+
+def _ordered_by(part: Order) -> str:
+    if part.is_decimal:
+        return key_sql(f"t.{quote(part.column)}")
+    return column_sql(part.column, part.is_folded)
 
 
 def _direction(part: Order) -> str:
@@ -244,8 +249,11 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
         wanted = ", ".join(map(shown_column, names))
         raise invalid(f"$after needs the last row's values of: {wanted}.")
     part, *rest = order
-    value = small(last[part.column]) if part.is_folded else last[part.column]
-    column = column_sql(part.column, part.is_folded)
+    value, column = last[part.column], _ordered_by(part)
+    if part.is_folded:
+        value = small(value)
+    elif part.is_decimal and isinstance(value, str):
+        value = key_of(value)
     if not rest:
         return _beyond(part, value, params)
     # What cannot be in a page anyway, said so that an index can begin there.
@@ -260,7 +268,7 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
 
 
 def _beyond(part: Order, value: Value, params: list[Value]) -> str:
-    column = column_sql(part.column, part.is_folded)
+    column = _ordered_by(part)
     if value is None:
         return "1 = 0" if part.descending else f"{column} IS NOT NULL"
     params.append(value)
@@ -285,9 +293,14 @@ def too_many_rows(rows_max: int) -> Exception:
 # --- Values and rows -------------------------------------------------------------------------
 
 
-def _value_of_text(kind: FieldKind, text: str) -> Value:
+def _value_of_text(kind: FieldKind, text: str, scale: int) -> Value:
     """The value that a part of a path spells, or None where it spells none of this kind."""
     match kind:
+        case "decimal":
+            exact = read_number(text)
+            return None if exact is None else stored_text(exact, scale)
+        case "json" | "list":
+            return None
         case "int":
             sign, digits = text[:1], text.removeprefix("-")
             if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):

@@ -12,6 +12,7 @@ from typing import Final
 from pylon import limits
 from pylon.data.conditions import column_sql, compile_condition
 from pylon.data.door import Opened
+from pylon.data.exact import key_sql
 from pylon.data.filters import TEXT_KINDS
 from pylon.data.query import add_policy, where_clause
 from pylon.data.search_ask import Ask, Names
@@ -213,6 +214,8 @@ class Statement:
         word = " DESC" if descends else ""
         nulls = " NULLS LAST" if descends else " NULLS FIRST"
         column = f"{self._column}{quote(self._opened.columns.compared(name))}"
-        if name in self._opened.columns.folded:
+        if name in self._opened.columns.scales:
+            column = key_sql(column)
+        elif name in self._opened.columns.folded:
             column = small_sql(column)
         return f"{column}{word}{nulls}, {self._column}id{word}"

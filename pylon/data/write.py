@@ -38,6 +38,7 @@ from pylon.identity import Identity
 from pylon.ids import is_well_formed_row_id, kept_spelling, other_spellings
 from pylon.policy.engine import Rule
 from pylon.policy.lookup import Lookup
+from pylon.policy.slots import Slot
 from pylon.store.base import ConstraintFailed, Tx, Value
 
 log = logging.getLogger("pylon.data")
@@ -127,11 +128,13 @@ class Transaction:
     async def _insert(self, table: Table, entity: str, data: Any, row_id: str | None) -> RowData:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).insert
-        self._refuse_hopeless(rule)
+        self._refuse_hopeless(table, "insert", rule)
+        if table.stamps and not self._trusted and isinstance(data, dict):
+            data = table.without_stamps(data)
         table.check_keys(data, trusted=self._trusted, is_insert=True)
         if hooks.before_insert:
             data = await self._ask(hooks.before_insert, table, None, data)
-        values = table.check_values(data, sees_private=self._trusted)
+        values = table.check_values(data, sees_private=self._trusted, is_insert=True)
         if table.references:
             values = await self._as_stored(table, values)
         table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
@@ -142,11 +145,11 @@ class Transaction:
         if rule.asked and not self._trusted:
             await self._lookup.gather(rule, self._identity, [(after, None)])
         if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):
-            raise self._denied(rule, after, None)
+            raise await self._denied(table, "insert", rule, after, None)
         if table.checked:
             await self._check_keys(table, after, None)
         try:
-            await self._tx.execute(table.insert, tuple(table.written(after).values()))
+            await self._tx.execute(table.insert, table.bind(table.written(after)))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
         change = await self._context.log.append(
@@ -168,9 +171,11 @@ class Transaction:
     async def _update(self, table: Table, entity: str, row_id: str, patch: Any) -> RowData:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).update
-        self._refuse_hopeless(rule)
+        self._refuse_hopeless(table, "update", rule)
+        if table.stamps and not self._trusted and isinstance(patch, dict):
+            patch = table.without_stamps(patch)
         table.check_keys(patch, trusted=self._trusted)
-        before = await self._stored(table, row_id, rule)
+        before = await self._stored(table, row_id, "update", rule)
         if not self._trusted:
             table.check_fixed(patch, before)
         if hooks.before_update:
@@ -198,13 +203,15 @@ class Transaction:
     async def _merge(self, table: Table, entity: str, row_id: str, update: bytes) -> RowData:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).update
-        self._refuse_hopeless(rule)
-        before = await self._stored(table, row_id, rule)
+        self._refuse_hopeless(table, "update", rule)
+        before = await self._stored(table, row_id, "update", rule)
         documents = self._shared_documents(entity)
         document = await documents.open(self._tx, table.spec, before, self._work)
         patch = document.merge(update)
         if not self._trusted:
             table.check_fixed(patch, before)
+            # What a client has set of these goes back to what it was, in the document too.
+            patch |= {name: before[name] for name in table.stamps & patch.keys()}
         if patch and hooks.before_update:
             wanted = await self._ask(hooks.before_update, table, before, patch)
             # What a hook has taken out stays as it was, in the document too.
@@ -246,8 +253,8 @@ class Transaction:
 
     async def _delete(self, table: Table, row_id: str, *, follows: bool) -> None:
         rule = self._context.policies.entity(table.name).delete
-        self._refuse_hopeless(rule)
-        before = await self._stored(table, row_id, rule)
+        self._refuse_hopeless(table, "delete", rule)
+        before = await self._stored(table, row_id, "delete", rule)
         if table.hooks.before_delete:
             await self._ask(table.hooks.before_delete, table, before, {})
         if follows:
@@ -386,12 +393,14 @@ class Transaction:
         document: InHand | None,
     ) -> RowData:
         """The later steps of an update: policy on the result, row and document, change."""
+        if values and table.stamps:
+            values = table.stamped(values, before, iso_seconds(self._context.clock.now()))
         after = {**before, **values}
         table.check_required(after, "UPDATE_FAILED", sees_private=self._trusted)
         if rule.asked and not self._trusted:
             await self._lookup.gather(rule, self._identity, [(after, before)])
         if not (self._trusted or rule.allows(self._identity, after, before, self._lookup)):
-            raise self._denied(rule, after, before)
+            raise await self._denied(table, "update", rule, after, before)
         document_update = None
         if document is not None:
             values = document.write(values)
@@ -404,7 +413,7 @@ class Transaction:
             written = table.written(values)
             try:
                 await self._tx.execute(
-                    table.update(tuple(written)), (*written.values(), after["id"])
+                    table.update(tuple(written)), (*table.bind(written), after["id"])
                 )
             except ConstraintFailed as error:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error
@@ -525,12 +534,12 @@ class Transaction:
                 values[name] = target["id"]
         return values
 
-    def _refuse_hopeless(self, rule: Rule) -> None:
+    def _refuse_hopeless(self, table: Table, slot: Slot, rule: Rule) -> None:
         """403 at once where no row whatever could pass, before anything is looked at."""
         if not self._trusted and rule.where(self._identity).never:
-            raise policy_denied()
+            raise policy_denied(self._context.why_none(table.name, slot, self._identity))
 
-    async def _stored(self, table: Table, row_id: str, rule: Rule) -> RowData:
+    async def _stored(self, table: Table, row_id: str, slot: Slot, rule: Rule) -> RowData:
         """The row that is to be changed, if the rule lets the caller change it.
 
         A row that the caller may not even read is answered like one that is not there.
@@ -543,8 +552,10 @@ class Transaction:
             await self._lookup.gather(rule, self._identity, [(row, row)])
         if self._trusted or rule.allows(self._identity, row, row, self._lookup):
             return row
-        denied = self._denied(rule, row, row)
-        raise denied if await self.can_read(table.name, row) else not_found(table.name)
+        denied = await self._denied(table, slot, rule, row, row)
+        if await self.can_read(table.name, row):
+            raise denied
+        raise not_found(table.name, await self._why(table, "read", row, None))
 
     def _refuse_at_hand(self, table: Table, row: RowData) -> None:
         """500 for a row whose before-hooks are running."""
@@ -556,10 +567,21 @@ class Transaction:
                 "Change the data that the hook is given, or write in an after-hook.",
             )
 
-    def _denied(self, rule: Rule, data: RowData, existing: RowData | None) -> PylonError:
+    async def _denied(
+        self, table: Table, slot: Slot, rule: Rule, data: RowData, existing: RowData | None
+    ) -> PylonError:
         name = rule.denied_by(self._identity, data, existing, self._lookup)
         log.info("policy %s denied a write", name)
-        return policy_denied()
+        return policy_denied(await self._why(table, slot, data, existing))
+
+    async def _why(
+        self, table: Table, slot: Slot, data: RowData, existing: RowData | None
+    ) -> str | None:
+        """Why a policy says no, where callers are told."""
+        denials, who = self._context.denials, self._identity
+        if denials is None:
+            return None
+        return await denials.why(table.name, slot, who, data, existing, self._tx.fetch)
 
     def _constraint(self, error: ConstraintFailed, table: Table, code: str) -> PylonError:
         if error.columns == (f"{table.name}.id",):
@@ -571,4 +593,6 @@ class Transaction:
             error = ConstraintFailed(error.kind, columns)
         if not self._trusted and not table.private.isdisjoint(named):
             return PylonError(400, code, f"Another row of {table.name} is in the way.")
-        return PylonError(400, code, str(error), "Another row has this value already.")
+        hint = "Another row has this value already."
+        fields = [{"field": n, "code": "NOT_UNIQUE", "message": "is taken"} for n in named]
+        return PylonError(400, code, str(error), hint, fields=fields)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal as OneOf
 
-Kind = OneOf["null", "bool", "number", "string", "time", "roles", "any", "unknown"]
+Kind = OneOf["null", "bool", "number", "string", "time", "roles", "opaque", "any", "unknown"]
 """`any` is an action's input, known only at run time; `unknown` a name that does not resolve. A
 field of times is a string that `is_time`; its kind is `time` where it is asked for its moment."""
 

@@ -55,6 +55,11 @@ _FIELD_KINDS: Final[dict[FieldKind, Kind]] = {
     "int": "number",
     "float": "number",
     "bool": "bool",
+    "date": "string",
+    # Rules ask of these whether they are null, and nothing else.
+    "decimal": "opaque",
+    "json": "opaque",
+    "list": "opaque",
 }
 _ID: Final = FieldSpec(name="id", type="string")
 _UNKNOWN: Final = "POLICY_UNKNOWN_NAME"

@@ -13,20 +13,25 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pylon.schema.model import (
     CRDT_CONTAINERS,
+    DECIMAL_SCALE,
+    FORMATS,
     ON_DELETE,
     AuthSpec,
     CallableSpec,
     EntitySpec,
+    FieldDefault,
     FieldSpec,
     IndexSpec,
     Manifest,
+    NowDefault,
     PolicySpec,
     RelationSpec,
     RouteSpec,
     SearchSpec,
+    kind_of_type,
 )
 
-Scalar: TypeAlias = Literal["text", "flag", "version", "default"]
+Scalar: TypeAlias = Literal["text", "flag", "version", "default", "count", "bound"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +88,26 @@ def _build_field(
     private: bool = False,
     readonly: bool = False,
     writeOnce: bool = False,  # noqa: N803
+    type: str,  # noqa: A002
+    format: str | None = None,  # noqa: A002
+    enum: tuple[str | int, ...] = (),
+    stamp: Literal["created", "updated"] | None = None,
+    default: FieldDefault | None = None,
     **keys: Any,
 ) -> FieldSpec:
     """`serverOnly` and `readonly` are the words of newer SDKs for what we call `private` and
-    `writeOnce` (spec 09 section 1)."""
+    `writeOnce` (spec 09 section 1). A type that clients of the reference do not know stands in
+    `format` beside the type "string"; it may stand in `type` as well."""
+    if type == "string" and format not in (None, *FORMATS) and kind_of_type(format) is not None:
+        type, format = format, None  # noqa: A001
     return FieldSpec(
+        type=f"decimal({DECIMAL_SCALE})" if type == "decimal" else type,
+        format=format,
+        choices=enum,
+        stamp=stamp,
+        default=NowDefault() if stamp is not None and default is None else default,
         private=private or serverOnly,
-        readonly=serverSet,
+        readonly=serverSet or stamp is not None,
         writeOnce=writeOnce or readonly,
         **keys,
     )
@@ -120,7 +138,8 @@ FIELD: Final = Shape(
         "type": Key(
             kind="text",
             required=True,
-            about="string|int|float|bool|datetime|richtext|id(<Entity>)",
+            about="string|int|float|bool|datetime|richtext|id(<Entity>), or "
+            "date|decimal(<digits>)|json|list(<type>)",
         ),
         "optional": Key(kind="flag", required=True, about="may be null or absent"),
         "unique": Key(kind="flag", required=True, about="no two rows share a value"),
@@ -143,6 +162,23 @@ FIELD: Final = Shape(
         "caseInsensitive": Key(
             kind="flag",
             about="A to Z in either case are one value (default true for the e-mail of users)",
+        ),
+        "format": Key(
+            kind="text",
+            nullable=True,
+            about="email|url, or of a string a type that the first clients do not know: "
+            "date|decimal(<digits>)|json|list(<type>)",
+        ),
+        "enum": Key(kind=ListOf(item="bound"), about="the values that the field may have"),
+        "min": Key(kind="bound", nullable=True, about="the least value"),
+        "max": Key(kind="bound", nullable=True, about="the largest value"),
+        "minLength": Key(kind="count", nullable=True, about="characters, or items of a list"),
+        "maxLength": Key(kind="count", nullable=True, about="characters, or items of a list"),
+        "pattern": Key(kind="text", nullable=True, about="an expression that a text matches whole"),
+        "stamp": Key(
+            kind=OneOf(choices=("created", "updated")),
+            nullable=True,
+            about="the server sets the time of the insert, or of the last write",
         ),
     },
 )

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite
 
+import msgspec
+
+from pylon.codec import decode_trusted
 from pylon.moments import is_time
 from pylon.origins import is_loopback_origin, is_origin
+from pylon.schema.constraints import CONSTRAINTS, is_day, is_decimal
 from pylon.schema.diagnostics import Diagnostic, did_you_mean, error, warning
 from pylon.schema.index_condition import ConditionError, problems, read_condition
 from pylon.schema.model import (
@@ -20,6 +24,7 @@ from pylon.schema.model import (
     FieldDefault,
     FieldKind,
     FieldSpec,
+    JsonDefault,
     Manifest,
     NowDefault,
 )
@@ -27,8 +32,9 @@ from pylon.schema.model import (
 _CRDT_KINDS: dict[str, frozenset[FieldKind]] = {
     "text": frozenset({"string", "richtext"}),
     "counter": frozenset({"int", "float"}),
+    **dict.fromkeys(("list", "movable-list", "tree"), frozenset({"string", "richtext"})),
 }
-"""Annotations that fit some types only; the others fit all."""
+"""Annotations that fit some types only; the other one fits all."""
 
 
 def check_search(manifest: Manifest) -> Iterator[Diagnostic]:
@@ -66,6 +72,13 @@ def _check_search_field(
             "SEARCH_FIELD_PRIVATE",
             f'{place} lists "{name}" under {slot}, which is private',
             "What can be searched can be guessed; leave private fields out.",
+            about=("entity", entity.name, "search"),
+        )
+    elif slot != "text" and field.kind in ("json", "list"):
+        yield error(
+            "SEARCH_FIELD_TYPE_MISMATCH",
+            f'{place} lists "{name}" under {slot}, which is of type {field.type}',
+            "Facets and orders work on single values.",
             about=("entity", entity.name, "search"),
         )
     elif slot == "text" and field.kind not in ("string", "richtext"):
@@ -132,12 +145,17 @@ def check_inputs(manifest: Manifest) -> Iterator[Diagnostic]:
     for noun, callables in (("query", manifest.queries), ("action", manifest.actions)):
         for one in callables:
             for field in one.input:
-                said = FieldSpec(name=field.name, type=field.type, optional=field.optional)
+                said = FieldSpec(
+                    name=field.name,
+                    type=field.type,
+                    optional=field.optional,
+                    **{word: getattr(field, word) for word in CONSTRAINTS},
+                )
                 if field != said:
                     yield warning(
                         "INPUT_KEY_IGNORED",
                         f'the input "{field.name}" of the {noun} "{one.name}" says more than name, '
-                        "type and optional",
+                        "type, optional and constraints",
                         "The rest has no effect on inputs; leave it out.",
                         about=(noun, one.name, "input", field.name),
                     )
@@ -267,6 +285,27 @@ def _default_problem(field: FieldSpec) -> str | None:
         case "float":
             fits = _is_int(value) or (isinstance(value, float) and isfinite(value))
             return None if fits else "a finite number"
+        case "date":
+            fits = isinstance(value, NowDefault) or (isinstance(value, str) and is_day(value))
+            return None if fits else 'a day such as "2026-01-31" or the day now'
+        case "decimal":
+            fits = isinstance(value, str | int | float) and is_decimal(value, field.scale)
+            return None if fits else f'a number of {field.scale} decimal places, such as "0.5"'
+        case "json":
+            is_value = not isinstance(value, AuthDefault | NowDefault)
+            return None if is_value else "a JSON value"
+        case "list":
+            is_list = isinstance(value, JsonDefault) and _is_list_of(value.text, field.item)
+            return None if is_list else f"a list of {field.item.type}"
+
+
+def _is_list_of(text: str, item: FieldSpec) -> bool:
+    items = decode_trusted(text)
+    return isinstance(items, list) and all(
+        _default_problem(msgspec.structs.replace(item, default=each)) is None and each is not None
+        for each in items
+        if isinstance(each, str | int | float | bool | None)
+    )
 
 
 def _is_int(value: FieldDefault) -> bool:

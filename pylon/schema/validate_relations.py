@@ -27,7 +27,8 @@ def check_relations(manifest: Manifest) -> Iterator[Diagnostic]:
                 )
             seen.add(relation.name)
             yield from _check_ends(manifest, entity, relation)
-            yield from _check_kept(entity, relation)
+            if relation.target in manifest.entities_by_name:
+                yield from _check_kept(entity, relation)
             if relation.name in entity.fields_by_name:
                 yield warning(
                     "RELATION_HIDES_FIELD",

@@ -10,13 +10,12 @@ its own, with what is remembered of it. Not here: HTTP (`api/sync.py`), what is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from pylon import limits
 from pylon.data.cascade import TOO_LARGE
-from pylon.data.references import RowName
+from pylon.data.errors import told_denial
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
@@ -126,24 +125,26 @@ class Push:
                 try:
                     async with tx.savepoint():
                         early = {
-                            each: await one.apply(order.changes[each], progress.gone)
+                            each: await one.apply(order.changes[each], progress)
                             for each in order.first(place, end, progress)
                         }
                         is_new = progress.early.get(place)
                         if is_new is None:
-                            is_new = await one.apply(order.changes[place], progress.gone)
+                            is_new = await one.apply(order.changes[place], progress)
                 except PylonError as error:
                     if error.status >= 500:
                         raise
                     if error.code == TOO_LARGE and done.applied:
                         break  # perhaps not by itself: in the next unit
-                    done.errors.append(f"{order.changes[place].name}: {error.message}")
+                    why = told_denial(error)
+                    told = error.message if why is None else f"{error.message}. {why}"
+                    done.errors.append(f"{order.changes[place].name}: {told}")
                     break
                 progress.early |= early
-                progress.gone |= tx.gone
                 done.ids |= one.ids
                 done.deduped += not is_new
                 done.applied += 1
+            progress.gone |= tx.gone & order.deleted
             return done, progress
 
         done, order.progress = await self._rows.write(identity, unit)
@@ -169,9 +170,9 @@ class _Unit:
         self._reader = caller_key(identity) or b""
         self.ids = ids
 
-    async def apply(self, change: PushedChange, gone: AbstractSet[RowName]) -> bool:
-        """Do one change; False when its operation had been done before. `gone` are rows that went
-        with others in this push: to delete one of them is nothing new."""
+    async def apply(self, change: PushedChange, progress: Progress) -> bool:
+        """Do one change; False when its operation had been done before. To delete what went with
+        another row in this push is nothing new."""
         op_id, user_id = change.op_id, self._user_id
         if op_id is not None:
             if await self._temporary.is_done(self._tx, user_id, op_id):
@@ -186,7 +187,8 @@ class _Unit:
             await self._transaction.update(change.entity, row_id, await self._data(change))
         else:
             row_id = await self._real_id(change.entity, change.row_id)
-            if (change.entity, row_id) not in gone:
+            name = (change.entity, row_id)
+            if name not in self._transaction.gone and name not in progress.gone:
                 await self._transaction.delete(change.entity, row_id)
         return True
 

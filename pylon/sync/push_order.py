@@ -36,7 +36,7 @@ class PushedChange:
 @dataclass(slots=True)
 class Progress:
     """What a push has done out of order: changes that were done early, each with whether it was new
-    to the server, and rows that went because rows that they named did."""
+    to the server, and rows that it is still to delete though they went with others."""
 
     early: dict[int, bool] = field(default_factory=dict)
     gone: set[RowName] = field(default_factory=set)
@@ -90,6 +90,12 @@ class Order:
                     found = self._inserts.get((reference.target, key))
                     if found is not None:
                         yield found
+
+    @cached_property
+    def deleted(self) -> frozenset[RowName]:
+        """The rows that changes delete."""
+        deletes = [each for each in self.changes if each.kind == "delete"]
+        return frozenset((each.entity, each.row_id) for each in deletes)
 
     @cached_property
     def _inserts(self) -> dict[RowName, int]:

@@ -228,6 +228,13 @@ def test_a_key_may_have_several_fields_and_be_of_any_format(admin: httpx.Client)
     assert len(admin.get(PEOPLE).json()["data"]) == 3
 
 
+def test_a_key_compares_as_its_field_does(admin: httpx.Client) -> None:
+    assert done(put(admin, "email,name\na@x,Ann\n", key="email")) == (1, 0, 0, 0)
+    assert done(put(admin, "email,name\nA@X,Ann\n", key="email")) == (0, 1, 0, 0)
+    (row,) = admin.get(PEOPLE, params={"sort": "email", "fields": "email"}).json()["data"]
+    assert row["email"] == "A@X"
+
+
 def test_rows_of_a_file_find_one_another(admin: httpx.Client) -> None:
     report = put(admin, "email,name\na@x,Ann\na@x,Anna\n", key="email")
     assert done(report) == (1, 1, 0, 0)

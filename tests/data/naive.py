@@ -135,10 +135,12 @@ class Naive:
                 field = target.fields_by_name[relation.field]
                 refers = field.target == entity or relation.field not in spec.fields_by_name
                 here, there = ("id" if refers else relation.field), relation.field
+            is_folded = here in folded_fields(spec) or there in folded_fields(target)
+            same = _folded if is_folded else _unchanged
             related = [
                 other
                 for other in self.visible(identity, relation.target)
-                if row[here] is not None and other[there] == row[here]
+                if row[here] is not None and same(other[there]) == same(row[here])
             ]
             rows = self._level(identity, relation.target, related, options)
             if relation.many:
@@ -329,6 +331,10 @@ def _folded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _folded(each) for key, each in value.items()}
     return _lower(value) if isinstance(value, str) else value
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def matches(

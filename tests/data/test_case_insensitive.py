@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pylon.data.imports import ImportRow, ImportUnit, ImportUnits, key_of
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity
 from tests.data.searching import World, column, manifest_of, searching
@@ -145,3 +146,22 @@ async def test_what_was_sent_comes_back(world: World) -> None:
     row_id = await world.add(name="NeW@X.org", ownerMail="ÄB")
     row = await world.rows.get(ADMIN, "Product", row_id)
     assert (row["name"], row["ownerMail"]) == ("NeW@X.org", "ÄB")
+
+
+async def test_an_import_finds_rows_by_a_key_in_either_case(world: World) -> None:
+    units = ImportUnits(world.rows)
+    await world.add(name="coded", code="AB")
+    for fields, row in ((["name"], {"name": "KIM@example.org", "brand": "new"}), (
+        ["code"], {"name": "coded", "code": "aB", "brand": "new"}
+    )):  # fmt: skip
+        key = key_of(world.rows, "Product", fields)
+        unit = ImportUnit("upsert", [ImportRow(1, "Product", row)], key)
+        assert await units.write(ADMIN, unit) == ["updated"]
+        assert await names(world, {"brand": "NEW"}) == [row["name"]]
+        await world.rows.update(ADMIN, "Product", await the_id(world, row["name"]), {"brand": None})
+
+
+async def the_id(world: World, name: str) -> str:
+    found = await world.queries.lookup(ADMIN, "Product", "name", name)
+    row_id: str = found["id"]
+    return row_id

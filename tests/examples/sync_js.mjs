@@ -232,6 +232,29 @@ const scenarios = {
     sync.stop();
   },
 
+  /** A server that tells each change's own position and refusal: then those count. */
+  async results() {
+    const sync = await opened();
+    before = async (path, options) => {
+      if (!path.includes("push")) return undefined;
+      const body = await (await realFetch(new URL(path, url), options)).json();
+      body.results = JSON.parse(options.body).changes.map((_, place) =>
+        place < body.applied
+          ? { status: "applied", seq: body.cursor.last_seq }
+          : { status: "error", error: { code: "FORBIDDEN", message: "in its own words" } },
+      );
+      body.cursor.last_seq = Number.MAX_SAFE_INTEGER; // if this counted, nothing would settle
+      return new Response(JSON.stringify(body));
+    };
+    const good = sync.insert("Todo", { title: "good" });
+    sync.insert("Todo", { title: "bad", ownerId: "somebody else" });
+    await quiet(sync);
+    await until(() => sync.status.refused.length);
+    assert.equal(sync.status.refused[0].message, "in its own words");
+    assert.deepEqual(sync.all("Todo").map((row) => row.id), [good]);
+    sync.stop();
+  },
+
   /** Its event never comes, so it is shown until a pull says that there is nothing to wait for. */
   async unseen() {
     const sync = await opened();

@@ -74,7 +74,7 @@ async def run(client: Path, todo: ServedApp, *scenario: str) -> None:
     "scenario",
     [
         *("order", "refused", "gone", "unsendable", "expired", "resync", "backoff", "renewed"),
-        *("ids", "pairing", "unseen", "stopped"),
+        *("ids", "pairing", "unseen", "stopped", "results"),
     ],
 )
 async def test_a_scenario(client: Path, todo: ServedApp, scenario: str) -> None:

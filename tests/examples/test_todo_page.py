@@ -511,3 +511,20 @@ async def test_the_keyboard_goes_on_where_a_todo_was_deleted(
     await sees(page)
     assert await page.evaluate("document.activeElement.id") == "title"
     await page.wait_for("document.getElementById('said').textContent === 'Deleted Two'")
+
+
+async def test_the_three_things_to_try_are_ticked_as_they_are_tried(
+    chromium: Browser, todo: ServedApp
+) -> None:
+    tried = "[...document.querySelectorAll('#tour li')].map((each) => +('tried' in each.dataset))"
+    page = await signed_in(chromium, todo)
+    assert await page.evaluate(tried) == [0, 0, 0]
+    assert await page.evaluate("!document.getElementById('tour').hidden")
+    await chromium.open(todo.url)
+    await page.wait_for(f"{tried}.join() === '1,0,0'")
+    todo.kill()
+    await page.wait_for(f"{tried}.join() === '1,1,0'")
+    todo.start()
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await page.wait_for(f"{tried}.join() === '1,1,1'")
+    is_clean(page)

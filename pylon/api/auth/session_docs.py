@@ -27,6 +27,8 @@ SESSION = Docs(
     tag="auth",
     takes_any_query=True,
     answers=json(object_of(session=shape("Identity"), user={"type": ["object", "null"]})),
+    description="The row of the caller's user as the caller may read it; null without one.",
+    store="reads",
 )
 _USER_ID = {JSON: object_of(user_id=TEXT)}
 MINT = Docs(

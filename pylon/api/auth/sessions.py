@@ -5,7 +5,8 @@ Passwords, codes, OAuth and tenants are not here. What a session is stands in `a
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 from pylon import codec, limits
 from pylon.api.auth import session_docs as docs
@@ -23,6 +24,7 @@ from pylon.http.rate_limit import Allowance, RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Router
+from pylon.identity import Identity
 
 
 def guest_allowance(*, is_dev: bool) -> Allowance:
@@ -37,14 +39,29 @@ def guest_allowance(*, is_dev: bool) -> Allowance:
     )
 
 
+UserRow: TypeAlias = Callable[[Identity], Awaitable[Mapping[str, Any] | None]]
+"""Gives the caller's own row of the users, as the caller may read it."""
+
+
+async def _no_row(_: Identity) -> None:
+    """Where no users are declared."""
+
+
 class AuthRoutes:
     """The handlers, with the identity stage as `identify`. Dev mode opens minting and upgrading to
     callers on this machine; `guests` limits how many an address makes (`guest_allowance`)."""
 
     def __init__(
-        self, sessions: Sessions, config: Config, *, app_name: str, guests: RateLimiter
+        self,
+        sessions: Sessions,
+        config: Config,
+        *,
+        app_name: str,
+        guests: RateLimiter,
+        user_row: UserRow = _no_row,
     ) -> None:
         self._sessions = sessions
+        self._user_row = user_row
         self._is_dev = config.dev_mode
         self._cookie = SessionCookie(
             config.session_cookie_name(app_name),
@@ -86,8 +103,13 @@ class AuthRoutes:
         return json_response(request.identity.to_wire())
 
     async def get_session(self, request: Request) -> Response:
-        """`{"session": <as /me>, "user": null}`, as later versions answer."""
-        return json_response({"session": request.identity.to_wire(), "user": None})
+        """`{"session": <as /me>, "user": <its row>}`, as later versions answer. The row is what
+        its owner may read of it; null for guests, administrators, nobody, and without one."""
+        identity = request.identity
+        user = None
+        if not (identity.user_id is None or identity.is_guest or identity.is_admin):
+            user = await self._user_row(identity)
+        return json_response({"session": identity.to_wire(), "user": user})
 
     # --- Making sessions ---------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from pylon.schema.model import EntitySpec, FieldSpec, SearchSpec
+from pylon.schema.constraints import CONSTRAINTS
+from pylon.schema.model import FIELD_KEYS, EntitySpec, FieldSpec, SearchSpec
 
 Level: TypeAlias = Literal["additive", "careful", "destructive"]
 """How much a step may cost: nothing is touched; values are moved or converted without loss;
@@ -106,6 +107,15 @@ class RequireField(Step, frozen=True, kw_only=True, tag="require_field"):
     field: FieldSpec
 
 
+class ConstrainField(Step, frozen=True, kw_only=True, tag="constrain_field"):
+    """What the field allows beside its type has changed; nothing of it is in the database.
+    `from_type` is what the column holds before."""
+
+    entity: str
+    field: FieldSpec
+    from_type: str
+
+
 class RelaxField(Step, frozen=True, kw_only=True, tag="relax_field"):
     entity: str
     name: str
@@ -175,7 +185,7 @@ def step_wire(step: Step) -> dict[str, Any]:
         del wire["entity"]
         wire["name"] = step.entity.name
         wire["fields"] = [_field_wire(each) for each in step.entity.fields]
-    elif isinstance(step, AddField | RequireField):
+    elif isinstance(step, AddField | RequireField | ConstrainField):
         wire["field"] = _field_wire(step.field)
     elif isinstance(step, RetypeField):
         wire["field"] = _field_wire(step.field)
@@ -195,11 +205,23 @@ def step_wire(step: Step) -> dict[str, Any]:
 
 
 def _field_wire(spec: FieldSpec) -> dict[str, Any]:
-    return {
+    wire = {
         "name": spec.name,
         "field_type": spec.type,
         "optional": spec.optional,
         "unique": spec.unique,
+    }
+    allowed = constraints_of(spec)
+    return {**wire, "constraints": allowed} if allowed else wire
+
+
+def constraints_of(spec: FieldSpec) -> dict[str, Any]:
+    """What a field allows beside its type, by the keys of the manifest."""
+    said = {word: getattr(spec, word) for word in CONSTRAINTS}
+    return {
+        FIELD_KEYS[word]: msgspec.to_builtins(value)
+        for word, value in said.items()
+        if value not in (None, ())
     }
 
 
@@ -290,6 +312,7 @@ class RecordedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     private: bool = False
     kept: bool = False
     moments: bool = False
+    constraints: dict[str, Any] = {}
 
 
 class RecordedEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,6 +20,7 @@ from pylon.store.evolution.model import (
     AddField,
     AddIndex,
     AddMoments,
+    ConstrainField,
     CreateEntity,
     CreateSearchIndex,
     EvolutionError,
@@ -42,6 +43,7 @@ from pylon.store.evolution.model import (
     SetPrivate,
     Step,
     Suggestion,
+    constraints_of,
 )
 from pylon.store.tables import IndexShape, column_type, wanted_indexes
 
@@ -293,6 +295,9 @@ def _changed_fields(
             )
         if has_ledger and not field.optional and (is_new or before is None or before.optional):
             yield RequireField(entity=entity.name, field=field)
+        known = {} if before is None else before.constraints
+        if has_ledger and constraints_of(field) != known:
+            yield ConstrainField(entity=entity.name, field=field, from_type=from_type)
         if before is not None and not is_new:
             yield from _changed_words(entity.name, field, before)
 

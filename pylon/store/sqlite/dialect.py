@@ -71,6 +71,9 @@ class SqliteDialect:
     def contains(self, column: str, *, is_folded: bool = False) -> str:
         return f"instr({f'lower({column})' if is_folded else column}, ?) > 0"
 
+    def has_item(self, column: str) -> str:
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)"
+
     def bucket(
         self, column: str, bucket: Bucket, *, zone: Zone | None = None, is_key: bool = False
     ) -> str:
@@ -176,7 +179,7 @@ def _literal(text: str) -> str:
 def looks_into_texts(sql: str) -> bool:
     """Whether a statement has a function that goes through a text once for each of its characters
     (`like` and `contains` above): no other takes so long over one value."""
-    return "LIKE ?" in sql or "instr(" in sql or FINDS in sql
+    return "LIKE ?" in sql or "instr(" in sql or FINDS in sql or "json_each(t." in sql
 
 
 def is_for_threads(sql: str) -> bool:

@@ -258,13 +258,14 @@ class SqliteSearchIndexes:
             _record(connection, entity, filling)
             total = 0 if filling is None else filling.total
         if total:
-            log.info("search: the index of %s is made for %d rows", entity.name, total)
+            rows = "1 row" if total == 1 else f"{total} rows"
+            log.info("search: the index of %s is made anew, for %s", entity.name, rows)
         while filling is not None:
             with _transaction(connection):
                 filling = filling.go_on(connection, progress)
                 _record(connection, entity, filling)
         if total:
-            log.info("search: the index of %s is made", entity.name)
+            log.info("search: the index of %s is there", entity.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,8 @@ class Apply:
         """A new column takes the converted values and then the old one's name and indexes."""
         old, new = kind_of(step.from_type), step.field.kind
         self._drop_keys(step.entity, step.field.name)
-        if column_type(old) == column_type(new) and not needs_rewrite(old, new):
+        is_same = not needs_rewrite(step.from_type, step.field.type)
+        if column_type(old) == column_type(new) and is_same:
             self._convert_in_place(step)
             return
         entity, name = step.entity, step.field.name
@@ -198,12 +199,12 @@ class Apply:
             self._convert(step, quote(step.field.name), quote(step.field.name))
 
     def _convert(self, step: RetypeField, source: str, target: str) -> None:
-        old, field = kind_of(step.from_type), step.field
+        field = step.field
         default = None if field.optional else backfill_value(field, self._now_iso)
 
         def converted(*values: Any) -> Any:
             (value,) = values
-            found = convert(value, old, field.kind)[0]
+            found = convert(value, step.from_type, field.type)[0]
             return default if found is None and value is not None else found
 
         function = "_pylon_convert"

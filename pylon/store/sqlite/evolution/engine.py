@@ -36,6 +36,7 @@ from pylon.store.evolution.model import (
     RenameEntity,
     RenameField,
     RestoreEntity,
+    constraints_of,
     no_progress,
 )
 from pylon.store.evolution.plan import diff, kept_references
@@ -333,6 +334,7 @@ class _Run:
                             optional=field.optional,
                             private=field.is_private,
                             moments=field.kind == "datetime",
+                            constraints=constraints_of(field),
                         )
                         for field in entity.fields
                     },

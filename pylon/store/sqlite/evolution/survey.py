@@ -10,10 +10,13 @@ from typing import Any
 import apsw
 import msgspec
 
+from pylon.codec import decode_trusted, encode
 from pylon.moments import shown_column
+from pylon.schema.constraints import Check, Fault, constraint, decimal_text
 from pylon.schema.index_condition import named_fields, read_condition
-from pylon.schema.model import AuthDefault, FieldSpec, NowDefault
+from pylon.schema.model import AuthDefault, FieldSpec, JsonDefault, NowDefault
 from pylon.store.evolution.convert import (
+    changes_shape,
     convert,
     is_always_lossless,
     kind_of,
@@ -24,6 +27,7 @@ from pylon.store.evolution.model import (
     AddField,
     AddIndex,
     AddMoments,
+    ConstrainField,
     CreateEntity,
     CreateSearchIndex,
     KeepReference,
@@ -64,7 +68,13 @@ def backfill_value(field: FieldSpec, now_iso: str) -> str | int | float | None:
     """What rows without a value get when `field` is required; None when the app does not say."""
     default = field.default
     if isinstance(default, NowDefault):
-        return now_iso
+        return now_iso[:10] if field.kind == "date" else now_iso
+    if isinstance(default, JsonDefault):
+        return default.text
+    if field.kind == "decimal" and isinstance(default, str | int | float):
+        return decimal_text(default, field.scale)
+    if field.kind in ("json", "list") and default is not None:
+        return None if isinstance(default, AuthDefault) else encode(default).decode()
     if default is None or isinstance(default, AuthDefault):
         return None
     return int(default) if isinstance(default, bool) else default
@@ -103,6 +113,7 @@ class _Survey:
             RetypeField: self._retype,
             RequireField: self._require,
             RemoveField: self._remove_field,
+            ConstrainField: self._constrain,
             SetPrivate: lambda step: Planned(step=step, is_visible=True),
             AddIndex: self._add_index,
             KeepReference: self._keep_reference,
@@ -192,8 +203,9 @@ class _Survey:
         old, new = kind_of(step.from_type), step.field.kind
         table, column = self._sql(step.entity, step.field.name)
         total = self._scalar(f"SELECT count({column}) FROM {table}")
-        if not total or is_always_lossless(old, new):
-            visible = bool(total) and {old, new} == {"bool", "int"}
+        other_shape = changes_shape(step.from_type, step.field.type)
+        if not total or is_always_lossless(step.from_type, step.field.type):
+            visible = bool(total) and ({old, new} == {"bool", "int"} or other_shape)
             return Planned(
                 step=step,
                 level="careful" if visible or step.foreign else "additive",
@@ -202,7 +214,8 @@ class _Survey:
             )
         lossy, empty, example = self._try_conversion(step, table, column, total)
         if not lossy:
-            rewritten = needs_rewrite(old, new) or {old, new} == {"bool", "int"}
+            rewritten = needs_rewrite(step.from_type, step.field.type) or other_shape
+            rewritten = rewritten or {old, new} == {"bool", "int"}
             return Planned(
                 step=step,
                 level="careful" if rewritten else "additive",
@@ -227,14 +240,13 @@ class _Survey:
         self, step: RetypeField, table: str, column: str, total: int
     ) -> tuple[int, int, str]:
         """How many values lose something, how many of them have no successor, and one of them."""
-        old, new = kind_of(step.from_type), step.field.kind
         lossy = empty = 0
         example = ""
         found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
         for seen, (value,) in enumerate(found, 1):
             if seen % READ_AHEAD == 0:
                 self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
-            converted, is_lossless = convert(value, old, new)
+            converted, is_lossless = convert(value, step.from_type, step.field.type)
             if not is_lossless:
                 lossy += 1
                 empty += converted is None
@@ -262,6 +274,39 @@ class _Survey:
             note=f"those without a value get {value!r}",
             is_visible=True,
         )
+
+    def _constrain(self, step: ConstrainField) -> Planned:
+        """Rows that break the constraint stay as they are until somebody writes the field."""
+        allows, table_column = constraint(step.field), self._sql(step.entity, step.field.name)
+        total = self._count(step.entity)
+        if allows is None or not total:
+            return Planned(step=step)
+        broken, example = self._broken(step, allows, *table_column, total)
+        if not broken:
+            return Planned(step=step)
+        note = (
+            f"{_rows(broken)} of {total} do not fit, for example {example}; they stay as they are,"
+            " and are refused at the next write of the field"
+        )
+        return Planned(step=step, level="careful", rows=broken, note=note)
+
+    def _broken(
+        self, step: ConstrainField, allows: Check, table: str, column: str, total: int
+    ) -> tuple[int, str]:
+        broken, example, old = 0, "", step.from_type
+        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
+        for seen, (value,) in enumerate(found, 1):
+            if seen % READ_AHEAD == 0:
+                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
+            kept = convert(value, old, step.field.type)[0]
+            if kept is None:
+                continue  # The conversion tells of it.
+            try:
+                allows(decode_trusted(kept) if step.field.kind == "list" else kept)
+            except Fault:
+                broken += 1
+                example = example or repr(value)[:60]
+        return broken, example
 
     def _remove_field(self, step: RemoveField) -> Planned:
         table, column = self._sql(step.entity, step.name)

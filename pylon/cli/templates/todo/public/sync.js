@@ -138,6 +138,7 @@ export class Sync {
   #tabs;
   #timer; // until the next try
   #settling;
+  #helping;
   #watch;
 
   constructor({ name, onRows = () => {}, onStatus = () => {}, onSignedOut = () => {} }) {
@@ -316,6 +317,7 @@ export class Sync {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#settling);
+    clearTimeout(this.#helping);
     clearInterval(this.#watch);
     this.#tabs?.close();
     this.#hangUp();
@@ -660,6 +662,9 @@ export class Sync {
     const isInLine = this.#reading !== undefined;
     this.#reading = Math.max(cursor, this.#reading ?? 0);
     if (!isInLine) this.#inLine(() => this.#readQueue());
+    // The window in which a change was made sends it, unless it was closed or has no network.
+    clearTimeout(this.#helping);
+    this.#helping = setTimeout(() => this.#flush(), SETTLE_MS);
   }
 
   /** The queue as it is on disk. What has left it there was taken by the server, and another
