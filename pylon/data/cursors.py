@@ -90,5 +90,5 @@ def bad_cursor(text: str) -> PylonError:
 
 def _name(order: Sequence[Order]) -> str:
     return ",".join(
-        f"{'-' if part.descending else ''}{shown_column(part.column)}" for part in order
+        [f"{'-' if part.descending else ''}{shown_column(part.column)}" for part in order]
     )

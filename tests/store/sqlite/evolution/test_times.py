@@ -13,12 +13,12 @@ from pylon.store.evolution.model import EvolutionError, Hints, SqlMigration, ste
 from pylon.store.sqlite.evolution.introspect import introspect
 from tests.store.sqlite.evolution.database import (
     app,
+    columns_of,
     entity,
     field,
     fit,
     fresh_shape,
     insert,
-    rows_of,
     shape,
     start_with,
 )
@@ -53,7 +53,7 @@ def forget_keys(connection: apsw.Connection) -> None:
 
 
 def keys(connection: apsw.Connection) -> list[str | None]:
-    return [row[KEY] for row in rows_of(connection, "Todo")]
+    return [row[KEY] for row in columns_of(connection, "Todo")]
 
 
 def ops(outcome: Any) -> list[str]:
@@ -64,13 +64,13 @@ def test_old_rows_get_keys_and_their_index_goes_by_them() -> None:
     connection = of_before(*TIMES)
     outcome = fit(connection, TODO)
     assert ops(outcome) == ["remove_index", "add_moments", "add_index"]
-    assert [row["at"] for row in rows_of(connection, "Todo")] == list(TIMES)
+    assert [row["at"] for row in columns_of(connection, "Todo")] == list(TIMES)
     assert keys(connection) == [None if text is None else moment_key(text) for text in TIMES]
     assert shape(introspect(connection)) == fresh_shape(TODO)
     assert ops(fit(connection, TODO)) == []
 
 
-def test_old_rows_of_one_moment_stay_under_a_unique_index() -> None:
+def test_old_columns_of_one_moment_stay_under_a_unique_index() -> None:
     one, other = "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000Z"
     connection = of_before(one, other, "2026-01-01T00:00:00.5Z", unique=True)
     fit(connection, UNIQUE)
@@ -117,18 +117,18 @@ def test_the_keys_go_where_the_field_goes() -> None:
     connection = start_with(TODO)
     insert(connection, "Todo", {"id": "1", "at": "2026-01-01", KEY: "2026-01-01T00:00:00"})
     fit(connection, due, allow="careful", hints=Hints(fields=(("Todo", "at", "due"),)))
-    assert rows_of(connection, "Todo")[0] == {
+    assert columns_of(connection, "Todo")[0] == {
         "id": "1",
         "due": "2026-01-01",
         moment_column("due"): "2026-01-01T00:00:00",
     }
     fit(connection, app(entity("Todo", field("due", optional=True))), allow="destructive")
-    assert rows_of(connection, "Todo") == [{"id": "1", "due": "2026-01-01"}]
+    assert columns_of(connection, "Todo") == [{"id": "1", "due": "2026-01-01"}]
     fit(connection, due, allow="destructive")
     assert shape(introspect(connection)) == fresh_shape(due)
-    assert rows_of(connection, "Todo")[0][moment_column("due")] == "2026-01-01T00:00:00"
+    assert columns_of(connection, "Todo")[0][moment_column("due")] == "2026-01-01T00:00:00"
     fit(connection, app(entity("Todo")), allow="destructive")
-    assert rows_of(connection, "Todo") == [{"id": "1"}]
+    assert columns_of(connection, "Todo") == [{"id": "1"}]
 
 
 def test_a_default_that_fills_old_rows_has_a_key() -> None:
