@@ -108,8 +108,8 @@ async def test_buckets_of_a_zone(zone: str, bucket: str, expected: list[str]) ->
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", None, 1, "europe/berlin; --"])
 async def test_a_zone_that_is_none_is_refused(zone: Any) -> None:
     async with app(tasks()) as rows:
+        group = {"field": "at", "timezone": zone}
         with pytest.raises(PylonError) as refused:
-            group = {"field": "at", "timezone": zone}
             await Aggregates(ReadDoor(rows)).run(ADMIN, "Task", {"groupBy": [group]})
         assert (refused.value.status, refused.value.code) == (400, "INVALID_QUERY")
 
