@@ -93,7 +93,9 @@ def diff(
             adds += _missing_fields(entity, table)
             changes += _changed_fields(entity, table, was, has_ledger=recorded is not None)
             removals += _left_fields(entity, table, was)
-            moments += _unread_times(entity, table, was, renames, is_migrated=is_migrated)
+            moments += _unread_times(
+                entity, table, was, [*renames, *changes], is_migrated=is_migrated
+            )
             references += _new_references(entity, tables, was)
         drops += _unwanted_indexes(entity, table, was)
         indexes += _missing_indexes(entity, table)
@@ -336,21 +338,21 @@ def _unread_times(
     entity: EntitySpec,
     table: LiveTable,
     was: RecordedEntity,
-    renames: list[Step],
+    steps: list[Step],
     *,
     is_migrated: bool,
 ) -> Iterator[Step]:
-    """Times whose keys are not there, or may not be those of the values."""
-    merged = {
-        each.new_name
-        for each in renames
-        if isinstance(each, RenameField) and each.entity == entity.name and each.merges
-    }
+    """Times whose keys are not there, or may not be those of the values. What becomes a time by
+    another of these steps is read by it."""
+    own = [each for each in steps if isinstance(each, RenameField | RetypeField)]
+    own = [each for each in own if each.entity == entity.name]
+    merged = {each.new_name for each in own if isinstance(each, RenameField) and each.merges}
+    retyped = {each.field.name for each in own if isinstance(each, RetypeField)}
     for field in entity.fields:
-        if field.kind != "datetime" or field.name not in table.columns:
+        if field.kind != "datetime" or field.name not in table.columns or field.name in retyped:
             continue
         before = was.fields.get(field.name)
-        is_kept = before is not None and before.moments and before.type == field.type
+        is_kept = before is not None and before.moments
         if is_migrated or not is_kept or field.name in merged:
             yield AddMoments(entity=entity.name, name=field.name)
 

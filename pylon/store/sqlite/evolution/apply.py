@@ -165,20 +165,28 @@ class Apply:
             self._drop_column(entity, moment_column(name))
 
     def _add_moments(self, step: AddMoments) -> None:
-        add_column(self._connection, step.entity, step.name)
-        text, key = quote(step.name), quote(moment_column(step.name))
+        self._read_times(step.entity, step.name)
+
+    def _read_times(self, entity: str, name: str) -> None:
+        add_column(self._connection, entity, name)
+        text, key = quote(name), quote(moment_column(name))
         with keys_of_times(self._connection):
             self._in_batches(
-                f"reading the times of {step.entity}.{step.name}",
-                step.entity,
-                f"UPDATE {quote(step.entity)} SET {key} = {KEY_OF_TIME}({text}, {key})"
+                f"reading the times of {entity}.{name}",
+                entity,
+                f"UPDATE {quote(entity)} SET {key} = {KEY_OF_TIME}({text}, {key})"
                 f" WHERE id > ?1 AND id <= ?2 AND {key} IS NOT {KEY_OF_TIME}({text}, {key})",
             )
 
     def _retype(self, step: RetypeField) -> None:
+        self._drop_keys(step.entity, step.field.name)
+        self._change_type(step)
+        if step.field.kind == "datetime":
+            self._read_times(step.entity, step.field.name)
+
+    def _change_type(self, step: RetypeField) -> None:
         """A new column takes the converted values and then the old one's name and indexes."""
         old, new = kind_of(step.from_type), step.field.kind
-        self._drop_keys(step.entity, step.field.name)
         is_same = not needs_rewrite(step.from_type, step.field.type)
         if column_type(old) == column_type(new) and is_same:
             self._convert_in_place(step)
