@@ -149,7 +149,7 @@ class Transaction:
         if table.checked:
             await self._check_keys(table, after, None)
         try:
-            await self._tx.execute(table.insert, table.bind(after))
+            await self._tx.execute(table.insert, table.bind(table.written(after)))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
         change = await self._context.log.append(
@@ -411,9 +411,10 @@ class Transaction:
         if document is not None:
             document_update = await self._documents().save(self._tx, document)
         if values:
+            written = table.written(values)
             try:
                 await self._tx.execute(
-                    table.update(tuple(values)), (*table.bind(values), after["id"])
+                    table.update(tuple(written)), (*table.bind(written), after["id"])
                 )
             except ConstraintFailed as error:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error

@@ -41,6 +41,11 @@ STORED: dict[FieldKind, type] = {
 }
 
 
+def test_a_zero_has_no_sign() -> None:
+    assert math.copysign(1, CHECKERS["float"](-0.0)) == 1.0
+    assert CHECKERS["int"](2.0**53 - 1) == 2**53 - 1
+
+
 def test_every_kind_has_a_checker() -> None:
     assert set(CHECKERS) == {*SCALAR_KINDS.values(), "id", "list"} == {*STORED, "json"}
 
@@ -83,6 +88,8 @@ def test_taken(kind: FieldKind, value: Any) -> None:
         ("int", INT_MAX + 1),
         ("int", INT_MIN - 1),
         ("int", 2.0**63),
+        ("int", 2.0**53),
+        ("int", -(2.0**60)),
         ("int", math.inf),
         ("int", math.nan),
         ("int", True),
