@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from pylon.moments import shown_column
 from pylon.store.evolution.model import (
     NO_HINTS,
     AddField,
     AddIndex,
+    AddMoments,
     ConstrainField,
     CreateEntity,
     CreateSearchIndex,
@@ -44,6 +46,7 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     RenameField: lambda s: f"rename {s.entity}.{s.name} to {s.new_name}",
     RestoreField: lambda s: f"use {s.entity}.{s.name} again",
     RetypeField: lambda s: f"change {s.entity}.{s.field.name} from {s.from_type} to {s.field.type}",
+    AddMoments: lambda s: f"read the times of {s.entity}.{s.name}",
     RequireField: lambda s: f"make {s.entity}.{s.field.name} required",
     ConstrainField: lambda s: f"change what {s.entity}.{s.field.name} allows",
     RelaxField: lambda s: f"make {s.entity}.{s.name} optional",
@@ -51,7 +54,8 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     RetireField: lambda s: f"keep the values of {s.entity}.{s.name}, which the app has no more",
     SetPrivate: lambda s: f"make {s.entity}.{s.name} {'private' if s.private else 'public'}",
     AddIndex: lambda s: (
-        f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}({', '.join(s.fields)})"
+        f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}"
+        f"({', '.join(map(shown_column, s.fields))})"
         f"{f' where {s.where}' if s.where else ''}"
         f"{', in either case' if s.folded else ''}"
     ),

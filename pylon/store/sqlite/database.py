@@ -12,6 +12,7 @@ from pathlib import Path
 
 import apsw
 
+from pylon.moments import with_keys
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.database import DatabaseFailed, Replacement
@@ -33,6 +34,7 @@ from pylon.store.sqlite.store import SqliteStore, connect_for_commands, open_sto
 from pylon.store.sqlite.system_tables import check_versions, fit_system_tables
 from pylon.store.sqlite.tables import create_table
 from pylon.store.system import SystemTables
+from pylon.store.tables import time_fields
 
 IN_MEMORY = "in memory"
 
@@ -218,7 +220,9 @@ def rows_in_memory(
     try:
         for entity in entities:
             connection.execute(create_table(entity))
-            for row in rows.get(entity.name, ()):
+            times = time_fields(entity)
+            for given in rows.get(entity.name, ()):
+                row = with_keys(given, times)
                 columns, marks = ", ".join(map(quote, row)), ", ".join("?" * len(row))
                 connection.execute(
                     f"INSERT INTO {quote(entity.name)} ({columns}) VALUES ({marks})",
