@@ -29,7 +29,8 @@ INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 def check_string(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a string")
-    return value
+    # Code of the app may give members of an enumeration, which databases do not know.
+    return value if type(value) is str else str.__str__(value)
 
 
 def check_int(value: Any) -> int:

@@ -309,9 +309,10 @@ class Transaction:
                     raise not_there(reference, sees_private=self._trusted)
                 self._debts.owed.append(Owed(reference, after["id"], key))
 
-    async def delete_part(self, entity: str, row_id: str, most: int) -> bool:
+    async def delete_part(self, entity: str, row_id: str, most: int) -> tuple[bool, int]:
         """Delete or change some of what would follow when a row goes, the farthest first; whether
-        that was all. For the server, where it is too much for one unit; asks no policy."""
+        that was all, and how many rows it was. For the server, where it is too much for one unit;
+        asks no policy."""
         found, is_all = await farthest(
             self._tx, self._context.referrers, (entity, row_id), most=most
         )
@@ -320,7 +321,7 @@ class Transaction:
         touched = {name for name, _ in found.rows} | {each.entity for each, _ in found.keys}
         if any(map(self._has_hooks, touched)):
             await self._follow(found.rows)
-        return is_all
+        return is_all, found.count
 
     async def _follow(self, going: Sequence[RowName]) -> Following:
         """Do what follows when these rows go, within what is left for the unit."""

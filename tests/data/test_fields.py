@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -195,3 +196,12 @@ def test_json_is_kept_in_one_form_and_bounded() -> None:
 def test_lists_are_of_their_type(value: Any) -> None:
     with pytest.raises(ValueError, match="a list"):
         CHECKERS["list"](value)
+
+
+class Size(str, Enum):  # noqa: UP042 - whose str() is another text
+    LARGE = "l"
+
+
+def test_members_of_enumerations_are_what_they_stand_for() -> None:
+    stored = CHECKERS["string"](Size.LARGE)
+    assert (type(stored), stored) == (str, "l")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -91,19 +92,21 @@ def push_command(
     app: str | None = None,
     given: Hints = NO_HINTS,
     command: str = "schema push",
+    renames: bool = True,
 ) -> str:
     """What to type to take the steps that are not taken by themselves.
 
     `given` are renames that a person has said already: without them the command would remove what
-    they rename.
+    they rename. With `renames` False the command takes what looks like a rename for a removal.
     """
-    words = [f"pylon {command}", *([app] if app else [])]
+    words = [f"pylon {command}", *([shlex.quote(app)] if app else [])]
     if database is not None:
-        words.append(f"--db {database}")
+        words.append(f"--db {shlex.quote(database)}")
     words += [f"--rename-entity {old}:{new}" for old, new in given.entities]
     words += [f"--rename {entity}.{old}:{new}" for entity, old, new in given.fields]
-    words += [each.option for each in plan.suggestions]
-    renamed = {each.removed for each in plan.suggestions}
+    suggestions = plan.suggestions if renames else ()
+    words += [each.option for each in suggestions]
+    renamed = {each.removed for each in suggestions}
     destructive = [
         each for each in blocked if each.level == "destructive" and each.step not in renamed
     ]

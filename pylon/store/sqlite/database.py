@@ -22,7 +22,7 @@ from pylon.store.evolution.model import Outcome, Plan, Progress, no_progress
 from pylon.store.evolution.wish import Wish
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution import engine
-from pylon.store.sqlite.evolution.history import applied_migrations, read_history
+from pylon.store.sqlite.evolution.history import FINGERPRINT, applied_migrations, read_history
 from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
 from pylon.store.sqlite.exchange import replacing
@@ -66,6 +66,16 @@ class SqliteDatabase:
 
     def is_in_use(self) -> bool:
         return self._path is not None and is_in_use(self._path)
+
+    def schema_mark(self) -> str | None:
+        if not self.exists():
+            return None
+        try:
+            with self.reading() as reader:
+                found = reader.fetch(FINGERPRINT)
+        except DatabaseFailed:
+            return None
+        return str(found[0][0]) if found else None
 
     # --- its schema --------------------------------------------------------------------------
 
