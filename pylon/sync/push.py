@@ -46,9 +46,13 @@ class Pushed:
     """What became of a push: so many changes from the start are done, `errors` says why not more.
 
     `deduped` of the applied ones had been done before; `ids` maps temporary ids to real ones.
+    `seqs` says of each applied one where its change is in the log, 0 where it changed nothing, None
+    where it had been done before; `failure` why the next one failed.
     """
 
     applied: int = 0
+    seqs: list[int | None] = field(default_factory=list)
+    failure: PylonError | None = None
     deduped: int = 0
     errors: list[str] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)
@@ -56,6 +60,8 @@ class Pushed:
     def add(self, other: Pushed) -> None:
         """Count a later part of the same push in."""
         self.applied += other.applied
+        self.seqs += other.seqs
+        self.failure = self.failure or other.failure
         self.deduped += other.deduped
         self.errors += other.errors
         self.ids.update(other.ids)
@@ -134,15 +140,20 @@ class Push:
             done = Pushed()
             one = _Unit(self._rows, self._temporary, identity, tx, done.ids)
             for change in changes:
+                first = tx.tx.next_seq
                 try:
                     async with tx.savepoint():
-                        done.deduped += not await one.apply(change)
+                        is_new = await one.apply(change)
                 except PylonError as error:
                     if error.status >= 500:
                         raise
                     done.errors.append(f"{change.name}: {error.message}")
+                    done.failure = error
                     break
                 done.applied += 1
+                done.deduped += not is_new
+                last = tx.tx.next_seq - 1
+                done.seqs.append((last if last >= first else 0) if is_new else None)
             return done
 
         return await self._rows.write(identity, unit)
