@@ -30,9 +30,14 @@ if TYPE_CHECKING:
     from pylon.schema.expressions import input_ as input_
     from pylon.schema.expressions import now as now
     from pylon.schema.expressions import row as row
+    from pylon.schema.fields import Email as Email
     from pylon.schema.fields import Id as Id
+    from pylon.schema.fields import Json as Json
     from pylon.schema.fields import RichText as RichText
+    from pylon.schema.fields import Url as Url
+    from pylon.schema.fields import created_at as created_at
     from pylon.schema.fields import field as field
+    from pylon.schema.fields import updated_at as updated_at
     from pylon.schema.user import User as User
 
 __version__ = "0.1.0"
@@ -56,8 +61,13 @@ _HOMES = {
     "now": "pylon.schema.expressions",
     "row": "pylon.schema.expressions",
     "Id": "pylon.schema.fields",
+    "Url": "pylon.schema.fields",
+    "Json": "pylon.schema.fields",
+    "Email": "pylon.schema.fields",
     "RichText": "pylon.schema.fields",
     "field": "pylon.schema.fields",
+    "updated_at": "pylon.schema.fields",
+    "created_at": "pylon.schema.fields",
     "User": "pylon.schema.user",
 }
 
@@ -66,15 +76,19 @@ __all__ = [
     "App",
     "Config",
     "ConfigError",
+    "Email",
     "Entity",
     "Expression",
     "Id",
+    "Json",
     "PylonError",
     "RichText",
     "SchemaError",
     "Service",
+    "Url",
     "User",
     "auth",
+    "created_at",
     "data",
     "existing",
     "exists",
@@ -84,6 +98,7 @@ __all__ = [
     "now",
     "relation",
     "row",
+    "updated_at",
 ]
 
 

@@ -313,6 +313,10 @@ WRITE_TEXT_ON_LOOP_MAX: Final = 65_536
 """Characters of a text up to which a statement writes it on the loop; where it is searchable,
 indexing so much holds the loop for some 5 ms. A longer one is written on the commit thread."""
 
+WRITE_TEXT_FOLDED_WEIGHT: Final = 4
+"""What a character counts in that where a text has letters beyond ASCII: 16 384 of Chinese are
+indexed in 6 ms, 65 536 in 30 ms."""
+
 WRITE_SECONDS_ON_LOOP: Final = 0.01
 """A statement that wrote a text between the two, and took longer twice, writes on the commit thread
 for a while: now and then a search index is put in order by the write that fills it."""
@@ -413,6 +417,9 @@ LIST_ROWS_MAX: Final = 10_000
 CURSOR_ROWS_DEFAULT: Final = 20
 """Rows in a cursor page (spec 02 section 4.2)."""
 
+CURSOR_CHARACTERS_MAX: Final = 2_000
+"""Text of the fields of an order that a cursor holds, so that it fits into a line of 8 KiB."""
+
 CURSOR_ROWS_MAX: Final = 100
 """Largest cursor page (spec 02 section 4.2)."""
 
@@ -425,6 +432,12 @@ SELECTIONS_KEPT: Final = 64
 
 READ_IDS_RECORDED_MAX: Final = 1_000
 """Rows of one entity in a record of what was read; beyond that it says "any row"."""
+
+# --- Rows that name others -------------------------------------------------------------------
+
+CASCADE_ROWS_MAX: Final = 5_000
+"""Rows that are deleted or changed with the one that they name, in its unit: about half a second in
+steps, with all other writes waiting. More are refused: 413 `CASCADE_TOO_LARGE`."""
 
 # --- Hooks -----------------------------------------------------------------------------------
 
@@ -518,6 +531,10 @@ IMPORT_UNIT_ROWS: Final = 200
 IMPORT_UNIT_BYTES: Final = 4_194_304
 """JSON bytes of such rows after which the unit is written early."""
 
+IMPORT_HELD_BYTES_MAX: Final = 67_108_864
+"""JSON bytes of rows that an import keeps until the rows that they name have come. What has no room
+is reported, and comes in when the import is repeated."""
+
 IMPORT_ERRORS_MAX: Final = 100
 """Failed rows that an import's report describes; the others are counted."""
 
@@ -526,6 +543,9 @@ IMPORT_PROGRESS_ROWS: Final = 5_000
 
 ERASE_UNIT_ROWS: Final = 500
 """Rows that one transaction of a purge or reset deletes; up to so many go at once or not at all."""
+
+ERASE_REFUSED_MAX: Final = 10_000
+"""Rows that refused to go which a purge remembers, to try them again at its end."""
 
 ERASE_ERRORS_MAX: Final = 100
 """Rows that would not go which a purge describes."""
@@ -802,6 +822,35 @@ MANIFEST_BYTES_MAX: Final = 16_777_216
 
 MANIFEST_DEPTH_MAX: Final = 100
 """Deepest nesting of JSON in a manifest; the format itself needs seven."""
+
+DECIMAL_DIGITS_MAX: Final = 18
+"""Digits of a decimal in all: as a whole number of its last digit it has 64 bits."""
+
+FIELD_CHOICES_MAX: Final = 200
+"""Values of an enumeration: they are told in errors, schemas and the manifest."""
+
+FIELD_PATTERN_CHARACTERS_MAX: Final = 500
+"""Longest pattern of a field."""
+
+FIELD_PATTERN_TEXT_MAX: Final = 10_000
+"""Longest text that is compared with a pattern: the time is linear in it, under a millisecond."""
+
+FIELD_FAULTS_MAX: Final = 20
+"""Wrong fields that one refusal tells of."""
+
+JSON_FIELD_BYTES_MAX: Final = 65_536
+"""Largest value of a `json` or `list` field, as JSON: it is put into one form, written and read on
+the loop with its row, some 10 ms where it is all small numbers. What is larger belongs into
+rows."""
+
+LIST_FIELD_ITEMS_MAX: Final = 10_000
+"""Items of a `list` field."""
+
+EMAIL_CHARACTERS_MAX: Final = 254
+"""Longest address that can be delivered to (RFC 5321, erratum 1690)."""
+
+URL_CHARACTERS_MAX: Final = 2_048
+"""Longest URL of a field; what browsers and proxies carry."""
 
 APP_IMPORT_TOLD_SECONDS: Final = 3.0
 """An import of an app's file that takes longer is told of, with the place where it stands: most

@@ -13,7 +13,6 @@ import logging
 import os
 import struct
 import sys
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +23,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from pylon import limits
 from pylon.errors import PylonError
+from pylon.fair_queue import FairQueue
 from pylon.tasks import Tasks
 
 log = logging.getLogger("pylon.pools")
@@ -99,70 +99,15 @@ class Pools:
             await pool.close()
 
 
-class Places:
-    """`count` places, and a queue before them in which one call of each key goes in turn.
-
-    503 `OVERLOADED` where the queue is full, or the wait too long.
-    """
-
-    def __init__(self, name: str, count: int, *, waiting_max: int, per_key_max: int) -> None:
-        self._name = name
-        self._count = count
-        self._waiting_max, self._per_key_max = waiting_max, per_key_max
-        self._queues: dict[Hashable, deque[asyncio.Future[None]]] = {}
-        self.taken = 0
-        self.waiting = 0
-        self.refused = 0
-
-    async def take(self, key: Hashable) -> bool:
-        """Wait for a place; whoever has it must `give` it back. Whether there was a queue."""
-        if self.taken < self._count:
-            self.taken += 1
-            return False
-        queue = self._queues.get(key, ())
-        if self.waiting >= self._waiting_max or len(queue) >= self._per_key_max:
-            raise self._full()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(key, deque()).append(turn)
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(limits.POOL_WAIT_SECONDS_MAX):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # the place came, and nobody takes it
-                self.give()
-            else:
-                self._leave(key, turn)
-            if isinstance(error, TimeoutError):
-                raise self._full() from None
-            raise
-        return True
-
-    def give(self) -> None:
-        """Let go of a place; the next in turn has it."""
-        while self._queues:
-            key = next(iter(self._queues))
-            queue = self._queues.pop(key)
-            turn = queue.popleft()
-            self.waiting -= 1
-            if queue:
-                self._queues[key] = queue  # behind all other keys
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.taken -= 1
-
-    def _leave(self, key: Hashable, turn: asyncio.Future[None]) -> None:
-        queue = self._queues.get(key)
-        if queue is not None and turn in queue:
-            queue.remove(turn)
-            self.waiting -= 1
-            if not queue:
-                del self._queues[key]
-
-    def _full(self) -> PylonError:
-        self.refused += 1
-        return overloaded(self._name)
+def _queue(name: str, count: int, *, waiting_max: int, per_key_max: int) -> FairQueue:
+    """The places of a pool. 503 `OVERLOADED` where the queue is full, or the wait too long."""
+    return FairQueue(
+        count,
+        waiting_max=waiting_max,
+        waiting_each_max=per_key_max,
+        seconds_max=limits.POOL_WAIT_SECONDS_MAX,
+        refusal=partial(overloaded, name),
+    )
 
 
 def overloaded(name: str) -> PylonError:
@@ -213,7 +158,7 @@ class ThreadPool:
         self, name: str, workers: int, *, waiting_max: int, per_key_max: int | None = None
     ) -> None:
         self._name, self._workers = name, workers
-        self._places = Places(
+        self._places = _queue(
             name, workers, waiting_max=waiting_max, per_key_max=per_key_max or waiting_max
         )
         self._threads: ThreadPoolExecutor | None = None
@@ -238,12 +183,12 @@ class ThreadPool:
             self._threads = ThreadPoolExecutor(self._workers, f"pylon-{self._name}")
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         # The thread has it to its end, whether or not somebody still waits.
-        running.add_done_callback(self._ended)
+        running.add_done_callback(partial(self._ended, key))
         return await asyncio.shield(running)
 
-    def _ended(self, running: asyncio.Future[Any]) -> None:
+    def _ended(self, key: Hashable, running: asyncio.Future[Any]) -> None:
         self._done += 1
-        self._places.give()
+        self._places.give(key)
         if not running.cancelled():
             running.exception()
 
@@ -353,7 +298,7 @@ class ProcessPool:
     ) -> None:
         """`function` is `module:name` of what takes and gives bytes."""
         self._name, self._function = name, function
-        self._places = Places(name, workers, waiting_max=waiting_max, per_key_max=per_key_max)
+        self._places = _queue(name, workers, waiting_max=waiting_max, per_key_max=per_key_max)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._tasks = Tasks()
@@ -383,7 +328,7 @@ class ProcessPool:
             yield lease
         finally:
             lease.end()
-            self._places.give()
+            self._places.give(key)
 
     async def run(self, work: bytes, *, key: Hashable = None, seconds: float) -> Taken:
         """One piece of work; see `lease` and `Lease.run`."""

@@ -13,7 +13,6 @@ import pytest
 from pylon import limits
 from pylon.errors import PylonError
 from pylon.pools import (
-    Places,
     Pools,
     ProcessPool,
     ThreadPool,
@@ -41,71 +40,20 @@ async def processes(workers: int = 1) -> AsyncIterator[ProcessPool]:
         assert pool.figures.workers == 0
 
 
-# --- places ----------------------------------------------------------------------------------
-
-
-async def test_keys_take_turns() -> None:
-    places, order = Places("test", 1, waiting_max=20, per_key_max=20), list[str]()
-
-    async def come(key: str) -> None:
-        await places.take(key)
-        order.append(key)
-        await asyncio.sleep(0)
-        places.give()
-
-    await places.take("first")
-    keys = (*["greedy"] * 5, "ann", "bob", "ann")
-    tasks = [asyncio.create_task(come(key)) for key in keys]
+async def test_a_pool_that_is_full_refuses_for_now() -> None:
+    pool, go_on = ThreadPool("test", 1, waiting_max=5, per_key_max=1), threading.Event()
+    calls = [asyncio.create_task(pool.run(go_on.wait, key=key)) for key in ("a", "a", "b")]
     await settle()
-    places.give()
-    await asyncio.gather(*tasks)
-    assert order == ["greedy", "ann", "bob", "greedy", "ann", "greedy", "greedy", "greedy"]
-    assert (places.taken, places.waiting) == (0, 0)
-
-
-async def test_queues_are_bounded_in_all_and_for_each_key() -> None:
-    places = Places("test", 1, waiting_max=3, per_key_max=2)
-    await places.take("a")
-    waiting = [asyncio.create_task(places.take(key)) for key in ("a", "a", "b")]
-    await settle()
-    for key in ("a", "c"):
-        with pytest.raises(PylonError) as caught:
-            await places.take(key)
-        assert (caught.value.status, caught.value.code) == (503, "OVERLOADED")
-        assert caught.value.extra == {"retry_after_secs": limits.POOL_RETRY_SECONDS}
-    assert places.refused == 2
-    for _ in range(4):
-        places.give()
-        await settle()
-    assert all(task.done() for task in waiting)
-    assert (places.taken, places.waiting) == (0, 0)
-
-
-async def test_who_waits_for_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "POOL_WAIT_SECONDS_MAX", 0.01)
-    places = Places("test", 1, waiting_max=3, per_key_max=2)
-    await places.take("a")
     with pytest.raises(PylonError) as caught:
-        await places.take("b")
-    assert caught.value.code == "OVERLOADED"
-    assert places.waiting == 0
-    places.give()
-    await places.take("b")
-
-
-async def test_who_leaves_the_queue_gives_the_place_on() -> None:
-    places = Places("test", 1, waiting_max=9, per_key_max=9)
-    await places.take("a")
-    first, second, third = (asyncio.create_task(places.take("a")) for _ in range(3))
-    await settle()
-    first.cancel()
-    await settle()
-    places.give()
-    second.cancel()  # with the place in its hand
-    await settle()
-    assert third.done()
-    assert not third.cancelled()
-    assert (places.taken, places.waiting) == (1, 0)
+        await pool.run(go_on.wait, key="a")
+    assert (caught.value.status, caught.value.code) == (503, "OVERLOADED")
+    assert caught.value.extra == {"retry_after_secs": limits.POOL_RETRY_SECONDS}
+    figures = pool.figures
+    assert (figures.busy, figures.waiting, figures.refused) == (1, 2, 1)
+    go_on.set()
+    await asyncio.gather(*calls)
+    assert (pool.figures.busy, pool.figures.waiting, pool.figures.done) == (0, 0, 3)
+    await pool.close()
 
 
 # --- threads ---------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class CartItem(Entity):
         by_user_product = index("userId", "productId", unique=True)
 
     class relations:
-        product = relation(Product, field="productId")
+        product = relation(Product, field="productId", on_delete="cascade")
 
     class policy:
         read = update = delete = insert = auth.userId == data.userId
@@ -104,7 +104,7 @@ class Order(Entity):
 
     class relations:
         items = relation("OrderItem", field="orderId", many=True)
-        address = relation(Address, field="addressId")
+        address = relation(Address, field="addressId", on_delete="restrict")
 
     class policy:
         read = auth.userId == data.userId
@@ -133,8 +133,8 @@ class OrderItem(Entity):
         by_order = index("orderId")
 
     class relations:
-        order = relation(Order, field="orderId")
-        product = relation(Product, field="productId")
+        order = relation(Order, field="orderId", on_delete="cascade")
+        product = relation(Product, field="productId", on_delete="restrict")
 
     class policy:
         read = insert = auth.userId == data.userId

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from pylon.api.openapi.shapes import VALUES
+from pylon.api.openapi.values import written_schema
 from pylon.codec import encode
 from pylon.data.errors import policy_denied
-from pylon.data.fields import CHECKERS
+from pylon.data.fields import value_checker
 from pylon.errors import PylonError
 from pylon.http.describe import JSON, Docs, Hidden, constant, json, nullable, object_of
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
+from pylon.policy.denial import Denials
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import CallableSpec, FieldSpec, Manifest
@@ -29,9 +30,12 @@ ANY_ACTION: Final = Hidden(reason="every declared action has a path of its own")
 class ActionRoutes:
     """One route for each declared action, and one that refuses every other name."""
 
-    def __init__(self, manifest: Manifest, policies: PolicyEngine) -> None:
+    def __init__(
+        self, manifest: Manifest, policies: PolicyEngine, denials: Denials | None = None
+    ) -> None:
         self._actions = {spec.name: spec for spec in manifest.actions}
         self._policies = policies
+        self._denials = denials
 
     def register(self, router: Router) -> None:
         """Add the routes."""
@@ -49,7 +53,9 @@ class ActionRoutes:
         given = await request.json()
         values = given if isinstance(given, dict) else {}
         if not await self._policies.action(spec.name).passes(request.identity, values):
-            raise policy_denied()
+            who, denials = request.identity, self._denials
+            why = None if denials is None else await denials.why_action(spec.name, who, values)
+            raise policy_denied(why)
         _check_input(spec, values)
         return raw_json(encode({"action": spec.name, "input": given, "executed": True}))
 
@@ -76,7 +82,7 @@ def _check_input(spec: CallableSpec, values: Mapping[str, Any]) -> None:
         if value is None:
             continue
         try:
-            CHECKERS[field.kind](value)
+            value_checker(field)(value)
         except ValueError as error:
             message = f"{field.name} of {spec.name} must be {error}."
             raise PylonError(400, "INVALID_ARGS", message) from error
@@ -103,4 +109,4 @@ def _docs(spec: CallableSpec) -> Docs:
 
 
 def _value(field: FieldSpec) -> dict[str, Any]:
-    return {**VALUES[field.kind]}
+    return {**written_schema(field)}

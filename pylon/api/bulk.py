@@ -9,6 +9,7 @@ from pylon.api.known_keys import refuse_unknown
 from pylon.api.once import Once
 from pylon.codec import Outline, encode
 from pylon.data.bulk import Bulk, Outcome, Transacted
+from pylon.data.errors import told_denial
 from pylon.data.operations import Operation
 from pylon.errors import PylonError
 from pylon.http.describe import JSON, Content, Docs, constant, json, object_of, shape
@@ -28,6 +29,7 @@ _FAILED: Content = {JSON: shape("TransactFailure")}
 _RELATING = (
     *("400 ENTITY_NOT_FOUND", "400 RELATION_NOT_FOUND", "400 UPDATE_FAILED", "400 INVALID_COLUMN"),
     *("400 INVALID_DATA", "403 POLICY_DENIED", "404 NOT_FOUND", "500 INVALID_CRDT_FIELD"),
+    "400 REFERENCE_NOT_FOUND",
 )
 
 TRANSACT = Docs(
@@ -193,4 +195,8 @@ def _line(outcome: Outcome, *, ok: bool | None = None) -> dict[str, Any]:
     if outcome.error is not None:
         line["error"] = outcome.error.message
         line["code"] = outcome.error.code
+        if (why := told_denial(outcome.error)) is not None:
+            line["hint"] = why
+        if "fields" in outcome.error.extra:
+            line["fields"] = outcome.error.extra["fields"]
     return line

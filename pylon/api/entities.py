@@ -72,7 +72,7 @@ LIST = Docs(
         Parameter(name="limit", schema=COUNT, description="At most so many rows."),
         Parameter(name="offset", schema={**COUNT, "default": 0}),
     ),
-    errors=("403 POLICY_DENIED",),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED"),
     store="reads",
     rule="read",
 )
@@ -93,7 +93,7 @@ PAGE = Docs(
             },
         ),
     ),
-    errors=("403 POLICY_DENIED", "404 ENTITY_NOT_FOUND"),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 ENTITY_NOT_FOUND"),
     store="reads",
     rule="read",
 )
@@ -102,6 +102,7 @@ GET = Docs(
     tag="{entity}",
     answers=json(shape("{entity}")),
     query=(FIELDS,),
+    names_its_answer=True,
     errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 NOT_FOUND"),
     store="reads",
     rule="read",
@@ -113,6 +114,7 @@ INSERT = Docs(
     body={JSON: shape("{entity}.Insert")},
     errors=(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 INSERT_FAILED"),
+        "400 REFERENCE_NOT_FOUND",
         *("403 POLICY_DENIED", "409 ID_TAKEN"),
     ),
     large_body=True,
@@ -127,6 +129,7 @@ UPDATE = Docs(
     body={JSON: shape("{entity}.Patch")},
     errors=(
         *("400 INVALID_DATA", "400 INVALID_COLUMN", "400 UPDATE_FAILED"),
+        "400 REFERENCE_NOT_FOUND",
         *("403 POLICY_DENIED", "404 NOT_FOUND", "500 INVALID_CRDT_FIELD"),
     ),
     large_body=True,
@@ -138,7 +141,10 @@ DELETE = Docs(
     operation_id="delete{entity}",
     tag="{entity}",
     answers=json(object_of(deleted=constant(True))),
-    errors=("403 POLICY_DENIED", "404 NOT_FOUND"),
+    errors=(
+        *("403 POLICY_DENIED", "404 NOT_FOUND"),
+        *("409 ROW_REFERENCED", "413 CASCADE_TOO_LARGE"),
+    ),
     store="writes",
     takes_key=True,
     rule="delete",

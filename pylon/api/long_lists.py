@@ -54,7 +54,7 @@ def found_response(found: Found, **facts: Any) -> AnyResponse:
 
 def csv_response(table: CsvTable, *, is_for_spreadsheet: bool) -> StreamResponse:
     """Rows as CSV, piece by piece."""
-    writer = CsvWriter(table.names, is_for_spreadsheet=is_for_spreadsheet)
+    writer = CsvWriter(table.names, is_for_spreadsheet=is_for_spreadsheet, as_json=table.as_json)
 
     async def chunks() -> AsyncIterator[bytes]:
         yield writer.head()

@@ -5,9 +5,10 @@ Parses, calls `data.query`, `data.graph` or `data.aggregate`, renders.
 
 from __future__ import annotations
 
+from pylon import limits
 from pylon.api.encoding import rows_in_turns
-from pylon.api.gate import Gate
 from pylon.api.long_lists import FIELDS, found_response, long_list_response
+from pylon.asking import address_key
 from pylon.codec import encode
 from pylon.data.aggregate import Aggregates
 from pylon.data.graph import Graphs
@@ -15,6 +16,8 @@ from pylon.data.lists import Lists
 from pylon.data.long_lists import LongList
 from pylon.data.query import Queries
 from pylon.data.rows import Rows
+from pylon.errors import PylonError
+from pylon.fair_queue import FairQueue
 from pylon.http.describe import JSON, Docs, Hidden, json, listed, object_of, shape
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, raw_json
@@ -46,6 +49,7 @@ LOOKUP = Docs(
     answers=json(shape("{entity}")),
     path={"field": shape("{entity}.Field")},
     query=(FIELDS,),
+    names_its_answer=True,
     errors=(*REFUSALS, "404 NOT_FOUND"),
     store="reads",
     rule="read",
@@ -73,7 +77,14 @@ class QueryRoutes:
         self._lists = Lists(door)
         self._graphs = Graphs(door)
         self._aggregates = Aggregates(door)
-        self._gate = Gate()
+        self._gate = FairQueue(
+            None,
+            each=limits.ANSWERS_AT_ONCE,
+            waiting_each_max=limits.ANSWERS_WAITING_MAX,
+            refusal=_too_many,
+        )
+        """What is being made is counted nowhere else, neither as a read, which is over, nor as
+        unsent, which it is not yet."""
 
     def register(self, router: Router) -> None:
         """Add the routes."""
@@ -97,12 +108,13 @@ class QueryRoutes:
 
     async def query_graph(self, request: Request) -> Response:
         body = await request.json()
-        await self._gate.enter(request.client)
+        client = address_key(request.client)
+        await self._gate.take(client)
         try:
             found = await self._graphs.find(request.identity, body)
             answer = {name: await rows_in_turns(rows) for name, rows in found.items()}
         finally:
-            self._gate.leave(request.client)
+            self._gate.give(client)
         return raw_json(encode(answer))
 
     async def lookup_row(self, request: Request, entity: str, field: str, value: str) -> Response:
@@ -119,10 +131,21 @@ class QueryRoutes:
 
     async def aggregate_rows(self, request: Request, entity: str) -> Response:
         body = await request.json()
-        await self._gate.enter(request.client)
+        client = address_key(request.client)
+        await self._gate.take(client)
         try:
             rows = await self._aggregates.run(request.identity, entity, body)
             answer = {"rows": await rows_in_turns(rows)}
         finally:
-            self._gate.leave(request.client)
+            self._gate.give(client)
         return raw_json(encode(answer))
+
+
+def _too_many() -> PylonError:
+    return PylonError(
+        503,
+        "OVERLOADED",
+        "Too many of your queries are being answered.",
+        "Wait for their answers.",
+        retry_after_secs=limits.UNSENT_RETRY_SECONDS,
+    )

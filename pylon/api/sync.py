@@ -96,7 +96,8 @@ def _results(changes: Sequence[PushedChange], done: Pushed) -> list[dict[str, An
                 result["seq"] = seq
         elif place == done.applied and done.failure is not None:
             result["status"] = "error"
-            result["error"] = {"code": done.failure.code, "message": done.failure.message}
+            code, message = done.failure
+            result["error"] = {"code": code, "message": message}
         results.append(result)
     return results
 

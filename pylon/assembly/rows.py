@@ -32,6 +32,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Routes, Worker
+from pylon.policy.denial import Denials
 
 
 class RowsGroup(StorageGroup):
@@ -48,6 +49,7 @@ class RowsGroup(StorageGroup):
             clock=self.clock,
             documents=Documents(self.clock),
             workshop=self.workshop,
+            denials=self.denials,
             hook_seconds=(
                 limits.COMPUTE_SECONDS_MAX_DEV
                 if self.config.dev_mode
@@ -65,6 +67,13 @@ class RowsGroup(StorageGroup):
             if error.status >= 500:
                 raise
             return None  # there is none, or its owner may not read it
+
+    @cached_property
+    def denials(self) -> Denials | None:
+        """Who tells why a policy said no: in dev mode, where only this machine can ask."""
+        config = self.config
+        is_told = config.dev_mode and not config.dev_allow_remote
+        return Denials(self.manifest, self.store.read) if is_told else None
 
     @cached_property
     def workshop(self) -> Workshop:
@@ -102,7 +111,7 @@ def _routes(house: RowsGroup) -> Sequence[Routes]:
         EntityRoutes(rows, once),
         QueryRoutes(rows),
         SearchRoutes(rows, house.clock),
-        ActionRoutes(house.manifest, house.policies),
+        ActionRoutes(house.manifest, house.policies, house.denials),
         BulkRoutes(Bulk(rows), once),
         TransferRoutes(Transfer(rows, house.manifest, house.import_units, house.calls)),
         SubjectRoutes(house.subjects, house.clock),

@@ -33,7 +33,7 @@ from pylon.ids import new_guest_user_id, new_session_token, token_hash
 from pylon.store.base import Row, Store, Tx, Unit, Value
 from pylon.store.naming import load_queries
 from pylon.store.system import load_steps
-from pylon.store.upkeep import delete_in_slices
+from pylon.store.upkeep import delete_in_slices, in_slices
 from pylon.tasks import Tasks
 
 SQL = load_queries("pylon.auth")
@@ -305,22 +305,11 @@ class Sessions:
         return await self._to_its_end(self._end_all(user_id))
 
     async def _end_all(self, user_id: str) -> int:
-        ended = 0
-        while True:
-            rows = await self._delete("end_by_user", (user_id, limits.SESSIONS_SWEPT_MAX))
-            ended += self._live_among(rows)
-            if len(rows) < limits.SESSIONS_SWEPT_MAX:
-                return ended
+        return await self._end_in_slices("end_by_user", user_id, self._live_among)
 
     async def purge_expired(self) -> int:
         """Delete what is over and end its sockets; how many sign-ins ended. For a timer."""
-        ended = 0
-        while True:
-            now = int(self._now())
-            rows = await self._delete("end_expired", (now, limits.SESSIONS_SWEPT_MAX))
-            ended += sum(1 for row in rows if row[2] is None)
-            if len(rows) < limits.SESSIONS_SWEPT_MAX:
-                return ended
+        return await self._end_in_slices("end_expired", int(self._now()), _newest_among)
 
     async def end_expired(self) -> int:
         """`purge_expired` if anything is over; cheap when nothing is. For a timer that keeps
@@ -370,6 +359,21 @@ class Sessions:
 
         return await self._written(delete)
 
+    async def _end_in_slices(
+        self, query: str, which: Value, count: Callable[[Sequence[Row]], int]
+    ) -> int:
+        """Delete as many tokens as there may be; how many of them `count`."""
+        ended = 0
+
+        async def some(rows: int) -> int:
+            nonlocal ended
+            deleted = await self._delete(query, (which, rows))
+            ended += count(deleted)
+            return len(deleted)
+
+        await in_slices(some, rows=limits.SESSIONS_SWEPT_MAX)
+        return ended
+
     async def _written(self, unit: Unit[T]) -> T:
         return await self._to_its_end(self._store.write(unit))
 
@@ -387,6 +391,11 @@ async def end_all_in(store: Store) -> None:
     """
 
     await delete_in_slices(store, SQL["delete_some"])
+
+
+def _newest_among(rows: Sequence[Row]) -> int:
+    """How many of these deleted tokens were the newest of their session."""
+    return sum(1 for _, _, salt, *_ in rows if salt is None)
 
 
 def _is_well_formed(token: str) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pylon.identity import Identity
+from pylon.policy.audience import found_by
 from pylon.store.base import Store, Tx
 from pylon.store.naming import load_queries
 
@@ -38,7 +39,7 @@ class EpochRaised:
 
 def subject_of(attribute: str, value: str) -> str:
     """The subject of everyone whose attribute (`userId`, `tenantId`, `email`) has this value."""
-    return f"{attribute}:{value}"
+    return f"{attribute}:{found_by(attribute, value)}"
 
 
 def subjects_of(identity: Identity) -> tuple[str, ...]:

@@ -129,6 +129,8 @@ def show_plan(output: Output, plan: Plan) -> None:
         output.say(f"  {planned_text(planned)}")
     for suggestion in plan.suggestions:
         output.say(f"  ? {suggestion.message} Then: {suggestion.option}")
+    for notice in plan.notices:
+        output.say(f"  ! {notice}")
 
 
 def plan_wire(plan: Plan) -> dict[str, Any]:
@@ -163,6 +165,7 @@ def _warnings(plan: Plan) -> list[dict[str, str]]:
         {"code": "RENAME_LIKELY", "message": f"{each.message} Then: {each.option}"}
         for each in plan.suggestions
     ]
+    found += [{"code": "INDEX_AS_WRITTEN", "message": each} for each in plan.notices]
     return found
 
 

@@ -16,7 +16,6 @@ from pylon.schema.model import (
     AuthSpec,
     EntitySpec,
     Manifest,
-    RelationSpec,
     RouteSpec,
     SearchSpec,
 )
@@ -116,7 +115,7 @@ def _changed(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _wire(part: Any) -> dict[str, Any]:
-    if isinstance(part, AuthSpec | RelationSpec | RouteSpec):
+    if isinstance(part, AuthSpec | RouteSpec):
         wire: dict[str, Any] = msgspec.to_builtins(part)
         return wire
     made: dict[str, Any] = part.to_wire()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
+from pylon.canonical import is_same
 from pylon.errors import PylonError
 from pylon.schema.model import EntitySpec, FieldKind, FieldSpec
 
@@ -80,12 +81,7 @@ def document_fields(spec: EntitySpec) -> Mapping[str, MergeKind]:
 
 def changed(before: RowData, after: RowData) -> RowData:
     """The values of `after` that are not those of `before`."""
-    return {name: value for name, value in after.items() if not _same(before[name], value)}
-
-
-def _same(one: object, other: object) -> bool:
-    """Equal, and not merely as 1 equals true."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+    return {name: value for name, value in after.items() if not is_same(before[name], value)}
 
 
 def full(kind: MergeKind, value: object) -> object:

@@ -13,7 +13,7 @@ from typing import Any
 from loro import LoroList, LoroMovableList
 
 from pylon import limits
-from pylon.crdt.values import canonical_text
+from pylon.canonical import canonical_text
 
 
 def set_list(container: LoroList | LoroMovableList, target: Sequence[Any]) -> None:

@@ -30,13 +30,14 @@ from loro import (
 )
 
 from pylon import limits
+from pylon.canonical import is_same, refuse_deep
 from pylon.codec import decode_trusted
 from pylon.crdt.fields import EMPTY, MergeKind, RowData, changed
 from pylon.crdt.items import set_list
 from pylon.crdt.steps import MARK, MARKS_FEW, Importer, Pending, TooCostly
 from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
-from pylon.crdt.values import refuse_deep, show, without_ids
+from pylon.crdt.values import show, without_ids
 from pylon.crdt.weight import too_costly
 from pylon.errors import PylonError
 from pylon.store.watchdog import Overrun
@@ -145,7 +146,7 @@ class Document:
             if kind is None:  # private: not in the document
                 continue
             wanted = EMPTY[kind] if value is None else value
-            if self.values[name] != wanted or self._lacks(name, kind):
+            if not is_same(self.values[name], wanted) or self._lacks(name, kind):
                 _SETTERS[kind](self, name, wanted)
                 touched.append(name)
         if touched:

@@ -11,7 +11,7 @@ from typing import Any
 
 from loro import LoroMap, LoroTree, TreeID
 
-from pylon.crdt.values import canonical_text
+from pylon.canonical import canonical_text
 
 
 def set_tree(container: LoroTree, target: Sequence[dict[str, Any]]) -> None:

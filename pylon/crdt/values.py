@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pylon import limits
+from pylon.canonical import canonical_text
 from pylon.codec import decode_trusted, decode_within, encode
 from pylon.crdt.fields import JSON_KINDS, MergeKind, merge_kind
 from pylon.errors import PylonError
@@ -57,12 +58,6 @@ def check_tree(value: Any) -> str:
     return canonical_text(nodes)
 
 
-def canonical_text(value: Any) -> str:
-    """JSON with sorted keys and whole numbers as integers, so that equal values are equal text."""
-    refuse_deep(value)
-    return encode(_canonical(value)).decode()
-
-
 def show(kind: MergeKind, value: Any) -> Any:
     """A value read from a document as its row has it; raises `ValueError` as checkers do."""
     if value is None:
@@ -85,22 +80,6 @@ def without_ids(text: str) -> Any:
     return bare(decode_trusted(text))
 
 
-def refuse_deep(value: Any) -> None:
-    """`ValueError` for a value that nests deeper than `DOCUMENT_NESTING_MAX`. Does not recurse."""
-    level = [value]
-    for _ in range(limits.DOCUMENT_NESTING_MAX):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        level = inner
-        if not level:
-            return
-    raise ValueError(f"nested at most {limits.DOCUMENT_NESTING_MAX} deep")
-
-
 def _array(value: Any) -> list[Any]:
     most, is_text = limits.DOCUMENT_JSON_CHARACTERS_MAX, isinstance(value, str)
     if isinstance(value, str):
@@ -120,20 +99,6 @@ def _array(value: Any) -> list[Any]:
         raise ValueError(f"an array of at most {limits.DOCUMENT_ITEMS_MAX} items")
     if not is_text and len(encode(value)) > most:
         raise ValueError(f"a JSON array of at most {most} characters")
-    return value
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _canonical(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_canonical(item) for item in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("made of finite numbers")
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, bytes):
-        raise ValueError("made of JSON values")
     return value
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from pylon import limits
+from pylon.codec import encode
 from pylon.crdt.fields import JSON_KINDS, MergeKind, RowData
 from pylon.errors import PylonError
 
@@ -88,6 +89,8 @@ def is_small(fields: Mapping[str, MergeKind], values: RowData) -> bool:
         value = values.get(name)
         if isinstance(value, str):
             weight += len(value) * (JSON_WEIGHT if kind in JSON_KINDS else 1)
+        elif isinstance(value, dict | list):
+            weight += len(encode(value))
     return weight <= limits.DOCUMENT_INLINE_CHARACTERS_MAX
 
 

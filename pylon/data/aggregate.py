@@ -12,11 +12,11 @@ from typing import Any, Final, get_args
 import msgspec
 
 from pylon import limits
-from pylon.data.conditions import compile_condition, renamed
+from pylon.data.conditions import column_sql, compile_condition, renamed
 from pylon.data.door import Opened, ReadDoor
+from pylon.data.exact import key_sql, text_of_key
 from pylon.data.filters import (
     Columns,
-    Order,
     invalid,
     parse_condition,
     parse_count,
@@ -54,13 +54,17 @@ TENANT_FIELD: Final = "orgId"
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of the answer. `overflow_sql` is for whole sums beyond 64 bits."""
+    """A column of the answer. `overflow_sql` is for whole sums beyond 64 bits, `group_sql` what
+    the rows of a group share, where that is not `sql` itself."""
 
     name: str
     sql: str
     kind: FieldKind
     is_group: bool = False
     overflow_sql: str | None = None
+    scale: int | None = None
+    """Of a computed decimal: the digits behind the point; the column has its key."""
+    group_sql: str | None = None
 
 
 class Aggregates:
@@ -86,7 +90,10 @@ class Aggregates:
             # A double is what is left.
             columns = [msgspec.structs.replace(c, sql=c.overflow_sql or c.sql) for c in columns]
             sql, params = _statement(spec, opened, columns, tenant)
-            found = await self._door.fetch(sql, params)
+            try:
+                found = await self._door.fetch(sql, params)
+            except SumTooLarge:
+                raise invalid("A sum of decimals has more than 18 digits.") from None
         if len(found) > limits.AGGREGATE_GROUPS_MAX:
             most = limits.AGGREGATE_GROUPS_MAX
             raise invalid(f"The answer has more than {most} groups.", "Set a limit.")
@@ -138,9 +145,15 @@ def _count(value: object, columns: Columns) -> Column:
 def _computed(key: str, value: object, opened: Opened) -> Column:
     name, kind = _field(value, opened.columns, key)
     column = f"t.{quote(name)}"
+    scale = opened.columns.scales.get(name)
+    if scale is not None and key != "countDistinct":
+        return _of_decimal(key, name, column, scale)
     match key:
         case "countDistinct":
-            return Column(f"count_distinct_{name}", f"count(DISTINCT {column})", "int")
+            told_apart = column_sql(name, name in opened.columns.folded)
+            return Column(f"count_distinct_{name}", f"count(DISTINCT {told_apart})", "int")
+        case "min" | "max" if kind in ("json", "list"):
+            raise invalid(f'"{name}" is of type {kind} and has no order.')
         case "min" | "max":
             return Column(f"{key}_{name}", f"{key}({column})", kind)
     if kind not in ("int", "float", "bool"):
@@ -156,10 +169,26 @@ def _computed(key: str, value: object, opened: Opened) -> Column:
     )
 
 
+def _of_decimal(key: str, name: str, column: str, scale: int) -> Column:
+    """Sums and extremes of decimals are exact decimals; an average is a double."""
+    exact = key_sql(column)
+    if key == "avg":
+        average = f"CAST(avg({exact}) AS DOUBLE PRECISION) / {10**scale}"
+        return Column(f"avg_{name}", average, "float")
+    sql = f"CAST(sum({exact}) AS BIGINT)" if key == "sum" else f"{key}({exact})"
+    return Column(f"{key}_{name}", sql, "int", scale=scale)
+
+
 def _group(item: object, opened: Opened) -> Column:
     if not isinstance(item, dict):
         name, kind = _field(item, opened.columns, "groupBy")
-        return Column(name, f"t.{quote(name)}", kind, is_group=True)
+        if kind in ("json", "list"):
+            raise invalid(f'"{name}" is of type {kind}, by which no groups are made.')
+        column = f"t.{quote(name)}"
+        if name in opened.columns.folded:  # shown as one of its rows has it
+            shared = column_sql(name, True)
+            return Column(name, f"min({column})", kind, is_group=True, group_sql=shared)
+        return Column(name, column, kind, is_group=True)
     refuse_unknown_keys(item, ("field", "bucket"), "A group")
     name, kind = _field(item.get("field"), opened.columns, "The field of a group")
     asked = item.get("bucket", "day")
@@ -167,7 +196,7 @@ def _group(item: object, opened: Opened) -> Column:
     if bucket is None:
         hint = (did_you_mean(asked, BUCKETS, "") or None) if isinstance(asked, str) else None
         raise invalid(f"A bucket is one of: {', '.join(BUCKETS)}.", hint)
-    if kind not in ("datetime", "string"):
+    if kind not in ("datetime", "string", "date"):
         raise invalid(f'"{name}" is no time and has no buckets.')
     span = opened.dialect.bucket(f"t.{quote(name)}", bucket)
     return Column(f"{name}_{bucket}", span, "string", is_group=True)
@@ -197,7 +226,8 @@ def _statement(
     if found is not None:
         conditions.append(found)
     groups = [column for column in columns if column.is_group]
-    grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(groups)))}" if groups else ""
+    shared = [column.group_sql or str(place) for place, column in enumerate(groups, 1)]
+    grouped = f" GROUP BY {', '.join(shared)}" if shared else ""
     listed = ", ".join(f"{column.sql} AS {name}" for column, name in _named(columns))
     inner = f"SELECT {listed} FROM {table.source}{where_clause(conditions)}{grouped}"
     return _shaped(inner, params, spec, columns, opened.dialect)
@@ -217,14 +247,24 @@ def _shaped(
     dialect: Dialect,
 ) -> tuple[str, list[Value]]:
     """The groups filtered and in order; `t` is now the table of groups."""
-    known = Columns("The answer", {column.name: column.kind for column in columns})
+    known = Columns(
+        "The answer",
+        # A decimal group is text, in which no having looks; its order is that of numbers.
+        {column.name: column.kind for column in columns},
+        scales={column.name: 0 for column in columns if column.kind == "decimal"},
+    )
+    _refuse_decimals(spec.get("having", {}), columns)
     names = {column.name: name for column, name in _named(columns)}
     asked = renamed(parse_condition(spec.get("having", {}), known), names)
     having = compile_condition(asked, dialect, params)
     order = parse_order(spec["order"], known) if "order" in spec else ()
     named = {part.column for part in order}
-    ties = [Order(c.name, False) for c in columns if c.is_group and c.name not in named]
-    complete = [Order(names[part.column], part.descending) for part in (*order, *ties)]
+    ties = [
+        known.order(c.name, descending=False) for c in columns if c.is_group and c.name not in named
+    ]
+    complete = [
+        msgspec.structs.replace(part, column=names[part.column]) for part in (*order, *ties)
+    ]
     limit = parse_count(spec["limit"], "limit") if "limit" in spec else None
     offset = parse_count(spec["offset"], "offset") if "offset" in spec else 0
     params += (row_limit(limit, limits.AGGREGATE_GROUPS_MAX), offset)
@@ -233,8 +273,21 @@ def _shaped(
     return f"SELECT * FROM ({inner}) t{condition}{ordered} LIMIT ? OFFSET ?", params
 
 
+def _refuse_decimals(having: object, columns: list[Column]) -> None:
+    decimals = {c.name for c in columns if c.scale is not None or c.kind == "decimal"}
+    for name in decimals & having.keys() if isinstance(having, dict) else ():
+        raise invalid(f'having cannot look at "{name}", which is a decimal.')
+
+
 def _decoded(columns: list[Column], row: Row) -> dict[str, Any]:
-    return {
-        column.name: value != 0 if column.kind == "bool" and value is not None else value
-        for column, value in zip(columns, row, strict=True)
-    }
+    return {column.name: _shown(column, value) for column, value in zip(columns, row, strict=True)}
+
+
+def _shown(column: Column, value: Value) -> Value:
+    if value is None:
+        return None
+    if column.kind == "bool":
+        return value != 0
+    if column.scale is not None and isinstance(value, int):
+        return text_of_key(value, column.scale)
+    return value

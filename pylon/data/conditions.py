@@ -7,11 +7,12 @@ Equal shapes give equal text, and every value is bound. Made by `filters` from J
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import ascii_lowercase, ascii_uppercase
 from typing import Final, TypeAlias
 
 import msgspec
 
+from pylon.data.exact import key_sql
+from pylon.letters import small, small_sql
 from pylon.store.base import Value
 from pylon.store.dialect import Dialect
 from pylon.store.naming import quote
@@ -21,11 +22,15 @@ from pylon.store.search_query import SearchQuery
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """`column sign value`, false where the column is null."""
+    """`column sign value`, false where the column is null. Here and below `is_folded` says that A
+    to Z match in either case, and that the value has small ones only. `is_decimal`: the value is a
+    key of `exact`, and the column is compared by its own."""
 
     column: str
     sign: str
     value: Value
+    is_decimal: bool = False
+    is_folded: bool = False
 
 
 class IsNull(msgspec.Struct, frozen=True):
@@ -41,6 +46,7 @@ class OneOf(msgspec.Struct, frozen=True):
     column: str
     values: tuple[Value, ...]
     negated: bool
+    is_folded: bool = False
 
 
 class Like(msgspec.Struct, frozen=True):
@@ -55,6 +61,7 @@ class Prefix(msgspec.Struct, frozen=True):
 
     column: str
     prefix: str
+    is_folded: bool = False
 
 
 class Contains(msgspec.Struct, frozen=True):
@@ -63,6 +70,13 @@ class Contains(msgspec.Struct, frozen=True):
     column: str
     text: str
     is_folded: bool = False
+
+
+class HasItem(msgspec.Struct, frozen=True):
+    """Whether a column's list has an item."""
+
+    column: str
+    item: str | int | float
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -99,15 +113,42 @@ class Not(msgspec.Struct, frozen=True):
 
 
 Condition: TypeAlias = (
-    Compare | IsNull | OneOf | Like | Prefix | Contains | Search | Finds | All | Either | Not
+    Compare
+    | IsNull
+    | OneOf
+    | Like
+    | Prefix
+    | Contains
+    | HasItem
+    | Search
+    | Finds
+    | All
+    | Either
+    | Not
 )
 
 EVERYTHING: Final = All(())
 NOTHING: Final = Either(())
 
 
-SMALL_LETTERS: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
-"""A to Z as a to z, and no other letter."""
+def in_either_case(condition: Condition) -> Condition:
+    """The same condition on a column in which A to Z in either case are one value."""
+    match condition:
+        case Compare():
+            return Compare(condition.column, condition.sign, small(condition.value), is_folded=True)
+        case OneOf():
+            values = tuple(dict.fromkeys(map(small, condition.values)))
+            return msgspec.structs.replace(condition, values=values, is_folded=True)
+        case Prefix():
+            return Prefix(condition.column, small(condition.prefix), is_folded=True)
+        case Contains():
+            return msgspec.structs.replace(condition, is_folded=True)
+        case All() | Either():
+            parts = tuple(map(in_either_case, condition.parts))
+            return msgspec.structs.replace(condition, parts=parts)
+        case Not():
+            return Not(in_either_case(condition.part))
+    return condition  # Nulls have no case, and LIKE matches in either.
 
 
 def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
@@ -136,15 +177,23 @@ def compile_condition(condition: Condition, dialect: Dialect, params: list[Value
     return _sql(condition, dialect, params)
 
 
+def column_sql(column: str, is_folded: bool) -> str:
+    """A column of the table, as it is compared and ordered."""
+    named = f"t.{quote(column)}"
+    return small_sql(named) if is_folded else named
+
+
 def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
     match condition:
         case Compare():
             params.append(condition.value)
-            return f"t.{quote(condition.column)} {condition.sign} ?"
+            if condition.is_decimal:
+                return f"{key_sql(f't.{quote(condition.column)}')} {condition.sign} ?"
+            return f"{column_sql(condition.column, condition.is_folded)} {condition.sign} ?"
         case IsNull():
             return f"t.{quote(condition.column)} IS {'NOT ' if condition.negated else ''}NULL"
         case OneOf():
-            column = f"t.{quote(condition.column)}"
+            column = column_sql(condition.column, condition.is_folded)
             sql, value = dialect.one_of(column, condition.values, negated=condition.negated)
             params.append(value)
             return sql
@@ -153,11 +202,14 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
             params += values
             return sql
         case Contains(is_folded=True):
-            params.append(condition.text.translate(SMALL_LETTERS))
+            params.append(small(condition.text))
             return dialect.contains(f"t.{quote(condition.column)}", is_folded=True)
         case Contains():
             params.append(condition.text)
             return dialect.contains(f"t.{quote(condition.column)}")
+        case HasItem():
+            params.append(condition.item)
+            return dialect.has_item(f"t.{quote(condition.column)}")
         case Prefix():
             return _prefix_sql(condition, params)
         case Search():
@@ -188,7 +240,7 @@ def _chain(
 
 def _prefix_sql(condition: Prefix, params: list[Value]) -> str:
     """A range, which an index serves; the end is the next text that is no continuation."""
-    column = f"t.{quote(condition.column)}"
+    column = column_sql(condition.column, condition.is_folded)
     params.append(condition.prefix)
     end = _after_prefix(condition.prefix)
     if end is None:

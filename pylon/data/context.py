@@ -13,11 +13,15 @@ from pylon.changes.log import ChangeLog
 from pylon.clock import Clock
 from pylon.crdt.documents import Documents
 from pylon.crdt.workshop import Workshop
+from pylon.data.references import Reference
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import Hooks
+from pylon.identity import Identity
 from pylon.ids import RowIds
+from pylon.policy.denial import Denials
 from pylon.policy.engine import PolicyEngine
+from pylon.policy.slots import Slot
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import Manifest
 from pylon.store.base import Store
@@ -37,12 +41,19 @@ class Context:
     """None: no row has a document, whatever the manifest says."""
     workshop: Workshop = field(default_factory=Workshop)
     """Where the work on documents is done that would hold the loop."""
+    denials: Denials | None = None
+    """Who tells callers why a policy said no; None: nobody does."""
     hook_seconds: float = limits.COMPUTE_SECONDS_MAX
     """How long hooks in a transaction may compute between two statements."""
 
     def __post_init__(self, manifest: Manifest) -> None:
         self.ids = RowIds()
         self._tables = {spec.name: Table(spec) for spec in manifest.entities}
+        self.referrers: dict[str, tuple[Reference, ...]] = {}
+        """By entity, the keys whose rows follow when one of its rows is deleted."""
+        for table in self._tables.values():
+            for each in table.follows:
+                self.referrers[each.target] = (*self.referrers.get(each.target, ()), each)
         self._unit_seconds: float | None = None
         self._hooks_version = -1
 
@@ -59,6 +70,17 @@ class Context:
                 did_you_mean(entity, self._tables),
             )
         return table
+
+    def why_none(self, entity: str, slot: Slot, identity: Identity) -> str | None:
+        """Why the caller could do this with no row whatever, where callers are told."""
+        if self.denials is None:
+            return None
+        return self.denials.why_none(entity, slot, identity)
+
+    def checked(self, entity: str) -> tuple[Reference, ...]:
+        """The keys of an entity that must name rows; none for one that there is not."""
+        table = self._tables.get(entity)
+        return () if table is None else table.checked
 
     @property
     def unit_seconds(self) -> float | None:

@@ -18,6 +18,11 @@ def readers(table: Table) -> dict[str, Callable[[str], Any]]:
     return {"id": str, **by_field}
 
 
+def json_fields(table: Table) -> frozenset[str]:
+    """The fields whose values are any JSON, and are written as such."""
+    return frozenset(n for n, field in table.fields.items() if _READERS.get(field.kind) is _json)
+
+
 def _int(text: str) -> Any:
     try:
         return int(text) if len(text) <= _DIGITS_MAX and "_" not in text else text

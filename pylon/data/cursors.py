@@ -11,6 +11,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pylon import limits
 from pylon.codec import decode, encode
 from pylon.data.filters import Columns, Order, invalid, parse_after
 from pylon.errors import PylonError
@@ -30,11 +31,18 @@ def id_cursor(row_id: str | None) -> str | None:
 
 
 def cursor_of(row: Mapping[str, Value], order: Sequence[Order]) -> str:
-    """The cursor behind this row in a complete order."""
+    """The cursor behind this row in a complete order; 400 where its values are too long for one."""
     last = row["id"]
     if order[0].column == "id" and not order[0].descending and is_well_formed_row_id(last):
         return str(last)
     values = {part.column: row[part.column] for part in order}
+    size = sum([len(value) for value in values.values() if isinstance(value, str)])
+    if size > limits.CURSOR_CHARACTERS_MAX:
+        raise invalid(
+            f"The fields in sort of a row have more than {limits.CURSOR_CHARACTERS_MAX} characters,"
+            " too many for a cursor.",
+            "Sort by another field, or page by offset in the plain list.",
+        )
     packed = encode([_name(order), values])
     return _TOKEN + urlsafe_b64encode(packed).rstrip(b"=").decode()
 

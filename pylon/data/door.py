@@ -185,15 +185,19 @@ class ReadDoor:
         """The table; 403 `POLICY_DENIED` where no row whatever could be seen by this caller."""
         opened = self.open(identity, entity, row_id)
         if opened.where.never:
-            raise policy_denied()
+            raise policy_denied(self.why_none(identity, entity))
         return opened
+
+    def why_none(self, identity: Identity, entity: str) -> str | None:
+        """Why the caller could see no row whatever, where callers are told."""
+        return self._context.why_none(entity, "read", identity)
 
     async def get(self, identity: Identity, entity: str, row_id: str) -> RowData:
         """The row, or 404 `NOT_FOUND` where it is not there or hidden from the caller."""
         # What `open_readable` does, without an `Opened`: this is the hot path.
         table, view, where = self._look(identity, entity, row_id)
         if where.never:
-            raise policy_denied()
+            raise policy_denied(self.why_none(identity, entity))
         sql = view.selects.get(where.sql)
         if sql is None:  # Each caller has one of few texts; see `Rule.where`.
             sql = table.select_one if where.sql is None else f"{table.select_one} AND {where.sql}"
@@ -204,9 +208,18 @@ class ReadDoor:
                 self._record.note_row(entity, other)
             found = found or await self.fetch(sql, (other, *where.params))
         if not found:
-            raise not_found(entity)
+            raise not_found(entity, await self._why_hidden(identity, table, row_id))
         row = view.decode(found[0])
         return Shown(table, view.filters, identity)(row) if view.filters else row
+
+    async def _why_hidden(self, identity: Identity, table: Table, row_id: str) -> str | None:
+        """Why the caller may not see a row that is there, where callers are told."""
+        denials = self._context.denials
+        found = [] if denials is None else await self.fetch(table.select_one, (row_id,))
+        if denials is None or not found:
+            return None
+        row = table.decode(found[0])
+        return await denials.why(table.name, "read", identity, row, None, self.fetch)
 
     async def fetch_within(
         self, sql: str, params: Sequence[Value], bytes_max: int | None
@@ -368,7 +381,13 @@ def _view(
     return _View(
         rule=rule,
         filters=filters,
-        columns=Columns(table.name, asked_by, texts, is_indexed=is_indexed),
+        columns=Columns(
+            *(table.name, asked_by, texts),
+            is_indexed=is_indexed,
+            folded=table.folded,
+            shown_only=filtered_fields(filters) - table.private,
+            scales={each.name: each.scale for each in table.spec.fields if each.kind == "decimal"},
+        ),
         decode=table.decode if everything or filters else table.decode_public,
         row_json=row_json(dialect, kinds if filters else asked_by),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -23,17 +24,21 @@ from pylon.data.conditions import (
     Contains,
     Either,
     Finds,
+    HasItem,
     IsNull,
     Like,
     Not,
     OneOf,
     Prefix,
     Search,
+    in_either_case,
 )
+from pylon.data.exact import bound_key, json_text, read_number, stored_text
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.search_text import read
 from pylon.errors import PylonError
 from pylon.ids import other_spellings
+from pylon.schema.constraints import is_day
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
@@ -43,12 +48,25 @@ class Columns(msgspec.Struct, frozen=True):
     """What a filter may name: the columns that the reader may see, with their kinds.
 
     `texts` are the fields that `$search` looks into; `is_indexed`: there is a full-text index.
+    `folded` are those in which A to Z in either case are one value.
     """
 
     owner: str
     kinds: Mapping[str, FieldKind]
     texts: tuple[str, ...] = ()
     is_indexed: bool = False
+    folded: frozenset[str] = frozenset()
+    shown_only: frozenset[str] = frozenset()
+    """Fields that answers have and nobody may ask by."""
+    scales: Mapping[str, int] = {}
+    """Digits behind the point, of decimals."""
+
+    def order(self, name: str, *, descending: bool) -> Order:
+        """An order by a column; 400 where its values have none."""
+        kind = self.kind(name)
+        if kind in ("json", "list"):
+            raise invalid(f'"{name}" is of type {kind} and has no order.')
+        return Order(name, descending, is_decimal=kind == "decimal", is_folded=name in self.folded)
 
     def kind(self, name: str) -> FieldKind:
         """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
@@ -68,6 +86,8 @@ class Order(msgspec.Struct, frozen=True):
 
     column: str
     descending: bool
+    is_decimal: bool = False
+    is_folded: bool = False
 
 
 Count: TypeAlias = Literal["exact", "estimated"]
@@ -104,7 +124,9 @@ MISPLACED: Final = {
 }
 """What other query languages write at the top of a query, and what it is here."""
 ORDER_SIGNS: Final = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-TEXT_KINDS: Final[frozenset[FieldKind]] = frozenset({"string", "richtext", "datetime", "id"})
+TEXT_KINDS: Final[frozenset[FieldKind]] = frozenset(
+    {"string", "richtext", "datetime", "id", "date"}
+)
 
 
 def parse(body: object, columns: Columns) -> Filter:
@@ -172,10 +194,10 @@ def parse_order(body: object, columns: Columns) -> tuple[Order, ...]:
         raise invalid(f"An order has at most {limits.QUERY_ORDER_MAX} fields.")
     order = []
     for name, word in fields.items():
-        columns.kind(name)
+        part = columns.order(name, descending=word in ("desc", "DESC"))
         if word not in ("asc", "desc", "ASC", "DESC"):
             raise invalid(f'The order of "{name}" is "asc" or "desc".')
-        order.append(Order(name, word in ("desc", "DESC")))
+        order.append(part)
     return tuple(order)
 
 
@@ -192,8 +214,10 @@ def parse_fields(value: object, columns: Columns) -> tuple[str, ...]:
         raise invalid("The fields of an answer are a list of names.", 'Write ["field"].')
     names = set(value)
     for name in value:
-        columns.kind(name)
-    return tuple(each for each in columns.kinds if each in names and each != "id") or ("id",)
+        if name not in columns.shown_only:
+            columns.kind(name)
+    known = (*columns.kinds, *sorted(columns.shown_only))
+    return tuple(each for each in known if each in names and each != "id") or ("id",)
 
 
 def parse_count_word(value: object, name: str) -> Count:
@@ -208,10 +232,19 @@ def parse_after(body: object, columns: Columns) -> dict[str, Value]:
     """`{field: value}`: the last row that the caller has, in the fields of the order and `id`."""
     fields = require_object(body, "$after")
     return {
-        name: None if value is None else check_value(columns.kind(name), value, f"$after.{name}")
+        name: None if value is None else _after_value(columns, name, value)
         for name, value in fields.items()
-        if columns.kind(name)
     }
+
+
+def _after_value(columns: Columns, name: str, value: object) -> Value:
+    kind, place = columns.kind(name), f"$after.{name}"
+    if kind != "decimal":
+        return check_value(kind, value, place)
+    text = stored_text(_number_of(value, place), columns.scales[name])
+    if text is None:
+        raise invalid(f"{place} takes the value of a row.")
+    return text
 
 
 def require_object(body: object, name: str, hint: str | None = None) -> dict[str, Any]:
@@ -269,11 +302,21 @@ class _Parser:
             message = f'{self._columns.owner} has no field "{name}".'
             raise PylonError(400, "INVALID_COLUMN", message, MISPLACED[name])
         kind = self._columns.kind(name)
-        if isinstance(value, dict):
-            return self._operators(name, kind, value, depth)
         if isinstance(value, list):
-            raise invalid(f'"{name}" is compared with one value.', 'For several, use {"$in": [..]}')
-        return _equal(name, kind, value)
+            hint = 'For several, use {"$in": [..]}'
+            if kind in ("json", "list"):
+                hint = 'A whole list is {"$eq": [..]}, one of its items {"$contains": ..}.'
+            raise invalid(f'"{name}" is compared with one value.', hint)
+        if isinstance(value, dict):
+            found = self._operators(name, kind, value, depth)
+        else:
+            found = self._built("$eq", name, kind, value)
+        return in_either_case(found) if name in self._columns.folded else found
+
+    def _built(self, operator: str, name: str, kind: FieldKind, value: object) -> Condition:
+        if kind == "decimal" and operator not in ("$exists", "$null"):
+            return _decimal(name, self._columns.scales[name], operator, value)
+        return OPERATORS[operator](name, kind, operator, value)
 
     def _unknown_key(self, name: str) -> PylonError:
         if name in META_KEYS:
@@ -301,13 +344,12 @@ class _Parser:
             if operator == "$not" and isinstance(value, dict):
                 parts.append(Not(self._operators(name, kind, value, depth + 1)))
                 continue
-            build = OPERATORS.get(operator)
-            if build is None:
+            if operator not in OPERATORS:
                 raise invalid(
                     f'"{name}" is given the unknown operator "{operator[:100]}".',
                     did_you_mean(operator, OPERATORS),
                 )
-            parts.append(self._affordable(build(name, kind, operator, value)))
+            parts.append(self._affordable(self._built(operator, name, kind, value)))
         return parts[0] if len(parts) == 1 else All(tuple(parts))
 
     def _affordable(self, condition: Condition) -> Condition:
@@ -357,6 +399,8 @@ def _ne(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
 def _ordered(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     if kind == "bool":
         raise invalid(f'"{name}" is true or false and has no order, so {operator} means nothing.')
+    if kind in ("json", "list"):
+        raise invalid(f'"{name}" is of type {kind} and has no order, so {operator} means nothing.')
     checked = check_value(kind, value, f'{operator} of "{name}"')
     return _compared(name, kind, ORDER_SIGNS[operator], checked)
 
@@ -426,7 +470,45 @@ def _starts_with(name: str, kind: FieldKind, operator: str, value: object) -> Co
     return Prefix(name, _text(name, kind, operator, value))
 
 
+def _decimal(name: str, scale: int, operator: str, value: object) -> Condition:
+    """A condition on a decimal. Numbers with more digits than it has are compared all the same."""
+    place = f'{operator} of "{name}"'
+    match operator:
+        case "$gt" | "$gte" | "$lt" | "$lte":
+            sign = ORDER_SIGNS[operator]
+            number = _number_of(value, place)
+            return Compare(name, sign, bound_key(sign, number, scale), is_decimal=True)
+        case "$in" | "$nin":
+            if not isinstance(value, list):
+                raise invalid(f"{place} takes a list of values.")
+            texts = [None if v is None else stored_text(_number_of(v, place), scale) for v in value]
+            # What no row can have is left out, unless a null was meant.
+            kept = [t for v, t in zip(value, texts, strict=True) if v is None or t is not None]
+            if value and not kept:
+                return NOTHING if operator == "$in" else IsNull(name, negated=True)
+            return _one_of(name, "string", operator, kept)
+        case "$eq" | "$ne" | "$not":
+            if value is None:
+                return IsNull(name, negated=operator != "$eq")
+            text = stored_text(_number_of(value, place), scale)
+            if text is None:
+                return NOTHING if operator == "$eq" else IsNull(name, negated=True)
+            return Compare(name, "=" if operator == "$eq" else "<>", text)
+    raise invalid(f'"{name}" is no text, so {operator} means nothing.')
+
+
+def _number_of(value: object, place: str) -> Decimal:
+    number = read_number(value)
+    if number is None:
+        raise invalid(f'{place} takes a number, or its text: "12.50".')
+    return number
+
+
 def _contains(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
+    if kind == "list":
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise invalid(f'{operator} of "{name}" takes one item of the list.')
+        return HasItem(name, value)
     text = _text(name, kind, operator, value)
     _refuse_too_long(name, operator, text)
     return Contains(name, text)
@@ -512,8 +594,15 @@ def check_value(kind: FieldKind, value: object, place: str) -> Value:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid(f"{place} takes a number.")
         return _number(kind, value)
+    if kind in ("json", "list"):
+        try:
+            return json_text(value)
+        except ValueError as expected:
+            raise invalid(f"{place} takes a value that is {expected}.") from None
     if not isinstance(value, str):
         raise invalid(f"{place} takes a text.")
+    if kind == "date" and not is_day(value):
+        raise invalid(f"{place} takes a day, YYYY-MM-DD.")
     return value
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from pylon import limits
 from pylon.changes.model import RowData
+from pylon.data.conditions import column_sql
 from pylon.data.door import Opened, ReadDoor, picked
 from pylon.data.filters import (
     Filter,
@@ -38,6 +39,7 @@ from pylon.data.query import (
 )
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.letters import small, small_sql
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import RelationSpec
 from pylon.store.base import Row, Value, answer_too_large
@@ -47,12 +49,14 @@ OPTIONS = ("where", "include", "order", "limit", "offset", "after", "fields")
 
 
 class Link(msgspec.Struct, frozen=True):
-    """How a level hangs on the one above: `source` of a row there equals `target` of a row here."""
+    """How a level hangs on the one above: `source` of a row there equals `target` of a row here;
+    `is_folded`: with A to Z in either case."""
 
     name: str
     source: str
     target: str
     many: bool
+    is_folded: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -207,7 +211,8 @@ def _link(source: Opened, target: Opened, relation: RelationSpec) -> Link | None
         ends = (key, key)
     if ends[0] not in source.columns.kinds or ends[1] not in target.columns.kinds:
         return None
-    return Link(relation.name, *ends, relation.many)
+    is_folded = ends[0] in source.columns.folded or ends[1] in target.columns.folded
+    return Link(relation.name, *ends, relation.many, is_folded)
 
 
 # --- From levels to one statement ------------------------------------------------------------
@@ -266,9 +271,10 @@ def _select(level: Level, params: list[Value]) -> str:
         sql, values = select(opened, level.query, projection, rows_max=limits.GRAPH_ROWS_MAX)
         params += values
         return sql
-    key = f"t.{quote(link.target)}"
+    key = column_sql(link.target, link.is_folded)
     above = _column(_position(parent.opened, link.source))
-    conditions = [f"{key} IN (SELECT {above} FROM {_table(parent)} WHERE {above} IS NOT NULL)"]
+    wanted = small_sql(above) if link.is_folded else above
+    conditions = [f"{key} IN (SELECT {wanted} FROM {_table(parent)} WHERE {above} IS NOT NULL)"]
     add_policy(opened.where, conditions, params)
     add_condition(level.query, opened, conditions, params)
     order = order_clause(complete_order(level.query.order))
@@ -324,9 +330,10 @@ def _assemble(levels: list[Level], found: list[Row]) -> dict[str, list[RowData]]
             decoded = picked(decode(row[2:]), fields)
             count, characters = 1, sum([len(v) for v in decoded.values() if type(v) is str])
             for link, position, number in links:
-                related = groups[number].get(row[position])
-                count += sizes[number].get(row[position], 0)
-                characters += weights[number].get(row[position], 0)
+                key = small(row[position]) if link.is_folded else row[position]
+                related = groups[number].get(key)
+                count += sizes[number].get(key, 0)
+                characters += weights[number].get(key, 0)
                 if link.many:
                     decoded[link.name] = related or []
                 elif related:

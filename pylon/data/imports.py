@@ -9,21 +9,32 @@ database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
 from pylon import limits
 from pylon.calls import Call, Calls, Refused
+from pylon.canonical import is_same
 from pylon.changes.model import RowData
+from pylon.codec import decode_trusted, encode
+from pylon.data.conditions import column_sql
+from pylon.data.door import ReadDoor
+from pylon.data.import_held import Held, HeldRow, name_of
+from pylon.data.query import Queries
+from pylon.data.references import NOT_THERE
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
-from pylon.identity import Identity
+from pylon.identity import ADMIN, Identity
+from pylon.letters import small
 from pylon.schema.diagnostics import did_you_mean
-from pylon.store.naming import quote
+from pylon.store.tables import wanted_indexes
 
 Mode: TypeAlias = Literal["skip", "upsert", "keep", "insert"]
 """What happens to a row that exists, by its id or the import's key. Equal rows are passed over but
@@ -99,10 +110,12 @@ class ImportRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True):
-    """Fields whose values tell rows of an entity apart: an import finds by them what exists."""
+    """Fields whose values tell rows of an entity apart: an import finds by them what exists. Of
+    `folded` ones A to Z in either case are one value to the index."""
 
     entity: str
     fields: tuple[str, ...]
+    folded: tuple[str, ...] = ()
 
 
 class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
@@ -115,6 +128,18 @@ class ImportUnit(msgspec.Struct, frozen=True, array_like=True):
 
 Outcome: TypeAlias = Done | Refused
 """What became of a row."""
+
+
+class _Unpaid(Exception):
+    """Rows of a unit name rows that have not come; by their places in it."""
+
+    def __init__(self, refused: dict[int, PylonError]) -> None:
+        super().__init__(len(refused))
+        self.refused = refused
+
+
+_TRIES_TOGETHER: Final = 4
+"""Times that a unit is tried without the rows that had to be left out of it; then one by one."""
 
 
 class ImportUnits:
@@ -132,31 +157,60 @@ class ImportUnits:
 
     async def write(self, identity: Identity, unit: ImportUnit) -> list[Outcome]:
         """What became of each row, in order. Failures of the server (5xx) are raised."""
-        try:
-            return await self._rows.write(identity, lambda tx: self._all(tx, unit))
-        except PylonError as error:
-            if error.status >= 500:
-                raise
-            alone = [self._alone(identity, unit, each) for each in unit.rows]
-            return list(await asyncio.gather(*alone))
+        refused: dict[int, Outcome] = {}
+        for _ in range(_TRIES_TOGETHER):
+            places = [place for place in range(len(unit.rows)) if place not in refused]
+            rows = [unit.rows[place] for place in places]
+            try:
+                done = await self._rows.write(identity, partial(self._all, unit, rows))
+            except _Unpaid as unpaid:
+                refused |= {places[at]: Refused.of(why) for at, why in unpaid.refused.items()}
+            except PylonError as error:
+                if error.status >= 500:
+                    raise
+                break
+            else:
+                outcomes = {**refused, **dict(zip(places, done, strict=True))}
+                return [outcomes[place] for place in range(len(unit.rows))]
+        alone = [self._alone(identity, unit, each) for each in unit.rows]
+        return list(await asyncio.gather(*alone))
 
-    async def _all(self, tx: Transaction, unit: ImportUnit) -> list[Outcome]:
-        return [await self._one(tx, unit, each) for each in unit.rows]
+    async def _all(
+        self, unit: ImportUnit, rows: Sequence[ImportRow], tx: Transaction
+    ) -> list[Outcome]:
+        """All rows, in whose order those that they name may come later."""
+        debts, owed = tx.defer_keys(), []
+        outcomes: list[Outcome] = []
+        queries = self._queries(tx)
+        for each in rows:
+            outcomes.append(await self._one(tx, unit, each, queries))
+            owed.append(len(debts))
+        if debts and (unpaid := await tx.unpaid()):
+            raise _Unpaid({bisect_right(owed, place): error for place, error in unpaid})
+        return outcomes
+
+    def _queries(self, tx: Transaction) -> Queries:
+        """What is there as the transaction has left it."""
+        return Queries(ReadDoor(self._rows, fetch=tx.tx.fetch, trusted=True))
 
     async def _alone(self, identity: Identity, unit: ImportUnit, each: ImportRow) -> Outcome:
         try:
-            return await self._rows.write(identity, lambda tx: self._one(tx, unit, each))
+            return await self._rows.write(
+                identity, lambda tx: self._one(tx, unit, each, self._queries(tx))
+            )
         except PylonError as error:
             if error.status >= 500:
                 raise
             return Refused.of(error)
 
-    async def _one(self, tx: Transaction, unit: ImportUnit, each: ImportRow) -> Outcome:
+    async def _one(
+        self, tx: Transaction, unit: ImportUnit, each: ImportRow, queries: Queries
+    ) -> Outcome:
         """Write one row. A clash is returned, since it leaves no trace; what fails raises."""
         mode, name = unit.mode, "id"
         stored = None if each.id is None else await tx.get(each.entity, each.id)
         if stored is None and unit.key is not None and unit.key.entity == each.entity:
-            stored, name = await self._by_key(tx, unit.key, each), "key"
+            stored, name = await self._by_key(tx, queries, unit.key, each), "key"
             if stored is not None and each.id not in (None, stored["id"]):
                 return _conflict("A row with this key exists under another id.")
         if stored is None:
@@ -169,7 +223,9 @@ class ImportUnits:
         if mode == "keep":
             return "skipped"
         values = self._rows.table(each.entity).check_values(each.row)
-        differing = {name: value for name, value in values.items() if stored[name] != value}
+        differing = {
+            name: value for name, value in values.items() if not is_same(stored[name], value)
+        }
         if not differing:
             return "skipped"
         if mode == "skip":
@@ -180,14 +236,22 @@ class ImportUnits:
         await tx.update(each.entity, stored["id"], differing)
         return "updated"
 
-    async def _by_key(self, tx: Transaction, key: Key, each: ImportRow) -> RowData | None:
-        """The row that has the key's values."""
+    async def _by_key(
+        self, tx: Transaction, queries: Queries, key: Key, each: ImportRow
+    ) -> RowData | None:
+        """The row that has the key's values, as filters compare them, or as the index does."""
         table = self._rows.table(key.entity)
         values = table.check_values({name: each.row[name] for name in key.fields})
-        condition = " AND ".join(f"t.{quote(name)} = ?" for name in values)
+        question = {name: {"$eq": value} for name, value in values.items()}
+        found = await queries.find(ADMIN, key.entity, {**question, "$limit": 1})
+        if found or not key.folded:
+            return found[0] if found else None
+        columns = [column_sql(name, name in key.folded) for name in values]
+        condition = " AND ".join(f"{column} = ?" for column in columns)
+        wanted = [small(each) if name in key.folded else each for name, each in values.items()]
         sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition} LIMIT 1"
-        found = await tx.tx.fetch(sql, tuple(values.values()))
-        return table.decode(found[0]) if found else None
+        rows = await tx.tx.fetch(sql, wanted)
+        return table.decode(rows[0]) if rows else None
 
 
 def _conflict(message: str, hint: str | None = None) -> Refused:
@@ -204,7 +268,11 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             message = f'{entity} has no field "{name[:100]}".'
             raise PylonError(400, "INVALID_COLUMN", message, did_you_mean(name, known))
     unique = [{name} for name, field in table.fields.items() if field.unique]
-    unique += [{*each.fields} for each in table.spec.indexes if each.unique and each.where is None]
+    unique += [
+        {*each.fields}
+        for each in table.spec.indexes
+        if each.unique and each.where is None and not each.caseInsensitive
+    ]
     if set(fields) not in unique:
         names = ", ".join(fields)
         quoted = ", ".join(f'"{name}"' for name in fields)
@@ -214,7 +282,9 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             f"Nothing makes {names} unique among the rows of {entity}, so it is no key.",
             f"Declare index({quoted}, unique=True), or field(unique=True).",
         )
-    return Key(entity, tuple(dict.fromkeys(fields)))
+    shapes = [each for each in wanted_indexes(table.spec) if {*each.fields} == {*fields}]
+    folded = next(each.folded for each in shapes if each.unique and each.where is None)
+    return Key(entity, tuple(dict.fromkeys(fields)), folded)
 
 
 class Import:
@@ -241,18 +311,19 @@ class Import:
         self._calls = calls
         self._mode: Mode = mode
         self._key = key
-        self._pending: list[ImportRow] = []
+        self._pending: deque[tuple[ImportRow, int]] = deque()
         self._size = 0
+        self._held = Held()
 
     async def add(self, number: int, entity: str, row: Any, *, size: int = 0) -> None:
         """Take one row; `size` is about its bytes. Waits while a unit is written."""
         self.report.rows += 1
         try:
-            self._pending.append(self._checked(number, entity, row))
+            checked = self._checked(number, entity, row)
         except PylonError as error:
             self._count_failure(number, entity, row, error)
             return
-        self._size += size
+        self._put(checked, size)
         if len(self._pending) >= limits.IMPORT_UNIT_ROWS or self._size >= limits.IMPORT_UNIT_BYTES:
             await self._flush()
 
@@ -262,8 +333,14 @@ class Import:
         self._count_failure(number, UNREADABLE, None, error)
 
     async def finish(self) -> Report:
-        """Write what is left."""
+        """Write what is left, and of what was kept for rows to come as much as can be."""
         await self._flush()
+        while self._held:
+            for encoded, error in self._held.take_hopeless():
+                row = _read(encoded)
+                self._count_failure(row.number, row.entity, row.row, error)
+            if self._held:
+                await self._write_circle()
         return self.report
 
     # --- parts -------------------------------------------------------------------------------
@@ -286,18 +363,57 @@ class Import:
                     raise PylonError(400, "INVALID_DATA", message)
         return ImportRow(number=number, entity=entity, row=row)
 
+    def _put(self, row: ImportRow, size: int) -> None:
+        self._pending.append((row, size))
+        self._size += size
+
     async def _flush(self) -> None:
-        pending, self._pending, self._size = self._pending, [], 0
-        if not pending:
+        """Write what has come, and what waited for it."""
+        while self._pending:
+            rows: list[ImportRow] = []
+            until = self._size - limits.IMPORT_UNIT_BYTES
+            while self._pending and len(rows) < limits.IMPORT_UNIT_ROWS and self._size > until:
+                row, size = self._pending.popleft()
+                self._size -= size
+                rows.append(row)
+            outcomes = await self._write(rows)
+            for row, outcome in zip(rows, outcomes, strict=True):
+                self._settle(row, outcome)
+
+    async def _write_circle(self) -> None:
+        """Write a row with all those that it leads to; it has failed if that cannot be."""
+        taken = self._held.take_circle()
+        rows = [_read(encoded) for encoded, _ in taken]
+        outcomes = await self._write(rows)
+        if isinstance(outcomes[0], Refused):
+            self._count_failure(rows[0].number, rows[0].entity, rows[0].row, taken[0][1])
+            rows, outcomes = rows[1:], outcomes[1:]
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self._settle(row, outcome)
+        await self._flush()
+
+    async def _write(self, rows: list[ImportRow]) -> list[Outcome]:
+        unit = ImportUnit(self._mode, rows, self._key)
+        return await self._calls.ask(self._units.call, self._identity, unit)
+
+    def _settle(self, row: ImportRow, outcome: Outcome) -> None:
+        """Count a row that is written or refused; one that names what may yet come is kept."""
+        if isinstance(outcome, Refused):
+            error = outcome.to_error()
+            if not (error.code == NOT_THERE and self._hold(row, error)):
+                self._count_failure(row.number, row.entity, row.row, error)
             return
-        unit = ImportUnit(self._mode, pending, self._key)
-        outcomes = await self._calls.ask(self._units.call, self._identity, unit)
-        for each, outcome in zip(pending, outcomes, strict=True):
-            if isinstance(outcome, Refused):
-                self._count_failure(each.number, each.entity, each.row, outcome.to_error())
-            else:
-                counts = self.report.counts(each.entity)
-                setattr(counts, outcome, getattr(counts, outcome) + 1)
+        counts = self.report.counts(row.entity)
+        setattr(counts, outcome, getattr(counts, outcome) + 1)
+        if row.id is not None and self._held:
+            for encoded in self._held.woken_by(name_of(row.entity, row.id)):
+                self._put(_read(encoded), len(encoded))
+
+    def _hold(self, row: ImportRow, error: PylonError) -> bool:
+        named = [(each.target, row.row.get(each.field)) for each in self._rows.checked(row.entity)]
+        names = tuple(name_of(target, key) for target, key in named if isinstance(key, str))
+        own = None if row.id is None else name_of(row.entity, row.id)
+        return self._held.keep(row.number, HeldRow(encode(row), own, names, error))
 
     def _count_failure(self, number: int, entity: str, row: Any, error: PylonError) -> None:
         self.report.failed += 1
@@ -312,3 +428,8 @@ class Import:
                     error=error,
                 )
             )
+
+
+def _read(encoded: bytes) -> ImportRow:
+    """A row that was kept."""
+    return ImportRow(*decode_trusted(encoded))

@@ -8,6 +8,7 @@ is the ids and one piece, and no snapshot of the database (docs/decisions/0015).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from sys import getsizeof
@@ -86,5 +87,7 @@ class LongList:
             if rows:
                 self.count += len(rows)
                 yield Piece(rows=rows, text=text)
+                # Short pieces are read, and may be sent, without waiting for anything.
+                await asyncio.sleep(0)
             size = max(len(text) // len(wanted), 1)
             most = max(1, min(limits.ANSWER_PIECE_BYTES // size, limits.ANSWER_PIECE_ROWS_MAX))

@@ -12,9 +12,10 @@ import msgspec
 from pylon import limits
 from pylon.changes.model import RowData
 from pylon.codec import encode
-from pylon.data.conditions import EVERYTHING, Search, compile_condition
+from pylon.data.conditions import EVERYTHING, Search, column_sql, compile_condition
 from pylon.data.door import Opened, ReadDoor
 from pylon.data.errors import not_found
+from pylon.data.exact import key_of, key_sql, read_number, stored_text
 from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import (
     Filter,
@@ -28,6 +29,7 @@ from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import terms_of
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.letters import small
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
@@ -80,12 +82,14 @@ class Queries:
         """
         opened = self._door.open_readable(identity, entity)
         kind = opened.columns.kind(field)
-        value = _value_of_text(kind, text)
+        value = _value_of_text(kind, text, opened.columns.scales.get(field, 0))
         if value is None:
             raise not_found(entity)
-        params: list[Value] = [*spellings(field, kind, value)]
+        is_folded = field in opened.columns.folded
+        params: list[Value] = [*spellings(field, kind, small(value) if is_folded else value)]
         marks = ", ".join("?" * len(params))
-        conditions = [f"t.{quote(field)} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
+        column = column_sql(field, is_folded)
+        conditions = [f"{column} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
         add_policy(opened.where, conditions, params)
         found = await self._door.fetch(
             f"SELECT {opened.projection} FROM {opened.table.source}"
@@ -221,7 +225,13 @@ def complete_order(order: Sequence[Order]) -> tuple[Order, ...]:
 
 def order_clause(order: Sequence[Order]) -> str:
     """Nulls come first, or last when descending; an id is never null."""
-    return ", ".join(f"t.{quote(part.column)}{_direction(part)}" for part in order)
+    return ", ".join(f"{_ordered_by(part)}{_direction(part)}" for part in order)
+
+
+def _ordered_by(part: Order) -> str:
+    if part.is_decimal:
+        return key_sql(f"t.{quote(part.column)}")
+    return column_sql(part.column, part.is_folded)
 
 
 def _direction(part: Order) -> str:
@@ -236,8 +246,11 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
     if not set(last).issuperset(names):
         raise invalid(f"$after needs the last row's values of: {', '.join(names)}.")
     part, *rest = order
-    value = last[part.column]
-    column = f"t.{quote(part.column)}"
+    value, column = last[part.column], _ordered_by(part)
+    if part.is_folded:
+        value = small(value)
+    elif part.is_decimal and isinstance(value, str):
+        value = key_of(value)
     if not rest:
         return _beyond(part, value, params)
     # What cannot be in a page anyway, said so that an index can begin there.
@@ -252,7 +265,7 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
 
 
 def _beyond(part: Order, value: Value, params: list[Value]) -> str:
-    column = f"t.{quote(part.column)}"
+    column = _ordered_by(part)
     if value is None:
         return "1 = 0" if part.descending else f"{column} IS NOT NULL"
     params.append(value)
@@ -277,9 +290,14 @@ def too_many_rows(rows_max: int) -> Exception:
 # --- Values and rows -------------------------------------------------------------------------
 
 
-def _value_of_text(kind: FieldKind, text: str) -> Value:
+def _value_of_text(kind: FieldKind, text: str, scale: int) -> Value:
     """The value that a part of a path spells, or None where it spells none of this kind."""
     match kind:
+        case "decimal":
+            exact = read_number(text)
+            return None if exact is None else stored_text(exact, scale)
+        case "json" | "list":
+            return None
         case "int":
             sign, digits = text[:1], text.removeprefix("-")
             if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):

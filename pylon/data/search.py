@@ -99,7 +99,8 @@ class Searches:
                 403,
                 "SEARCH_REQUIRES_ROW_INDEPENDENT_POLICY",
                 f"No row of {entity} could ever be visible to this caller.",
-                "Sign in, or have the read policy changed.",
+                self._door.why_none(identity, entity)
+                or "Sign in, or have the read policy changed.",
             )
         return opened
 

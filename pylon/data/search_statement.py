@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from pylon import limits
-from pylon.data.conditions import compile_condition
+from pylon.data.conditions import column_sql, compile_condition
 from pylon.data.door import Opened
+from pylon.data.exact import key_sql
 from pylon.data.filters import TEXT_KINDS
 from pylon.data.query import add_policy, where_clause
 from pylon.data.search_ask import Ask, Names
 from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import SearchText
+from pylon.letters import small, small_sql
 from pylon.store.base import Value
 from pylon.store.naming import own, quote
 from pylon.store.row_json import concat
@@ -73,8 +75,9 @@ class Statement:
         """The rows found, as `m`: their ids and what the parts look at; empty where all are."""
         selected = self._looked_at()
         for number, (name, value) in enumerate(self._flags):
-            selected.append(f"(t.{quote(name)} = ?) IS TRUE AS {_flag(number)}")
-            self._params.append(value)
+            column, wanted = self._compared(name, value)
+            selected.append(f"({column} = ?) IS TRUE AS {_flag(number)}")
+            self._params.append(wanted)
         query = self._text.query
         if query is not None:
             self._params.append(self._dialect.search_value(self._names.narrowed(query)))
@@ -109,6 +112,11 @@ class Statement:
             selected.append(column)
         return selected
 
+    def _compared(self, name: str, value: Value) -> tuple[str, Value]:
+        """A column and what it is compared with."""
+        is_folded = name in self._opened.columns.folded
+        return column_sql(name, is_folded), small(value) if is_folded else value
+
     def _is_text(self, facet: str) -> bool:
         return self._names.facets[facet] in TEXT_KINDS
 
@@ -116,8 +124,9 @@ class Statement:
         conditions: list[str] = []
         add_policy(self._opened.where, conditions, self._params)
         for name, value in () if self._flags else self._ask.filters:
-            conditions.append(f"t.{quote(name)} = ?")
-            self._params.append(value)
+            column, wanted = self._compared(name, value)
+            conditions.append(f"{column} = ?")
+            self._params.append(wanted)
         where = compile_condition(self._ask.where, self._dialect, self._params)
         if where is not None:
             conditions.append(where)
@@ -152,11 +161,14 @@ class Statement:
                 conditions.append(_is_short(value))
             self._params.append(self._ask.facet_values_max)
             mixed = self._dialect.mixed(_VALUE, self._names.facets[name])
+            shown, shared = value, value
+            if name in self._opened.columns.folded:  # shown as one of its rows has it
+                shown, shared = f"min({value})", small_sql(value)
             yield (
                 f"SELECT {number}, {mixed}, {_COUNT}{self._beside()} FROM"
-                f" (SELECT {value} AS {_VALUE}, count(*) AS {_COUNT}"
+                f" (SELECT {shown} AS {_VALUE}, count(*) AS {_COUNT}"
                 f" FROM {self._from}{where_clause(conditions)}"
-                f" GROUP BY {value} ORDER BY 2 DESC, 1 LIMIT ?) q"
+                f" GROUP BY {shared} ORDER BY 2 DESC, 1 LIMIT ?) q"
             )
 
     def _hits(self) -> str:
@@ -194,4 +206,9 @@ class Statement:
         name, descends = self._ask.sort
         word = " DESC" if descends else ""
         nulls = " NULLS LAST" if descends else " NULLS FIRST"
-        return f"{self._column}{quote(name)}{word}{nulls}, {self._column}id{word}"
+        column = f"{self._column}{quote(name)}"
+        if name in self._opened.columns.scales:
+            column = key_sql(column)
+        elif name in self._opened.columns.folded:
+            column = small_sql(column)
+        return f"{column}{word}{nulls}, {self._column}id{word}"

@@ -13,8 +13,9 @@ from typing import Final, TypeAlias
 from pylon.clock import iso_seconds
 from pylon.data.erase import Erased, erase
 from pylon.data.exports import ExportText, Part, as_object
+from pylon.data.references import RowName
 from pylon.data.rows import Rows
-from pylon.data.write import RowName, Transaction
+from pylon.data.write import Transaction
 from pylon.identity import ADMIN
 from pylon.part import Erase, ExportRows
 from pylon.schema.model import USER, EntitySpec, Manifest

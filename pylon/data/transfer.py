@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, Sequence
 
 from pylon.calls import Calls
 from pylon.clock import iso_seconds
-from pylon.data.csv_values import readers
+from pylon.data.csv_values import json_fields, readers
 from pylon.data.exports import ExportText, Format, Part, as_csv, as_lines, as_object
 from pylon.data.imports import Import, ImportUnits, Key, Mode, key_of
+from pylon.data.references import named_first
 from pylon.data.rows import Rows
 from pylon.identity import Identity
 from pylon.schema.model import Manifest
@@ -25,7 +26,7 @@ class Transfer:
         self._rows = rows
         self._units = units
         self._calls = calls
-        self._names = tuple(spec.name for spec in manifest.entities)
+        self._names = named_first(manifest)
 
     async def export(
         self,
@@ -44,8 +45,12 @@ class Transfer:
         chunks: AsyncGenerator[bytes, None]
         if form == "csv":
             assert entity is not None, "a CSV file has rows of one entity"
-            names = ("id", *self._rows.table(entity).fields)
-            writer = CsvWriter(names, is_for_spreadsheet=is_for_spreadsheet)
+            table = self._rows.table(entity)
+            writer = CsvWriter(
+                ("id", *table.fields),
+                is_for_spreadsheet=is_for_spreadsheet,
+                as_json=json_fields(table),
+            )
             chunks = as_csv(snapshot, parts[0], writer)
         elif form == "ndjson":
             chunks = as_lines(snapshot, parts)

@@ -20,8 +20,17 @@ from pylon.clock import iso_seconds
 from pylon.crdt.documents import Documents, InHand
 from pylon.crdt.work_list import WorkList
 from pylon.data import outbox
+from pylon.data.cascade import Following, farthest, follow
 from pylon.data.context import Context
-from pylon.data.errors import not_found, policy_denied
+from pylon.data.errors import hooks_too_deep, not_found, policy_denied
+from pylon.data.references import (
+    Debts,
+    Owed,
+    Reference,
+    RowName,
+    is_there,
+    not_there,
+)
 from pylon.data.table import Table
 from pylon.errors import PylonError
 from pylon.hooks import Committed, WriteHook
@@ -29,6 +38,7 @@ from pylon.identity import Identity
 from pylon.ids import is_well_formed_row_id, kept_spelling, other_spellings
 from pylon.policy.engine import Rule
 from pylon.policy.lookup import Lookup
+from pylon.policy.slots import Slot
 from pylon.store.base import ConstraintFailed, Tx, Value
 
 log = logging.getLogger("pylon.data")
@@ -36,9 +46,6 @@ log = logging.getLogger("pylon.data")
 T = TypeVar("T")
 
 Work: TypeAlias = Coroutine[Any, Any, T]
-
-RowName: TypeAlias = tuple[str, str]
-"""Entity and id of a row."""
 
 
 class Transaction:
@@ -51,8 +58,8 @@ class Transaction:
     """
 
     __slots__ = (
-        *("_at_hand", "_context", "_depth", "_identity", "_lookup", "_trusted", "_tx"),
-        "_work",
+        *("_at_hand", "_context", "_debts", "_depth", "_followed", "_identity", "_lookup"),
+        *("_trusted", "_tx", "_work", "gone"),
     )
 
     def __init__(
@@ -74,6 +81,10 @@ class Transaction:
         self._depth = depth
         self._at_hand = at_hand
         self._work = work
+        self._debts: Debts | None = None
+        self._followed = 0
+        self.gone: set[RowName] = set()
+        """Rows that went because rows that they named did."""
 
     # --- joining -----------------------------------------------------------------------------
 
@@ -117,11 +128,13 @@ class Transaction:
     async def _insert(self, table: Table, entity: str, data: Any, row_id: str | None) -> RowData:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).insert
-        self._refuse_hopeless(rule)
+        self._refuse_hopeless(table, "insert", rule)
+        if table.stamps and not self._trusted and isinstance(data, dict):
+            data = table.without_stamps(data)
         table.check_keys(data, trusted=self._trusted, is_insert=True)
         if hooks.before_insert:
             data = await self._ask(hooks.before_insert, table, None, data)
-        values = table.check_values(data, sees_private=self._trusted)
+        values = table.check_values(data, sees_private=self._trusted, is_insert=True)
         if table.references:
             values = await self._as_stored(table, values)
         table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
@@ -132,9 +145,11 @@ class Transaction:
         if rule.asked and not self._trusted:
             await self._lookup.gather(rule, self._identity, [(after, None)])
         if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):
-            raise self._denied(rule, after, None)
+            raise await self._denied(table, "insert", rule, after, None)
+        if table.checked:
+            await self._check_keys(table, after, None)
         try:
-            await self._tx.execute(table.insert, tuple(after.values()))
+            await self._tx.execute(table.insert, table.bind(after))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
         change = await self._context.log.append(
@@ -156,9 +171,11 @@ class Transaction:
     async def _update(self, table: Table, entity: str, row_id: str, patch: Any) -> RowData:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).update
-        self._refuse_hopeless(rule)
+        self._refuse_hopeless(table, "update", rule)
+        if table.stamps and not self._trusted and isinstance(patch, dict):
+            patch = table.without_stamps(patch)
         table.check_keys(patch, trusted=self._trusted)
-        before = await self._stored(table, row_id, rule)
+        before = await self._stored(table, row_id, "update", rule)
         if not self._trusted:
             table.check_fixed(patch, before)
         if hooks.before_update:
@@ -186,13 +203,15 @@ class Transaction:
     async def _merge(self, table: Table, entity: str, row_id: str, update: bytes) -> RowData:
         hooks = table.hooks
         rule = self._context.policies.entity(entity).update
-        self._refuse_hopeless(rule)
-        before = await self._stored(table, row_id, rule)
+        self._refuse_hopeless(table, "update", rule)
+        before = await self._stored(table, row_id, "update", rule)
         documents = self._shared_documents(entity)
         document = await documents.open(self._tx, table.spec, before, self._work)
         patch = document.merge(update)
         if not self._trusted:
             table.check_fixed(patch, before)
+            # What a client has set of these goes back to what it was, in the document too.
+            patch |= {name: before[name] for name in table.stamps & patch.keys()}
         if patch and hooks.before_update:
             wanted = await self._ask(hooks.before_update, table, before, patch)
             # What a hook has taken out stays as it was, in the document too.
@@ -222,18 +241,38 @@ class Transaction:
     def delete(self, entity: str, row_id: str) -> Work[None]:
         """Delete a row; 404 `NOT_FOUND` without such a row."""
         table = self._context.table(entity)
-        write = self._delete(table, entity, row_id)
+        follows = entity in self._context.referrers
+        write = self._delete(table, row_id, follows=follows)
+        return self._undoable(write) if follows or table.hooks.are_in_unit else write
+
+    def delete_alone(self, entity: str, row_id: str) -> Work[None]:
+        """The same whatever names the row, for who deletes everything."""
+        table = self._context.table(entity)
+        write = self._delete(table, row_id, follows=False)
         return self._undoable(write) if table.hooks.are_in_unit else write
 
-    async def _delete(self, table: Table, entity: str, row_id: str) -> None:
-        hooks = table.hooks
-        rule = self._context.policies.entity(entity).delete
-        self._refuse_hopeless(rule)
-        before = await self._stored(table, row_id, rule)
-        if hooks.before_delete:
-            await self._ask(hooks.before_delete, table, before, {})
-        row_id = before["id"]
-        await self._tx.execute(table.delete, (row_id,))
+    async def _delete(self, table: Table, row_id: str, *, follows: bool) -> None:
+        rule = self._context.policies.entity(table.name).delete
+        self._refuse_hopeless(table, "delete", rule)
+        before = await self._stored(table, row_id, "delete", rule)
+        if table.hooks.before_delete:
+            await self._ask(table.hooks.before_delete, table, before, {})
+        if follows:
+            # The rule of this row was asked; of those that follow it, the app has said what
+            # becomes of them, whoever may see them.
+            went = await self._follow([(table.name, before["id"])])
+            # Hooks of what went may have changed it.
+            latest = await self._row(table, before["id"]) if went.count else before
+            if latest is None:
+                return
+            before = latest
+        await self._remove(table, before)
+
+    async def _remove(self, table: Table, before: RowData) -> None:
+        """The later steps of a delete: row and document, change."""
+        hooks, entity, row_id = table.hooks, table.name, before["id"]
+        if not await self._tx.execute(table.delete, (row_id,)):
+            return  # an after-hook of a row that went with it was quicker
         if self._context.documents is not None:
             await self._context.documents.forget(self._tx, table.spec, row_id)
         change = await self._context.log.append(
@@ -241,6 +280,107 @@ class Transaction:
         )
         if hooks.after_delete or hooks.committed:
             await self._tell(hooks.after_delete, hooks.committed, change, {})
+
+    # --- rows that name others ---------------------------------------------------------------
+
+    def defer_keys(self) -> Debts:
+        """From now on a key may name a row that comes later in the unit; see `unpaid`."""
+        self._debts = Debts()
+        return self._debts
+
+    async def unpaid(self) -> list[tuple[int, PylonError]]:
+        """The keys whose rows have not come, by their places among the `Debts`, each with its
+        refusal. For the end of the unit, which must not be committed with one."""
+        assert self._debts is not None
+        found = await self._debts.unpaid(self._tx)
+        return [(place, not_there(each, sees_private=self._trusted)) for place, each in found]
+
+    async def _check_keys(self, table: Table, after: RowData, before: RowData | None) -> None:
+        """400 `REFERENCE_NOT_FOUND` for a key that names a row which is not there. One that was so
+        before is left alone: a row may be older than the promise."""
+        for reference in table.checked:
+            key = after[reference.field]
+            if key is None or (before is not None and before[reference.field] == key):
+                continue
+            if reference.target == table.name and key == after["id"]:
+                continue
+            if not await is_there(self._tx, reference, key):
+                if self._debts is None:
+                    raise not_there(reference, sees_private=self._trusted)
+                self._debts.owed.append(Owed(reference, after["id"], key))
+
+    async def delete_part(self, entity: str, row_id: str, most: int) -> bool:
+        """Delete or change some of what would follow when a row goes, the farthest first; whether
+        that was all. For the server, where it is too much for one unit; asks no policy."""
+        found, is_all = await farthest(
+            self._tx, self._context.referrers, (entity, row_id), most=most
+        )
+        await found.carry_out(self._as_server())
+        self.gone.update(found.rows)
+        touched = {name for name, _ in found.rows} | {each.entity for each, _ in found.keys}
+        if any(map(self._has_hooks, touched)):
+            await self._follow(found.rows)
+        return is_all
+
+    async def _follow(self, going: Sequence[RowName]) -> Following:
+        """Do what follows when these rows go, within what is left for the unit."""
+        went = await follow(
+            self._tx,
+            self._context.referrers,
+            going,
+            self._as_server(),
+            has_hooks=self._has_hooks,
+            most=limits.CASCADE_ROWS_MAX - self._followed,
+        )
+        self._followed += went.count
+        self.gone.update(went.rows)
+        return went
+
+    async def remove_follower(self, entity: str, row_id: str) -> None:
+        """Delete a row because the row that it names goes: as any other delete, but that its rule
+        is not asked, and that what follows from it is known."""
+        table = self._context.table(entity)
+        before = await self._row(table, row_id)
+        if before is None:
+            return  # a hook was quicker
+        self._refuse_at_hand(table, before)
+        if table.hooks.before_delete:
+            await self._ask(table.hooks.before_delete, table, before, {})
+        await self._remove(table, before)
+
+    async def empty_key(self, reference: Reference, row_id: str) -> None:
+        """Take a key out of a row because the row that it names goes; hooks may add to that."""
+        table = self._context.table(reference.entity)
+        before = await self._row(table, row_id)
+        if before is None:
+            return  # a hook was quicker
+        self._refuse_at_hand(table, before)
+        patch: RowData = {reference.field: None}
+        if table.hooks.before_update:
+            patch = await self._ask(table.hooks.before_update, table, before, patch)
+        values = {**table.check_values(patch), reference.field: None}
+        document = None
+        if self._context.documents is not None:
+            document = await self._context.documents.find(self._tx, table.spec, before, self._work)
+        rule = self._context.policies.entity(table.name).update
+        await self._change(table, rule, before, values, document)
+
+    def _has_hooks(self, entity: str) -> bool:
+        return self._context.table(entity).hooks.are_in_unit
+
+    def _as_server(self) -> Transaction:
+        """The same caller in the same unit, whom no policy is asked about."""
+        if self._trusted:
+            return self
+        return Transaction(
+            self._context,
+            self._tx,
+            self._identity,
+            trusted=True,
+            depth=self._depth,
+            at_hand=self._at_hand,
+            work=self._work,
+        )
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -253,20 +393,27 @@ class Transaction:
         document: InHand | None,
     ) -> RowData:
         """The later steps of an update: policy on the result, row and document, change."""
+        if values and table.stamps:
+            values = table.stamped(values, before, iso_seconds(self._context.clock.now()))
         after = {**before, **values}
         table.check_required(after, "UPDATE_FAILED", sees_private=self._trusted)
         if rule.asked and not self._trusted:
             await self._lookup.gather(rule, self._identity, [(after, before)])
         if not (self._trusted or rule.allows(self._identity, after, before, self._lookup)):
-            raise self._denied(rule, after, before)
+            raise await self._denied(table, "update", rule, after, before)
         document_update = None
         if document is not None:
             values = document.write(values)
             after.update(values)
+        if table.checked:
+            await self._check_keys(table, after, before)
+        if document is not None:
             document_update = await self._documents().save(self._tx, document)
         if values:
             try:
-                await self._tx.execute(table.update(tuple(values)), (*values.values(), after["id"]))
+                await self._tx.execute(
+                    table.update(tuple(values)), (*table.bind(values), after["id"])
+                )
             except ConstraintFailed as error:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error
         elif document_update is None:
@@ -325,12 +472,7 @@ class Transaction:
     def _inner(self, at_hand: tuple[RowName, ...]) -> Transaction:
         """The transaction for hooks: in the same unit, as the same caller, trusted."""
         if self._depth >= limits.HOOK_DEPTH_MAX:
-            raise PylonError(
-                500,
-                "HOOKS_TOO_DEEP",
-                f"Hooks have written rows in hooks {limits.HOOK_DEPTH_MAX} deep.",
-                "Two hooks call each other, or one calls itself.",
-            )
+            raise hooks_too_deep()
         return Transaction(
             self._context,
             self._tx,
@@ -391,12 +533,12 @@ class Transaction:
                 values[name] = target["id"]
         return values
 
-    def _refuse_hopeless(self, rule: Rule) -> None:
+    def _refuse_hopeless(self, table: Table, slot: Slot, rule: Rule) -> None:
         """403 at once where no row whatever could pass, before anything is looked at."""
         if not self._trusted and rule.where(self._identity).never:
-            raise policy_denied()
+            raise policy_denied(self._context.why_none(table.name, slot, self._identity))
 
-    async def _stored(self, table: Table, row_id: str, rule: Rule) -> RowData:
+    async def _stored(self, table: Table, row_id: str, slot: Slot, rule: Rule) -> RowData:
         """The row that is to be changed, if the rule lets the caller change it.
 
         A row that the caller may not even read is answered like one that is not there.
@@ -404,6 +546,18 @@ class Transaction:
         row = await self._row(table, row_id)
         if row is None:
             raise not_found(table.name)
+        self._refuse_at_hand(table, row)
+        if rule.asked and not self._trusted:
+            await self._lookup.gather(rule, self._identity, [(row, row)])
+        if self._trusted or rule.allows(self._identity, row, row, self._lookup):
+            return row
+        denied = await self._denied(table, slot, rule, row, row)
+        if await self.can_read(table.name, row):
+            raise denied
+        raise not_found(table.name, await self._why(table, "read", row, None))
+
+    def _refuse_at_hand(self, table: Table, row: RowData) -> None:
+        """500 for a row whose before-hooks are running."""
         if (table.name, row["id"]) in self._at_hand:
             raise PylonError(
                 500,
@@ -411,22 +565,33 @@ class Transaction:
                 f"A before-hook of {table.name} has written the row that it was asked about.",
                 "Change the data that the hook is given, or write in an after-hook.",
             )
-        if rule.asked and not self._trusted:
-            await self._lookup.gather(rule, self._identity, [(row, row)])
-        if self._trusted or rule.allows(self._identity, row, row, self._lookup):
-            return row
-        denied = self._denied(rule, row, row)
-        raise denied if await self.can_read(table.name, row) else not_found(table.name)
 
-    def _denied(self, rule: Rule, data: RowData, existing: RowData | None) -> PylonError:
+    async def _denied(
+        self, table: Table, slot: Slot, rule: Rule, data: RowData, existing: RowData | None
+    ) -> PylonError:
         name = rule.denied_by(self._identity, data, existing, self._lookup)
         log.info("policy %s denied a write", name)
-        return policy_denied()
+        return policy_denied(await self._why(table, slot, data, existing))
+
+    async def _why(
+        self, table: Table, slot: Slot, data: RowData, existing: RowData | None
+    ) -> str | None:
+        """Why a policy says no, where callers are told."""
+        denials, who = self._context.denials, self._identity
+        if denials is None:
+            return None
+        return await denials.why(table.name, slot, who, data, existing, self._tx.fetch)
 
     def _constraint(self, error: ConstraintFailed, table: Table, code: str) -> PylonError:
         if error.columns == (f"{table.name}.id",):
             return self._id_taken(table)
         named = [column.rpartition(".")[2] for column in error.columns]
+        if error.index is not None:
+            named = table.fields_of_index(error.index)
+            columns = tuple(f"{table.name}.{name}" for name in named)
+            error = ConstraintFailed(error.kind, columns)
         if not self._trusted and not table.private.isdisjoint(named):
             return PylonError(400, code, f"Another row of {table.name} is in the way.")
-        return PylonError(400, code, str(error), "Another row has this value already.")
+        hint = "Another row has this value already."
+        fields = [{"field": n, "code": "NOT_UNIQUE", "message": "is taken"} for n in named]
+        return PylonError(400, code, str(error), hint, fields=fields)

@@ -53,6 +53,9 @@ class Docs:
     body: Content | None = None
     query: tuple[Parameter, ...] = ()
     """What it knows of the query string; anything else there is refused."""
+    names_its_answer: bool = False
+    """The path says what is answered, as that of one row does: a parameter that is known nowhere
+    cannot make it another answer, and is passed over as in the reference."""
     takes_any_query: bool = False
     """Parameters that it does not know are passed over: it has none, and is asked by programs that
     add their own."""

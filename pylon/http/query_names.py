@@ -23,7 +23,7 @@ class QueryNames:
 
     def __init__(self) -> None:
         self._names: dict[Callable[..., Awaitable[Any]], frozenset[str]] = {}
-        self._has_body: set[Callable[..., Awaitable[Any]]] = set()
+        self._are_lenient: set[Callable[..., Awaitable[Any]]] = set()
         self._somewhere: set[str] = set()
 
     def add(
@@ -35,19 +35,19 @@ class QueryNames:
         names = frozenset(each.name for each in docs.query)
         self._names[handler] = names
         self._somewhere |= names
-        if method != "GET":
-            self._has_body.add(handler)
+        if method != "GET" or docs.names_its_answer:
+            self._are_lenient.add(handler)
 
     def check(self, handler: Callable[..., Awaitable[Any]], request: Request) -> None:
         """400 `INVALID_QUERY` for a name that the route does not know, or knows and finds twice.
 
-        Routes with a body had better be told everything in it: of them only names are refused that
-        mean something elsewhere, as a `limit` does.
+        Of routes that are told all in a body or the path only names are refused that mean something
+        elsewhere, as a `limit` does.
         """
         known = self._names.get(handler)
         if known is None:
             return
-        wanted = self._somewhere if handler in self._has_body else None
+        wanted = self._somewhere if handler in self._are_lenient else None
         for name, values in request.query_values().items():
             if name in known:
                 if len(values) > 1:

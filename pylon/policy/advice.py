@@ -107,7 +107,12 @@ def _served(entity: EntitySpec) -> set[str]:
     """The fields that an index of all rows begins with."""
     unique = {field.name for field in entity.fields if field.unique}
     whole = [index for index in entity.indexes if index.fields and index.where is None]
-    return {"id", *unique, *(index.fields[0] for index in whole)}
+    begun = {
+        index.fields[0]
+        for index in whole
+        if not index.caseInsensitive or entity.fields_by_name[index.fields[0]].folds
+    }
+    return {"id", *unique, *begun}
 
 
 def _compared(node: Exists) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pylon.identity import Identity
+from pylon.letters import small
 from pylon.policy.formula import (
     All,
     Atom,
@@ -17,6 +18,7 @@ from pylon.policy.formula import (
     Column,
     Const,
     Either,
+    Folded,
     Formula,
     Member,
     Term,
@@ -24,12 +26,27 @@ from pylon.policy.formula import (
     specialise,
 )
 from pylon.policy.names import IDENTITY_FIELDS
-from pylon.policy.predicate import compile_tuple, source_of_atom, source_of_term
+from pylon.policy.predicate import (
+    compile_tuple,
+    source_of_atom,
+    source_of_folded,
+    source_of_term,
+)
 
 ADMIN_KEY: Final = ("__admin__",)
 
 _NARROWNESS: Final = ("userId", "email", "tenantId")
 """Attributes from the fewest rows per value to the most, to choose between two selectors."""
+
+
+EMAIL: Final = "email"
+"""The attribute by which callers are found in either case, as `found_by` says."""
+
+
+def found_by(attribute: str, value: object) -> object:
+    """What callers are kept under who are found by a value of an attribute: of an e-mail A to Z in
+    small, since fields may hold it in either case. It finds those who differ in that too."""
+    return small(value) if attribute == EMAIL else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +163,10 @@ def selectors_of(
     match formula:
         case Const():
             return None if formula.value else ()
-        case Atom(test="equal", negated=False, terms=(column, Attribute() as caller)):
+        case Atom(test="equal", negated=False, terms=(column, Attribute() as caller)) as atom:
             if not isinstance(column, rows) or caller.kind != "string":
+                return None
+            if atom.is_folded and caller.name != EMAIL:
                 return None
             if isinstance(column, Column) and column.stored:
                 return None
@@ -170,8 +189,10 @@ def _cost(selectors: tuple[Selector, ...]) -> tuple[int, int]:
     return (len(selectors), width)
 
 
-def bound_source(term: Term | Atom) -> str:
+def bound_source(term: Term | Atom | Folded) -> str:
     """Python source of a value to bind in SQL, for `compile_tuple`."""
+    if isinstance(term, Folded):
+        return source_of_folded(term.term)
     if isinstance(term, Atom):
         return f"int({source_of_atom(term)})"
     if isinstance(term, Attribute):

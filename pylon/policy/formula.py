@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal as OneOf
 
-Kind = OneOf["null", "bool", "number", "string", "roles", "any", "unknown"]
+Kind = OneOf["null", "bool", "number", "string", "roles", "opaque", "any", "unknown"]
 """`any` is an action's input, known only at run time; `unknown` a name that does not resolve."""
 
 Test = OneOf[
@@ -40,12 +40,14 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A field of the row; `stored` means the row before an update (`existing.`)."""
+    """A field of the row; `stored` means the row before an update (`existing.`), `folds` that A to
+    Z in either case are one value."""
 
     name: str
     kind: Kind
     stored: bool = False
     is_float: bool = False
+    folds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Member:
     name: str
     kind: Kind
     is_float: bool = False
+    folds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,23 @@ class Atom:
     negated: bool = False
 
     @property
+    def is_folded(self) -> bool:
+        """Whether both sides are compared with A to Z in small."""
+        return len(self.terms) == 2 and any(
+            isinstance(term, Column | Member) and term.folds for term in self.terms
+        )
+
+    @property
     def is_of_caller(self) -> bool:
         """Whether the caller alone decides it."""
         return not any(isinstance(term, Column | Member | Input) for term in self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A value that is bound in SQL with A to Z in small."""
+
+    term: Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +259,12 @@ def split_join(condition: Formula) -> tuple[Formula, list[tuple[Member, Column]]
             own.append(part)
             continue
         match part:
-            case Atom(test="equal", negated=False, terms=(Member() as member, Column() as column)):
+            case Atom(
+                test="equal",
+                negated=False,
+                is_folded=False,
+                terms=(Member() as member, Column() as column),
+            ):
                 joined.append((member, column))
             case _:
                 return None

@@ -63,6 +63,10 @@ _FOLD: Final[dict[Test, Callable[[Any, Any], bool]]] = {
 }
 _ORDERED: Final[frozenset[Kind]] = frozenset(("number", "string", "any"))
 _UNKNOWN: Final = Constant(None, "unknown")
+_OPAQUE: Final = (
+    "Decimals, lists and JSON values can be asked for null only; bounds are said by "
+    "`field(min=..., max=...)`, the rest by a hook."
+)
 _MISMATCH: Final = "POLICY_TYPE_MISMATCH"
 NO_ENTITIES: Final[Mapping[str, EntitySpec]] = {}
 
@@ -159,6 +163,9 @@ class _Lowering:
         if term.kind == "roles":
             self._mismatch("a list has no truth value", offset, 'Ask `"name" in auth.roles`.')
             return FALSE
+        if term.kind == "opaque":
+            self._mismatch(f"{_described(term)} has no truth value", offset, _OPAQUE)
+            return FALSE
         return Atom("truthy", (term,))
 
     # --- Comparisons -------------------------------------------------------------------------
@@ -249,6 +256,10 @@ class _Lowering:
         if "roles" in (left.kind, right.kind):
             hint = 'Ask `"name" in auth.roles`.'
             self._mismatch("a list is not compared with a value", offset, hint)
+            return False
+        if "opaque" in (left.kind, right.kind):
+            opaque = left if left.kind == "opaque" else right
+            self._mismatch(f"{_described(opaque)} is not compared by rules", offset, _OPAQUE)
             return False
         if left.kind == right.kind or "any" in (left.kind, right.kind):
             return True

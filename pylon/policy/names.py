@@ -55,6 +55,11 @@ _FIELD_KINDS: Final[dict[FieldKind, Kind]] = {
     "int": "number",
     "float": "number",
     "bool": "bool",
+    "date": "string",
+    # Rules ask of these whether they are null, and nothing else.
+    "decimal": "opaque",
+    "json": "opaque",
+    "list": "opaque",
 }
 _ID: Final = FieldSpec(name="id", type="string")
 _UNKNOWN: Final = "POLICY_UNKNOWN_NAME"
@@ -135,6 +140,7 @@ def _column(path: Path, entity: EntitySpec | None, slot: Slot) -> Term | BadName
         _FIELD_KINDS[field.kind],
         stored=path.root == "existing",
         is_float=field.kind == "float",
+        folds=field.folds,
     )
 
 
@@ -147,7 +153,12 @@ def _member(path: Path, entity: EntitySpec) -> Term | BadName:
         return BadName(
             code=_UNKNOWN, message=f"`{entity.name}` has no field `{path.name}`", hint=hint
         )
-    return Member(field.name, _FIELD_KINDS[field.kind], is_float=field.kind == "float")
+    return Member(
+        field.name,
+        _FIELD_KINDS[field.kind],
+        is_float=field.kind == "float",
+        folds=field.folds,
+    )
 
 
 def _input(path: Path, slot: Slot) -> Term | BadName:

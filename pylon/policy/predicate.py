@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pylon.identity import Identity
+from pylon.letters import small
 from pylon.policy.formula import (
     All,
     Atom,
@@ -127,8 +128,10 @@ def _source_of_test(atom: Atom) -> str:
             return f"{first} in i.roles"
     left, right = atom.terms
     if isinstance(left, Input) or isinstance(right, Input):
-        return _source_of_loose(atom.test, left, right)
+        return _source_of_loose(atom.test, left, right, is_folded=atom.is_folded)
     second = source_of_term(right)
+    if atom.is_folded:
+        first, second = source_of_folded(left), source_of_folded(right)
     if atom.test == "equal":
         if isinstance(right, Constant):
             return f"{first} == {second}"
@@ -140,9 +143,17 @@ def _source_of_test(atom: Atom) -> str:
     return f"{guard} and (w := {second}) is not None and v {sign} w"
 
 
-def _source_of_loose(test: str, left: Term, right: Term) -> str:
+def source_of_folded(term: Term) -> str:
+    """The same with A to Z in small."""
+    if isinstance(term, Constant):
+        return repr(small(term.value))
+    return f"small({source_of_term(term)})"
+
+
+def _source_of_loose(test: str, left: Term, right: Term, *, is_folded: bool) -> str:
     """A comparison with an action's input, whose kind is known only when it is here."""
-    first, second = source_of_term(left), source_of_term(right)
+    source = source_of_folded if is_folded else source_of_term
+    first, second = source(left), source(right)
     if test == "equal" and isinstance(right, Constant) and right.kind == "string":
         number = number_of_text(str(right.value))
         if number is not None:
@@ -198,6 +209,7 @@ _ORDERS: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 _NAMESPACE: Final[dict[str, Any]] = {
     "__builtins__": {"TypeError": TypeError, "isinstance": isinstance, "bool": bool, "len": len}
     | {"int": int, "sorted": sorted, "set": set, "tuple": tuple},
+    "small": small,
     "step": _step,
     "step_of": _step_of,
     "equal": _equal,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pylon.letters import small_sql
 from pylon.policy.audience import selectors_of
 from pylon.policy.formula import (
     All,
@@ -22,6 +23,7 @@ from pylon.policy.formula import (
     Constant,
     Either,
     Exists,
+    Folded,
     Formula,
     Input,
     Kind,
@@ -36,7 +38,7 @@ _CHAIN_MAX: Final = 8
 chain is long, and SQLite refuses a depth of 1000."""
 
 
-Bound = Term | Atom
+Bound = Term | Atom | Folded
 """A value to bind; a condition binds its truth."""
 
 
@@ -137,8 +139,10 @@ class _Renderer:
             case "in_roles":
                 return self._signed(f"{name} IN ({self._roles()})", negated=atom.negated)
         right = atom.terms[1]
-        value = self._value(right)
-        if isinstance(column, Member) and isinstance(right, Column | Input):
+        value = self._value(right, is_folded=atom.is_folded)
+        if atom.is_folded:
+            name = small_sql(name)
+        elif isinstance(column, Member) and isinstance(right, Column | Input):
             name, value = self._as_floats(column, name, right, value)
         elif isinstance(right, Constant) and isinstance(right.value, float) and not column.is_float:
             # Beside a column of whole numbers some databases would take it for one.
@@ -161,12 +165,13 @@ class _Renderer:
     def _signed(self, condition: str, *, negated: bool) -> str:
         return f"({condition}) IS NOT TRUE" if negated else condition
 
-    def _value(self, term: Term) -> str:
+    def _value(self, term: Term, *, is_folded: bool) -> str:
         if isinstance(term, Member) or (isinstance(term, Column) and not self._binds_row):
-            return self.column(term)
+            column = self.column(term)
+            return small_sql(column) if is_folded else column
         if isinstance(term, Constant) and isinstance(term.value, bool):
             return "1" if term.value else "0"
-        self.terms.append(term)
+        self.terms.append(Folded(term) if is_folded else term)
         return "?"
 
     def _roles(self) -> str:

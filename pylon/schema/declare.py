@@ -166,8 +166,16 @@ class Declarations:
         fields: list[FieldSpec] = []
         for field_name, value in inputs.items():
             try:
-                type_, optional = read_type(value)
-                fields.append(FieldSpec(name=field_name, type=type_, optional=optional))
+                said = read_type(value)
+                fields.append(
+                    FieldSpec(
+                        name=field_name,
+                        type=said.type,
+                        optional=said.optional,
+                        format=said.format,
+                        choices=said.choices,
+                    )
+                )
             except Problem as problem:
                 message = f'the input "{field_name}" of the {noun} "{name}" {problem.message}'
                 self._report(message, problem.code, problem.hint)

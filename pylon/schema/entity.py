@@ -11,6 +11,8 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import (
     Any,
     ClassVar,
@@ -23,11 +25,32 @@ from typing import (
     get_origin,
 )
 
+from pylon.codec import decode_trusted
+from pylon.limits import DECIMAL_DIGITS_MAX
 from pylon.schema.diagnostics import Diagnostic, Span, did_you_mean, error
 from pylon.schema.expressions import Expression, Now
-from pylon.schema.fields import FieldOptions, Id, Problem, field, read_annotation, read_default
+from pylon.schema.fields import (
+    FieldOptions,
+    Id,
+    Problem,
+    created_at,
+    field,
+    read_annotation,
+    read_bound,
+    read_default,
+    updated_at,
+)
 from pylon.schema.frozen import is_value, refuse_frozen
-from pylon.schema.model import FieldSpec, IndexSpec, RelationSpec, SearchSpec
+from pylon.schema.model import (
+    USER,
+    FieldSpec,
+    IndexSpec,
+    JsonDefault,
+    OnDelete,
+    RelationSpec,
+    SearchSpec,
+    kind_of_type,
+)
 from pylon.schema.places import Body, read_body
 
 Rule: TypeAlias = "Expression | str | bool"
@@ -59,6 +82,7 @@ class IndexParts:
     fields: tuple[str, ...]
     unique: bool
     where: str | None
+    case_insensitive: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +95,8 @@ class RelationParts:
     target: str
     field: str
     many: bool
+    on_delete: OnDelete | None
+    check: bool | None
 
 
 _STRAY_PARTS: Final = (IndexParts, RelationParts)
@@ -90,22 +116,38 @@ class Reading:
     """Where its parts stand: `""` the class, `title`, `policy.read`."""
 
 
-def index(*fields: str, unique: bool = False, where: str | None = None) -> IndexParts:
+def index(
+    *fields: str, unique: bool = False, where: str | None = None, case_insensitive: bool = False
+) -> IndexParts:
     """An index, named by the attribute it is assigned to in `class indexes`.
 
     With `where` ("plan = 'hobby'") only rows for which it holds are in it, and `unique` is said of
-    them alone; see docs/schema.md for what it may say.
+    them alone; see docs/schema.md for what it may say. With `case_insensitive` its texts are the
+    same in either case of A to Z.
     """
-    return IndexParts(fields=fields, unique=unique, where=where)
+    return IndexParts(fields=fields, unique=unique, where=where, case_insensitive=case_insensitive)
 
 
-def relation(target: type[Entity] | str, *, field: str, many: bool = False) -> RelationParts:
-    """A relation to `target` through the foreign key `field`, named by its attribute."""
+def relation(
+    target: type[Entity] | str,
+    *,
+    field: str,
+    many: bool = False,
+    on_delete: OnDelete | None = None,
+    check: bool | None = None,
+) -> RelationParts:
+    """A relation to `target` through the foreign key `field`, named by its attribute.
+
+    `many`: the rows of `target` whose `field` names this one. `on_delete`: what becomes of rows
+    when the one that they name is deleted: "cascade" (they go too), "set_null" (the field is
+    emptied), "restrict" (the delete is refused); None leaves them as they are. `check`: a write may
+    name a row only that is there. It is on unless `target` is `User`: a guest has an id and no row.
+    """
     name = target if isinstance(target, str) else target.__name__
-    return RelationParts(target=name, field=field, many=many)
+    return RelationParts(target=name, field=field, many=many, on_delete=on_delete, check=check)
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+@dataclass_transform(kw_only_default=True, field_specifiers=(field, created_at, updated_at))
 class Entity:
     """A table whose rows are synced. Annotated attributes are its fields; `id` is implicit.
 
@@ -137,8 +179,11 @@ class Entity:
             told = [f"unknown: {', '.join(sorted(unknown))}"] if unknown else []
             told += [f"missing: {', '.join(missing)}"] if missing else []
             raise TypeError(f"{type(self).__name__}(): {'; '.join(told)}")
-        for name in known:
-            setattr(self, name, values.get(name, getattr(type(self), name, None)))
+        for name, spec in known.items():
+            default = getattr(type(self), name, None)
+            if isinstance(spec.default, JsonDefault):  # a new one for each
+                default = decode_trusted(spec.default.text)
+            setattr(self, name, values.get(name, default))
 
     @property
     def id(self) -> Id[Self]:
@@ -211,26 +256,32 @@ class _Reader:
     def _field(self, name: str, annotation: object) -> FieldSpec:
         written = self._cls.__dict__.get(name, FieldOptions())
         options = written if isinstance(written, FieldOptions) else FieldOptions(default=written)
-        type_, optional = read_annotation(annotation, self._names)
+        said = read_annotation(annotation, self._names)
         keys = options.spec_keys()
-        optional = keys.pop("optional", optional)
+        optional = keys.pop("optional", said.optional)
         if written is None and not optional:
             hint = "Write `| None` behind the type, or leave the default out."
             raise Problem("DEFAULT_INVALID", "has the default None but is not optional", hint)
         refuse_frozen(self._body.values.get(name), options.default)
+        for bound in ("min", "max"):
+            if bound in keys:
+                keys[bound] = read_bound(keys[bound])
         default = read_default(options.default)
         self._leave_literal(name, options)
         return FieldSpec(
             name=name,
-            type=type_,
+            type=_scaled(said.type, options.words.get("scale")),
             optional=optional,
             default=default,
+            format=said.format,
+            choices=said.choices,
+            stamp=options.stamp,
             **keys,
         )
 
     def _leave_literal(self, name: str, options: FieldOptions) -> None:
         """As with dataclasses, the class keeps a literal default and loses anything else."""
-        if isinstance(options.default, str | int | float):
+        if isinstance(options.default, str | int | float | Decimal | date):
             setattr(self._cls, name, options.default)
         elif name in self._cls.__dict__:
             delattr(self._cls, name)
@@ -275,12 +326,28 @@ class _Reader:
 
     def _indexes(self, annotations: Mapping[str, object]) -> Iterator[IndexSpec]:
         for name, parts in self._parts("indexes", IndexParts, "index(...)", annotations):
-            yield IndexSpec(name=name, fields=parts.fields, unique=parts.unique, where=parts.where)
+            yield IndexSpec(
+                name=name,
+                fields=parts.fields,
+                unique=parts.unique,
+                where=parts.where,
+                caseInsensitive=parts.case_insensitive,
+            )
 
     def _relations(self, annotations: Mapping[str, object]) -> Iterator[RelationSpec]:
         wanted = "relation(...)"
         for name, parts in self._parts("relations", RelationParts, wanted, annotations):
-            yield RelationSpec(name=name, target=parts.target, field=parts.field, many=parts.many)
+            check = parts.check
+            if check is None:
+                check = not parts.many and parts.target != USER
+            yield RelationSpec(
+                name=name,
+                target=parts.target,
+                field=parts.field,
+                many=parts.many,
+                check=check,
+                onDelete=parts.on_delete,
+            )
 
     def _parts(
         self, block: str, kind: type[PartT], wanted: str, annotations: Mapping[str, object]
@@ -414,6 +481,19 @@ def _is_class_variable(annotation: object) -> bool:
     if isinstance(annotation, str):
         return annotation.partition("[")[0].rpartition(".")[2].strip() == "ClassVar"
     return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _scaled(type_: str, scale: object) -> str:
+    """The type with the digits that `field(scale=...)` asks for."""
+    if scale is None:
+        return type_
+    if kind_of_type(type_) != "decimal":
+        raise Problem("CONSTRAINT_INVALID", "has a scale", "Only a Decimal has one.")
+    wanted = f"decimal({scale})"
+    if kind_of_type(wanted) is None:
+        hint = f"It is a whole number from 0 to {DECIMAL_DIGITS_MAX}."
+        raise Problem("CONSTRAINT_INVALID", f"has the scale {scale!r}", hint)
+    return wanted
 
 
 def _type_of_value(value: object) -> str:

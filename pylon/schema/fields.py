@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import builtins
 import types
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
 from typing import (
     Annotated,
     Any,
@@ -30,9 +32,20 @@ from typing import (
     overload,
 )
 
+from pylon.codec import encode
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.expressions import Expression, Now, auth
-from pylon.schema.model import SCALAR_KINDS, AuthDefault, FieldDefault, NowDefault
+from pylon.schema.model import (
+    DECIMAL_SCALE,
+    LIST_ITEMS,
+    SCALAR_KINDS,
+    AuthDefault,
+    Bound,
+    FieldDefault,
+    JsonDefault,
+    NowDefault,
+    kind_of_type,
+)
 
 EntityT_co = TypeVar("EntityT_co", covariant=True)
 T = TypeVar("T")
@@ -51,19 +64,68 @@ class _RichTextMark:
     """Tells `RichText` from a plain string at run time."""
 
 
+@dataclass(frozen=True, slots=True)
+class _FormatMark:
+    """Tells `Email` and `Url` from a plain string at run time."""
+
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonMark:
+    """Tells `Json` from `Any`."""
+
+
 RichText: TypeAlias = Annotated[str, _RichTextMark()]
 """Text whose concurrent edits merge: the type `richtext`. To a type checker it is a `str`."""
 
-_TYPES: Final[dict[object, str]] = {
-    str: "string",
-    int: "int",
-    float: "float",
-    bool: "bool",
-    datetime: "datetime",
-    RichText: "richtext",
+Email: TypeAlias = Annotated[str, _FormatMark("email")]
+"""Text that is an e-mail address. To a type checker it is a `str`."""
+
+Url: TypeAlias = Annotated[str, _FormatMark("url")]
+"""Text that is an http or https URL. To a type checker it is a `str`."""
+
+Json: TypeAlias = Annotated[Any, _JsonMark()]
+"""Any JSON value, kept as it is: the type `json`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldType:
+    """What an annotation says of a field: its type in the manifest, and what belongs to it."""
+
+    type: str
+    optional: bool = False
+    format: str | None = None
+    choices: tuple[str | int, ...] = ()
+
+
+_TYPES: Final[dict[object, FieldType]] = {
+    str: FieldType(type="string"),
+    int: FieldType(type="int"),
+    float: FieldType(type="float"),
+    bool: FieldType(type="bool"),
+    datetime: FieldType(type="datetime"),
+    date: FieldType(type="date"),
+    Decimal: FieldType(type=f"decimal({DECIMAL_SCALE})"),
+    RichText: FieldType(type="richtext"),
+    Email: FieldType(type="string", format="email"),
+    Url: FieldType(type="string", format="url"),
+    Json: FieldType(type="json"),
+    dict: FieldType(type="json"),
 }
 
-_KNOWN_NAMES: Final[dict[str, object]] = {"Id": Id, "RichText": RichText, "datetime": datetime}
+_KNOWN_NAMES: Final[dict[str, object]] = {
+    "Id": Id,
+    "RichText": RichText,
+    "Email": Email,
+    "Url": Url,
+    "Json": Json,
+    "datetime": datetime,
+    "date": date,
+    "Decimal": Decimal,
+    "Literal": Literal,
+    "Any": Any,
+}
 """What an annotation may name without an import that exists at run time."""
 
 _EVALUATION_ERRORS: Final = (
@@ -101,6 +163,13 @@ class FieldWords(TypedDict, total=False):
     private: bool
     readonly: bool
     write_once: bool
+    case_insensitive: bool
+    min: int | float | Decimal | date
+    max: int | float | Decimal | date
+    min_length: int
+    max_length: int
+    pattern: str
+    scale: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +178,14 @@ class FieldOptions:
 
     default: object = None
     words: FieldWords = dataclass_field(default_factory=FieldWords)
+    stamp: Literal["created", "updated"] | None = None
 
     def spec_keys(self) -> dict[str, Any]:
-        """The words as attributes of `FieldSpec`, without those that say nothing."""
-        return {_camel_case(word): value for word, value in self.words.items() if value is not None}
+        """The words as attributes of `FieldSpec`, without those that say nothing, and without the
+        scale, which is part of the type."""
+        said = {word: value for word, value in self.words.items() if value is not None}
+        said.pop("scale", None)
+        return {_camel_case(word): value for word, value in said.items()}
 
 
 @overload
@@ -128,7 +201,11 @@ def field(*given: object, default: object = None, **words: Unpack[FieldWords]) -
     field out. `unique`: no two rows share a value. `crdt`: how concurrent writes merge.
     `private`: never leaves the server but for administrators. `readonly`: filled by its default and
     by the server, never by clients. `write_once`: given at insert, never changed by clients.
-    `optional` overrides `| None`.
+    `case_insensitive`: A to Z in either case are one value to every comparison, order and unique
+    index; what was written stays as it is. `optional` overrides `| None`. `min`, `max`: the least
+    and the largest value. `min_length`, `max_length`: characters of a text, or items of a list.
+    `pattern`: a regular expression that the whole text has to match. `scale`: digits behind the
+    point of a `Decimal` (2).
     """
     if given:
         raise TypeError(f"field() takes no values without a name: `field(default={given[0]!r})`")
@@ -141,13 +218,23 @@ def field(*given: object, default: object = None, **words: Unpack[FieldWords]) -
     return FieldOptions(default=default, words=words)
 
 
+def created_at(*, init: Literal[False] = False) -> Any:
+    """The time of the insert, set by the server: `createdAt: datetime = created_at()`."""
+    return FieldOptions(default=Now(), words={"readonly": True}, stamp="created")
+
+
+def updated_at(*, init: Literal[False] = False) -> Any:
+    """The time of the last write, set by the server: `updatedAt: datetime = updated_at()`."""
+    return FieldOptions(default=Now(), words={"readonly": True}, stamp="updated")
+
+
 def _camel_case(word: str) -> str:
     first, *more = word.split("_")
     return first + "".join(map(str.capitalize, more))
 
 
-def read_annotation(annotation: object, names: Mapping[str, Any]) -> tuple[str, bool]:
-    """The manifest type of an annotation and whether it allows None. Raises `Problem`.
+def read_annotation(annotation: object, names: Mapping[str, Any]) -> FieldType:
+    """What an annotation says. Raises `Problem`.
 
     `names` is what the annotation may refer to, when it is text (forward references and
     `from __future__ import annotations`). An entity in `Id[...]` need not exist at run time.
@@ -163,17 +250,17 @@ def read_annotation(annotation: object, names: Mapping[str, Any]) -> tuple[str, 
     if len(kinds) == 1:
         found = _type_of(kinds[0], names)
         if found is not None:
-            return found, optional
+            return replace(found, optional=optional or found.optional)
         if hasattr(kinds[0], "__pylon__"):
             raise _unknown(written, f"A row refers to another by its id: {_id_of(kinds[0])}.")
     raise _unknown(written)
 
 
-def read_type(value: object) -> tuple[str, bool]:
+def read_type(value: object) -> FieldType:
     """The same for an input of a query or action, where "id(User)" may be text as well."""
     if isinstance(value, str):
-        if value in SCALAR_KINDS or value.startswith("id("):
-            return value, False
+        if kind_of_type(value) is not None:
+            return FieldType(type=value)
         hint = did_you_mean(value, SCALAR_KINDS, "Use a Python type or a type of the manifest.")
         raise Problem("ANNOTATION_UNKNOWN", f'has the unknown type "{value}"', hint)
     return read_annotation(value, {})
@@ -193,10 +280,16 @@ def read_default(value: object) -> FieldDefault | None:
                 return AuthDefault("tenantId")
             hint = "Only auth.userId, auth.tenantId and now are filled in at insert."
             raise Problem("DEFAULT_INVALID", f"has the rule `{value}` as its default", hint)
-        case datetime():
+        case Enum():
+            return read_default(value.value)
+        case datetime() | date():
             return value.isoformat()
+        case Decimal():
+            return format(value, "f")
         case str() | bool() | int() | float():
             return value
+        case list() | dict() | tuple():
+            return _json_default(value)
         case _ if callable(value):
             hint = "A default is a value; the time of the insert is `field(default=now)`."
             name = getattr(value, "__name__", repr(value))
@@ -204,6 +297,29 @@ def read_default(value: object) -> FieldDefault | None:
         case _:
             hint = "A default is a string, number, bool, datetime, auth.userId or now."
             raise Problem("DEFAULT_INVALID", f"has the default {value!r}", hint)
+
+
+def _json_default(value: object) -> FieldDefault:
+    try:
+        return JsonDefault(encode(value).decode())
+    except (TypeError, ValueError):
+        hint = "Lists and objects of a default are made of JSON values."
+        raise Problem("DEFAULT_INVALID", f"has the default {value!r:.60}", hint) from None
+
+
+def read_bound(value: object) -> Bound:
+    """The manifest form of `min` or `max`. Raises `Problem`."""
+    match value:
+        case bool():
+            pass
+        case int() | float() | str():
+            return value
+        case Decimal():
+            return format(value, "f")
+        case date() if not isinstance(value, datetime):
+            return value.isoformat()
+    hint = "A bound is a number, a Decimal or a date."
+    raise Problem("CONSTRAINT_INVALID", f"has the bound {value!r:.60}", hint)
 
 
 class _Names(dict[str, Any]):
@@ -229,19 +345,48 @@ def _without_none(annotation: object) -> tuple[list[object], bool]:
     return [annotation], False
 
 
-def _type_of(kind: object, names: Mapping[str, Any]) -> str | None:
+def _type_of(kind: object, names: Mapping[str, Any]) -> FieldType | None:
     if isinstance(kind, ForwardRef):
         known = _evaluate(kind.__forward_arg__, names)
         return None if isinstance(known, ForwardRef) else _type_of(known, names)
-    if get_origin(kind) is Id:
-        return f"id({_entity_name(get_args(kind)[0])})"
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Id:
+        return FieldType(type=f"id({_entity_name(arguments[0])})")
+    if origin is Literal:
+        return _choices(arguments)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _choices([member.value for member in kind])
+    if origin is list:
+        item = _type_of(arguments[0], names)
+        is_plain = (
+            item is not None and item.type in LIST_ITEMS and not (item.choices or item.format)
+        )
+        return FieldType(type=f"list({item.type})") if item is not None and is_plain else None
+    if origin is dict:
+        return FieldType(type="json")
     try:
         found = _TYPES.get(kind)
     except TypeError:  # an annotation that cannot be hashed
         return None
-    if found is None and get_origin(kind) is Annotated:
-        return _type_of(get_args(kind)[0], names)
+    if found is None and origin is Annotated:
+        return _type_of(arguments[0], names)
     return found
+
+
+def _choices(values: Iterable[object]) -> FieldType | None:
+    """Texts or whole numbers, of which the field has one; None among them makes it optional."""
+    listed = list(values)
+    given = [value for value in listed if value is not None]
+    optional = len(given) < len(listed)
+    texts = tuple(str(value) for value in given if isinstance(value, str))
+    numbers = tuple(
+        int(value) for value in given if isinstance(value, int) and not isinstance(value, bool)
+    )
+    if texts and len(texts) == len(given):
+        return FieldType(type="string", optional=optional, choices=texts)
+    if numbers and len(numbers) == len(given):
+        return FieldType(type="int", optional=optional, choices=numbers)
+    return None
 
 
 def _entity_name(target: object) -> str:
@@ -261,6 +406,6 @@ def _unknown(annotation: object, hint: str | None = None) -> Problem:
         "ANNOTATION_UNKNOWN",
         f"has the annotation `{shown or annotation}`, which is no type of a field",
         hint
-        or 'Use str, int, float, bool, datetime, RichText or Id["Entity"],'
-        " with `| None` if optional.",
+        or "Use str, int, float, bool, datetime, date, Decimal, RichText, Email, Url, Json, "
+        'Literal["a", "b"], list[str] or Id["Entity"], with `| None` if optional.',
     )

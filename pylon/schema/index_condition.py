@@ -96,6 +96,11 @@ _FITS: Final[dict[FieldKind, tuple[type, ...]]] = {
     "richtext": (str,),
     "datetime": (str,),
     "id": (str,),
+    "date": (str,),
+    # Databases would compare these as texts.
+    "decimal": (),
+    "json": (),
+    "list": (),
 }
 
 

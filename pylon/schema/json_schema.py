@@ -24,7 +24,7 @@ _SCALARS: Final[dict[Scalar, dict[str, Any]]] = {
     "version": {"type": "integer", "const": 1},
     "default": {
         "oneOf": [
-            {"type": ["string", "number", "boolean"]},
+            {"type": ["string", "number", "boolean", "array"]},
             {
                 "type": "object",
                 "required": ["$auth"],
@@ -37,8 +37,11 @@ _SCALARS: Final[dict[Scalar, dict[str, Any]]] = {
                 "properties": {"$now": {"const": True}},
                 "additionalProperties": False,
             },
+            {"type": "object", "propertyNames": {"not": {"pattern": "^\\$"}}},
         ]
     },
+    "count": {"type": "integer", "minimum": 0},
+    "bound": {"type": ["string", "number"]},
 }
 
 

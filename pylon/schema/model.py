@@ -13,9 +13,29 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from pylon.codec import decode_trusted
+from pylon.limits import DECIMAL_DIGITS_MAX
+
 MANIFEST_VERSION: Final = 1
 
-FieldKind: TypeAlias = Literal["string", "int", "float", "bool", "datetime", "richtext", "id"]
+OnDelete: TypeAlias = Literal["cascade", "set_null", "restrict"]
+
+ON_DELETE: Final[tuple[OnDelete, ...]] = ("cascade", "set_null", "restrict")
+"""What may become of rows when the row that they name is deleted."""
+
+FieldKind: TypeAlias = Literal[
+    "string",
+    "int",
+    "float",
+    "bool",
+    "datetime",
+    "richtext",
+    "id",
+    "date",
+    "decimal",
+    "json",
+    "list",
+]
 
 SCALAR_KINDS: Final[dict[str, FieldKind]] = {
     "string": "string",
@@ -24,8 +44,42 @@ SCALAR_KINDS: Final[dict[str, FieldKind]] = {
     "bool": "bool",
     "datetime": "datetime",
     "richtext": "richtext",
+    "date": "date",
+    "decimal": "decimal",
+    "json": "json",
 }
-"""The field types that stand for themselves; the other one is `id(<Entity>)`."""
+"""The field types that stand for themselves; the others are `id(<Entity>)`, `decimal(<digits>)`
+and `list(<type>)`."""
+
+REFERENCE_TYPES: Final = frozenset({"string", "int", "float", "bool", "datetime", "richtext"})
+"""Types that clients of the reference know, beside `id(...)`. What has another type is a `string`
+to them, and the type stands in `format`."""
+
+LIST_ITEMS: Final = ("string", "int", "float", "bool")
+"""Types that the items of a list may have."""
+
+DECIMAL_SCALE: Final = 2
+"""Digits behind the point of a decimal that does not say how many."""
+
+FORMATS: Final = ("email", "url")
+"""What the text of a field may have to be."""
+
+_DECIMAL: Final = re.compile(r"decimal(?:\((\d{1,2})\))?")
+_LIST: Final = re.compile(r"list\((\w+)\)")
+
+
+def kind_of_type(type_: str) -> FieldKind | None:
+    """The kind of a type as it is written; None for one that nobody knows."""
+    if type_ in SCALAR_KINDS:
+        return SCALAR_KINDS[type_]
+    if type_.startswith("id(") and type_.endswith(")") and len(type_) > len("id()"):
+        return "id"
+    decimal = _DECIMAL.fullmatch(type_)
+    if decimal is not None:
+        return "decimal" if int(decimal[1]) <= DECIMAL_DIGITS_MAX else None
+    listed = _LIST.fullmatch(type_)
+    return "list" if listed is not None and listed[1] in LIST_ITEMS else None
+
 
 CRDT_CONTAINERS: Final = ("lww", "text", "counter", "list", "movable-list", "tree")
 """What a field's `crdt` may say."""
@@ -51,6 +105,15 @@ FIELD_KEYS: Final[Mapping[str, str]] = {
     "private": "private",
     "readonly": "serverSet",
     "writeOnce": "writeOnce",
+    "caseInsensitive": "caseInsensitive",
+    "format": "format",
+    "choices": "enum",
+    "min": "min",
+    "max": "max",
+    "minLength": "minLength",
+    "maxLength": "maxLength",
+    "pattern": "pattern",
+    "stamp": "stamp",
 }
 """The options of a field that clients of the reference do not know: the attribute of `FieldSpec`
 and its key in the manifest, where it is written if it is not the attribute's default.
@@ -72,14 +135,24 @@ class NowDefault(msgspec.Struct, frozen=True):
     """A default filled with the ISO time of the insert; wire `{"$now": true}`."""
 
 
-FieldDefault: TypeAlias = str | int | float | bool | AuthDefault | NowDefault
+class JsonDefault(msgspec.Struct, frozen=True):
+    """A default that is a list or an object, as its JSON text."""
+
+    text: str
+
+
+FieldDefault: TypeAlias = str | int | float | bool | AuthDefault | NowDefault | JsonDefault
+
+Bound: TypeAlias = int | float | str
+"""The least or largest value of a field: a number, or the text of a decimal or a day."""
 
 
 class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A field of an entity, or an input of a query or action.
 
-    `default` (None = none), `private`, `readonly` and `writeOnce` are ours; clients of the
-    reference ignore them. `readonly` (the server sets it, clients never) is `serverSet` on the
+    `default` (None = none), `private`, `readonly`, `writeOnce` and `caseInsensitive` are ours;
+    clients of the reference ignore them. Who says nothing of `caseInsensitive` gets it for the
+    e-mail of the people only. `readonly` (the server sets it, clients never) is `serverSet` on the
     wire, where newer SDKs write `readonly` for what is `writeOnce` here.
     """
 
@@ -92,6 +165,22 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     private: bool = False
     readonly: bool = False
     writeOnce: bool = False  # noqa: N815 - names as on the wire
+    caseInsensitive: bool | None = None  # noqa: N815
+    format: str | None = None
+    choices: tuple[str | int, ...] = ()
+    min: Bound | None = None
+    max: Bound | None = None
+    minLength: int | None = None  # noqa: N815
+    maxLength: int | None = None  # noqa: N815
+    pattern: str | None = None
+    stamp: Literal["created", "updated"] | None = None
+    folds: bool = False
+    """Whether A to Z in either case are one value to comparisons, orders and uniqueness: what
+    `caseInsensitive` says, or what holds where it says nothing."""
+
+    def __post_init__(self) -> None:
+        if self.caseInsensitive is not None:
+            msgspec.structs.force_setattr(self, "folds", self.caseInsensitive)
 
     @cached_property
     def target(self) -> str | None:
@@ -102,8 +191,20 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def kind(self) -> FieldKind:
-        """The type without its target; a type that nobody knows is stored as a string."""
-        return "id" if self.target is not None else SCALAR_KINDS.get(self.type, "string")
+        """The type without what it is of; a type that nobody knows is stored as a string."""
+        return kind_of_type(self.type) or "string"
+
+    @cached_property
+    def scale(self) -> int:
+        """Digits behind the point of a decimal."""
+        found = _DECIMAL.fullmatch(self.type)
+        return DECIMAL_SCALE if found is None or found[1] is None else int(found[1])
+
+    @cached_property
+    def item(self) -> FieldSpec:
+        """The items of a list, as a field that holds one of them."""
+        found = _LIST.fullmatch(self.type)
+        return FieldSpec(name=self.name, type="string" if found is None else found[1])
 
     @cached_property
     def is_private(self) -> bool:
@@ -112,18 +213,23 @@ class FieldSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON object; our keys and `crdt` only when they say something."""
+        is_known = self.type in REFERENCE_TYPES or self.kind == "id"
         wire: dict[str, Any] = {
             "name": self.name,
-            "type": self.type,
+            "type": self.type if is_known or kind_of_type(self.type) is None else "string",
             "optional": self.optional,
             "unique": self.unique,
         }
+        if wire["type"] != self.type:
+            wire["format"] = self.type
         if self.crdt is not None:
             wire["crdt"] = self.crdt
         if isinstance(self.default, AuthDefault):
             wire["default"] = {"$auth": self.default.attribute}
         elif isinstance(self.default, NowDefault):
             wire["default"] = {"$now": True}
+        elif isinstance(self.default, JsonDefault):
+            wire["default"] = decode_trusted(self.default.text)
         elif self.default is not None:
             wire["default"] = self.default
         for attribute, key in FIELD_KEYS.items():
@@ -142,27 +248,63 @@ class IndexSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An index over `fields`, in that order.
 
     `where` is the text of a condition (`index_condition`): only rows for which it holds are in the
-    index, so with `unique` only they may not be alike.
+    index, so with `unique` only they may not be alike. `caseInsensitive` says of its texts what it
+    says of a field, in this index only.
     """
 
     name: str
     fields: tuple[str, ...]
     unique: bool = False
     where: str | None = None
+    caseInsensitive: bool = False  # noqa: N815 - names as on the wire
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON object; every key always, but for `where`."""
-        wire = {"name": self.name, "fields": list(self.fields), "unique": self.unique}
-        return wire if self.where is None else {**wire, "where": self.where}
+        """The JSON object; every key always, but for those that are ours."""
+        wire: dict[str, Any] = {
+            "name": self.name,
+            "fields": list(self.fields),
+            "unique": self.unique,
+        }
+        if self.where is not None:
+            wire["where"] = self.where
+        if self.caseInsensitive:
+            wire["caseInsensitive"] = True
+        return wire
 
 
 class RelationSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A named way from an entity to `target` through the foreign key `field`."""
+    """A named way from an entity to `target` through the foreign key `field`.
+
+    `check` and `onDelete` are ours, for a key that stands on the entity itself: writes may name
+    rows only that are there, and what becomes of the row when the one that it names goes (None: it
+    stays as it is).
+    """
 
     name: str
     target: str
     field: str
     many: bool = False
+    check: bool = False
+    onDelete: OnDelete | None = None  # noqa: N815 - names as on the wire
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the server sees to it that the key names a row."""
+        return self.check or self.onDelete is not None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object; our keys only when they say something."""
+        wire: dict[str, Any] = {
+            "name": self.name,
+            "target": self.target,
+            "field": self.field,
+            "many": self.many,
+        }
+        if self.check:
+            wire["check"] = True
+        if self.onDelete is not None:
+            wire["onDelete"] = self.onDelete
+        return wire
 
 
 class SearchSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,7 +357,7 @@ class EntitySpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "indexes": [index.to_wire() for index in self.indexes],
         }
         if self.relations:
-            wire["relations"] = [msgspec.to_builtins(relation) for relation in self.relations]
+            wire["relations"] = [relation.to_wire() for relation in self.relations]
         if self.search:
             wire["search"] = self.search.to_wire()
         wire["crdt"] = self.crdt
@@ -297,6 +439,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     policies: tuple[PolicySpec, ...] = ()
     auth: AuthSpec | None = None
 
+    def __post_init__(self) -> None:
+        """The e-mail of people is the same in either case, unless the app says otherwise."""
+        if any(each.name == self.user_entity for each in self.entities):
+            settled = (
+                _with_email(each) if each.name == self.user_entity else each
+                for each in self.entities
+            )
+            msgspec.structs.force_setattr(self, "entities", tuple(settled))
+
     @cached_property
     def user_entity(self) -> str:
         """The entity whose rows are the people; it need not be declared."""
@@ -339,6 +490,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         }
         entities = tuple(_public_entity(entity, private) for entity in self.entities)
         return msgspec.structs.replace(self, entities=entities, auth=None)
+
+
+def _with_email(users: EntitySpec) -> EntitySpec:
+    email = users.fields_by_name.get("email")
+    if email is None or email.kind != "string" or email.caseInsensitive is not None:
+        return users
+    folded = msgspec.structs.replace(email, folds=True)
+    fields = tuple(folded if each is email else each for each in users.fields)
+    return msgspec.structs.replace(users, fields=fields)
 
 
 def _public_entity(entity: EntitySpec, all_private: Mapping[str, frozenset[str]]) -> EntitySpec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pylon.codec import encode
 from pylon.schema.diagnostics import (
     Diagnostic,
     Severity,
@@ -15,7 +16,7 @@ from pylon.schema.diagnostics import (
     did_you_mean,
     has_errors,
 )
-from pylon.schema.model import AuthDefault, FieldDefault, Manifest, NowDefault
+from pylon.schema.model import AuthDefault, FieldDefault, JsonDefault, Manifest, NowDefault
 from pylon.schema.shape import MANIFEST, Key, ListOf, OneOf, Shape, is_descriptive
 from pylon.schema.source import Document, Node, SourceError, read_document
 
@@ -124,6 +125,10 @@ class _Reader:
                 return self._version(node)
             case "default":
                 return self._default(node)
+            case "count":
+                return self._version(node)
+            case "bound":
+                return self._bound(node)
 
     def _list(self, node: Node, kind: ListOf) -> Any:
         if not isinstance(node.value, list):
@@ -145,8 +150,17 @@ class _Reader:
             return value
         return self._wrong(node, "a whole number from 0")
 
+    def _bound(self, node: Node) -> Any:
+        value = node.value
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return value
+        return self._wrong(node, "a number or a string")
+
     def _default(self, node: Node) -> Any:
         value = node.value
+        is_computed = isinstance(value, dict) and any(name.startswith("$") for name in value)
+        if isinstance(value, dict | list) and not is_computed:
+            return JsonDefault(encode(_plain(node)).decode())
         if isinstance(value, dict):
             made = _computed_default({name: child.value for name, child in value.items()})
             if made is None:
@@ -156,7 +170,7 @@ class _Reader:
                     'Use {"$auth": "userId"}, {"$auth": "tenantId"} or {"$now": true}.',
                 )
             return made
-        if isinstance(value, list) or value is None:
+        if value is None:
             return self._wrong(node, "a string, number, true or false")
         if isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
             return self._problem(node, "the number does not fit 64 bits", None)
@@ -194,6 +208,15 @@ class _Reader:
     def _problem(self, node: Node, message: str, hint: str | None) -> Any:
         self._problems.append(_Problem(node.offset, f"{node.path}: {message}", hint))
         return _BAD
+
+
+def _plain(node: Node) -> Any:
+    """The JSON value of a node."""
+    if isinstance(node.value, dict):
+        return {name: _plain(child) for name, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [_plain(child) for child in node.value]
+    return node.value
 
 
 def _computed_default(members: dict[str, Any]) -> FieldDefault | None:

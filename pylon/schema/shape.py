@@ -13,19 +13,25 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pylon.schema.model import (
     CRDT_CONTAINERS,
+    DECIMAL_SCALE,
+    FORMATS,
+    ON_DELETE,
     AuthSpec,
     CallableSpec,
     EntitySpec,
+    FieldDefault,
     FieldSpec,
     IndexSpec,
     Manifest,
+    NowDefault,
     PolicySpec,
     RelationSpec,
     RouteSpec,
     SearchSpec,
+    kind_of_type,
 )
 
-Scalar: TypeAlias = Literal["text", "flag", "version", "default"]
+Scalar: TypeAlias = Literal["text", "flag", "version", "default", "count", "bound"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +88,26 @@ def _build_field(
     private: bool = False,
     readonly: bool = False,
     writeOnce: bool = False,  # noqa: N803
+    type: str,  # noqa: A002
+    format: str | None = None,  # noqa: A002
+    enum: tuple[str | int, ...] = (),
+    stamp: Literal["created", "updated"] | None = None,
+    default: FieldDefault | None = None,
     **keys: Any,
 ) -> FieldSpec:
     """`serverOnly` and `readonly` are the words of newer SDKs for what we call `private` and
-    `writeOnce` (spec 09 section 1)."""
+    `writeOnce` (spec 09 section 1). A type that clients of the reference do not know stands in
+    `format` beside the type "string"; it may stand in `type` as well."""
+    if type == "string" and format not in (None, *FORMATS) and kind_of_type(format) is not None:
+        type, format = format, None  # noqa: A001
     return FieldSpec(
+        type=f"decimal({DECIMAL_SCALE})" if type == "decimal" else type,
+        format=format,
+        choices=enum,
+        stamp=stamp,
+        default=NowDefault() if stamp is not None and default is None else default,
         private=private or serverOnly,
-        readonly=serverSet,
+        readonly=serverSet or stamp is not None,
         writeOnce=writeOnce or readonly,
         **keys,
     )
@@ -119,7 +138,8 @@ FIELD: Final = Shape(
         "type": Key(
             kind="text",
             required=True,
-            about="string|int|float|bool|datetime|richtext|id(<Entity>)",
+            about="string|int|float|bool|datetime|richtext|id(<Entity>), or "
+            "date|decimal(<digits>)|json|list(<type>)",
         ),
         "optional": Key(kind="flag", required=True, about="may be null or absent"),
         "unique": Key(kind="flag", required=True, about="no two rows share a value"),
@@ -139,6 +159,27 @@ FIELD: Final = Shape(
         "serverSet": Key(kind="flag", about="set by its default and the server, never by clients"),
         "writeOnce": Key(kind="flag", about="given at insert and never changed by clients"),
         "readonly": Key(kind="flag", about="the same as `writeOnce`, as newer SDKs say it"),
+        "caseInsensitive": Key(
+            kind="flag",
+            about="A to Z in either case are one value (default true for the e-mail of users)",
+        ),
+        "format": Key(
+            kind="text",
+            nullable=True,
+            about="email|url, or of a string a type that the first clients do not know: "
+            "date|decimal(<digits>)|json|list(<type>)",
+        ),
+        "enum": Key(kind=ListOf(item="bound"), about="the values that the field may have"),
+        "min": Key(kind="bound", nullable=True, about="the least value"),
+        "max": Key(kind="bound", nullable=True, about="the largest value"),
+        "minLength": Key(kind="count", nullable=True, about="characters, or items of a list"),
+        "maxLength": Key(kind="count", nullable=True, about="characters, or items of a list"),
+        "pattern": Key(kind="text", nullable=True, about="an expression that a text matches whole"),
+        "stamp": Key(
+            kind=OneOf(choices=("created", "updated")),
+            nullable=True,
+            about="the server sets the time of the insert, or of the last write",
+        ),
     },
 )
 
@@ -154,6 +195,9 @@ INDEX: Final = Shape(
             nullable=True,
             about="only rows for which this holds: comparisons of fields with literals",
         ),
+        "caseInsensitive": Key(
+            kind="flag", about="the same of its texts, in this index: A to Z in either case"
+        ),
     },
 )
 
@@ -165,6 +209,12 @@ RELATION: Final = Shape(
         "target": Key(kind="text", required=True, about="the other entity"),
         "field": Key(kind="text", required=True, about="the foreign key"),
         "many": Key(kind="flag"),
+        "check": Key(kind="flag", about="writes may name rows only that are there"),
+        "onDelete": Key(
+            kind=OneOf(choices=ON_DELETE),
+            nullable=True,
+            about="what becomes of rows when the row that they name is deleted",
+        ),
     },
 )
 

@@ -9,26 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from pylon.limits import DECIMAL_DIGITS_MAX
 from pylon.schema.diagnostics import About, Diagnostic, did_you_mean, error
 from pylon.schema.model import (
+    LIST_ITEMS,
     MANIFEST_VERSION,
     SCALAR_KINDS,
     CallableSpec,
     FieldSpec,
     Manifest,
     PolicySpec,
+    kind_of_type,
 )
+from pylon.schema.validate_constraints import check_constraints
 from pylon.schema.validate_names import check_counts, check_identifiers
 from pylon.schema.validate_parts import (
     check_auth,
+    check_case,
     check_crdt,
     check_defaults,
     check_index_conditions,
     check_inputs,
-    check_relations,
     check_search,
     check_settable,
 )
+from pylon.schema.validate_relations import check_relations
 
 PolicyCheck = Callable[[Manifest], Iterable[Diagnostic]]
 
@@ -36,13 +41,16 @@ _TYPE_ALIASES = {
     "str": "string",
     "text": "string",
     "uuid": "string",
-    "json": "string",
     "integer": "int",
     "number": "float",
     "double": "float",
-    "decimal": "float",
+    "numeric": "decimal(2)",
+    "money": "decimal(2)",
     "boolean": "bool",
-    "date": "datetime",
+    "day": "date",
+    "object": "json",
+    "array": "list(string)",
+    "list": "list(string)",
     "time": "datetime",
     "timestamp": "datetime",
     "markdown": "richtext",
@@ -327,7 +335,7 @@ def _check_route_parameters(path: str, query: CallableSpec) -> Iterator[Diagnost
 
 def _check_types(manifest: Manifest) -> Iterator[Diagnostic]:
     for place, about, field in _every_field(manifest):
-        if field.type not in SCALAR_KINDS and field.target is None:
+        if kind_of_type(field.type) is None:
             yield error(
                 "INPUT_FIELD_TYPE_UNKNOWN" if place.startswith("input") else "FIELD_TYPE_UNKNOWN",
                 f'{place} has the unknown type "{field.type}"',
@@ -342,8 +350,12 @@ def _type_hint(wrong: str) -> str:
     alias = _TYPE_ALIASES.get(wrong.casefold())
     if alias is not None:
         return f'Use "{alias}".'
+    if wrong.startswith("decimal"):
+        return f"A decimal has 0 to {DECIMAL_DIGITS_MAX} digits: decimal(2)."
+    if wrong.startswith("list"):
+        return f"Lists are of {', '.join(LIST_ITEMS)}: list(string)."
     known = ", ".join(SCALAR_KINDS)
-    return did_you_mean(wrong, SCALAR_KINDS, f"Types are {known} and id(<Entity>).")
+    return did_you_mean(wrong, SCALAR_KINDS, f"Types are {known}, list(<type>) and id(<Entity>).")
 
 
 def _every_field(manifest: Manifest) -> Iterator[tuple[str, About, FieldSpec]]:
@@ -390,8 +402,10 @@ _PASSES_AFTER_EXPRESSIONS: tuple[Callable[[Manifest], Iterator[Diagnostic]], ...
     check_relations,
     check_search,
     check_crdt,
+    check_constraints,
     check_defaults,
     check_settable,
+    check_case,
     check_index_conditions,
     check_inputs,
     check_auth,

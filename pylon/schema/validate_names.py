@@ -27,6 +27,10 @@ two values that SQLite takes for a column where there is one called so: it would
 `... IS TRUE`."""
 
 
+RESERVED_RELATIONS: Final = frozenset({"id", "__proto__"})
+"""Where a graph shows a relation, it stands among the fields of the row."""
+
+
 def check_counts(manifest: Manifest) -> Iterator[Diagnostic]:
     """Bounds on how many there are and how long their names may be (`limits`)."""
     if len(manifest.entities) > ENTITIES_MAX:
@@ -94,6 +98,15 @@ def _check_identifier(noun: str, place: str, name: str, about: About) -> Iterato
             "NAME_RESERVED",
             f'the field "{place}" has a reserved name',
             "Every entity has an id already; leave it out."
+            if folded == "id"
+            else "Choose another name.",
+            about=about,
+        )
+    if noun == "relation" and folded in RESERVED_RELATIONS:
+        yield error(
+            "NAME_RESERVED",
+            f'the relation "{place}" has a reserved name',
+            "In a graph it would stand where the id of the row does; choose another name."
             if folded == "id"
             else "Choose another name.",
             about=about,

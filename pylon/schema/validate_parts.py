@@ -1,5 +1,5 @@
-"""Checks of ours on relations, search, CRDT annotations, defaults and index conditions of an
-entity, on inputs, and on what the app says of auth.
+"""Checks of ours on search, CRDT annotations, defaults and index conditions of an entity, on
+inputs, and on what the app says of auth.
 
 Part of `validate`; the reference finds these at the first write or never (spec 05 section 3, end).
 """
@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from math import isfinite
 
+import msgspec
+
+from pylon.codec import decode_trusted
 from pylon.origins import is_loopback_origin, is_origin
+from pylon.schema.constraints import CONSTRAINTS, is_day, is_decimal
 from pylon.schema.diagnostics import Diagnostic, did_you_mean, error, warning
 from pylon.schema.index_condition import ConditionError, problems, read_condition
 from pylon.schema.model import (
@@ -20,63 +24,17 @@ from pylon.schema.model import (
     FieldDefault,
     FieldKind,
     FieldSpec,
+    JsonDefault,
     Manifest,
     NowDefault,
-    RelationSpec,
 )
 
 _CRDT_KINDS: dict[str, frozenset[FieldKind]] = {
     "text": frozenset({"string", "richtext"}),
     "counter": frozenset({"int", "float"}),
+    **dict.fromkeys(("list", "movable-list", "tree"), frozenset({"string", "richtext"})),
 }
-"""Annotations that fit some types only; the others fit all."""
-
-
-def check_relations(manifest: Manifest) -> Iterator[Diagnostic]:
-    """Targets and foreign keys must exist, names must be unique."""
-    for entity in manifest.entities:
-        seen: set[str] = set()
-        for relation in entity.relations:
-            if relation.name in seen or not relation.name:
-                yield error(
-                    "RELATION_DUPLICATE",
-                    f'"{entity.name}" has two relations named "{relation.name}"'
-                    if relation.name
-                    else f'a relation of "{entity.name}" has no name',
-                    "Give every relation of an entity a name of its own.",
-                    about=("entity", entity.name, "relation", relation.name),
-                )
-            seen.add(relation.name)
-            yield from _check_relation(manifest, entity, relation)
-
-
-def _check_relation(
-    manifest: Manifest, entity: EntitySpec, relation: RelationSpec
-) -> Iterator[Diagnostic]:
-    place = f'the relation "{entity.name}.{relation.name}"'
-    target = manifest.entities_by_name.get(relation.target)
-    if target is None:
-        yield error(
-            "RELATION_TARGET_NOT_FOUND",
-            f'{place} leads to the entity "{relation.target}", which is not declared',
-            did_you_mean(relation.target, manifest.entities_by_name),
-            about=("entity", entity.name, "relation", relation.name),
-        )
-    # The key of a to-many relation may stand on either side (spec 02, weaknesses of graphs).
-    names = set(entity.fields_by_name)
-    sides = f'"{entity.name}"'
-    if relation.many:
-        if target is None:
-            return
-        names |= set(target.fields_by_name)
-        sides += f' or "{target.name}"'
-    if relation.field not in names:
-        yield error(
-            "RELATION_FIELD_NOT_FOUND",
-            f'{place} goes through "{relation.field}", which is no field of {sides}',
-            did_you_mean(relation.field, sorted(names)),
-            about=("entity", entity.name, "relation", relation.name),
-        )
+"""Annotations that fit some types only; the other one fits all."""
 
 
 def check_search(manifest: Manifest) -> Iterator[Diagnostic]:
@@ -114,6 +72,13 @@ def _check_search_field(
             "SEARCH_FIELD_PRIVATE",
             f'{place} lists "{name}" under {slot}, which is private',
             "What can be searched can be guessed; leave private fields out.",
+            about=("entity", entity.name, "search"),
+        )
+    elif slot != "text" and field.kind in ("json", "list"):
+        yield error(
+            "SEARCH_FIELD_TYPE_MISMATCH",
+            f'{place} lists "{name}" under {slot}, which is of type {field.type}',
+            "Facets and orders work on single values.",
             about=("entity", entity.name, "search"),
         )
     elif slot == "text" and field.kind not in ("string", "richtext"):
@@ -180,12 +145,17 @@ def check_inputs(manifest: Manifest) -> Iterator[Diagnostic]:
     for noun, callables in (("query", manifest.queries), ("action", manifest.actions)):
         for one in callables:
             for field in one.input:
-                said = FieldSpec(name=field.name, type=field.type, optional=field.optional)
+                said = FieldSpec(
+                    name=field.name,
+                    type=field.type,
+                    optional=field.optional,
+                    **{word: getattr(field, word) for word in CONSTRAINTS},
+                )
                 if field != said:
                     yield warning(
                         "INPUT_KEY_IGNORED",
                         f'the input "{field.name}" of the {noun} "{one.name}" says more than name, '
-                        "type and optional",
+                        "type, optional and constraints",
                         "The rest has no effect on inputs; leave it out.",
                         about=(noun, one.name, "input", field.name),
                     )
@@ -245,6 +215,28 @@ def check_defaults(manifest: Manifest) -> Iterator[Diagnostic]:
                 )
 
 
+def check_case(manifest: Manifest) -> Iterator[Diagnostic]:
+    """Only texts have a case."""
+    for entity in manifest.entities:
+        for field in entity.fields:
+            if field.caseInsensitive and field.kind != "string":
+                yield error(
+                    "CASE_INSENSITIVE_TYPE",
+                    f'field "{entity.name}.{field.name}" is {field.type}, which has no case',
+                    "Only a string can be case-insensitive.",
+                    about=("entity", entity.name, "field", field.name),
+                )
+        for index in entity.indexes:
+            fields = [entity.fields_by_name.get(name) for name in index.fields]
+            if index.caseInsensitive and not any(f and f.kind == "string" for f in fields):
+                yield error(
+                    "CASE_INSENSITIVE_TYPE",
+                    f'index "{index.name}" of {entity.name} has no string field to fold',
+                    "Only strings can be case-insensitive.",
+                    about=("entity", entity.name, "index", index.name),
+                )
+
+
 def check_settable(manifest: Manifest) -> Iterator[Diagnostic]:
     """A field that every row needs must be one that somebody can give a value."""
     for entity in manifest.entities:
@@ -293,6 +285,27 @@ def _default_problem(field: FieldSpec) -> str | None:
         case "float":
             fits = _is_int(value) or (isinstance(value, float) and isfinite(value))
             return None if fits else "a finite number"
+        case "date":
+            fits = isinstance(value, NowDefault) or (isinstance(value, str) and is_day(value))
+            return None if fits else 'a day such as "2026-01-31" or the day now'
+        case "decimal":
+            fits = isinstance(value, str | int | float) and is_decimal(value, field.scale)
+            return None if fits else f'a number of {field.scale} decimal places, such as "0.5"'
+        case "json":
+            is_value = not isinstance(value, AuthDefault | NowDefault)
+            return None if is_value else "a JSON value"
+        case "list":
+            is_list = isinstance(value, JsonDefault) and _is_list_of(value.text, field.item)
+            return None if is_list else f"a list of {field.item.type}"
+
+
+def _is_list_of(text: str, item: FieldSpec) -> bool:
+    items = decode_trusted(text)
+    return isinstance(items, list) and all(
+        _default_problem(msgspec.structs.replace(item, default=each)) is None and each is not None
+        for each in items
+        if isinstance(each, str | int | float | bool | None)
+    )
 
 
 def _is_int(value: FieldDefault) -> bool:

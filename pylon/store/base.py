@@ -24,13 +24,15 @@ T = TypeVar("T")
 class ConstraintFailed(Exception):
     """A UNIQUE or NOT NULL rule refused a row; the rows above give it its code.
 
-    `kind` is "UNIQUE" or "NOT NULL", `columns` the failing columns as `Entity.column`.
+    `kind` is "UNIQUE" or "NOT NULL", `columns` the failing columns as `Entity.column`, or `index`
+    the name of the failing index, where the database tells no columns.
     """
 
-    def __init__(self, kind: str, columns: tuple[str, ...]) -> None:
-        super().__init__(f"{kind} constraint failed: {', '.join(columns)}")
+    def __init__(self, kind: str, columns: tuple[str, ...], *, index: str | None = None) -> None:
+        super().__init__(f"{kind} constraint failed: {index or ', '.join(columns)}")
         self.kind = kind
         self.columns = columns
+        self.index = index
 
 
 class SumTooLarge(Exception):

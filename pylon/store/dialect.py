@@ -101,6 +101,10 @@ class Dialect(Protocol):
         z, and the bound text has no others; all other letters match in their own case only."""
         ...
 
+    def has_item(self, column: str) -> str:
+        """Whether a list, stored as JSON, has the one bound text or number as an item."""
+        ...
+
     # --- aggregates --------------------------------------------------------------------------
 
     def bucket(self, column: str, bucket: Bucket) -> str:

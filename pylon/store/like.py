@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 
-_SMALL: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+from pylon.letters import small
 
 _SIGN: Final = re.compile(r"\\(.)|(%)|(_)|(.)", re.DOTALL)
 
 
 def is_like(text: str, pattern: str) -> bool:
     """Whether a text matches a pattern."""
-    text = text.translate(_SMALL)
+    text = small(text)
     parts, begins, ends = _parts(pattern)
     if len(parts) == 1 and begins and ends:
         return parts[0].fullmatch(text) is not None
@@ -47,7 +46,7 @@ def is_like(text: str, pattern: str) -> bool:
 def _parts(pattern: str) -> tuple[tuple[re.Pattern[str], ...], bool, bool]:
     """What stands between the `%`, and whether the text must begin and end with the outer ones."""
     parts, begins, ends = [""], True, True
-    for escaped, many, one, sign in _SIGN.findall(pattern.translate(_SMALL)):
+    for escaped, many, one, sign in _SIGN.findall(small(pattern)):
         ends = not many
         if many:
             begins = begins and parts != [""]

@@ -22,7 +22,9 @@ def row_json(dialect: Dialect, kinds: Mapping[str, FieldKind]) -> str:
     parts: list[str] = []
     for number, (name, kind) in enumerate(kinds.items()):
         parts.append(f"'{',' if number else '{'}\"{name}\":'")
-        parts.append(dialect.json_text(f"t.{quote(name)}", kind))
+        column = f"t.{quote(name)}"
+        is_json = kind in ("json", "list")  # Stored as what it is.
+        parts.append(f"coalesce({column}, 'null')" if is_json else dialect.json_text(column, kind))
     return concat([*parts, "'}'"])
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pylon.letters import small_sql
 from pylon.schema.index_condition import condition_sql, read_condition
-from pylon.schema.model import EntitySpec, FieldKind
+from pylon.schema.model import EntitySpec, FieldKind, IndexSpec
+from pylon.store.naming import quote
 
 COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 """The type of a column by field kind, as schemas are told and compared; TEXT for the others (spec
@@ -23,13 +25,23 @@ COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 class IndexShape:
     """An index as the database has it; `name` is the only one in it, so it carries the entity.
 
-    `where` is SQL as `schema/index_condition` writes it; None for an index of all rows.
+    `where` is SQL as `schema/index_condition` writes it; None for an index of all rows. Of `folded`
+    fields A to Z are in it in small, as `letters.small_sql` writes it.
     """
 
     name: str
     fields: tuple[str, ...]
     unique: bool
     where: str | None = None
+    folded: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> str:
+        """What stands between the parentheses of its statement."""
+        return ", ".join(
+            small_sql(quote(field)) if field in self.folded else quote(field)
+            for field in self.fields
+        )
 
 
 def column_type(kind: FieldKind) -> str:
@@ -41,15 +53,37 @@ def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
     """The indexes that an entity declares: one for each unique field, then its own.
 
     Those that are not unique end with the id, as every order does: so a page is read where it
-    begins, whatever it is ordered by and however many rows are equal in that.
+    begins, whatever it is ordered by and however many rows are equal in that. A key whose rows
+    follow when the row goes that it names has one, unless another begins with it: a delete looks
+    for them.
     """
+    begun = {field.name for field in entity.fields if field.unique}
+    begun |= {each.fields[0] for each in entity.indexes if each.fields and each.where is None}
+    for relation in entity.relations:
+        follows = relation.onDelete is not None and relation.field in entity.fields_by_name
+        if follows and not relation.many and relation.field not in begun:
+            begun.add(relation.field)
+            name = f"{entity.name}_{relation.field}_reference"
+            yield IndexShape(name=name, fields=(relation.field, "id"), unique=False)
     for field in entity.fields:
         if field.unique:
             name = f"{entity.name}_{field.name}_unique"
-            yield IndexShape(name=name, fields=(field.name,), unique=True)
+            folded = (field.name,) if field.folds else None
+            yield IndexShape(name=name, fields=(field.name,), unique=True, folded=folded or ())
     for index in entity.indexes:
-        name = f"{entity.name}_{index.name}"
         ends_with_id = index.unique or "id" in index.fields
         fields = index.fields if ends_with_id else (*index.fields, "id")
-        where = None if index.where is None else condition_sql(read_condition(index.where))
-        yield IndexShape(name=name, fields=fields, unique=index.unique, where=where)
+        yield IndexShape(
+            name=f"{entity.name}_{index.name}",
+            fields=fields,
+            unique=index.unique,
+            where=None if index.where is None else condition_sql(read_condition(index.where)),
+            folded=tuple(name for name in fields if _folds(entity, index, name)),
+        )
+
+
+def _folds(entity: EntitySpec, index: IndexSpec, name: str) -> bool:
+    field = entity.fields_by_name.get(name)
+    if field is None:
+        return False
+    return field.folds or (index.caseInsensitive and field.kind == "string")

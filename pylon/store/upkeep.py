@@ -67,6 +67,21 @@ class Upkeep:
         await tx.execute(_NOTE, (self._key, int(self._clock.now())))
 
 
+async def in_slices(
+    work: Callable[[int], Awaitable[int]], *, rows: int, rows_max: int | None = None
+) -> int:
+    """Have `work` take so many rows at a time, until it finds fewer or has taken `rows_max`; how
+    many those were. It is given how many it may take, and gives how many it took."""
+    count = 0
+    while rows_max is None or count < rows_max:
+        size = rows if rows_max is None else min(rows, rows_max - count)
+        taken = await work(size)
+        count += taken
+        if taken < size:
+            break
+    return count
+
+
 async def delete_in_slices(
     store: Store,
     sql: str,
@@ -79,23 +94,17 @@ async def delete_in_slices(
     """Run a DELETE whose last parameter is how many rows it takes at most, until it finds no more
     or has taken `rows_max`; how many that were. A slice has `rows`, `limits.PURGE_UNIT_ROWS` unless
     they are large; `told` is told with each."""
-    count = 0
-    while rows_max is None or count < rows_max:
-        size = rows or limits.PURGE_UNIT_ROWS
-        if rows_max is not None:
-            size = min(size, rows_max - count)
 
-        async def unit(tx: Tx, size: int = size) -> int:
+    async def some(size: int) -> int:
+        async def unit(tx: Tx) -> int:
             deleted = await tx.execute(sql, (*params, size))
             if deleted and told is not None:
                 tx.tell(told)
             return deleted
 
-        deleted = await store.write(unit)
-        count += deleted
-        if deleted < size:
-            break
-    return count
+        return await store.write(unit)
+
+    return await in_slices(some, rows=rows or limits.PURGE_UNIT_ROWS, rows_max=rows_max)
 
 
 async def delete_oldest(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pylon.changes.model import Change
 from pylon.identity import Identity
 from pylon.live.outlet import Outlet
+from pylon.policy.audience import found_by
 from pylon.policy.engine import PolicyEngine, Rule
 from pylon.policy.lookup import NOTHING, Lookup
 from pylon.policy.names import IDENTITY_FIELDS
@@ -119,11 +120,11 @@ class Audiences:
             index = self._by_value[selector.attribute]
             for row in (change.before, change.after):
                 if row is not None:
-                    groups.update(index.get(row[selector.field], ()))
+                    value = found_by(selector.attribute, row[selector.field])
+                    groups.update(index.get(value, ()))
         return groups
 
 
 def _attribute(identity: Identity, name: str) -> object:
-    """The value of `auth.<name>` for this reader."""
-    value: object = getattr(identity, IDENTITY_FIELDS[name])
-    return value
+    """The value of `auth.<name>` by which this reader is found."""
+    return found_by(name, getattr(identity, IDENTITY_FIELDS[name]))

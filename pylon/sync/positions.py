@@ -40,8 +40,10 @@ _ADDRESS = b"\xff@"
 """How the keys of addresses begin; no user's id in UTF-8 does."""
 
 
-def address_key(address: str) -> bytes:
-    """The key of a client address: of all who are there, and of those of whom no more is known."""
+def caller_at(address: str) -> bytes:
+    """The caller that a client address is: all who are there, and those of whom no more is known.
+
+    (By the whole address; what is shared out goes by `asking.address_key`.)"""
     return _ADDRESS + address.encode("utf-8", "surrogatepass")
 
 

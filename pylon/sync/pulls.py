@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pylon.changes.log import ChangeLog
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
-from pylon.sync.positions import RECENT_SECONDS, StreamKind, address_key
+from pylon.sync.positions import RECENT_SECONDS, StreamKind, caller_at
 from pylon.sync.pull import Puller, PullPage, resync_required
 from pylon.sync.reader_epochs import ReaderEpochs
 from pylon.sync.whereabouts import Known, Presented, Pulled, Whereabouts
@@ -63,7 +63,7 @@ class Pulls:
     ) -> PullPage:
         """The next page of this client; 410 when its cursor cannot be continued. `browser` as
         `browsers.browser_key` makes it."""
-        public = address_key(address)
+        public = caller_at(address)
         caller = caller_key(identity) or public
         try:
             epoch = await self._epoch(identity, since)
@@ -91,7 +91,7 @@ class Pulls:
     ) -> None:
         """Note that a page was given, or None."""
         named = identity.user_id is not None
-        caller, public = caller_key(identity), address_key(address)
+        caller, public = caller_key(identity), caller_at(address)
         until, whole_from, has_more = since, 0, False
         if page is not None:
             until, whole_from, has_more = page.last_seq, page.whole_from, page.has_more
@@ -139,9 +139,9 @@ class Pulls:
         pulls. Whatever is given must be given back to `ended`.
         """
         if identity.user_id is None:
-            start = await self._public_start(address_key(address), asked, is_public=is_public)
+            start = await self._public_start(caller_at(address), asked, is_public=is_public)
         else:
-            start = await self._named_start(identity, address_key(address), asked, browser)
+            start = await self._named_start(identity, caller_at(address), asked, browser)
         lowest = self._puller.head if start.since is None else start.since
         if not await self._whereabouts.opened(start.caller, start.kind, lowest, start.browser):
             raise resync_required(0)

@@ -1,10 +1,10 @@
 """Pushes: the queued changes of an offline-capable client (spec 03 section 3.2).
 
-In order, under the caller's policies, through the same door as every write (`Rows.write`); the
-first one that fails ends the push, because the official client matches results to changes by their
-place. Changes that share a unit share a commit, each in a savepoint of its own, with what is
-remembered of it. Not here: HTTP
-(`api/sync.py`), what is remembered of a push (`temporary.py`).
+In order (but for `push_order.py`), under the caller's policies, through the same door as every
+write (`Rows.write`); the first one that fails ends the push, because the official client matches
+results to changes by their place. Changes that share a unit share a commit, each in a savepoint of
+its own, with what is remembered of it. Not here: HTTP (`api/sync.py`), what is remembered of a push
+(`temporary.py`).
 """
 
 from __future__ import annotations
@@ -14,31 +14,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pylon import limits
+from pylon.data.cascade import TOO_LARGE
+from pylon.data.errors import told_denial
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity, caller_key
 from pylon.ids import is_well_formed_row_id
+from pylon.sync.push_order import Order, Progress
+from pylon.sync.push_order import PushedChange as PushedChange
 from pylon.sync.temporary import Temporary, is_temporary
 
 KINDS = ("insert", "update", "delete")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushedChange:
-    """One change of a push; `data` None means that there was none."""
-
-    entity: str
-    row_id: str
-    kind: str
-    data: Any = None
-    op_id: str | None = None
-
-    @property
-    def name(self) -> str:
-        """How a failure names it: `insert Todo`, `update Todo/<id>`."""
-        row = "" if self.kind == "insert" else f"/{self.row_id[:100]}"
-        return f"{self.kind} {self.entity[:100]}{row}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,13 +33,14 @@ class Pushed:
     """What became of a push: so many changes from the start are done, `errors` says why not more.
 
     `deduped` of the applied ones had been done before; `ids` maps temporary ids to real ones.
-    `seqs` says of each applied one where its change is in the log, 0 where it changed nothing, None
-    where it had been done before; `failure` why the next one failed.
+    `seqs` says of each applied one where its change is in the log, 0 where it changed nothing or
+    was done out of turn, None where it had been done before; `failure`, a code and a text, why the
+    next one failed.
     """
 
     applied: int = 0
     seqs: list[int | None] = field(default_factory=list)
-    failure: PylonError | None = None
+    failure: tuple[str, str] | None = None
     deduped: int = 0
     errors: list[str] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)
@@ -122,41 +110,57 @@ class Push:
         is left simply has no result, and the client sends it again.
         """
         done = Pushed()
-        changes = changes[: limits.PUSH_CHANGES_MAX]
-        for start in range(0, len(changes), limits.PUSH_UNIT_CHANGES):
-            part = changes[start : start + limits.PUSH_UNIT_CHANGES]
+        order = Order(self._rows, changes[: limits.PUSH_CHANGES_MAX])
+        while done.applied < len(order.changes) and not done.errors:
             try:
-                done.add(await self._push_part(identity, part))
+                part = await self._push_part(identity, order, done.applied)
             except PylonError:
                 if not done.applied:
                     raise
                 break
-            if done.errors:
-                break
+            done.add(part)
         return done
 
-    async def _push_part(self, identity: Identity, changes: Sequence[PushedChange]) -> Pushed:
-        async def unit(tx: Transaction) -> Pushed:
-            done = Pushed()
-            one = _Unit(self._rows, self._temporary, identity, tx, done.ids)
-            for change in changes:
-                first = tx.tx.next_seq
+    async def _push_part(self, identity: Identity, order: Order, start: int) -> Pushed:
+        """Apply changes from this one on in one unit."""
+
+        async def unit(tx: Transaction) -> tuple[Pushed, Progress]:
+            done, progress = Pushed(), order.progress.copy()
+            end = min(start + limits.PUSH_UNIT_CHANGES, len(order.changes))
+            for place in range(start, end):
+                one = _Unit(self._rows, self._temporary, identity, tx, {})
+                seq = 0
                 try:
                     async with tx.savepoint():
-                        is_new = await one.apply(change)
+                        early = {
+                            each: await one.apply(order.changes[each], progress)
+                            for each in order.first(place, end, progress)
+                        }
+                        is_new = progress.early.get(place)
+                        if is_new is None:
+                            first = tx.tx.next_seq
+                            is_new = await one.apply(order.changes[place], progress)
+                            seq = tx.tx.next_seq - 1 if tx.tx.next_seq > first else 0
                 except PylonError as error:
                     if error.status >= 500:
                         raise
-                    done.errors.append(f"{change.name}: {error.message}")
-                    done.failure = error
+                    if error.code == TOO_LARGE and done.applied:
+                        break  # perhaps not by itself: in the next unit
+                    why = told_denial(error)
+                    told = error.message if why is None else f"{error.message}. {why}"
+                    done.errors.append(f"{order.changes[place].name}: {told}")
+                    done.failure = error.code, told
                     break
-                done.applied += 1
+                progress.early |= early
+                done.ids |= one.ids
                 done.deduped += not is_new
-                last = tx.tx.next_seq - 1
-                done.seqs.append((last if last >= first else 0) if is_new else None)
-            return done
+                done.applied += 1
+                done.seqs.append(seq if is_new else None)
+            progress.gone |= tx.gone & order.deleted
+            return done, progress
 
-        return await self._rows.write(identity, unit)
+        done, order.progress = await self._rows.write(identity, unit)
+        return done
 
 
 class _Unit:
@@ -176,10 +180,11 @@ class _Unit:
         self._tx = transaction.tx
         self._user_id = identity.user_id or ""
         self._reader = caller_key(identity) or b""
-        self._ids = ids
+        self.ids = ids
 
-    async def apply(self, change: PushedChange) -> bool:
-        """Do one change; False when its operation had been done before."""
+    async def apply(self, change: PushedChange, progress: Progress) -> bool:
+        """Do one change; False when its operation had been done before. To delete what went with
+        another row in this push is nothing new."""
         op_id, user_id = change.op_id, self._user_id
         if op_id is not None:
             if await self._temporary.is_done(self._tx, user_id, op_id):
@@ -194,7 +199,9 @@ class _Unit:
             await self._transaction.update(change.entity, row_id, await self._data(change))
         else:
             row_id = await self._real_id(change.entity, change.row_id)
-            await self._transaction.delete(change.entity, row_id)
+            name = (change.entity, row_id)
+            if name not in self._transaction.gone and name not in progress.gone:
+                await self._transaction.delete(change.entity, row_id)
         return True
 
     async def _insert(self, change: PushedChange) -> None:
@@ -207,7 +214,7 @@ class _Unit:
         self._rows.table(change.entity)  # so that no event is ever made for an unknown entity
         forgotten = self._temporary.forget(self._tx, self._reader, change.entity, change.row_id)
         row = await self._transaction.insert(change.entity, data)
-        self._ids[change.row_id] = row["id"]
+        self.ids[change.row_id] = row["id"]
         await self._temporary.remember(self._tx, forgotten, self._user_id, row["id"])
 
     async def _data(self, change: PushedChange) -> Any:
@@ -217,10 +224,10 @@ class _Unit:
             raise PylonError(400, "INVALID_DATA", "The change has no data.")
         if not isinstance(data, dict):
             return data
-        fields = self._rows.table(change.entity).fields
+        references = self._rows.table(change.entity).references
         resolved = dict(data)
         for name, value in data.items():
-            if is_temporary(value) and name in fields and (target := fields[name].target):
+            if is_temporary(value) and (target := references.get(name)):
                 resolved[name] = await self._real_id(target, value)
         return resolved
 
@@ -231,5 +238,5 @@ class _Unit:
         found = await self._temporary.real_id(self._tx, self._user_id, entity, row_id)
         if found is None:
             return row_id
-        self._ids[row_id] = found
+        self.ids[row_id] = found
         return found

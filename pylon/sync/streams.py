@@ -66,7 +66,7 @@ class Reader:
         """False: the client may see more than this stream shows; see `Hub.join`."""
         self.caller = caller
         """Whose stream it is: `identity.caller_key`, or the address of nobody by name that goes on
-        past what it may not show (`positions.address_key`); None where neither matters."""
+        past what it may not show (`positions.caller_at`); None where neither matters."""
         self.subjects = subjects_of(identity)
         self.outlet = outlet
         self.group: Group | None = None

@@ -8,7 +8,7 @@ as in `export_format`. Knows no entity: how the text of a cell becomes a value i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pylon import limits
@@ -24,7 +24,10 @@ BOM: Final = b"\xef\xbb\xbf"
 
 # --- out -------------------------------------------------------------------------------------
 
-_NEEDS_QUOTES: Final = re.compile(r'[",;\t\r\n]|^\s|\s$')
+_NEEDS_QUOTES: Final = re.compile(r'\A\s|[",;\t\r\n]|\s\Z')
+
+_BARE_CHARACTERS_MAX: Final = 200
+"""Longer texts are put in quotes unseen: to look through them takes longer."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a text that begins with one of these for a formula, and runs it."""
@@ -35,12 +38,20 @@ class CsvWriter:
 
     `is_for_spreadsheet`: a byte order mark in front, without which Excel reads no UTF-8, and an
     apostrophe before texts that would be run as formulas. Such a file is for looking at: what it
-    says of those texts is not what is stored.
+    says of those texts is not what is stored. `as_json` are columns whose values are written as
+    JSON whatever they are, for texts among them to stay texts.
     """
 
-    def __init__(self, names: Sequence[str], *, is_for_spreadsheet: bool = False) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        is_for_spreadsheet: bool = False,
+        as_json: Container[str] = (),
+    ) -> None:
         self.names = tuple(names)
         self._guards = is_for_spreadsheet
+        self._cells = tuple((name, _json if name in as_json else self._cell) for name in self.names)
 
     def head(self) -> bytes:
         """The line with the names."""
@@ -49,9 +60,9 @@ class CsvWriter:
 
     def lines(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
         """A line a row; a value that a row has not is null."""
-        names, cell = self.names, self._cell
+        cells = self._cells
         return "".join(
-            [",".join([cell(row.get(name)) for name in names]) + "\r\n" for row in rows]
+            [",".join([cell(row.get(name)) for name, cell in cells]) + "\r\n" for row in rows]
         ).encode()
 
     def _cell(self, value: Any) -> str:
@@ -69,8 +80,12 @@ class CsvWriter:
         return text if type(value) in (int, float) else _quoted(text)
 
 
+def _json(value: Any) -> str:
+    return "" if value is None else _quoted(encode(value).decode())
+
+
 def _quoted(text: str) -> str:
-    if text and not _NEEDS_QUOTES.search(text):
+    if text and len(text) <= _BARE_CHARACTERS_MAX and not _NEEDS_QUOTES.search(text):
         return text
     return '"' + text.replace('"', '""') + '"'
 

@@ -11,7 +11,7 @@ app = App("csv")
 class Person(Entity):
     """Told apart by their addresses."""
 
-    email: str | None = field(unique=True)
+    email: str | None = field(unique=True, case_insensitive=True)
     name: str
     age: int | None
     score: float | None

@@ -220,12 +220,19 @@ def test_a_key_may_have_several_fields_and_be_of_any_format(admin: httpx.Client)
     seats = [{"hall": hall, "number": n, "label": f"{hall}{n}"} for hall in "ab" for n in (1, 2)]
     asked = {"entity": "Seat", "key": "number, hall"}
     for label, expected in (("x", (4, 0, 0, 0)), ("y", (0, 4, 0, 0)), ("y", (0, 0, 4, 0))):
-        rows = [{**seat, "label": seat["label"] + label} for seat in seats]
+        rows = [{**seat, "label": f"{seat['label']}{label}"} for seat in seats]
         body = {"entities": {"Seat": rows, "Person": [{"name": "by no key"}]}}
         report = admin.post("/api/import", json=body, params=asked).json()
         (counts,) = [each for each in report["by_entity"] if each["entity"] == "Seat"]
         assert tuple(counts[k] for k in ("inserted", "updated", "skipped", "failed")) == expected
     assert len(admin.get(PEOPLE).json()["data"]) == 3
+
+
+def test_a_key_compares_as_its_field_does(admin: httpx.Client) -> None:
+    assert done(put(admin, "email,name\na@x,Ann\n", key="email")) == (1, 0, 0, 0)
+    assert done(put(admin, "email,name\nA@X,Ann\n", key="email")) == (0, 1, 0, 0)
+    (row,) = admin.get(PEOPLE, params={"sort": "email", "fields": "email"}).json()["data"]
+    assert row["email"] == "A@X"
 
 
 def test_rows_of_a_file_find_one_another(admin: httpx.Client) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from csv import DictReader
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +50,31 @@ Read = Callable[[httpx.Client, str], dict[str, Any]]
 
 SEARCH = "/api/search/Employee"
 
+
+def selected(client: httpx.Client) -> str:
+    """The fields that the caller may have."""
+    is_admin = client.headers.get("authorization") == f"Bearer {ADMIN_TOKEN}"
+    return "name,salary,secret" if is_admin else "name,salary"
+
+
 READS: dict[str, Read] = {
     "get": lambda c, i: dict(c.get(f"{EMPLOYEES}/{i}").json()),
     "list": lambda c, i: one_of(c.get(EMPLOYEES).json()["data"], i),
     "page": lambda c, i: one_of(c.get(f"{EMPLOYEES}/cursor").json()["data"], i),
     "query": lambda c, i: one_of(c.post("/api/query/Employee", json={}).json(), i),
+    "list of fields": lambda c, i: one_of(
+        c.get(f"{EMPLOYEES}?fields={selected(c)}&sort=-name").json()["data"], i
+    ),
+    "page in an order": lambda c, i: one_of(
+        c.get(f"{EMPLOYEES}/cursor?fields={selected(c)}&sort=-name").json()["data"], i
+    ),
+    "query of fields": lambda c, i: one_of(
+        c.post("/api/query/Employee", json={"$fields": selected(c).split(",")}).json(), i
+    ),
+    "get of fields": lambda c, i: dict(c.get(f"{EMPLOYEES}/{i}?fields={selected(c)}").json()),
+    "table": lambda c, i: one_of(
+        list(DictReader(StringIO(c.get(f"{EMPLOYEES}?format=csv&sort=name").text))), i
+    ),
     "graph": lambda c, i: one_of(
         c.post("/api/query", json={"Employee": {"include": {"note": {}}}}).json()["Employee"], i
     ),
@@ -76,6 +98,13 @@ def test_every_read_shows_what_the_filter_makes_of_a_row(
     assert "secret" not in row
     row = READS[read](admin, ids["bob"])
     assert (row["salary"], row["secret"]) == (f"{STORED} of bob", "fred"), "rows as they are"
+
+
+def test_a_filtered_field_orders_and_filters_no_list(ann: httpx.Client) -> None:
+    for asked in ({"sort": "salary"}, {"filter": '{"salary": null}'}, {"fields": "secret"}):
+        for path in (EMPLOYEES, f"{EMPLOYEES}/cursor"):
+            answer = ann.get(path, params=asked)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_COLUMN")
 
 
 ASKED_BY = [

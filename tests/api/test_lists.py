@@ -201,6 +201,8 @@ def test_a_long_list_is_written_in_pieces_with_its_total(tmp_path: Path) -> None
         found = asked(admin, sort="-rank", count="exact", filter={"rank": {"$gte": 1}})
         assert [row["rank"] for row in found.pop("data")] == list(range(8, 0, -1))
         assert found == {"count": 8, "offset": 0, "limit": None, "total": 8, "total_relation": "eq"}
+        too_long = refused(admin, PAGES, sort="title", limit=2)
+        assert too_long[:2] == (400, "INVALID_QUERY"), "it does not fit into a cursor"
         short = asked(admin, PAGES, sort="-rank", fields="rank")
         assert short["has_more"], "it ends before it is too large"
         rest = asked(admin, PAGES, sort="-rank", after=short["next_cursor"], fields="rank")

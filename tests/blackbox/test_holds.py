@@ -148,7 +148,8 @@ def routes(admin: httpx.Client) -> list[tuple[str, str, bool]]:
 def test_no_body_holds_the_loop(watched: Watched, who: str) -> None:
     shapes, smaller = worst.shapes(SIZES[who]), worst.shapes(min(MIB, SIZES[who]))
     with watched.client(who) as client:
-        for method, path, has_body in routes(watched.admin):
+        lines = ("POST", "/api/import?format=ndjson", True)
+        for method, path, has_body in (lines, *routes(watched.admin)):
             # Other entities than Paper have the same routes.
             if not has_body or re.search("Sheet|Listed|Ruled|User", path):
                 continue
@@ -180,13 +181,15 @@ def test_no_message_of_a_socket_holds_the_loop(watched: Watched) -> None:
     # A stream that says where it is has nothing to be told, also in the server's first minute.
     head = watched.admin.get("/api/sync/status").json()["log"]["head_seq"]
     url = watched.server.ws_url(f"/ws?since={head}")
+    protocols: Any = [f"bearer.{watched.guest()}"]
     for shape, content in worst.shapes(64 * KIB - 256).items():
         inner = content.decode("latin-1")
-        for kind in ("presence", "topic", "crdt-subscribe", "subscribe", "ping", "none"):
-            message = f'{{"type": "{kind}", "topic": "t", "data": {inner}}}'
+        for kind in (None, "presence", "topic", "crdt-subscribe", "subscribe", "ping", "none"):
+            message = inner
+            if kind is not None:
+                message = f'{{"type": "{kind}", "topic": "t", "data": {inner}}}'
 
             def send(message: str = message) -> None:
-                protocols: Any = [f"bearer.{watched.guest()}"]
                 with connect(url, subprotocols=protocols, max_size=None, proxy=None) as socket:
                     socket.send(message)
                     assert socket.ping().wait(60), message[:100]

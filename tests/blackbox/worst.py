@@ -42,6 +42,13 @@ def shapes(size: int) -> dict[str, bytes]:
         "escapes": b'"' + b"\\u00e9" * (size // 6) + b'"',
         "nothing but blanks": b" " * (size - 1) + b"1",
         "not JSON": b"\xff" * size,
+        "smallest numbers": b'{"operations":' + filled(b"5e-324", size - 20) + b"}",
+        "a key": b'{"' + b"k" * (size - 8) + b'":1}',
+        "empty filters": b'{"$and":' + filled(b"{}", size - 20) + b"}",
+        "values": b'{"n":{"$in":' + filled(b"7", size - 20) + b"}}",
+        "rows": b'{"entities":{"Sheet":' + filled(b'{"rank":1e300}', size - 30) + b"}}",
+        "brackets in a text": b'{"id":"","text":"' + b"a,[" * ((size - 20) // 3) + b'"}',
+        "unclosed": b'{"text":"' + b'\\",' * ((size - 20) // 3),
         "operations of nothing": b'{"operations":' + filled(b"{}", size - 20) + b"}",
         "changes of nothing": b'{"changes":' + filled(b"{}", size - 20) + b"}",
     }
@@ -78,6 +85,12 @@ def writes() -> Iterator[tuple[str, Ask]]:
     yield "inserts under a rule", ("POST", "/api/transact", body(ruled))
     yield "a batch under a rule", ("POST", "/api/batch", body({"operations": ruled}))
     yield "a large text", ("POST", "/api/transact", body(large))
+    # Texts that are folded and taken apart before they are indexed.
+    pairs = "".join(chr(0x4E00 + (n * 7_919) % 20_000) for n in range(16_000))
+    folded = [insert("Paper", {"title": f"{n}", "text": pairs}) for n in range(20)]
+    yield "rows without spaces", ("POST", "/api/transact", body(folded))
+    folded = [insert("Paper", {"title": "large", "text": pairs * 20})]
+    yield "a large text without spaces", ("POST", "/api/transact", body(folded))
     yield "a batch of inserts", ("POST", "/api/batch", body({"operations": plain * 5}))
     wrong = [{"op": "insert", "entity": "No"}] * 10_000
     yield "a batch of nonsense", ("POST", "/api/batch", body({"operations": wrong}))
@@ -88,6 +101,19 @@ def writes() -> Iterator[tuple[str, Ask]]:
     yield "a push", ("POST", "/api/sync/push", body({"changes": changes, "client_id": "worst"}))
     rows = [{"id": f"import-{n}", "text": "imported"} for n in range(20_000)]
     yield "an import", ("POST", "/api/import", body({"entities": {"Sheet": rows}}))
+    table = "/api/import?format=csv&entity=Sheet"
+    lines = "".join(f'csv-{n},"text, {n}",{n}\n' for n in range(20_000))
+    yield "a table", ("POST", table, f"id,text,rank\n{lines}".encode())
+    for name, text in {
+        "quotes": b'"' + b'""' * 500_000 + b'"\n',
+        "an open quote": b'"' + b"x\n" * 500_000,
+        "empty lines": b"\n" * 5_000_000,
+        "empty cells": b"," * 1_000_000 + b"\n",
+        "stray quotes": b'a"\n' * 500_000,
+        "no UTF-8": b"\xff\n" * 500_000,
+    }.items():
+        yield f"a table of {name}", ("POST", table, b"text\n" + text)
+    yield "a table of names", ("POST", table, b"text," * 2_000_000)
 
 
 def documents(row_id: str) -> Iterator[tuple[str, Ask]]:
@@ -131,6 +157,10 @@ def reads() -> Iterator[tuple[str, Ask]]:
                     f"{operator} of {entity}",
                     post(f"/api/query/{entity}", {"text": {operator: text}}),
                 )
+    near = f"NEAR({' '.join(['t*', 's*'] * 15)}, 500)"
+    for entity in ("Paper", "Sheet"):
+        for text in (near, "the " * 31, "ein Öl", "気" * 999, "\u4e01", "nothing OR sheet*"):
+            yield f"a search of {entity}", post(f"/api/query/{entity}", {"$search": text})
     many = [f"{n:040}" for n in range(10_000)]
     yield "10 000 values", post("/api/query/Sheet", {"text": {"$in": many}})
     either = [{"text": {"$contains": f"nothing {n}"}} for n in range(128)]
@@ -151,6 +181,16 @@ def reads() -> Iterator[tuple[str, Ask]]:
         "/api/entities/Sheet?limit=10000",
         "/api/entities/Paper?limit=10000",
         "/api/entities/Paper/cursor?limit=100",
+        "/api/entities/Sheet?count=exact&sort=-text&fields=text",
+        "/api/entities/Paper?filter=%7B%7D&count=estimated&sort=text",
+        "/api/entities/Paper/cursor?sort=-text&limit=100&count=exact",
+        "/api/entities/Sheet?format=csv&sort=text",
+        "/api/entities/Paper?format=csv&spreadsheet=1",
+        "/api/entities/Sheet?fields=" + "text," * 10_000 + "id",
+        "/api/entities/Sheet?sort=" + "text," * 10_000 + "id",
+        "/api/entities/Sheet/cursor?sort=text&after=c_" + "W1tb" * 10_000,
+        "/api/export/Paper?format=csv",
+        "/api/export/Sheet?format=csv&spreadsheet=1",
         "/api/sync/pull?since=0",
         "/api/openapi.json",
         "/api/manifest",

@@ -161,7 +161,7 @@ MISTAKES = [
         mend='Did you mean "Todo"?',
     ),
     Mistake(
-        file=TODO + "\napp.query('x', input={'y': dict})  # <-\n",
+        file=TODO + "\napp.query('x', input={'y': bytes})  # <-\n",
         code="ANNOTATION_UNKNOWN",
         mend='the input "y" of the query "x"',
     ),

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from loro import LoroDoc
 
 from pylon import limits
+from pylon.canonical import canonical_text
 from pylon.codec import decode
 from pylon.crdt.items import set_list
 from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
-from pylon.crdt.values import canonical_text, check_list, check_tree, show
+from pylon.crdt.values import check_list, check_tree, show
 
 ITEMS = st.lists(
     st.one_of(st.integers(0, 5), st.sampled_from("ab"), st.just({"k": [1.5, None]})), max_size=12

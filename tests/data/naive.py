@@ -18,6 +18,7 @@ from pylon.policy.nodes import Expr
 from pylon.policy.syntax import parse
 from pylon.schema.model import EntitySpec, FieldKind, Manifest
 from tests.policy.oracle import Oracle
+from tests.policy.worlds import folded_of
 
 Row = dict[str, Any]
 Json = dict[str, Any]
@@ -66,7 +67,8 @@ class Naive:
         if other is not None:
             floats |= {f".{field.name}" for field in other.fields if field.kind == "float"}
             others = self._rows[other.name]
-        oracle = Oracle(identity, row, {}, frozenset(floats), others)
+        folded = [*folded_of(spec), *(folded_of(other, ".") if other is not None else ())]
+        oracle = Oracle(identity, row, {}, frozenset(floats), others, frozenset(folded))
         return all(oracle.holds(rule) for rule in self._rules[entity])
 
     def shown(self, identity: Identity, entity: str, row: Row) -> Row:
@@ -84,9 +86,10 @@ class Naive:
         order = dict(body.get("$order", {}))
         if "id" not in order:
             order["id"] = list(order.values())[-1] if order else "asc"
-        compare = functools.partial(compare_rows, order)
+        folded = folded_fields(self._manifest.entities_by_name[entity])
+        compare = functools.partial(compare_rows, order, folded=folded)
         found = sorted(
-            (row for row in rows if matches(row, condition, kinds)),
+            (row for row in rows if matches(row, condition, kinds, folded)),
             key=functools.cmp_to_key(compare),
         )
         if "$after" in body:
@@ -126,10 +129,12 @@ class Naive:
                 field = target.fields_by_name[relation.field]
                 refers = field.target == entity or relation.field not in spec.fields_by_name
                 here, there = ("id" if refers else relation.field), relation.field
+            is_folded = here in folded_fields(spec) or there in folded_fields(target)
+            same = _folded if is_folded else _unchanged
             related = [
                 other
                 for other in self.visible(identity, relation.target)
-                if row[here] is not None and other[there] == row[here]
+                if row[here] is not None and same(other[there]) == same(row[here])
             ]
             rows = self._level(identity, relation.target, related, options)
             if relation.many:
@@ -144,7 +149,7 @@ class Naive:
         rows = [
             row
             for row in self.visible(identity, entity)
-            if matches(row, body.get("where", {}), kinds)
+            if matches(row, body.get("where", {}), kinds, folded_fields(spec))
         ]
         if "orgId" in spec.fields_by_name and identity.tenant_id and not identity.is_admin:
             rows = [row for row in rows if row["orgId"] == identity.tenant_id]
@@ -157,13 +162,23 @@ class Naive:
                 name = f"{item['field']}_{bucket}"
                 keys[name] = (functools.partial(_bucket_of, item["field"], bucket), "string")
         groups: dict[tuple[Any, ...], list[Row]] = {} if keys else {(): []}
+        folded = folded_fields(spec)
         for row in rows:
-            groups.setdefault(tuple(get(row) for get, _ in keys.values()), []).append(row)
+            shared = (
+                _folded(get(row)) if name in folded else get(row) for name, (get, _) in keys.items()
+            )
+            groups.setdefault(tuple(shared), []).append(row)
         known: dict[str, FieldKind] = {name: kind for name, (_, kind) in keys.items()}
         answer = []
         for key, members in groups.items():
             line = dict(zip(keys, key, strict=True))
-            line.update(_computed(members, body, kinds, known))
+            # Shown as one of its rows has it: the first by code point.
+            line |= {
+                name: min(row[name] for row in members)
+                for name in folded.intersection(keys)
+                if line[name] is not None
+            }
+            line.update(_computed(members, body, kinds, known, folded))
             answer.append(line)
         answer = [line for line in answer if matches(line, body.get("having", {}), known)]
         order = {**body.get("order", {})}
@@ -174,7 +189,11 @@ class Naive:
 
 
 def _computed(
-    rows: list[Row], body: Json, kinds: Mapping[str, FieldKind], known: dict[str, FieldKind]
+    rows: list[Row],
+    body: Json,
+    kinds: Mapping[str, FieldKind],
+    known: dict[str, FieldKind],
+    folded: frozenset[str],
 ) -> Json:
     line: Json = {}
     if "count" in body:
@@ -192,7 +211,7 @@ def _computed(
             match key:
                 case "countDistinct":
                     column, kind = f"count_distinct_{name}", "int"
-                    line[column] = len(set(values))
+                    line[column] = len(set(map(_folded, values) if name in folded else values))
                 case "sum":
                     line[column] = Around(values) if values else None
                 case "avg":
@@ -265,10 +284,14 @@ def _bucket_of(name: str, bucket: str, row: Row) -> str | None:
 # --- conditions ------------------------------------------------------------------------------
 
 
-def compare_rows(order: Mapping[str, str], one: Row, other: Row) -> int:
+def compare_rows(
+    order: Mapping[str, str], one: Row, other: Row, *, folded: frozenset[str] = frozenset()
+) -> int:
     """Below zero where `one` comes first; null is less than everything."""
     for name, word in order.items():
         left, right = one[name], other[name]
+        if name in folded:
+            left, right = _folded(left), _folded(right)
         if left == right:
             continue
         is_less = left is None or (right is not None and left < right)
@@ -276,20 +299,45 @@ def compare_rows(order: Mapping[str, str], one: Row, other: Row) -> int:
     return 0
 
 
-def matches(row: Row, condition: Json, kinds: Mapping[str, FieldKind]) -> bool:
+def folded_fields(entity: EntitySpec) -> frozenset[str]:
+    """The fields in which A to Z in either case are one value."""
+    return frozenset(field.name for field in entity.fields if field.folds)
+
+
+def _folded(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_folded, value))
+    if isinstance(value, dict):
+        return {key: _folded(each) for key, each in value.items()}
+    return _lower(value) if isinstance(value, str) else value
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def matches(
+    row: Row,
+    condition: Json,
+    kinds: Mapping[str, FieldKind],
+    folded: frozenset[str] = frozenset(),
+) -> bool:
     """Whether a filter without meta keys holds."""
     for key, value in condition.items():
         match key:
             case "$and":
-                holds = all(matches(row, part, kinds) for part in value)
+                holds = all(matches(row, part, kinds, folded) for part in value)
             case "$or":
-                holds = any(matches(row, part, kinds) for part in value)
+                holds = any(matches(row, part, kinds, folded) for part in value)
             case "$not":
-                holds = not matches(row, value, kinds)
+                holds = not matches(row, value, kinds, folded)
             case _:
                 operators = value if isinstance(value, dict) else {"$eq": value}
+                stored = row[key]
+                if key in folded:
+                    operators, stored = _folded(operators), _folded(stored)
                 holds = all(
-                    _holds(row[key], operator, operand, kinds[key])
+                    _holds(stored, operator, operand, kinds[key])
                     for operator, operand in operators.items()
                 )
         if not holds:

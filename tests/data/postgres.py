@@ -77,6 +77,10 @@ class PostgresTrial:
     def contains(self, column: str, *, is_folded: bool = False) -> str:
         return f"strpos({f'lower({column})' if is_folded else column}, ?) > 0"
 
+    def has_item(self, column: str) -> str:
+        items = f"jsonb_array_elements_text(CAST({column} AS JSONB))"
+        return f"EXISTS (SELECT 1 FROM {items} v WHERE v = CAST(? AS TEXT))"
+
     def bucket(self, column: str, bucket: Bucket) -> str:
         form = BUCKET_FORMS[bucket]
         return (

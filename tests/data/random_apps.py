@@ -23,7 +23,7 @@ OTHER = EntitySpec(
     name="Other",
     fields=(
         FieldSpec(name="thingId", type="id(Thing)", optional=True),
-        FieldSpec(name="key", type="string", optional=True),
+        FieldSpec(name="key", type="string", optional=True, caseInsensitive=True),
         FieldSpec(name="n", type="int", optional=True),
         FieldSpec(name="orgId", type="string", optional=True),
         FieldSpec(name="at", type="datetime", optional=True),

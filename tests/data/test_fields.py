@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon.codec import decode, encode
-from pylon.data.fields import CHECKERS, INT_MAX, INT_MIN
+from pylon.data.exact import bound_key, key_of, text_of_key
+from pylon.data.fields import CHECKERS, INT_MAX, INT_MIN, check_decimal, check_json
 from pylon.schema.model import SCALAR_KINDS, FieldKind
 
 anything: st.SearchStrategy[Any] = (
@@ -32,11 +35,14 @@ STORED: dict[FieldKind, type] = {
     "int": int,
     "float": float,
     "bool": bool,
+    "date": str,
+    "decimal": str,
+    "list": list,
 }
 
 
 def test_every_kind_has_a_checker() -> None:
-    assert set(CHECKERS) == {*SCALAR_KINDS.values(), "id"} == set(STORED)
+    assert set(CHECKERS) == {*SCALAR_KINDS.values(), "id", "list"} == {*STORED, "json"}
 
 
 @given(st.sampled_from(sorted(CHECKERS)), anything)
@@ -45,9 +51,9 @@ def test_what_is_taken_has_its_type_is_taken_again_and_is_json(kind: FieldKind, 
         stored = CHECKERS[kind](value)
     except ValueError:
         return
-    assert type(stored) is STORED[kind]
+    assert type(stored) is STORED.get(kind, type(stored))
     assert CHECKERS[kind](stored) == stored
-    assert stored == value
+    assert kind == "decimal" or stored == value
     assert decode(encode(stored)) == stored
 
 
@@ -99,3 +105,86 @@ def test_taken(kind: FieldKind, value: Any) -> None:
 def test_refused(kind: FieldKind, value: Any) -> None:
     with pytest.raises(ValueError, match=r"\w+"):
         CHECKERS[kind](value)
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "text"),
+    [
+        ("12.5", 2, "12.50"),
+        (12.5, 2, "12.50"),
+        (Decimal("1E+2"), 0, "100"),
+        ("-0", 2, "0.00"),
+        ("007.10", 1, "7.1"),
+        ("9" * 16, 2, "9" * 16 + ".00"),
+        (0.1, 1, "0.1"),
+        (10**17, 0, "1" + "0" * 17),
+        ("+3", 0, "3"),
+    ],
+)
+def test_decimals_are_kept_in_one_form(value: Any, scale: int, text: str) -> None:
+    assert check_decimal(value, scale) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "scale"),
+    [
+        ("1.005", 2),
+        (0.1 + 0.2, 2),
+        ("9" * 17, 2),
+        ("1e3", 2),
+        (1e300, 2),
+        (math.nan, 2),
+        (math.inf, 0),
+        ("", 2),
+        (".5", 2),
+        ("5.", 2),
+        (True, 2),
+        (None, 2),
+        ("1,5", 2),
+        ("\u0661", 2),
+    ],
+)
+def test_no_decimal_is_rounded_or_guessed(value: Any, scale: int) -> None:
+    with pytest.raises(ValueError, match="decimal place"):
+        check_decimal(value, scale)
+
+
+@given(st.integers(-(10**18) + 1, 10**18 - 1), st.integers(0, 18))
+def test_keys_of_decimals_are_in_the_order_of_their_values(key: int, scale: int) -> None:
+    text = text_of_key(key, scale)
+    assert check_decimal(text, scale) == text
+    assert key_of(text) == key
+    assert Decimal(text) == Decimal(key).scaleb(-scale)
+
+
+numbers = st.decimals(-(10**20), 10**20, allow_nan=False, allow_infinity=False)
+
+
+@given(
+    numbers,
+    st.integers(-(10**9), 10**9),
+    st.integers(0, 6),
+    st.sampled_from([">", ">=", "<", "<="]),
+)
+def test_bounds_between_two_decimals_find_the_same_rows(
+    number: Decimal, key: int, scale: int, sign: str
+) -> None:
+    compare = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}[sign]
+    stored = Decimal(key).scaleb(-scale)
+    assert compare(key, bound_key(sign, number, scale)) == compare(stored, number)
+
+
+def test_json_is_kept_in_one_form_and_bounded() -> None:
+    assert list(check_json({"b": 1.0, "a": [2]})) == ["a", "b"]
+    deep: Any = []
+    for _ in range(100):
+        deep = [deep]
+    for wrong in (deep, 2**70, [math.nan], b"x", "x" * 300_000):
+        with pytest.raises(ValueError):  # noqa: PT011
+            check_json(wrong)
+
+
+@pytest.mark.parametrize("value", ["a", {}, [1], [None], [["a"]], ["a"] * 10_001])
+def test_lists_are_of_their_type(value: Any) -> None:
+    with pytest.raises(ValueError, match="a list"):
+        CHECKERS["list"](value)

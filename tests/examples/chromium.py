@@ -121,7 +121,10 @@ class Page:
     async def go(self, url: str) -> None:
         """Load an address and wait until it is there."""
         await self._browser.send("Page.navigate", self.session, url=url)
-        await self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
+        await self.wait_for(
+            "document.readyState === 'complete'"
+            f" && (location.href !== 'about:blank' || {url == 'about:blank':d})"
+        )
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; promises are awaited."""
@@ -176,6 +179,12 @@ class Page:
             latency=0,
             downloadThroughput=-1,
             uploadThroughput=-1,
+        )
+
+    async def run_first(self, source: str) -> None:
+        """Run this script in every document from now on, before the page's own."""
+        await self._browser.send(
+            "Page.addScriptToEvaluateOnNewDocument", self.session, source=source
         )
 
     async def size(self, width: int, height: int) -> None:

@@ -232,6 +232,53 @@ const scenarios = {
     sync.stop();
   },
 
+  /** A server that tells each change's own position and refusal: then those count. */
+  async results() {
+    const sync = await opened();
+    before = async (path, options) => {
+      if (!path.includes("push")) return undefined;
+      const body = await (await realFetch(new URL(path, url), options)).json();
+      body.results = JSON.parse(options.body).changes.map((_, place) =>
+        place < body.applied
+          ? { status: "applied", seq: body.cursor.last_seq }
+          : { status: "error", error: { code: "FORBIDDEN", message: "in its own words" } },
+      );
+      body.cursor.last_seq = Number.MAX_SAFE_INTEGER; // if this counted, nothing would settle
+      return new Response(JSON.stringify(body));
+    };
+    const good = sync.insert("Todo", { title: "good" });
+    sync.insert("Todo", { title: "bad", ownerId: "somebody else" });
+    await quiet(sync);
+    await until(() => sync.status.refused.length);
+    assert.equal(sync.status.refused[0].message, "in its own words");
+    assert.deepEqual(sync.all("Todo").map((row) => row.id), [good]);
+    sync.stop();
+  },
+
+  /** Its event never comes, so it is shown until a pull says that there is nothing to wait for. */
+  async unseen() {
+    const sync = await opened();
+    const id = sync.insert("Feedback", { text: "written, never read" });
+    assert.equal(sync.get("Feedback", id).text, "written, never read");
+    await until(() => !sync.get("Feedback", id));
+    assert.deepEqual(sync.status.refused, []);
+    assert.equal(pushes().flat().length, 1);
+    sync.stop();
+  },
+
+  async stopped() {
+    await signInAsGuest(NAME);
+    const early = new Sync({ name: NAME });
+    const starting = early.start();
+    early.stop();
+    await starting;
+    assert.throws(() => early.insert("Todo", { title: "too late" }));
+    const sync = await opened();
+    const id = sync.insert("Todo", { title: "as the window closes" });
+    sync.stop();
+    assert.ok(id);
+  },
+
   async backoff() {
     const sync = await opened();
     pauses.length = 0;
@@ -240,7 +287,7 @@ const scenarios = {
         ? new Response("{}", { status: 429, headers: { "Retry-After": "77" } })
         : undefined;
     sync.insert("Todo", { title: "patient" });
-    await until(() => pauses.includes(77_000));
+    await until(() => pauses.some((ms) => ms >= 77_000));
     sync.stop();
     const again = new Sync({ name: NAME });
     before = lost;

@@ -41,12 +41,17 @@ def test_seed_search_and_order(store: Server) -> None:
 
 def test_an_owner_may_only_call_off_what_is_not_packed(store: Server) -> None:
     with store.client(store.token_of("customer")) as customer, store.client(ADMIN_TOKEN) as admin:
-        order = customer.post("/api/entities/Order", json={"total": 1.0, "addressId": "x"}).json()
+        home = dict.fromkeys(("name", "street", "city", "zip", "country"), "x")
+        address = customer.post("/api/entities/Address", json=home).json()["id"]
+        placed = {"total": 1.0, "addressId": address}
+        order = customer.post("/api/entities/Order", json=placed).json()
         path = f"/api/entities/Order/{order['id']}"
         for change in ({"status": "delivered"}, {"userId": "somebody else"}):
             assert customer.patch(path, json=change).status_code == 403
         assert admin.patch(path, json={"status": "packed"}).status_code == 200
         assert customer.patch(path, json={"status": "cancelled"}).status_code == 403
+        kept = customer.delete(f"/api/entities/Address/{address}")
+        assert (kept.status_code, kept.json()["error"]["code"]) == (409, "ROW_REFERENCED")
 
 
 def test_the_examples_are_listed() -> None:

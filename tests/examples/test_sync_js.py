@@ -18,12 +18,27 @@ SCRIPT = Path(__file__).with_name("sync_js.mjs")
 NODE = shutil.which("node")
 SECONDS_MAX = 120
 
+UNSEEN = """
+
+@app.entity
+class Feedback(Entity):
+    text: str
+
+    class policy:
+        read = update = delete = auth.isAdmin
+        insert = auth.userId != None
+"""
+
 pytestmark = pytest.mark.skipif(NODE is None, reason="no Node on this machine")
 
 
 @pytest.fixture(scope="module")
 def todo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApp]:
-    served = ServedApp(EXAMPLES / "todo", tmp_path_factory.mktemp("sync_js") / "todo.db")
+    """The todo example, with an entity that may be written and not read."""
+    folder = tmp_path_factory.mktemp("sync_js")
+    app = (EXAMPLES / "todo" / "app.py").read_text("utf-8")
+    (folder / "app.py").write_text(app + UNSEEN)
+    served = ServedApp(folder, folder / "todo.db")
     served.start()
     yield served
     served.stop()
@@ -59,7 +74,7 @@ async def run(client: Path, todo: ServedApp, *scenario: str) -> None:
     "scenario",
     [
         *("order", "refused", "gone", "unsendable", "expired", "resync", "backoff", "renewed"),
-        *("ids", "pairing"),
+        *("ids", "pairing", "unseen", "stopped", "results"),
     ],
 )
 async def test_a_scenario(client: Path, todo: ServedApp, scenario: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -219,7 +220,7 @@ async def test_a_change_that_is_refused_is_told_and_undone(
     await page.network(offline=False)
     await page.evaluate("dispatchEvent(new Event('online'))")
     await page.wait_for("document.querySelector('#refused li')")
-    assert "was not changed: No such row" in await page.evaluate(
+    assert "was not changed: it has been deleted elsewhere" in await page.evaluate(
         "document.getElementById('refused').textContent"
     )
     await sees(page, "Stays")
@@ -230,6 +231,120 @@ async def test_a_change_that_is_refused_is_told_and_undone(
     await page.click("#refused button:last-child")
     await page.wait_for("!document.querySelector('#refused li')")
     assert await stored(todo, page) == ["Stays"]
+    is_clean(page)
+
+
+async def test_one_window_sends_at_a_time(chromium: Browser, todo: ServedApp) -> None:
+    """Else a change that was refused to one could be sent by another, and be done after all."""
+    one = await signed_in(chromium, todo)
+    two = await chromium.open(todo.url)
+    await is_live(two)
+    await one.evaluate(
+        "(() => { const send = fetch; const released = new Promise((r) => { release = r; });"
+        " globalThis.fetch = async (...what) => { const answer = await send(...what);"
+        " if (String(what[0]).includes('push')) { globalThis.held = true; await released; }"
+        " return answer; } })()"
+    )
+    await two.evaluate(
+        "(() => { const send = fetch; globalThis.pushed = 0; globalThis.fetch = (...what) => {"
+        " pushed += String(what[0]).includes('push'); return send(...what); };"
+        " setInterval(async () => { const { pending } = await navigator.locks.query();"
+        " globalThis.waiting = pending.length; }, 20); })()"
+    )
+    await add(one, "First")
+    await one.wait_for("globalThis.held")
+    await add(two, "Second")
+    await two.wait_for("globalThis.waiting")
+    assert await two.evaluate("pushed") == 0
+    await one.evaluate("release()")
+    for page in (one, two):
+        await is_live(page)
+        await sees(page, "First", "Second")
+    assert await stored(todo, one) == ["First", "Second"]
+    is_clean(one, two)
+
+
+async def test_the_kept_page_leaves_when_another_app_is_served_there(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    folder = tmp_path / "app"
+    shutil.copytree(EXAMPLES / "todo", folder, ignore=shutil.ignore_patterns(".pylon"))
+    served = ServedApp(folder, tmp_path / "app.db")
+    served.start()
+    try:
+        page = await chromium.open(served.url)
+        await page.wait_for("navigator.serviceWorker.controller")
+        (folder / "public" / "sw.js").unlink()
+        (folder / "public" / "index.html").write_text("<!doctype html><p>Another app</p>")
+        await page.go(served.url + "?again")
+        assert await page.evaluate("document.body.innerText") == "Another app"
+        await page.evaluate(
+            "void setInterval(async () => { const all = await navigator.serviceWorker"
+            ".getRegistrations(); globalThis.left = !all.length && !(await caches.keys()).length;"
+            " }, 20)"
+        )
+        await page.wait_for("globalThis.left")
+    finally:
+        served.stop()
+
+
+async def test_rows_that_must_be_fetched_anew_take_the_place_of_those_on_disk(
+    chromium: Browser, todo: ServedApp
+) -> None:
+    page = await signed_in(chromium, todo)
+    await add(page, "Old")
+    await add(page, "New")
+    await is_live(page)
+    await page.wait_for("navigator.serviceWorker.controller")
+    await page.network(offline=True)
+    await page.evaluate("dispatchEvent(new Event('offline'))")
+    await is_in_state(page, "offline")
+    headers = {"authorization": f"Bearer {await token_of(page)}"}
+    async with httpx.AsyncClient(base_url=todo.url, headers=headers) as elsewhere:
+        row = (await elsewhere.get("api/entities/Todo")).json()["data"][0]["id"]
+        await elsewhere.delete(f"api/entities/Todo/{row}")
+    await page.evaluate(  # a cursor that the server refuses by 410, once
+        "(() => { const send = fetch; globalThis.fetch = (to, how) => {"
+        " if (/since=[1-9]/.test(to)) { globalThis.fetch = send;"
+        " to = new URL('api/sync/pull?since=999999999', document.baseURI); }"
+        " return send(to, how); } })()"
+    )
+    await page.network(offline=False)
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await is_live(page)
+    await sees(page, "New")
+    todo.kill()
+    await page.go(todo.url + "?again")
+    await sees(page, "New")
+    is_clean(page)
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        "Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })",
+        "IDBFactory.prototype.open = () => { throw new Error('a private window') }",
+    ],
+)
+async def test_browsers_that_lack_something_still_have_a_list(
+    chromium: Browser, todo: ServedApp, lacks: str
+) -> None:
+    page = await chromium.open("about:blank")
+    await page.run_first(lacks)
+    await page.go(todo.url)
+    await page.click("#sign-in")
+    await is_live(page)
+    await add(page, "One")
+    await is_live(page)
+    todo.kill()
+    await is_in_state(page, "offline")
+    await add(page, "Two")
+    await page.wait_for(f"{WAITING}.includes('1 change kept')")
+    todo.start()
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await is_live(page)
+    await sees(page, "One", "Two")
+    assert await stored(todo, page) == ["One", "Two"]
     is_clean(page)
 
 
@@ -396,3 +511,20 @@ async def test_the_keyboard_goes_on_where_a_todo_was_deleted(
     await sees(page)
     assert await page.evaluate("document.activeElement.id") == "title"
     await page.wait_for("document.getElementById('said').textContent === 'Deleted Two'")
+
+
+async def test_the_three_things_to_try_are_ticked_as_they_are_tried(
+    chromium: Browser, todo: ServedApp
+) -> None:
+    tried = "[...document.querySelectorAll('#tour li')].map((each) => +('tried' in each.dataset))"
+    page = await signed_in(chromium, todo)
+    assert await page.evaluate(tried) == [0, 0, 0]
+    assert await page.evaluate("!document.getElementById('tour').hidden")
+    await chromium.open(todo.url)
+    await page.wait_for(f"{tried}.join() === '1,0,0'")
+    todo.kill()
+    await page.wait_for(f"{tried}.join() === '1,1,0'")
+    todo.start()
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await page.wait_for(f"{tried}.join() === '1,1,1'")
+    is_clean(page)

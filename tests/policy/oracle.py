@@ -37,7 +37,8 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 class Oracle:
     """One question: this caller, this row, this stored row, these rows of the other entity.
 
-    `floats` are the float fields of the entity, `.name` those of the other one.
+    `floats` are the float fields of the entity, `.name` those of the other one; `folded` those in
+    which A to Z in either case are one value.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Oracle:
         existing: Row,
         floats: frozenset[str],
         others: Sequence[Row] = (),
+        folded: frozenset[str] = frozenset(),
     ) -> None:
+        self._folded = folded
         self._others = others
         self._other: Row | None = None
         self._identity = identity
@@ -115,6 +118,8 @@ class Oracle:
         if one is None or other is None:
             return False
         one, other = self._matched(left, one, right, other)
+        if self._is_folded(left) or self._is_folded(right):
+            one, other = _small(one), _small(other)
         return _kind(one) == _kind(other) and bool(one == other)
 
     def _matched(self, left: Expr, one: Any, right: Expr, other: Any) -> tuple[Any, Any]:
@@ -128,6 +133,13 @@ class Oracle:
             if is_across and (self._is_float(left) or self._is_float(right)):
                 return float(one), float(other)
         return one, other
+
+    def _is_folded(self, expr: Expr) -> bool:
+        if not isinstance(expr, Path):
+            return False
+        if not expr.steps:
+            return f".{expr.name}" in self._folded
+        return expr.root != "auth" and expr.steps[0] in self._folded
 
     def _is_float(self, path: Path) -> bool:
         if not path.steps:
@@ -160,11 +172,19 @@ class Oracle:
             return False
         if _kind(one) == "number":
             one, other = self._matched(expr.left, one, expr.right, other)
+        if self._is_folded(expr.left) or self._is_folded(expr.right):
+            one, other = _small(one), _small(other)
         return bool(_ORDERS[expr.op](one, other))
 
 
 def _is_null(expr: Expr) -> bool:
     return isinstance(expr, Literal) and expr.value is None
+
+
+def _small(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return "".join(chr(ord(sign) + 32) if "A" <= sign <= "Z" else sign for sign in value)
 
 
 def _kind(value: object) -> str:

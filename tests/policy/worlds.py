@@ -82,6 +82,11 @@ class World:
         others = (f".{field.name}" for field in self.other.fields if field.kind == "float")
         return frozenset((*own, *others))
 
+    @property
+    def folded(self) -> frozenset[str]:
+        """As the oracle wants them."""
+        return frozenset((*folded_of(self.entity), *folded_of(self.other, ".")))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
@@ -94,7 +99,7 @@ class Pool:
         return Identity(
             user_id=self.random.choice((None, *STRINGS)),
             tenant_id=self.random.choice((None, "a", "b", "3")),
-            email=self.random.choice((None, "a", "é")),
+            email=self.random.choice((None, "a", "é", "A", "É")),
             roles=tuple(roles),
             is_guest=self.random.random() < 0.5,
         )
@@ -111,10 +116,24 @@ class Pool:
         return row
 
 
+def folded_of(entity: EntitySpec, before: str = "") -> Iterable[str]:
+    """The fields in which A to Z in either case are one value, as the oracle wants them."""
+    return (f"{before}{field.name}" for field in entity.fields if field.folds)
+
+
+def _as_written(field: FieldSpec) -> FieldSpec:
+    return FieldSpec(name=field.name, type=field.type)
+
+
 pools = st.integers(min_value=0, max_value=2**32).map(lambda seed: Pool(random=Random(seed)))
 
 field_lists = st.lists(
-    st.builds(FieldSpec, name=st.sampled_from(NAMES), type=st.sampled_from(TYPES)),
+    st.builds(
+        FieldSpec,
+        name=st.sampled_from(NAMES),
+        type=st.sampled_from(TYPES),
+        caseInsensitive=st.sampled_from((None, None, True)),
+    ).map(lambda field: field if field.kind == "string" else _as_written(field)),
     min_size=2,
     max_size=6,
     unique_by=lambda field: field.name,

@@ -169,7 +169,7 @@ def test_all_mistakes_are_raised_at_once() -> None:
 
     @app.entity(crdt=False)
     class Second(Entity):
-        title: list[str]
+        title: list[bytes]
 
     class Third:
         pass

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pylon import codec
-from pylon.schema.model import AuthDefault, Manifest, NowDefault
+from pylon.schema.model import AuthDefault, JsonDefault, Manifest, NowDefault
 from pylon.schema.parse import parse_manifest
 from tests.schema.samples import a_field, an_app, an_entity, manifests, parsed
 from tests.schema.test_source import json_values
@@ -95,6 +95,8 @@ def test_null_is_read_where_it_may_stand() -> None:
         (False, False),
         ({"$auth": "tenantId"}, AuthDefault("tenantId")),
         ({"$now": True}, NowDefault()),
+        ([], JsonDefault("[]")),
+        ({"a": [1, None]}, JsonDefault('{"a":[1,null]}')),
     ],
 )
 def test_defaults_are_read(written: Any, read: Any) -> None:
@@ -102,27 +104,27 @@ def test_defaults_are_read(written: Any, read: Any) -> None:
     assert manifest.entities[0].fields[0].default == read
 
 
-@pytest.mark.parametrize("written", [[], {}, {"$now": 1}, {"$auth": "x"}, {"$now": True, "a": 1}])
+@pytest.mark.parametrize("written", [{"$now": 1}, {"$auth": "x"}, {"$now": True, "a": 1}])
 def test_other_defaults_are_refused(written: Any) -> None:
     (message,) = messages(an_app(an_entity("T", a_field("a", default=written))))
     assert message.startswith("$.entities[0].fields[0].default: ")
 
 
 LEVELS = {
-    "manifest": an_app(later=1),
-    "entity": an_app(an_entity("T", later=1)),
-    "field": an_app(an_entity("T", a_field("a", later=1))),
+    "manifest": an_app(novel=1),
+    "entity": an_app(an_entity("T", novel=1)),
+    "field": an_app(an_entity("T", a_field("a", novel=1))),
     "index": an_app(
-        an_entity("T", indexes=[{"name": "i", "fields": ["a"], "unique": False, "later": 1}])
+        an_entity("T", indexes=[{"name": "i", "fields": ["a"], "unique": False, "novel": 1}])
     ),
     "relation": an_app(
-        an_entity("T", relations=[{"name": "r", "target": "T", "field": "a", "later": 1}])
+        an_entity("T", relations=[{"name": "r", "target": "T", "field": "a", "novel": 1}])
     ),
-    "search": an_app(an_entity("T", search={"later": 1})),
-    "route": an_app(routes=[{"path": "/", "mode": "live", "later": 1}]),
-    "callable": an_app(actions=[{"name": "q", "later": 1}]),
-    "policy": an_app(policies=[{"name": "p", "later": 1}]),
-    "auth": an_app(auth={"later": 1}),
+    "search": an_app(an_entity("T", search={"novel": 1})),
+    "route": an_app(routes=[{"path": "/", "mode": "live", "novel": 1}]),
+    "callable": an_app(actions=[{"name": "q", "novel": 1}]),
+    "policy": an_app(policies=[{"name": "p", "novel": 1}]),
+    "auth": an_app(auth={"novel": 1}),
 }
 
 
@@ -131,7 +133,7 @@ def test_a_key_that_is_not_known_is_refused_at_every_level(level: str) -> None:
     manifest, (problem,) = parse_manifest(codec.encode(LEVELS[level]), "app.json")
     assert manifest is None
     assert (problem.severity, problem.code) == ("error", "MANIFEST_KEY_UNKNOWN")
-    assert problem.message.endswith(f".later: the server does not know this key of a {level}")
+    assert problem.message.endswith(f".novel: the server does not know this key of a {level}")
     assert problem.hint is not None
     assert "x-" in problem.hint
 

@@ -29,6 +29,19 @@ class Bad(Entity):
     m: int = field(default=auth.userId)
 """
 
+ROWS = """
+
+item = Item(name="x", price=Decimal("1"), tags=["a"])
+total: Decimal = item.price + 1
+first: str = item.tags[0]
+state: Literal["new", "old"] = item.state
+when: datetime = item.createdAt
+Item(name=3)  # wrong
+Item(name="x", state="odd")  # wrong
+Item(name="x", tags=[1])  # wrong
+Item(name="x", createdAt=when)  # wrong
+"""
+
 
 def errors_of(folder: Path) -> list[dict[str, Any]]:
     """What `pyright --strict` says about the files of a folder."""
@@ -60,6 +73,14 @@ def test_the_sample_is_clean_and_mistakes_are_found(tmp_path: Path) -> None:
     assert [one for one in found if one["file"].endswith("clean.py")] == []
     lines = {one["range"]["start"]["line"] for one in found}
     marked = [n for n, line in enumerate(wrong.splitlines()) if re.search(r"# wrong$", line)]
+    assert sorted(lines) == marked
+
+
+def test_rows_have_the_types_of_their_fields(tmp_path: Path) -> None:
+    source = (ROOT / "tests" / "blackbox" / "types_app.py").read_text() + ROWS
+    (tmp_path / "rows.py").write_text(source)
+    lines = {one["range"]["start"]["line"] for one in errors_of(tmp_path)}
+    marked = [n for n, line in enumerate(source.splitlines()) if line.endswith("# wrong")]
     assert sorted(lines) == marked
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pylon.clock import ManualClock
 from pylon.sync import positions
-from pylon.sync.positions import RECENT_SECONDS, TABS_MAX, Positions, address_key
+from pylon.sync.positions import RECENT_SECONDS, TABS_MAX, Positions, caller_at
 
 ANN, BOB = b"ann", b"bob"
 
@@ -173,7 +173,7 @@ def test_memory_is_bounded_and_the_furthest_back_is_kept(
 
 
 def test_whoever_was_never_given_a_position_does_not_go_on_from_it(clock: ManualClock) -> None:
-    known, here = Positions(clock, floor=10), address_key("here")
+    known, here = Positions(clock, floor=10), caller_at("here")
     assert known.is_given(ANN, here, 10), "from before the start, so nobody knows"
     assert not known.is_given(ANN, here, 11)
     known.pulled(ANN, since=0, until=20)
@@ -193,7 +193,7 @@ def test_whoever_was_never_given_a_position_does_not_go_on_from_it(clock: Manual
 def test_a_stream_that_may_be_a_callers_own_must_not_go_on_past_its_rows(
     clock: ManualClock,
 ) -> None:
-    known, here = Positions(clock), address_key("here")
+    known, here = Positions(clock), caller_at("here")
     assert known.opened(here, "passing", 3)
     assert known.must_turn(here)
     known.name(here)
@@ -212,20 +212,20 @@ def test_a_stream_that_may_be_a_callers_own_must_not_go_on_past_its_rows(
 
 
 def test_nobody_goes_on_from_where_only_somebody_by_name_was(clock: ManualClock) -> None:
-    known, here = Positions(clock), address_key("here")
+    known, here = Positions(clock), caller_at("here")
     known.pulled(here, since=0, until=20, named=True)
     assert not known.is_given(here, here, 20)
     assert known.is_given(here, here, 21), "from wherever else"
     known.opened(here, "public", 0)
     assert known.is_given(here, here, 20)
-    assert known.is_given(address_key("there"), address_key("there"), 20)
+    assert known.is_given(caller_at("there"), caller_at("there"), 20)
 
 
 def test_what_is_forgotten_is_taken_for_given(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(positions, "CALLERS_MAX", 1)
-    known, here = Positions(clock), address_key("here")
+    known, here = Positions(clock), caller_at("here")
     known.pulled(ANN, since=0, until=20)
     known.pulled(BOB, since=0, until=5)
     assert known.is_given(ANN, here, 20)
@@ -236,7 +236,7 @@ def test_what_is_forgotten_is_taken_for_given(
 
 def test_an_address_is_nobodys_until_somebody_pulls_there_by_name(clock: ManualClock) -> None:
     """Whatever else comes and goes there, before and after."""
-    known, here = Positions(clock), address_key("here")
+    known, here = Positions(clock), caller_at("here")
     known.pulled(here, since=0, until=5, named=False)
     known.lost(here, 5)
     assert not known.is_named(here)

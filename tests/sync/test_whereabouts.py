@@ -11,7 +11,7 @@ import pytest
 from pylon.calls import CallTable, LoopbackCalls
 from pylon.clock import ManualClock
 from pylon.errors import PylonError
-from pylon.sync.positions import RECENT_SECONDS, Positions, address_key
+from pylon.sync.positions import RECENT_SECONDS, Positions, caller_at
 from pylon.sync.whereabouts import (
     UNREACHED,
     Asked,
@@ -25,7 +25,7 @@ from pylon.sync.whereabouts import (
 from pylon.tasks import Tasks
 
 ANN = b"ann"
-HERE = address_key("here")
+HERE = caller_at("here")
 
 
 class Broken:

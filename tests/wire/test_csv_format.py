@@ -75,6 +75,14 @@ def test_others_read_what_is_written(rows: list[dict[str, Any]]) -> None:
     assert [line[1] for line in found[1:]] == [row["title"] or "" for row in rows]
 
 
+def test_any_json_is_written_as_such() -> None:
+    writer = CsvWriter(("title", "note"), as_json={"note"})
+    values = [None, "", "5", 5, [1, "a"], {"a": None}, True]
+    text = writer.head() + writer.lines({"title": "t", "note": value} for value in values)
+    made = CsvSplitter("Todo", {"title": str, "note": json.loads})
+    assert [each.row["note"] for each in read([text], made)] == values
+
+
 def test_null_and_the_empty_text_are_two_things() -> None:
     writer = CsvWriter(("title", "note"))
     assert writer.lines([{"title": "", "note": None}]) == b'"",\r\n'

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pylon.api.openapi.shapes import MATCHES, ROW_ID, SHAPES, VALUES
+from pylon.api.openapi.values import value_schema, written_schema
+from pylon.codec import decode_trusted
 from pylon.crdt.fields import JSON_KINDS, merge_kind
 from pylon.data.aggregate import BUCKETS, FUNCTIONS
 from pylon.data.filters import COUNTS
@@ -19,7 +21,7 @@ from pylon.http.describe import (
     object_of,
     shape,
 )
-from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, Manifest, NowDefault
+from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, JsonDefault, Manifest, NowDefault
 
 TOTAL = {
     "total": {**COUNT, "description": "All rows that are found, where `count` asks for it."},
@@ -85,7 +87,7 @@ def _row(spec: EntitySpec, shown: list[FieldSpec]) -> Schema:
 
 
 def _shown_value(spec: EntitySpec, field: FieldSpec) -> Schema:
-    value: dict[str, Any] = {**VALUES[field.kind], **_about(field)}
+    value: dict[str, Any] = {**value_schema(field), **_about(field)}
     if _is_json(spec, field):
         value["contentMediaType"] = "application/json"
     return nullable(value) if field.optional else value
@@ -96,7 +98,7 @@ def _written_value(spec: EntitySpec, field: FieldSpec) -> Schema:
     if _is_json(spec, field):
         items = {"items": shape("TreeNode")} if merge_kind(field) == "tree" else {}
         return {"type": ["array", "null"] if field.optional else "array", **items, **about}
-    value: dict[str, Any] = {**VALUES[field.kind], **about}
+    value: dict[str, Any] = {**written_schema(field), **about}
     if field.is_private:
         value |= {"writeOnly": True, "description": SHOWN_LATER}
     elif field.readonly:
@@ -130,6 +132,8 @@ def _insert(spec: EntitySpec) -> Schema:
                 value["description"] = f"Left out, it is the caller's {attribute}."
             case NowDefault():
                 value["description"] = "Left out, it is the time of the insert."
+            case JsonDefault(text=text):
+                value["default"] = decode_trusted(text)
             case default:
                 value["default"] = default
         fields[field.name] = value
@@ -195,7 +199,11 @@ def _after(shown: list[FieldSpec]) -> Schema:
         "type": "object",
         "properties": {
             "id": TEXT,
-            **{field.name: nullable(VALUES[field.kind]) for field in shown},
+            **{
+                field.name: nullable(VALUES[field.kind])
+                for field in shown
+                if field.kind not in ("json", "list")
+            },
         },
         "additionalProperties": False,
         "description": "The last row that the caller has, in the fields of the order and `id`.",

@@ -39,6 +39,10 @@ _ERROR: Final[Schema] = object_of(
         "oldest_seq": {**COUNT, "description": "With RESYNC_REQUIRED."},
         "retry_after_secs": {**COUNT, "description": "When to come back."},
         "report": shape("ImportReport"),
+        "fields": {
+            **listed(shape("FieldFault")),
+            "description": "Every wrong field of a row that was refused.",
+        },
     },
     code={"type": "string", "description": "Stable; see docs/reference/errors.md."},
     message={"type": "string", "description": "For people; may change."},
@@ -53,6 +57,11 @@ _KIND: Final[Schema] = {"type": "string", "enum": ["insert", "update", "delete"]
 
 SHAPES: Final[dict[str, Schema]] = {
     "Error": object_of(error=_ERROR),
+    "FieldFault": object_of(
+        field=TEXT,
+        code={"type": "string", "description": "Stable; see docs/rows.md."},
+        message={"type": "string", "description": 'Stands behind the name: "must be a string".'},
+    ),
     "TreeNode": {
         "type": "object",
         "description": "A node with an `id` of the tree is kept; one without is new.",
@@ -135,6 +144,7 @@ SHAPES: Final[dict[str, Schema]] = {
             "changed": {**FLAG, "description": "False where there was no such row."},
             "error": TEXT,
             "code": TEXT,
+            "fields": listed(shape("FieldFault")),
         },
         op=TEXT,
     ),
@@ -204,13 +214,36 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
     "int": {"type": "integer", "format": "int64"},
     "float": {"type": "number", "format": "double"},
     "bool": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "decimal": {"type": "string", "pattern": r"^-?\d+(\.\d+)?$"},
+    "json": {"description": "Any JSON value."},
+    "list": {"type": "array"},
 }
 """How a value of each kind of field looks (spec 01 section 10)."""
 
 
+_COMPARED: Final[dict[str, Schema]] = {
+    "int": {"type": "number"},
+    "decimal": {"type": ["string", "number"]},
+}
+"""What values of some kinds are compared with."""
+
+
+def _match_json(kind: str) -> Schema:
+    """Whole values are alike or not; of lists it may be asked what they have."""
+    value = {**VALUES[kind]}
+    properties: dict[str, Any] = {"$eq": value, "$ne": value, "$exists": FLAG, "$null": FLAG}
+    if kind == "list":
+        properties["$contains"] = {"type": ["string", "number"]}
+    operators = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {"anyOf": [{"type": "null"}, operators]}
+
+
 def match_schema(kind: str) -> Schema:
     """What a filter may say of a field of this kind: a value, or operators that must all hold."""
-    compared = {"type": "number"} if kind == "int" else VALUES[kind]
+    if kind in ("json", "list"):
+        return _match_json(kind)
+    compared = _COMPARED.get(kind, VALUES[kind])
     either = nullable(compared)
     properties: dict[str, Any] = {
         "$eq": either,

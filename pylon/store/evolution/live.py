@@ -43,6 +43,7 @@ class LiveTable:
                     "columns": list(each.fields),
                     "unique": each.unique,
                     **({} if each.where is None else {"where": each.where}),
+                    **({"case_insensitive": list(each.folded)} if each.folded else {}),
                 }
                 for each in self.indexes.values()
             ],

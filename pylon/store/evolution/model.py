@@ -12,7 +12,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from pylon.schema.model import EntitySpec, FieldSpec, SearchSpec
+from pylon.schema.constraints import CONSTRAINTS
+from pylon.schema.model import FIELD_KEYS, EntitySpec, FieldSpec, SearchSpec
 
 Level: TypeAlias = Literal["additive", "careful", "destructive"]
 """How much a step may cost: nothing is touched; values are moved or converted without loss;
@@ -98,6 +99,15 @@ class RequireField(Step, frozen=True, kw_only=True, tag="require_field"):
     field: FieldSpec
 
 
+class ConstrainField(Step, frozen=True, kw_only=True, tag="constrain_field"):
+    """What the field allows beside its type has changed; nothing of it is in the database.
+    `from_type` is what the column holds before."""
+
+    entity: str
+    field: FieldSpec
+    from_type: str
+
+
 class RelaxField(Step, frozen=True, kw_only=True, tag="relax_field"):
     entity: str
     name: str
@@ -122,18 +132,28 @@ class SetPrivate(Step, frozen=True, kw_only=True, tag="set_private"):
 
 
 class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=True):
-    """`where` is the SQL of its condition; None for an index of all rows."""
+    """`where` is the SQL of its condition; None for an index of all rows. `folded`: those of its
+    fields that are the same in either case."""
 
     entity: str
     name: str
     fields: tuple[str, ...]
     unique: bool
     where: str | None = None
+    folded: tuple[str, ...] = ()
 
 
 class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):
     entity: str
     name: str
+
+
+class KeepReference(Step, frozen=True, kw_only=True, tag="keep_reference"):
+    """From now on writes see to it that the key names a row. Rows stay as they are."""
+
+    entity: str
+    name: str
+    target: str
 
 
 class CreateSearchIndex(Step, frozen=True, kw_only=True, tag="create_search_index"):
@@ -154,22 +174,36 @@ def step_wire(step: Step) -> dict[str, Any]:
         del wire["entity"]
         wire["name"] = step.entity.name
         wire["fields"] = [_field_wire(each) for each in step.entity.fields]
-    elif isinstance(step, AddField | RequireField):
+    elif isinstance(step, AddField | RequireField | ConstrainField):
         wire["field"] = _field_wire(step.field)
     elif isinstance(step, RetypeField):
         wire["field"] = _field_wire(step.field)
         wire["to_type"] = step.field.type
-    if isinstance(step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate):
+    if isinstance(
+        step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate | KeepReference
+    ):
         wire["field_name"] = wire.pop("name")
     return wire
 
 
 def _field_wire(spec: FieldSpec) -> dict[str, Any]:
-    return {
+    wire = {
         "name": spec.name,
         "field_type": spec.type,
         "optional": spec.optional,
         "unique": spec.unique,
+    }
+    allowed = constraints_of(spec)
+    return {**wire, "constraints": allowed} if allowed else wire
+
+
+def constraints_of(spec: FieldSpec) -> dict[str, Any]:
+    """What a field allows beside its type, by the keys of the manifest."""
+    said = {word: getattr(spec, word) for word in CONSTRAINTS}
+    return {
+        FIELD_KEYS[word]: msgspec.to_builtins(value)
+        for word, value in said.items()
+        if value not in (None, ())
     }
 
 
@@ -190,6 +224,8 @@ class Planned:
     note: str | None = None
     refused: str | None = None
     is_visible: bool = False
+    notice: str | None = None
+    """Says of an index that it is less strict than the app wants, and why."""
 
     def to_wire(self) -> dict[str, Any]:
         wire = {**step_wire(self.step), "level": self.level, "rows": self.rows}
@@ -212,11 +248,15 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Every step from a database to a manifest, in the order in which they are taken."""
+    """Every step from a database to a manifest, in the order in which they are taken.
+
+    `notices` say what the app wants, the rows do not allow and something less does for now.
+    """
 
     steps: tuple[Planned, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
     migrations: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -252,6 +292,7 @@ class RecordedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     optional: bool = False
     private: bool = False
     kept: bool = False
+    constraints: dict[str, Any] = {}
 
 
 class RecordedEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -261,6 +302,8 @@ class RecordedEntity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     indexes: tuple[str, ...] = ()
     search: SearchSpec | None = None
     kept: bool = False
+    references: tuple[str, ...] = ()
+    """Keys that must name rows, each with its target: `field:Entity`."""
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):

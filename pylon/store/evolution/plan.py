@@ -18,10 +18,12 @@ from pylon.store.evolution.live import Live, LiveTable
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    ConstrainField,
     CreateEntity,
     CreateSearchIndex,
     EvolutionError,
     Hints,
+    KeepReference,
     Recorded,
     RecordedEntity,
     RecordedField,
@@ -39,6 +41,7 @@ from pylon.store.evolution.model import (
     SetPrivate,
     Step,
     Suggestion,
+    constraints_of,
 )
 from pylon.store.tables import IndexShape, column_type, wanted_indexes
 
@@ -72,6 +75,7 @@ def diff(
     changes: list[Step] = []
     removals: list[Step] = []
     indexes: list[Step] = []
+    references: list[Step] = []
     search: list[Step] = []
     for entity in manifest.entities:
         table, was = tables.get(entity.name), known.get(entity.name, NOTHING_RECORDED)
@@ -84,6 +88,7 @@ def diff(
             adds += _missing_fields(entity, table)
             changes += _changed_fields(entity, table, was, has_ledger=recorded is not None)
             removals += _left_fields(entity, table, was)
+            references += _new_references(entity, tables, was)
         drops += _unwanted_indexes(entity, table, was)
         indexes += _missing_indexes(entity, table)
         if with_search:
@@ -91,7 +96,7 @@ def diff(
     for name in known:
         if name not in manifest.entities_by_name and name in tables:
             removals.append(RemoveEntity(name=name))
-    steps = (*renames, *drops, *adds, *changes, *removals, *indexes, *search)
+    steps = (*renames, *drops, *adds, *changes, *removals, *indexes, *references, *search)
     return Diff(steps=steps, suggestions=tuple(_suggest(adds, removals, known)))
 
 
@@ -279,6 +284,9 @@ def _changed_fields(
             )
         if has_ledger and not field.optional and (is_new or before is None or before.optional):
             yield RequireField(entity=entity.name, field=field)
+        known = {} if before is None else before.constraints
+        if has_ledger and constraints_of(field) != known:
+            yield ConstrainField(entity=entity.name, field=field, from_type=from_type)
         if before is not None and not is_new:
             yield from _changed_words(entity.name, field, before)
 
@@ -339,7 +347,30 @@ def _add_index(entity: str, index: IndexShape) -> AddIndex:
         fields=index.fields,
         unique=index.unique,
         where=index.where,
+        folded=index.folded,
     )
+
+
+# --- keys ------------------------------------------------------------------------------------
+
+
+def kept_references(entity: EntitySpec) -> tuple[str, ...]:
+    """The keys that must name rows, as they are recorded."""
+    return tuple(
+        f"{each.field}:{each.target}"
+        for each in entity.relations
+        if each.check and not each.many and each.field in entity.fields_by_name
+    )
+
+
+def _new_references(
+    entity: EntitySpec, tables: dict[str, LiveTable], was: RecordedEntity
+) -> Iterator[Step]:
+    """Those of which rows that there are may say otherwise."""
+    for each in kept_references(entity):
+        name, _, target = each.partition(":")
+        if each not in was.references and name in tables[entity.name].columns:
+            yield KeepReference(entity=entity.name, name=name, target=target)
 
 
 def _search(entity: EntitySpec, was: RecordedEntity) -> Iterator[Step]:

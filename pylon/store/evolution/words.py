@@ -9,9 +9,11 @@ from pylon.store.evolution.model import (
     NO_HINTS,
     AddField,
     AddIndex,
+    ConstrainField,
     CreateEntity,
     CreateSearchIndex,
     Hints,
+    KeepReference,
     Plan,
     Planned,
     RelaxField,
@@ -42,6 +44,7 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     RestoreField: lambda s: f"use {s.entity}.{s.name} again",
     RetypeField: lambda s: f"change {s.entity}.{s.field.name} from {s.from_type} to {s.field.type}",
     RequireField: lambda s: f"make {s.entity}.{s.field.name} required",
+    ConstrainField: lambda s: f"change what {s.entity}.{s.field.name} allows",
     RelaxField: lambda s: f"make {s.entity}.{s.name} optional",
     RemoveField: lambda s: f"remove {s.entity}.{s.name}",
     RetireField: lambda s: f"keep the values of {s.entity}.{s.name}, which the app has no more",
@@ -49,8 +52,10 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     AddIndex: lambda s: (
         f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}({', '.join(s.fields)})"
         f"{f' where {s.where}' if s.where else ''}"
+        f"{', in either case' if s.folded else ''}"
     ),
     RemoveIndex: lambda s: f"remove index {s.name} of {s.entity}",
+    KeepReference: lambda s: f"let {s.entity}.{s.name} name rows of {s.target} only that are there",
     CreateSearchIndex: lambda s: f"build the search index of {s.entity}",
     RemoveSearchIndex: lambda s: f"remove the search index of {s.entity}",
 }

@@ -68,6 +68,9 @@ class SqliteDialect:
     def contains(self, column: str, *, is_folded: bool = False) -> str:
         return f"instr({f'lower({column})' if is_folded else column}, ?) > 0"
 
+    def has_item(self, column: str) -> str:
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)"
+
     def bucket(self, column: str, bucket: Bucket) -> str:
         # What is no date at all is kept from `strftime`, to which `now` is the present and a
         # number a Julian day; and what is longer than any time from GLOB, which is slow.
@@ -124,7 +127,7 @@ def _literal(text: str) -> str:
 def looks_into_texts(sql: str) -> bool:
     """Whether a statement has a function that goes through a text once for each of its characters
     (`like` and `contains` above): no other takes so long over one value."""
-    return "LIKE ?" in sql or "instr(" in sql or FINDS in sql
+    return "LIKE ?" in sql or "instr(" in sql or FINDS in sql or "json_each(t." in sql
 
 
 def is_for_threads(sql: str) -> bool:

@@ -23,6 +23,7 @@ _WRITE_FAULTS = frozenset((apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE))
 _SYNC_FAULTS = frozenset((apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC))
 """Faults of a disk that took what was written and then did not confirm it: it may be there."""
 
+_INDEX = re.compile(r"index '(.+)'")
 _CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
 
 
@@ -33,6 +34,9 @@ def translate(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.ConstraintError):
         found = _CONSTRAINT.search(str(error))
         if found:
+            index = _INDEX.fullmatch(found[2])  # one with an expression in it
+            if index is not None:
+                return ConstraintFailed(found[1], (), index=index[1].replace("''", "'"))
             return ConstraintFailed(found[1], tuple(found[2].split(", ")))
     if isinstance(error, apsw.FullError):
         return PylonError(

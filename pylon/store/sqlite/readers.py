@@ -7,7 +7,7 @@ its first row, for which SQLite may have to scan and sort; the other rows are th
 in short slices, under the same bounds. (Rows taken on a thread would cost a handover of the
 interpreter's lock each, which under load is milliseconds a row.) Where rows are long in coming too,
 the whole read is done on the thread. Statements seen to be long start there for a while. Equal long
-reads that come while nothing is committed are one; who has a thread next is decided in `places`.
+reads that come while nothing is committed are one; who has a thread next, `fair_queue` decides.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import apsw
 
 from pylon import asking, limits
 from pylon.errors import PylonError
+from pylon.fair_queue import FairQueue
 from pylon.store.base import Row, Value, answer_too_large
 from pylon.store.sqlite.dialect import looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
-from pylon.store.sqlite.places import Places, TooManyWaiting
 from pylon.store.sqlite.shared import Shared
 from pylon.store.sqlite.slow import SlowStatements
 
@@ -197,11 +197,12 @@ class Readers:
         self._brief = self._slow.brief
         self._free: list[TimedConnection] = []
         self._opened: list[TimedConnection] = []
-        self._places = Places(
+        self._places = FairQueue(
             limits.READER_THREADS,
             each=limits.READERS_PER_CALLER_MAX,
-            waiting=limits.READS_WAITING_MAX,
-            waiting_each=limits.READS_WAITING_PER_CALLER_MAX,
+            waiting_max=limits.READS_WAITING_MAX,
+            waiting_each_max=limits.READS_WAITING_PER_CALLER_MAX,
+            refusal=_too_many,
         )
         self._pool: ThreadPoolExecutor | None = None
 
@@ -246,24 +247,24 @@ class Readers:
     async def _long(
         self, sql: str, params: Sequence[Value], seconds: float, bytes_max: int | None
     ) -> list[Row]:
+        caller = asking.caller()
+        await self._places.take(caller)
         try:
-            async with self._places.place(asking.caller()):
-                while not self._free:
-                    await asyncio.shield(self._on_thread(self._open))
-                connection = self._free.pop()
-                try:
-                    return await self._long_on(connection, sql, params, seconds, bytes_max)
-                finally:
-                    self._free.append(connection)
-        except TooManyWaiting:
-            message = "Too many long reads are waiting."
-            raise PylonError(503, "OVERLOADED", message, "Try again.") from None
+            while not self._free:
+                await asyncio.shield(self._on_thread(self._open))
+            connection = self._free.pop()
+            try:
+                return await self._long_on(connection, sql, params, seconds, bytes_max)
+            finally:
+                self._free.append(connection)
         except apsw.TooBigError as error:
             raise answer_too_large(bytes_max) from error
         except apsw.InterruptError as error:
             raise timed_out(seconds) from error
         except apsw.Error as error:
             raise translate(error) from error
+        finally:
+            self._places.give(caller)
 
     async def _long_on(
         self,
@@ -332,6 +333,10 @@ class Readers:
         for connection in self._opened:
             connection.close()
         self._inline.close()
+
+
+def _too_many() -> PylonError:
+    return PylonError(503, "OVERLOADED", "Too many long reads are waiting.", "Try again.")
 
 
 def _is_heard(running: asyncio.Future[Any]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import apsw
 
 from pylon import limits
+from pylon.letters import small_sql
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.evolution.model import Progress, no_progress
@@ -93,9 +94,12 @@ def statements(entity: EntitySpec) -> Iterator[str]:
     indexed = dict.fromkeys((*entity.search.sortable, *entity.search.facets))
     for field in indexed:
         if field in entity.fields_by_name:
+            column = quote(field)
+            if entity.fields_by_name[field].folds:
+                column = small_sql(column)
             name = quote(f"{PREFIX}{entity.name}.by.{field}")
             # With the id behind it, pages of equal values come in order.
-            yield f"CREATE INDEX {name} ON {quote(entity.name)} ({quote(field)}, id)"
+            yield f"CREATE INDEX {name} ON {quote(entity.name)} ({column}, id)"
 
 
 def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
@@ -254,13 +258,14 @@ class SqliteSearchIndexes:
             _record(connection, entity, filling)
             total = 0 if filling is None else filling.total
         if total:
-            log.info("search: the index of %s is made for %d rows", entity.name, total)
+            rows = "1 row" if total == 1 else f"{total} rows"
+            log.info("search: the index of %s is made anew, for %s", entity.name, rows)
         while filling is not None:
             with _transaction(connection):
                 filling = filling.go_on(connection, progress)
                 _record(connection, entity, filling)
         if total:
-            log.info("search: the index of %s is made", entity.name)
+            log.info("search: the index of %s is there", entity.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

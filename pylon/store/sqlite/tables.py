@@ -23,7 +23,6 @@ def create_table(entity: EntitySpec) -> str:
 
 def create_index(entity: str, index: IndexShape) -> str:
     """The statement that makes an index."""
-    columns = ", ".join(quote(field) for field in index.fields)
     unique = "UNIQUE " if index.unique else ""
     where = "" if index.where is None else f" WHERE {index.where}"
-    return f"CREATE {unique}INDEX {quote(index.name)} ON {quote(entity)} ({columns}){where}"
+    return f"CREATE {unique}INDEX {quote(index.name)} ON {quote(entity)} ({index.columns}){where}"

@@ -248,5 +248,11 @@ class Part:
 
 
 def _longest(params: Sequence[Value]) -> int:
-    """Characters of the longest text among them."""
-    return max((len(value) for value in params if isinstance(value, str)), default=0)
+    """Characters of the longest text among them, as long as it would be in ASCII: beyond that a
+    text is folded, and in scripts without spaces taken apart, before it is indexed."""
+    weights = [
+        len(value) if value.isascii() else len(value) * limits.WRITE_TEXT_FOLDED_WEIGHT
+        for value in params
+        if isinstance(value, str)
+    ]
+    return max(weights, default=0)

@@ -270,8 +270,10 @@ async def test_a_held_unit_that_is_cancelled_has_its_connection_back_first(world
 async def test_a_very_long_text_is_written_on_the_thread(world: World) -> None:
     assert await world.put("short", "x") == "MainThread"
     assert await world.put("long", "x" * (limits.WRITE_TEXT_ON_LOOP_MAX + 1)) == THREAD
+    folded = limits.WRITE_TEXT_ON_LOOP_MAX // limits.WRITE_TEXT_FOLDED_WEIGHT
+    assert await world.put("folded", "気" * (folded + 1)) == THREAD
     assert await world.put("short again", "x") == "MainThread"
-    assert await world.ids() == ["short", "long", "short again"]
+    assert await world.ids() == ["short", "long", "folded", "short again"]
 
 
 async def test_a_statement_that_held_the_loop_twice_writes_long_texts_on_the_thread(

@@ -149,7 +149,7 @@ def test_an_index_of_an_earlier_release_is_made_anew_and_told(
     connection.execute("INSERT INTO Product (id, name) VALUES ('x', 'Straße 天気')")
     with caplog.at_level("INFO"):
         assert indexes.ensure(connection, MANIFEST) == ["Product"]
-    assert "the index of Product is made for 4 rows" in caplog.text
+    assert "the index of Product is made anew, for 4 rows" in caplog.text
     assert found(connection, '"strasse"') == found(connection, '"天気"') == ["x"]
 
 

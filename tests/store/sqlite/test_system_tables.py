@@ -193,7 +193,8 @@ def test_a_newer_database_is_refused(tmp_path: Path, pylon: RunPylon) -> None:
     open_database(server.db, tables=newer).evolve(MANIFEST, WISH)
     refused = server.fail_to_start()
     assert refused.returncode == 1
-    assert "was used by a newer Pylon: its tables of auth have version 2" in refused.stderr
+    version = f"its tables of auth have version {len(newer['auth'])}"
+    assert f"was used by a newer Pylon: {version}" in refused.stderr
     for command in (("push",), ("inspect",), ("history",)):
         done = pylon("schema", *command, "--db", str(server.db), "--json")
         assert (done.returncode, "DATABASE_NEWER" in done.stdout) == (1, True), done.stdout

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 
 from pylon.clock import iso_seconds
+from pylon.letters import small_sql
 from pylon.schema.model import FieldSpec
 from pylon.store.evolution.convert import convert, kind_of, needs_rewrite
 from pylon.store.evolution.model import (
@@ -42,6 +43,17 @@ BATCH_ROWS = 5_000
 
 SPARE = "_pylon_spare"
 """A name for tables and columns on their way; no entity or field can have it."""
+
+
+def index_of(step: AddIndex) -> IndexShape:
+    """The index that a step makes."""
+    return IndexShape(
+        name=step.name,
+        fields=step.fields,
+        unique=step.unique,
+        where=step.where,
+        folded=step.folded,
+    )
 
 
 class Apply:
@@ -134,7 +146,8 @@ class Apply:
     def _retype(self, step: RetypeField) -> None:
         """A new column takes the converted values and then the old one's name and indexes."""
         old, new = kind_of(step.from_type), step.field.kind
-        if column_type(old) == column_type(new) and not needs_rewrite(old, new):
+        is_same = not needs_rewrite(step.from_type, step.field.type)
+        if column_type(old) == column_type(new) and is_same:
             self._convert_in_place(step)
             return
         entity, name = step.entity, step.field.name
@@ -153,12 +166,12 @@ class Apply:
             self._convert(step, quote(step.field.name), quote(step.field.name))
 
     def _convert(self, step: RetypeField, source: str, target: str) -> None:
-        old, field = kind_of(step.from_type), step.field
+        field = step.field
         default = None if field.optional else backfill_value(field, self._now_iso)
 
         def converted(*values: Any) -> Any:
             (value,) = values
-            found = convert(value, old, field.kind)[0]
+            found = convert(value, step.from_type, field.type)[0]
             return default if found is None and value is not None else found
 
         function = "_pylon_convert"
@@ -194,8 +207,7 @@ class Apply:
     # --- indexes -----------------------------------------------------------------------------
 
     def _add_index(self, step: AddIndex) -> None:
-        shape = IndexShape(name=step.name, fields=step.fields, unique=step.unique, where=step.where)
-        self._connection.execute(create_index(step.entity, shape))
+        self._connection.execute(create_index(step.entity, index_of(step)))
 
     def _remove_index(self, step: RemoveIndex) -> None:
         # It may have gone with its column already.
@@ -214,7 +226,9 @@ class Apply:
         )
         statements = []
         for index, sql, is_covered in found:
-            if is_covered or name in re.findall(r"\w+", sql.partition(") WHERE ")[2]):
+            is_folded = small_sql(quote(name)) in sql
+            asked = re.findall(r"\w+", sql.partition(") WHERE ")[2])
+            if is_covered or is_folded or name in asked:
                 self._connection.execute(f"DROP INDEX {quote(index)}")
                 statements.append(sql)
         return statements

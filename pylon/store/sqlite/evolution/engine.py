@@ -20,6 +20,7 @@ import msgspec
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import (
+    AddIndex,
     CreateSearchIndex,
     EvolutionError,
     Outcome,
@@ -31,16 +32,18 @@ from pylon.store.evolution.model import (
     RecordedField,
     RemoveEntity,
     RemoveField,
+    RemoveIndex,
     RenameEntity,
     RenameField,
     RestoreEntity,
+    constraints_of,
     no_progress,
 )
-from pylon.store.evolution.plan import diff
+from pylon.store.evolution.plan import diff, kept_references
 from pylon.store.evolution.searched import disturbed_by, rewritten_by
 from pylon.store.evolution.wish import Wish, as_wished, blockers
 from pylon.store.sqlite.evolution import history
-from pylon.store.sqlite.evolution.apply import Apply
+from pylon.store.sqlite.evolution.apply import Apply, index_of
 from pylon.store.sqlite.evolution.follow import forget_documents, reconcile_log, restart_cursors
 from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.migration_run import run_migration
@@ -170,18 +173,40 @@ class _Run:
                 self._fields_renamed.add((step.entity, step.name))
         steps = survey(self._connection, self._live, found.steps, self._progress)
         steps = tuple(map(self._with_visibility, steps))
+        notices = tuple(each.notice for each in steps if each.notice is not None)
+        steps = self._without_what_is_there(steps)
         losing = [each.step for each in steps if each.rows]
         return Plan(
             steps=steps,
             suggestions=tuple(each for each in found.suggestions if each.removed in losing),
             migrations=tuple(each.label for each in self._wish.migrations),
+            notices=notices,
+        )
+
+    def _without_what_is_there(self, steps: tuple[Planned, ...]) -> tuple[Planned, ...]:
+        """Without the indexes that would be made as they are already, for want of better rows."""
+        kept = set()
+        for planned in steps:
+            step = planned.step
+            if planned.notice is not None and isinstance(step, AddIndex):
+                before = self._entity_before.get(step.entity, step.entity)
+                table = self._live.tables.get(before)
+                if table is not None and table.indexes.get(step.name) == index_of(step):
+                    kept.add((step.entity, step.name))
+        return tuple(
+            each
+            for each in steps
+            if not (
+                isinstance(each.step, AddIndex | RemoveIndex)
+                and (each.step.entity, each.step.name) in kept
+            )
         )
 
     def apply(self) -> Outcome:
         plan = self.plan()
         self._check(plan)
         steps = as_wished(plan, self._wish).steps
-        done = Plan(steps=steps, migrations=plan.migrations)
+        done = Plan(steps=steps, migrations=plan.migrations, notices=plan.notices)
         backup = self._back_up(done)
         disturbed = self._take_search_down(steps)
         Apply(self._connection, now=self._now, progress=self._progress).run(steps)
@@ -304,13 +329,17 @@ class _Run:
                     **self._kept_fields(entity.name),
                     **{
                         field.name: RecordedField(
-                            type=field.type, optional=field.optional, private=field.is_private
+                            type=field.type,
+                            optional=field.optional,
+                            private=field.is_private,
+                            constraints=constraints_of(field),
                         )
                         for field in entity.fields
                     },
                 },
                 indexes=tuple(each.name for each in wanted_indexes(entity)),
                 search=entity.search if self._search is not None else None,
+                references=kept_references(entity),
             )
             for entity in self._manifest.entities
         }

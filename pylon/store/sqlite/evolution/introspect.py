@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,12 +39,7 @@ def _table(connection: apsw.Connection, table: str) -> LiveTable:
         )
     }
     indexes = {
-        name: IndexShape(
-            name=name,
-            fields=_index_columns(connection, name),
-            unique=bool(unique),
-            where=_condition(sql) if partial else None,
-        )
+        name: _index(connection, name, bool(unique), _condition(sql) if partial else None, sql)
         for name, unique, partial, sql in fetch(
             connection,
             'SELECT i.name, i."unique", i.partial, s.sql FROM pragma_index_list(?) i'
@@ -61,7 +57,24 @@ def _condition(sql: str) -> str:
     return sql.partition(") WHERE ")[2] or sql
 
 
-def _index_columns(connection: apsw.Connection, index: str) -> tuple[str, ...]:
-    """Column names in order; an expression is the empty name."""
-    sql = "SELECT name FROM pragma_index_info(?) ORDER BY seqno"
-    return tuple(name or "" for (name,) in fetch(connection, sql, (index,)))
+def _index(
+    connection: apsw.Connection, name: str, unique: bool, where: str | None, sql: str
+) -> IndexShape:
+    """An index; an expression that is not one of ours is a field with the empty name."""
+    query = "SELECT name FROM pragma_index_info(?) ORDER BY seqno"
+    fields = tuple(column or "" for (column,) in fetch(connection, query, (name,)))
+    written = _WRITTEN.findall(sql.partition(" (")[2].partition(") WHERE ")[0])
+    folded: tuple[str, ...] = ()
+    if "" in fields and len(written) == len(fields):
+        named = zip(fields, written, strict=True)
+        fields = tuple(column or _unquoted(inner) for column, (inner, _) in named)
+        folded = tuple(_unquoted(inner) for inner, _ in written if inner)
+    return IndexShape(name=name, fields=fields, unique=unique, where=where, folded=folded)
+
+
+_WRITTEN = re.compile(r'lower\(("(?:[^"]|"")*")\)|("(?:[^"]|"")*")')
+
+
+def _unquoted(name: str) -> str:
+    """A name as it was before it was quoted; "" for none."""
+    return name[1:-1].replace('""', '"')

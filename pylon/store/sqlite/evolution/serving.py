@@ -66,6 +66,8 @@ class FitSchema:
             raise self._unreachable(error) from error
         for planned in outcome.plan.steps:
             log.info("schema: %s", planned_text(planned))
+        for notice in outcome.plan.notices:
+            log.warning("schema: %s; see docs/evolution.md", notice)
         self.watch = SchemaWatch(read_fingerprint(connection))
 
     def _unreachable(self, error: EvolutionError) -> ConfigError:

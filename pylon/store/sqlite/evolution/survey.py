@@ -4,14 +4,18 @@ can be done at all. Reads only; called inside the transaction that then applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
+import msgspec
 
+from pylon.codec import decode_trusted, encode
+from pylon.schema.constraints import Check, Fault, constraint, decimal_text
 from pylon.schema.index_condition import named_fields, read_condition
-from pylon.schema.model import AuthDefault, FieldSpec, NowDefault
+from pylon.schema.model import AuthDefault, FieldSpec, JsonDefault, NowDefault
 from pylon.store.evolution.convert import (
+    changes_shape,
     convert,
     is_always_lossless,
     kind_of,
@@ -21,8 +25,10 @@ from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    ConstrainField,
     CreateEntity,
     CreateSearchIndex,
+    KeepReference,
     Planned,
     Progress,
     RelaxField,
@@ -41,6 +47,7 @@ from pylon.store.evolution.model import (
 )
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.introspect import fetch
+from pylon.store.tables import IndexShape
 
 READ_AHEAD = 10_000
 """Rows looked at between two reports of progress."""
@@ -57,7 +64,13 @@ def backfill_value(field: FieldSpec, now_iso: str) -> str | int | float | None:
     """What rows without a value get when `field` is required; None when the app does not say."""
     default = field.default
     if isinstance(default, NowDefault):
-        return now_iso
+        return now_iso[:10] if field.kind == "date" else now_iso
+    if isinstance(default, JsonDefault):
+        return default.text
+    if field.kind == "decimal" and isinstance(default, str | int | float):
+        return decimal_text(default, field.scale)
+    if field.kind in ("json", "list") and default is not None:
+        return None if isinstance(default, AuthDefault) else encode(default).decode()
     if default is None or isinstance(default, AuthDefault):
         return None
     return int(default) if isinstance(default, bool) else default
@@ -96,8 +109,10 @@ class _Survey:
             RetypeField: self._retype,
             RequireField: self._require,
             RemoveField: self._remove_field,
+            ConstrainField: self._constrain,
             SetPrivate: lambda step: Planned(step=step, is_visible=True),
             AddIndex: self._add_index,
+            KeepReference: self._keep_reference,
         }
 
     def planned(self) -> Iterable[Planned]:
@@ -181,8 +196,9 @@ class _Survey:
         old, new = kind_of(step.from_type), step.field.kind
         table, column = self._sql(step.entity, step.field.name)
         total = self._scalar(f"SELECT count({column}) FROM {table}")
-        if not total or is_always_lossless(old, new):
-            visible = bool(total) and {old, new} == {"bool", "int"}
+        other_shape = changes_shape(step.from_type, step.field.type)
+        if not total or is_always_lossless(step.from_type, step.field.type):
+            visible = bool(total) and ({old, new} == {"bool", "int"} or other_shape)
             return Planned(
                 step=step,
                 level="careful" if visible or step.foreign else "additive",
@@ -191,7 +207,8 @@ class _Survey:
             )
         lossy, empty, example = self._try_conversion(step, table, column, total)
         if not lossy:
-            rewritten = needs_rewrite(old, new) or {old, new} == {"bool", "int"}
+            rewritten = needs_rewrite(step.from_type, step.field.type) or other_shape
+            rewritten = rewritten or {old, new} == {"bool", "int"}
             return Planned(
                 step=step,
                 level="careful" if rewritten else "additive",
@@ -216,14 +233,13 @@ class _Survey:
         self, step: RetypeField, table: str, column: str, total: int
     ) -> tuple[int, int, str]:
         """How many values lose something, how many of them have no successor, and one of them."""
-        old, new = kind_of(step.from_type), step.field.kind
         lossy = empty = 0
         example = ""
         found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
         for seen, (value,) in enumerate(found, 1):
             if seen % READ_AHEAD == 0:
                 self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
-            converted, is_lossless = convert(value, old, new)
+            converted, is_lossless = convert(value, step.from_type, step.field.type)
             if not is_lossless:
                 lossy += 1
                 empty += converted is None
@@ -252,6 +268,39 @@ class _Survey:
             is_visible=True,
         )
 
+    def _constrain(self, step: ConstrainField) -> Planned:
+        """Rows that break the constraint stay as they are until somebody writes the field."""
+        allows, table_column = constraint(step.field), self._sql(step.entity, step.field.name)
+        total = self._count(step.entity)
+        if allows is None or not total:
+            return Planned(step=step)
+        broken, example = self._broken(step, allows, *table_column, total)
+        if not broken:
+            return Planned(step=step)
+        note = (
+            f"{_rows(broken)} of {total} do not fit, for example {example}; they stay as they are,"
+            " and are refused at the next write of the field"
+        )
+        return Planned(step=step, level="careful", rows=broken, note=note)
+
+    def _broken(
+        self, step: ConstrainField, allows: Check, table: str, column: str, total: int
+    ) -> tuple[int, str]:
+        broken, example, old = 0, "", step.from_type
+        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
+        for seen, (value,) in enumerate(found, 1):
+            if seen % READ_AHEAD == 0:
+                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
+            kept = convert(value, old, step.field.type)[0]
+            if kept is None:
+                continue  # The conversion tells of it.
+            try:
+                allows(decode_trusted(kept) if step.field.kind == "list" else kept)
+            except Fault:
+                broken += 1
+                example = example or repr(value)[:60]
+        return broken, example
+
     def _remove_field(self, step: RemoveField) -> Planned:
         table, column = self._sql(step.entity, step.name)
         rows = self._scalar(f"SELECT count({column}) FROM {table}")
@@ -270,28 +319,57 @@ class _Survey:
         terms = {name: self._term(step.entity, name) for name in (*step.fields, *asked)}
         if any(terms[name] == "NULL" for name in step.fields):
             return Planned(step=step)
+        shared = self._shared(step, terms)
+        if shared is None:
+            return Planned(step=step)
+        groups, rows, example = shared
+        values = "value is" if groups == 1 else "values are"
+        refused = f"{groups} {values} shared by {_rows(rows)}, for example {example!r:.60}"
+        exact = msgspec.structs.replace(step, folded=())
+        if not step.folded or self._shared(exact, terms) is not None:
+            return Planned(step=step, rows=rows, refused=refused)
+        # What differs in case only was two values until now: nobody's rows are lost for it.
+        return Planned(
+            step=exact,
+            notice=f"{step.entity}({', '.join(step.fields)}) is to be unique in either case, but"
+            f" {refused}; until they are changed, only values that are equal to the letter are"
+            " refused, and looking for one goes through all rows",
+        )
+
+    def _shared(self, step: AddIndex, terms: Mapping[str, str]) -> tuple[int, int, object] | None:
+        """How many values of a unique index more than one row has, how many rows, and one value."""
         table, _ = self._sql(step.entity, "id")
         keys = [quote(name) for name in step.fields]
         inner = ", ".join(f"{term} {quote(name)}" for name, term in terms.items())
         present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
         if step.where is not None:
             present = f"{present} AND ({step.where})"
+        shape = IndexShape(name="", fields=step.fields, unique=True, folded=step.folded)
         found = fetch(
             self._connection,
-            f"SELECT count(*), sum(_pylon_rows), max({keys[0]})"
-            f" FROM (SELECT count(*) _pylon_rows, {keys[0]}"
+            f"SELECT count(*), sum(_pylon_rows), max(_pylon_value)"
+            f" FROM (SELECT count(*) _pylon_rows, max({keys[0]}) _pylon_value"
             f" FROM (SELECT {inner} FROM {table}) WHERE {present}"
-            f" GROUP BY {', '.join(keys)} HAVING count(*) > 1)",
+            f" GROUP BY {shape.columns} HAVING count(*) > 1)",
         )
         groups, rows, example = found[0]
-        if not groups:
-            return Planned(step=step)
-        values = "value is" if groups == 1 else "values are"
-        return Planned(
-            step=step,
-            rows=rows,
-            refused=f"{groups} {values} shared by {_rows(rows)}, for example {example!r:.60}",
+        return (groups, rows, example) if groups else None
+
+    def _keep_reference(self, step: KeepReference) -> Planned:
+        """Rows that name none stay as they are, and are counted."""
+        table, name = self._sql(step.entity, step.name)
+        target, key = self._tables.get(step.target, step.target), f"_pylon_row.{name}"
+        lacking = ""
+        if target in self._live.tables:
+            is_there = f"SELECT 1 FROM {quote(target)} _pylon_named WHERE _pylon_named.id = {key}"
+            lacking = f" AND NOT EXISTS ({is_there})"
+        rows = self._scalar(
+            f"SELECT count(*) FROM {table} _pylon_row WHERE {key} IS NOT NULL{lacking}"
         )
+        note = (
+            f"{_rows(rows)} name{'s' if rows == 1 else ''} none, and stay{'s' if rows == 1 else ''}"
+        )
+        return Planned(step=step, rows=rows, note=f"{note} as before" if rows else None)
 
     def _term(self, entity: str, field: str) -> str:
         """A column as it will be when the index is made: backfilled, or still empty."""

@@ -122,10 +122,13 @@ function isThisMachine() {
 $("add").addEventListener("submit", (event) => {
   event.preventDefault();
   const title = $("title").value.trim();
+  try {
+    if (title) sync.insert("Todo", { title, done: false });
+  } catch (error) {
+    return showProblem(error.message); // thousands wait already: what was typed stays
+  }
   $("title").value = "";
-  if (!title) return;
-  sync.insert("Todo", { title, done: false });
-  say(`Added ${title}`);
+  if (title) say(`Added ${title}`);
 });
 
 $("todos").addEventListener("change", ({ target }) => {
@@ -217,8 +220,9 @@ function newItem(id) {
   const item = document.createElement("li");
   item.dataset.id = id;
   item.toggleAttribute("data-new", isFilled);
-  item.innerHTML = `<label><input type="checkbox"><span></span></label>
-    <small class="faint">not sent yet</small><button class="delete" type="button">×</button>`;
+  item.innerHTML = `<label><input type="checkbox">
+    <div><span></span><small class="faint">not sent yet</small></div></label>
+    <button class="delete" type="button">×</button>`;
   items.set(id, item);
   return item;
 }
@@ -285,8 +289,11 @@ function refusedLine(op) {
   const line = document.createElement("li");
   line.dataset.op = op.opId;
   const text = document.createElement("p");
-  const title = op.data?.title ?? sync.get("Todo", op.id)?.title;
-  text.textContent = `${title ? `“${title}”` : "A todo"} was not ${VERBS[op.kind]}: ${op.message}`;
+  const todo = sync.get("Todo", op.id);
+  const isGone = op.kind !== "insert" && /^no such row/i.test(op.message);
+  const title = op.data?.title ?? todo?.title ?? items.get(op.id)?.querySelector("span").textContent;
+  const reason = isGone ? "it has been deleted elsewhere." : op.message;
+  text.textContent = `${title ? `“${title}”` : "A todo"} was not ${VERBS[op.kind]}: ${reason}`;
   const buttons = document.createElement("span");
   buttons.className = "buttons";
   const add = (label, action) => {
@@ -306,7 +313,7 @@ function refusedLine(op) {
       sync.dismiss(op);
     });
   }
-  add("Try again", () => sync.retry(op));
+  if (!isGone) add("Try again", () => sync.retry(op));
   add("Dismiss", () => sync.dismiss(op));
   line.append(text, buttons);
   return line;

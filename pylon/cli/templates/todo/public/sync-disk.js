@@ -89,6 +89,10 @@ export class Disk {
     });
   }
 
+  close() {
+    this.db.close();
+  }
+
   async clear({ keepQueue }) {
     await this.#run("readwrite", ({ rows, queue, meta }) => {
       rows.clear();
@@ -131,6 +135,8 @@ export class Memory {
   }
 
   async replace() {}
+
+  close() {}
 
   async clear() {}
 }

@@ -127,6 +127,7 @@ export class Sync {
   #stopped = false;
   #connecting = false;
   #socket;
+  #openedAt = Infinity; // when it opened
   #held; // events that wait for the end of a pull
   #pulling;
   #pushing;
@@ -137,6 +138,7 @@ export class Sync {
   #tabs;
   #timer; // until the next try
   #settling;
+  #helping;
   #watch;
 
   constructor({ name, onRows = () => {}, onStatus = () => {}, onSignedOut = () => {} }) {
@@ -301,11 +303,12 @@ export class Sync {
     for (const [entity, id] of [...rows, ...this.#queue.map((op) => [op.entity, op.id])]) {
       this.#touch(entity, id);
     }
+    this.#opened();
+    if (this.#stopped) return;
     this.#tabs = new BroadcastChannel(this.place);
     this.#tabs.onmessage = ({ data }) => this.#readQueueSoon(data.cursor);
     this.#tabs.unref?.(); // node: it keeps no process alive
     this.#watch = setInterval(() => globalThis.document?.hidden || this.check(), SILENCE_MS_MAX);
-    this.#opened();
     await this.#connect();
   }
 
@@ -314,9 +317,11 @@ export class Sync {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#settling);
+    clearTimeout(this.#helping);
     clearInterval(this.#watch);
     this.#tabs?.close();
     this.#hangUp();
+    this.#inLine(() => this.#disk.close());
   }
 
   /** End the session on the server, and forget everything here. Fails without the server. */
@@ -366,7 +371,6 @@ export class Sync {
     const { token } = savedAccount(this.name);
     const socket = new WebSocket(url, [`bearer.${encodeURIComponent(token)}`]);
     this.#socket = socket;
-    let openedAt = Infinity;
     socket.onmessage = ({ data }) => {
       this.#heardAt = Date.now();
       const event = JSON.parse(data);
@@ -378,16 +382,15 @@ export class Sync {
       const late = setTimeout(() => socket.onclose(), OPEN_MS_MAX);
       socket.onopen = () => {
         clearTimeout(late);
-        openedAt = this.#heardAt = Date.now();
+        this.#openedAt = this.#heardAt = Date.now();
         this.#setState("live");
         resolve();
       };
       socket.onclose = ({ code } = {}) => {
         clearTimeout(late);
         if (this.#socket !== socket) return;
-        if (Date.now() - openedAt >= STEADY_MS) this.#failures = 0;
         const error = new ApiError(0, `CLOSED_${code}`, "The connection was closed.");
-        if (openedAt === Infinity) reject(error);
+        if (this.#openedAt === Infinity) reject(error);
         else this.#lost(error);
       };
     });
@@ -404,8 +407,11 @@ export class Sync {
   #lost(error) {
     this.#hangUp();
     if (this.#stopped || this.#timer) return;
+    if (!(error instanceof ApiError)) console.error(error); // a mistake of this file
+    if (Date.now() - this.#openedAt >= STEADY_MS) this.#failures = 0;
+    this.#openedAt = Infinity;
     const longest = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** this.#failures++);
-    const pause = Math.max(Math.random() * longest, error.retryMs ?? 0);
+    const pause = (error.retryMs ?? 0) + Math.random() * longest;
     this.#setState("offline");
     this.#timer = setTimeout(() => this.#connect(), pause);
   }
@@ -446,8 +452,9 @@ export class Sync {
   }
 
   async #forget({ keepQueue = false } = {}) {
+    const cleared = this.#inLine(() => this.#disk.clear({ keepQueue }));
     this.stop();
-    await this.#inLine(() => this.#disk.clear({ keepQueue }));
+    await cleared;
     if (savedAccount(this.name)?.userId === this.userId) {
       localStorage.removeItem(accountKey(this.name));
     }
@@ -543,8 +550,10 @@ export class Sync {
       const { cursor } = this;
       this.#unsaved = new Map();
       this.#settled = [];
-      await this.#disk.advance(this.#savedCursor, cursor, rows, settled);
-      this.#savedCursor = cursor;
+      const from = this.#savedCursor;
+      this.#savedCursor = Infinity; // should it fail, the disk stays as it is: old, without gaps
+      await this.#disk.advance(from, cursor, rows, settled);
+      this.#savedCursor = from === Infinity ? from : cursor;
       for (const { opId } of settled) this.#done.delete(opId);
       if (settled.length) this.#tellTabs();
     });
@@ -643,6 +652,7 @@ export class Sync {
   // --- Several windows ---
 
   #tellTabs() {
+    if (this.#stopped) return;
     this.#tabs?.postMessage({ cursor: this.cursor });
     this.#tell();
   }
@@ -652,6 +662,9 @@ export class Sync {
     const isInLine = this.#reading !== undefined;
     this.#reading = Math.max(cursor, this.#reading ?? 0);
     if (!isInLine) this.#inLine(() => this.#readQueue());
+    // The window in which a change was made sends it, unless it was closed or has no network.
+    clearTimeout(this.#helping);
+    this.#helping = setTimeout(() => this.#flush(), SETTLE_MS);
   }
 
   /** The queue as it is on disk. What has left it there was taken by the server, and another

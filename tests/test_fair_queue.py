@@ -9,15 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pylon.store.sqlite.places import Places, TooManyWaiting
+from pylon.fair_queue import FairQueue
 from tests.policy.worlds import effort
+
+
+class TooManyWaiting(Exception):
+    """The refusal of these places."""
 
 
 class World:
     """Callers who take places and keep them until they are told to let go."""
 
     def __init__(self, count: int, **bounds: int) -> None:
-        self.places = Places(count, **{"each": 2, "waiting": 8, "waiting_each": 4, **bounds})
+        bounds = {"each": 2, "waiting_max": 8, "waiting_each_max": 4, **bounds}
+        self.places = FairQueue(count or None, refusal=TooManyWaiting, **bounds)
         self.inside: list[str | None] = []
         self.served: list[str | None] = []
         self._ends: dict[asyncio.Task[None], asyncio.Event] = {}
@@ -33,13 +38,14 @@ class World:
         return tasks
 
     async def _stay(self, caller: str | None, end: asyncio.Event) -> None:
-        async with self.places.place(caller):
+        await self.places.take(caller)
+        try:
             self.inside.append(caller)
             self.served.append(caller)
-            try:
-                await end.wait()
-            finally:
-                self.inside.remove(caller)
+            await end.wait()
+        finally:
+            self.inside.remove(caller)
+            self.places.give(caller)
 
     async def end(self, task: asyncio.Task[None]) -> None:
         self._ends[task].set()
@@ -75,7 +81,7 @@ async def test_callers_have_their_turns_one_after_another() -> None:
 
 
 async def test_the_server_is_not_bounded_by_itself() -> None:
-    world = World(3, waiting_each=1)
+    world = World(3, waiting_each_max=1)
     tasks = await world.ask([None] * 6)
     assert world.inside == [None] * 3
     await world.end(tasks[0])
@@ -84,7 +90,7 @@ async def test_the_server_is_not_bounded_by_itself() -> None:
 
 
 async def test_the_queue_has_an_end_and_one_caller_has_a_part_of_it() -> None:
-    world = World(1, waiting=3, waiting_each=2)
+    world = World(1, waiting_max=3, waiting_each_max=2)
     tasks = await world.ask("aaaab")
     assert [task.done() for task in tasks] == [False, False, False, True, False]
     (refused, *_) = await world.ask("c")
@@ -93,6 +99,43 @@ async def test_the_queue_has_an_end_and_one_caller_has_a_part_of_it() -> None:
             await each
     await world.end_all()
     assert "".join(map(str, world.served)) == "abaa"
+
+
+async def test_where_only_one_caller_s_own_places_are_few() -> None:
+    """As many in all as are asked for: nobody waits for anybody else."""
+    world = World(0, waiting_max=99)
+    tasks = await world.ask("aaabab")
+    assert world.inside == ["a", "a", "b", "b"]
+    await world.end(tasks[3])
+    assert world.inside == ["a", "a", "b"]
+    await world.end(tasks[0])
+    assert world.inside == ["a", "b", "a"]
+    await world.end_all()
+    assert (world.inside, len(world.places)) == ([], 0)
+
+
+async def test_who_waits_for_too_long_is_refused() -> None:
+    places = FairQueue(1, refusal=TooManyWaiting, waiting_each_max=2, seconds_max=0.01)
+    assert not await places.take("a")
+    with pytest.raises(TooManyWaiting):
+        await places.take("b")
+    assert (places.waiting, places.refused) == (0, 1)
+    places.give("a")
+    assert not await places.take("b")
+
+
+async def test_who_leaves_the_queue_gives_the_place_on() -> None:
+    world = World(1, each=1)
+    tasks = await world.ask("aabc")
+    tasks[1].cancel()
+    await turns()
+    world._ends[tasks[0]].set()
+    await asyncio.sleep(0)
+    tasks[2].cancel()  # with the place in its hand
+    await turns()
+    assert world.inside == ["c"]
+    await world.end_all()
+    assert len(world.places) == 0
 
 
 Step = tuple[str, int]
