@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pylon import limits
 from pylon.errors import ConfigError
+from pylon.page_policy import read_sources
 from pylon.unsafe import ALLOWANCES, Problem, found_unsafe
 
 SameSite = Literal["Lax", "Strict", "None"]
@@ -55,6 +56,8 @@ class Config:
     rate_limit_max: int = limits.RATE_LIMIT_MAX_PRODUCTION
     rate_limit_window_seconds: int = limits.RATE_LIMIT_WINDOW_SECONDS
     trusted_proxy_hops: int = 0
+    pages_sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pages_fallback: str | None = None
     connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX
     anonymous_body_bytes_max: int = limits.BODY_BYTES_ANONYMOUS
     bodies_bytes_max: int = limits.BODIES_BYTES_MAX
@@ -122,6 +125,11 @@ class Config:
         if problems:
             raise _refusal("CONFIG_UNSAFE", problems)
         return self
+
+    @property
+    def knows_proxies(self) -> bool:
+        """Whether it was said which proxies are in front, or none may be (dev mode)."""
+        return self.trusted_proxy_hops > 0 or self.dev_mode
 
     @property
     def sessions_are_apart(self) -> bool:
@@ -208,6 +216,13 @@ def _allowances(text: str) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"has {unknown[0]!r}; known: {', '.join(ALLOWANCES)}")
     return words
+
+
+def _page(text: str) -> str:
+    parts = text.removeprefix("/").split("/")
+    if not all(part and not part.startswith(".") for part in parts):
+        raise ValueError("must be a file below public/, such as index.html")
+    return "/".join(parts)
 
 
 def _same_site(text: str) -> SameSite:
@@ -343,6 +358,22 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         "Proxies in front that append to X-Forwarded-For; the client is that many from the right.",
         _count,
+    ),
+    _setting(
+        "PYLON_PAGES_CSP",
+        "pages_sources",
+        "unset: nothing",
+        "What pages may load beside their own files, as in a Content-Security-Policy header"
+        " (script-src https://cdn.example; img-src https:).",
+        read_sources,
+    ),
+    _setting(
+        "PYLON_PAGES_FALLBACK",
+        "pages_fallback",
+        "unset: 404",
+        "The page in public/ that a browser gets for a path where no file is (index.html), for apps"
+        " that have their own routes.",
+        _page,
     ),
     _setting(
         "PYLON_CONNECTIONS_PER_ADDRESS",

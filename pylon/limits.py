@@ -1039,6 +1039,10 @@ SEARCH_INDEXED_CHARACTERS_MAX: Final = 200_000
 """Characters of one row's texts that are indexed, which holds the loop for about 10 ms; what stands
 behind them is stored, and not found."""
 
+SEARCH_FOLDED_AT_ONCE: Final = 8_192
+"""Characters of a text that are folded in one piece, which takes a millisecond, with Python's lock:
+the loop waits for it, whichever thread does it."""
+
 SEARCH_TYPO_WORDS_MAX: Final = 4
 """Words of a search that found nothing for which similar ones are looked up."""
 

@@ -29,7 +29,9 @@ RunsIn: TypeAlias = Literal["every process", "owner"]
 """Where work is done when a service is several processes: in each of them, or only in the one that
 owns the database."""
 
-Place: TypeAlias = Literal["dev", "probes", "rate limit", "csrf", "identity", "body", "request"]
+Place: TypeAlias = Literal[
+    "dev", "proxy", "probes", "rate limit", "csrf", "identity", "body", "request"
+]
 """Where a stage stands in the pipeline; stages of one place keep the order of their parts.
 
 `request` is for extras: the caller is known by then, and the route comes next.

@@ -24,6 +24,7 @@ from pylon.http.response import AnyResponse, Response, StreamResponse
 from pylon.http.router import METHODS, Router
 from pylon.http.shown_path import shown_path
 from pylon.limits import PAGE_BYTES_WHOLE_MAX, PAGE_CHUNK_BYTES
+from pylon.page_policy import LIVE
 
 CONTENT_TYPES: dict[str, bytes] = {
     ".html": b"text/html; charset=utf-8",
@@ -60,6 +61,8 @@ CONTENT_TYPES: dict[str, bytes] = {
 
 _OTHER = b"application/octet-stream"
 
+_LIVE = LIVE.encode()
+
 # A host that can stand in a policy as it is: a name or an IPv4 address, and a port.
 _PLAIN_HOST = re.compile(rb"([A-Za-z0-9.-]{1,253})(:\d{1,5})?")
 
@@ -81,8 +84,12 @@ class _Folder(Exception):
 class Pages:
     """The files of one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fallback: str | None = None, policy: str) -> None:
+        """`fallback` is the page that a browser gets where no file is, `policy` what pages may load
+        (`page_policy`)."""
         self._folder = folder.resolve()
+        self._fallback = fallback
+        self._policy = policy.encode("latin-1")
 
     def register(self, router: Router) -> None:
         """Add the last routes of the table: `/` and everything that no other route answers."""
@@ -91,6 +98,11 @@ class Pages:
             if path == "api" or path.startswith("api/"):
                 raise _refusal(router, request.path)
             answer = await self.answer(request, path)
+            if answer is None and self._fallback is not None and _is_for_a_page(request, path):
+                answer = await self.answer(request, self._fallback, is_fallback=True)
+            if answer is None and not path:
+                # No front page: what is there is told instead of a 404 at the printed address.
+                return Response(307, headers=((b"location", b"./api"),))
             if answer is None:
                 raise _refusal(router, request.path)
             return answer
@@ -100,9 +112,11 @@ class Pages:
         router.add("GET", "/", get_page, name="get_front_page", summary=front, docs=docs)
         router.add("GET", "/{path*}", get_page, summary=files, docs=docs)
 
-    async def answer(self, request: Request, path: str) -> AnyResponse | None:
+    async def answer(
+        self, request: Request, path: str, *, is_fallback: bool = False
+    ) -> AnyResponse | None:
         """The response for a decoded path without its leading slash; None if there is no file."""
-        wants_folder = request.path.endswith("/")
+        wants_folder = request.path.endswith("/") and not is_fallback
         try:
             file = await asyncio.to_thread(self._look_up, path, wants_folder=wants_folder)
         except _Folder:
@@ -113,7 +127,7 @@ class Pages:
         headers: list[Header] = [
             (b"etag", file.etag),
             (b"cache-control", b"no-cache"),
-            (b"content-security-policy", content_security_policy(request)),
+            (b"content-security-policy", content_security_policy(request, self._policy)),
         ]
         if _is_known(request.headers.get(b"if-none-match"), file.etag):
             return Response(304, content_type=_content_type(file.path), headers=headers)
@@ -152,8 +166,8 @@ class Pages:
         return _File(path=found, bytes_total=size, etag=etag, body=body)
 
 
-def content_security_policy(request: Request) -> bytes:
-    """What a page may load: its own files, and live streams of this host on any of its ports.
+def content_security_policy(request: Request, policy: bytes) -> bytes:
+    """What a page may load: what `policy` says, and live streams of this host on any of its ports.
 
     The ports above the main one carry WebSocket and SSE (spec 01 section 1.1).
     """
@@ -162,9 +176,14 @@ def content_security_policy(request: Request) -> bytes:
     if host is not None:
         scheme = b"https" if request.scope.get("scheme") == "https" else b"http"
         live = b"ws://%b:* wss://%b:* %b://%b:*" % (host[1], host[1], scheme, host[1])
+    return policy.replace(_LIVE, live)
+
+
+def _is_for_a_page(request: Request, path: str) -> bool:
+    """Whether a browser wants to go there: it says that it takes pages, and the name is none of a
+    file, which is better missed than answered with another."""
     return (
-        b"default-src 'self'; connect-src 'self' %b; img-src 'self' data: blob:; "
-        b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'" % live
+        b"text/html" in request.headers.get(b"accept", b"") and "." not in path.rpartition("/")[2]
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pylon.codec import encode
-from pylon.http.describe import Docs, json, shape
+from pylon.http.describe import Docs, Hidden, json, shape
 from pylon.http.dev_gate import has_dev_rights
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
@@ -18,6 +18,30 @@ MANIFEST = Docs(
     description="Private fields are listed for administrators only, policies for them and in dev"
     " mode on the same machine.",
 )
+
+
+class AboutRoutes:
+    """`/api`, the address that is printed at a start: where to go from there."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._answer = encode(
+            {
+                "name": manifest.name,
+                "version": manifest.version,
+                "manifest": "/api/manifest",
+                "openapi": "/api/openapi.json",
+                "health": "/health",
+                "live": ["/ws", "/events"],
+            }
+        )
+
+    def register(self, router: Router) -> None:
+        """Add the route."""
+        docs = Hidden(reason="an address for people, whose programs read /api/openapi.json")
+        router.add("GET", "/api", self.read_about, summary="What is served here", docs=docs)
+
+    async def read_about(self, _: Request) -> Response:
+        return raw_json(self._answer)
 
 
 class SystemRoutes:

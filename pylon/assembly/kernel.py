@@ -11,7 +11,7 @@ from pylon.api.crossing import cross, route_calls
 from pylon.api.openapi.document import Subject
 from pylon.api.openapi.routes import OpenApiRoutes
 from pylon.api.pages import Pages
-from pylon.api.system import SystemRoutes
+from pylon.api.system import AboutRoutes, SystemRoutes
 from pylon.asking import address_key
 from pylon.assembly.sync import SyncGroup
 from pylon.calls import DirectCalls
@@ -25,8 +25,10 @@ from pylon.http.finish import Finish
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
 from pylon.http.router import Router
+from pylon.http.unknown_proxy import UnknownProxy
 from pylon.http.unsent import Unsent
 from pylon.metrics import Metrics
+from pylon.page_policy import page_policy
 from pylon.part import PLACES, Part, Routes
 
 
@@ -133,6 +135,7 @@ class KernelGroup(SyncGroup):
 def _routes(house: KernelGroup) -> Sequence[Routes]:
     found: list[Routes] = [
         SystemRoutes(house.manifest, dev_mode=house.config.dev_mode),
+        AboutRoutes(house.manifest),
         OpenApiRoutes(
             Subject(
                 manifest=house.manifest,
@@ -144,7 +147,13 @@ def _routes(house: KernelGroup) -> Sequence[Routes]:
         ),
     ]
     if house.root is not None:
-        found.append(Pages(house.root / "public"))
+        found.append(
+            Pages(
+                house.root / "public",
+                fallback=house.config.pages_fallback,
+                policy=page_policy(house.config.pages_sources),
+            )
+        )
     return found
 
 
@@ -202,6 +211,7 @@ KERNEL = Part[KernelGroup](
     stop=lambda house: house.pools.close(),
     stages=lambda house: {
         **({"dev": house.dev_gate} if house.config.dev_mode else {}),
+        **({} if house.config.knows_proxies else {"proxy": UnknownProxy()}),
         "probes": house.probes,
         "csrf": house.csrf,
         "body": house.body_limit,

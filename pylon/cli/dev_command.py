@@ -54,6 +54,7 @@ def command(options: ServeOptions) -> None:
         output.fail_config(error)
     except OSError as error:
         output.fail("DB_FOLDER_FAILED", f"cannot make the folder of the database: {error}")
+    from pylon.cli.dev_schema import SchemaMark
     from pylon.cli.dev_server import DevServer
 
     if config.dev_allow_remote:
@@ -68,6 +69,7 @@ def command(options: ServeOptions) -> None:
         overrides=overrides,
         environment=lambda: _environment(entry.folder),
         told=_told(output, config, doors.ports, entry.folder),
+        schema_mark=SchemaMark(None if config.in_memory else Path(config.db_path)),
         stdout_to_stderr=output.json,
     )
     try:

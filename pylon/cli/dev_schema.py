@@ -63,6 +63,7 @@ def look(loaded: LoadedApp, config: Config) -> dict[str, Any] | None:
             {"option": each.option, "message": each.message} for each in plan.suggestions
         ],
         "command": evolution.way_on(plan, *removals),
+        "removal": evolution.way_on(plan, *removals, renames=False),
     }
 
 
@@ -85,6 +86,38 @@ def take(loaded: LoadedApp, config: Config, decision: Decision) -> None:
 
 
 # --- in the parent ---------------------------------------------------------------------------
+
+
+class SchemaMark:
+    """The schema of the database at `path` as it was last noted; None has none that stays."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._database = None if path is None else database(path)
+        self._files = [] if path is None else [path, path.with_name(f"{path.name}-wal")]
+        self._mark: str | None = None
+        self._seen: list[int] = []
+
+    def note(self) -> None:
+        """It is as it should be, or as it cannot be helped."""
+        if self._database is not None:
+            self._seen = self._touched()
+            self._mark = self._database.schema_mark()
+
+    def has_moved(self) -> bool:
+        """Whether somebody else has changed it. For a look many times a second: the database is
+        asked only where its files have been written to."""
+        if self._database is None or (seen := self._touched()) == self._seen:
+            return False
+        self._seen = seen
+        mark = self._database.schema_mark()
+        return mark is not None and mark != self._mark
+
+    def _touched(self) -> list[int]:
+        found: list[int] = []
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                found.append(file.stat().st_mtime_ns)
+        return found
 
 
 class Asker:
@@ -122,9 +155,11 @@ class Asker:
         """The command for later."""
         for suggestion in schema["suggestions"]:
             self._output.say(f"  {suggestion['message']}")
+        if schema["suggestions"]:
+            self._output.say(f"  If so: {schema['command']}")
         if not schema["blocked"]:
             steps = "; ".join(schema["removed"])
-            self._output.say(f"  Left in the database: {steps}. To remove: {schema['command']}")
+            self._output.say(f"  Not done: {steps}. To do that: {schema['removal']}")
 
     def _ask(self, question: str) -> bool:
         if self._output.json or not (sys.stdin.isatty() and sys.stdout.isatty()):

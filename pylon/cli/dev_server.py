@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pylon import codec
-from pylon.cli.dev_schema import Decision, unreachable
+from pylon.cli.dev_schema import Decision, SchemaMark, unreachable
 from pylon.cli.loading import Entry
 from pylon.http.doors import Doors
 from pylon.limits import (
@@ -84,6 +84,7 @@ class DevServer:
         overrides: Mapping[str, Any],
         environment: Callable[[], Mapping[str, str]],
         told: Told,
+        schema_mark: SchemaMark,
         stdout_to_stderr: bool = False,
     ) -> None:
         self.stop = threading.Event()
@@ -92,6 +93,7 @@ class DevServer:
         self._overrides = dict(overrides)
         self._environment = environment
         self._told = told
+        self._schema_mark = schema_mark
         self._stdout_to_stderr = stdout_to_stderr
         self._serving: Child | None = None
         self._builds = 0
@@ -109,6 +111,9 @@ class DevServer:
                     elif self._serving is not None and self._serving.has_ended():
                         self._told.ended(self._serving.exit_code())
                         self._serving = None
+                    elif self._schema_mark.has_moved():
+                        # By the command that was printed, say; the app may fit now, or no more.
+                        self._restart()
             finally:
                 if self._serving is not None:
                     self._serving.end()
@@ -131,6 +136,12 @@ class DevServer:
             yield bool(changes)
 
     def _restart(self) -> None:
+        try:
+            self._change_server()
+        finally:
+            self._schema_mark.note()
+
+    def _change_server(self) -> None:
         self._builds += 1
         child = self._start_child()
         report = child.report(self.stop)

@@ -23,6 +23,7 @@ from pylon.cli.schema_database import (
     rename_options,
     show_plan,
 )
+from pylon.moments import shown_column
 
 if TYPE_CHECKING:
     from pylon.cli.loading import LoadedApp
@@ -261,12 +262,13 @@ def inspect(app: str, db: str | None) -> None:
     live = database(_existing(output, app, db, code="INSPECT_NO_TARGET")).inspect()
     for table in live.tables.values():
         output.say(table.name)
-        for column in table.columns.values():
+        for column in table.shown_columns:
             output.say(f"  {column.name} {column.type}{' (key)' if column.is_key else ''}")
         for index in table.indexes.values():
             unique = "unique " if index.unique else ""
             where = f" where {index.where}" if index.where else ""
-            output.say(f"  {unique}index {index.name} ({', '.join(index.fields)}){where}")
+            fields = ", ".join(map(shown_column, index.fields))
+            output.say(f"  {unique}index {index.name} ({fields}){where}")
     output.record({"tables": [table.to_wire() for table in live.tables.values()]})
 
 

@@ -9,7 +9,7 @@ import click
 
 from pylon.cli.options import ABOUT_APP, ServeOptions, serve_options
 from pylon.cli.output import current, perhaps_unheard
-from pylon.config import Config
+from pylon.config import DEFAULT_DB_PATH, Config
 from pylon.errors import ConfigError
 from pylon.unsafe import risks
 
@@ -21,22 +21,21 @@ log = logging.getLogger("pylon")
     help=f"""Serve an app in production.
 
     {ABOUT_APP} Settings come from the environment (no .env file is read) and are checked first:
-    PYLON_CORS_ORIGIN is required. SIGTERM, SIGINT or SIGHUP finishes what is in flight and stops
-    with exit code 0.
+    PYLON_CORS_ORIGIN and a database are required. SIGTERM, SIGINT or SIGHUP finishes what is in
+    flight and stops with exit code 0.
 
     \b
     Examples:
-      PYLON_CORS_ORIGIN=https://todo.example.com pylon start
+      PYLON_CORS_ORIGIN=https://todo.example.com pylon start --db /data/todo.db
       pylon start app.py --port 8080 --db /data/app.db
     """,
 )
-@serve_options(host="default: 0.0.0.0", db="default: .pylon/dev.db; env PYLON_DB_PATH")
+@serve_options(host="default: 0.0.0.0", db="required in production, or env PYLON_DB_PATH")
 def command(options: ServeOptions) -> None:
     from pylon.cli.failure import fail_to_load
     from pylon.cli.loading import LoadError, find_entry, load_app
     from pylon.cli.serving import (
         addresses,
-        database_name,
         headline,
         make_database_folder,
         serve_app,
@@ -48,6 +47,13 @@ def command(options: ServeOptions) -> None:
     try:
         config = Config.from_env(**options.overrides()).validate()
         loaded = load_app(find_entry(options.app, verb="START"))
+        if _is_of_dev(config):
+            output.fail(
+                "DB_NOT_NAMED",
+                f"no database is named but {DEFAULT_DB_PATH}, where dev keeps its data",
+                "Name one with --db PATH or PYLON_DB_PATH; to go on with what dev has written:"
+                f" --db {DEFAULT_DB_PATH}.",
+            )
         make_database_folder(config)
         doors = bind_doors(config.host, config.port, single_port=config.single_port)
     except LoadError as problem:
@@ -66,7 +72,8 @@ def command(options: ServeOptions) -> None:
         told = summary(loaded)
         where = addresses(config, ports)
         with perhaps_unheard():
-            output.say(f"{headline(told)} on {where['page']}  database: {database_name(config)}")
+            output.say(f"{headline(told)} on {where['page']}")
+            output.say(f"  Database   {_database(options, config)}")
             output.record(
                 {
                     "code": "START_OK",
@@ -80,6 +87,23 @@ def command(options: ServeOptions) -> None:
             )
 
     raise click.exceptions.Exit(serve_app(loaded, config, doors, on_started=started))
+
+
+def _is_of_dev(config: Config) -> bool:
+    """Whether the database is the one that stands for no answer: what is tried out in dev, and
+    perhaps deleted there, is not what a service is to live on."""
+    is_unnamed = config.db_path == DEFAULT_DB_PATH
+    return is_unnamed and not (config.dev_mode or config.in_memory)
+
+
+def _database(options: ServeOptions, config: Config) -> str:
+    """Which file was taken, and who named it."""
+    if config.in_memory:
+        return "in memory"
+    path = os.path.abspath(config.db_path)
+    if options.db is not None:
+        return path
+    return f"{path} ({'the default' if config.db_path == DEFAULT_DB_PATH else 'PYLON_DB_PATH'})"
 
 
 def _banner(risks: list[str]) -> str:

@@ -7,6 +7,7 @@ The rows counted are those that the caller may read and that `where` finds. `hav
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isinf
 from typing import Any, Final, get_args
 
 import msgspec
@@ -17,6 +18,7 @@ from pylon.data.door import Opened, ReadDoor
 from pylon.data.exact import key_sql, text_of_key
 from pylon.data.filters import (
     Columns,
+    compared_column,
     invalid,
     parse_condition,
     parse_count,
@@ -26,12 +28,14 @@ from pylon.data.filters import (
     require_object,
 )
 from pylon.data.query import add_policy, order_clause, row_limit, where_clause
+from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
 from pylon.store.base import Row, SumTooLarge, Value
 from pylon.store.dialect import Bucket, Dialect
 from pylon.store.naming import own, quote
+from pylon.zones import Zone, zone_named
 
 BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
 
@@ -54,14 +58,18 @@ TENANT_FIELD: Final = "orgId"
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of the answer. `overflow_sql` is for whole sums beyond 64 bits, `group_sql` what
-    the rows of a group share, where that is not `sql` itself."""
+    """A column of the answer. `shown` is what is answered where `sql` is only compared: a time for
+    the key of its moment; or, `in_halves`, a whole number beyond 64 bits. `large` is the column to
+    take instead where the sum is one. `group_sql` is what the rows of a group share, where that is
+    not `sql` itself."""
 
     name: str
     sql: str
     kind: FieldKind
     is_group: bool = False
-    overflow_sql: str | None = None
+    shown: str | None = None
+    in_halves: bool = False
+    large: Column | None = None
     scale: int | None = None
     """Of a computed decimal: the digits behind the point; the column has its key."""
     group_sql: str | None = None
@@ -87,13 +95,14 @@ class Aggregates:
         try:
             found = await self._door.fetch(sql, params)
         except SumTooLarge:
-            # A double is what is left.
-            columns = [msgspec.structs.replace(c, sql=c.overflow_sql or c.sql) for c in columns]
+            large = {column.name for column in columns if column.large is not None}
+            _refuse_compared(spec, large)
+            columns = [column.large or column for column in columns]
             sql, params = _statement(spec, opened, columns, tenant)
             try:
                 found = await self._door.fetch(sql, params)
             except SumTooLarge:
-                raise invalid("A sum of decimals has more than 18 digits.") from None
+                raise _too_large(columns) from None
         if len(found) > limits.AGGREGATE_GROUPS_MAX:
             most = limits.AGGREGATE_GROUPS_MAX
             raise invalid(f"The answer has more than {most} groups.", "Set a limit.")
@@ -142,31 +151,45 @@ def _count(value: object, columns: Columns) -> Column:
     return Column(f"count_{name}", f"count(t.{quote(name)})", "int")
 
 
+_LOW_HALF: Final = 2**32 - 1
+_BETWEEN: Final = "\x1f"
+
+
 def _computed(key: str, value: object, opened: Opened) -> Column:
     name, kind = _field(value, opened.columns, key)
     column = f"t.{quote(name)}"
+    compared = f"t.{quote(compared_column(name, kind))}"
     scale = opened.columns.scales.get(name)
     if scale is not None and key != "countDistinct":
         return _of_decimal(key, name, column, scale)
     match key:
         case "countDistinct":
-            told_apart = column_sql(name, name in opened.columns.folded)
+            is_folded = name in opened.columns.folded
+            told_apart = column_sql(compared_column(name, kind), is_folded)
             return Column(f"count_distinct_{name}", f"count(DISTINCT {told_apart})", "int")
         case "min" | "max" if kind in ("json", "list"):
             raise invalid(f'"{name}" is of type {kind} and has no order.')
         case "min" | "max":
-            return Column(f"{key}_{name}", f"{key}({column})", kind)
+            extreme = f"{key}({compared})"
+            if kind != "datetime":
+                return Column(f"{key}_{name}", extreme, kind)
+            # The text of that moment; no key has such a sign, and it comes before all that have.
+            both = f"{key}({compared} || '{_BETWEEN}' || {column})"
+            shown = f"replace({both}, {extreme} || '{_BETWEEN}', '')"
+            return Column(f"{key}_{name}", extreme, kind, shown=shown)
     if kind not in ("int", "float", "bool"):
         raise invalid(f'"{name}" is no number, so its {key} means nothing.')
     if key == "avg":
         return Column(f"avg_{name}", f"CAST(avg({column}) AS DOUBLE PRECISION)", "float")
-    is_whole = kind != "float"
-    return Column(
-        f"sum_{name}",
-        f"CAST(sum({column}) AS BIGINT)" if is_whole else f"sum({column})",
-        "int" if is_whole else "float",
-        overflow_sql=opened.dialect.float_sum(column) if is_whole else None,
-    )
+    sum_name = f"sum_{name}"
+    if kind == "float":
+        return Column(sum_name, f"sum({column})", "float")
+    large = None
+    if kind == "int":
+        halves = f"concat(sum({column} >> 32), ' ', sum({column} & {_LOW_HALF}))"
+        double = opened.dialect.float_sum(column)
+        large = Column(sum_name, double, "int", shown=halves, in_halves=True)
+    return Column(sum_name, f"CAST(sum({column}) AS BIGINT)", "int", large=large)
 
 
 def _of_decimal(key: str, name: str, column: str, scale: int) -> Column:
@@ -188,8 +211,11 @@ def _group(item: object, opened: Opened) -> Column:
         if name in opened.columns.folded:  # shown as one of its rows has it
             shared = column_sql(name, True)
             return Column(name, f"min({column})", kind, is_group=True, group_sql=shared)
+        if kind == "datetime":
+            compared = f"t.{quote(compared_column(name, kind))}"
+            return Column(name, compared, kind, is_group=True, shown=f"min({column})")
         return Column(name, column, kind, is_group=True)
-    refuse_unknown_keys(item, ("field", "bucket"), "A group")
+    refuse_unknown_keys(item, ("field", "bucket", "timezone"), "A group")
     name, kind = _field(item.get("field"), opened.columns, "The field of a group")
     asked = item.get("bucket", "day")
     bucket = next((each for each in BUCKETS if each == asked), None)
@@ -198,8 +224,19 @@ def _group(item: object, opened: Opened) -> Column:
         raise invalid(f"A bucket is one of: {', '.join(BUCKETS)}.", hint)
     if kind not in ("datetime", "string", "date"):
         raise invalid(f'"{name}" is no time and has no buckets.')
-    span = opened.dialect.bucket(f"t.{quote(name)}", bucket)
+    column = f"t.{quote(compared_column(name, kind))}"
+    zone = _zone(item["timezone"]) if "timezone" in item else None
+    is_key = kind == "datetime"
+    span = opened.dialect.bucket(column, bucket, zone=zone, is_key=is_key)
     return Column(f"{name}_{bucket}", span, "string", is_group=True)
+
+
+def _zone(name: object) -> Zone:
+    try:
+        return zone_named(name if isinstance(name, str) else "")
+    except LookupError:
+        hint = 'Give the name of a time zone, for example "Europe/Berlin".'
+        raise invalid("There is no such timezone.", hint) from None
 
 
 def _tenant(identity: Identity, opened: Opened) -> str | None:
@@ -228,7 +265,9 @@ def _statement(
     groups = [column for column in columns if column.is_group]
     shared = [column.group_sql or str(place) for place, column in enumerate(groups, 1)]
     grouped = f" GROUP BY {', '.join(shared)}" if shared else ""
-    listed = ", ".join(f"{column.sql} AS {name}" for column, name in _named(columns))
+    parts = [f"{column.sql} AS {name}" for column, name in _named(columns)]
+    parts += [f"{column.shown} AS {own(name)}" for column, name in _shown(columns)]
+    listed = ", ".join(parts)
     inner = f"SELECT {listed} FROM {table.source}{where_clause(conditions)}{grouped}"
     return _shaped(inner, params, spec, columns, opened.dialect)
 
@@ -237,6 +276,13 @@ def _named(columns: list[Column]) -> Iterator[tuple[Column, str]]:
     """The columns as the database calls them, to which `Count` and `count` are one name."""
     for number, column in enumerate(columns):
         yield column, own(f"c{number}")
+
+
+def _shown(columns: list[Column]) -> Iterator[tuple[Column, str]]:
+    """Those that are answered in another way than they are compared; they follow all others."""
+    for number, column in enumerate(columns):
+        if column.shown is not None:
+            yield column, f"shown{number}"
 
 
 def _shaped(
@@ -254,14 +300,14 @@ def _shaped(
         scales={column.name: 0 for column in columns if column.kind == "decimal"},
     )
     _refuse_decimals(spec.get("having", {}), columns)
-    names = {column.name: name for column, name in _named(columns)}
+    names = {compared_column(column.name, column.kind): name for column, name in _named(columns)}
+    names |= {column.name: own(name) for column, name in _shown(columns)}
     asked = renamed(parse_condition(spec.get("having", {}), known), names)
     having = compile_condition(asked, dialect, params)
     order = parse_order(spec["order"], known) if "order" in spec else ()
     named = {part.column for part in order}
-    ties = [
-        known.order(c.name, descending=False) for c in columns if c.is_group and c.name not in named
-    ]
+    groups = [c for c in columns if c.is_group and compared_column(c.name, c.kind) not in named]
+    ties = [known.order(c.name, descending=False) for c in groups]
     complete = [
         msgspec.structs.replace(part, column=names[part.column]) for part in (*order, *ties)
     ]
@@ -279,15 +325,51 @@ def _refuse_decimals(having: object, columns: list[Column]) -> None:
         raise invalid(f'having cannot look at "{name}", which is a decimal.')
 
 
+def _refuse_compared(spec: Mapping[str, Any], large: set[str]) -> None:
+    """Sums that are only known exactly once they are read cannot be compared before."""
+    if large & {*spec.get("order", ()), *_named_in(spec.get("having", {}))}:
+        raise invalid(
+            "A sum is beyond 64 bits, so having and order cannot go by it.",
+            "Leave them out, or sum fewer rows.",
+        )
+
+
+def _named_in(condition: object) -> Iterator[str]:
+    """The columns in a condition that has been read already."""
+    if isinstance(condition, dict):
+        yield from condition
+        parts = [condition.get(key) for key in ("$and", "$or", "$not")]
+        for part in parts:
+            for each in part if isinstance(part, list) else (part,):
+                yield from _named_in(each)
+
+
+def _too_large(columns: list[Column]) -> PylonError:
+    if any(column.scale is not None for column in columns):
+        return invalid("A sum of decimals has more than 18 digits.")
+    return invalid(
+        "A sum or mean of these numbers is larger than a number can be.", "Sum fewer rows."
+    )
+
+
 def _decoded(columns: list[Column], row: Row) -> dict[str, Any]:
-    return {column.name: _shown(column, value) for column, value in zip(columns, row, strict=True)}
+    shown = iter(row[len(columns) :])
+    return {
+        column.name: _value(column, value, None if column.shown is None else next(shown))
+        for column, value in zip(columns, row, strict=False)
+    }
 
 
-def _shown(column: Column, value: Value) -> Value:
+def _value(column: Column, value: Any, shown: Any) -> Any:
     if value is None:
         return None
+    if column.in_halves:
+        high, low = shown.split(" ")
+        return (int(high) << 32) + int(low)
+    if column.kind == "float" and isinf(value):
+        raise _too_large([])  # No stored number is infinite.
     if column.kind == "bool":
         return value != 0
     if column.scale is not None and isinstance(value, int):
         return text_of_key(value, column.scale)
-    return value
+    return value if column.shown is None else shown

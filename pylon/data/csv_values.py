@@ -13,7 +13,8 @@ from pylon.errors import PylonError
 
 def readers(table: Table) -> dict[str, Callable[[str], Any]]:
     """How the text of a cell becomes a value, by field. A text that is no value of the field's kind
-    stays one, so that it is refused where all values are checked."""
+    stays one, so that it is refused where all values are checked; for JSON, which has texts, it is
+    a `ValueError`."""
     by_field = {name: _READERS.get(field.kind, str) for name, field in table.fields.items()}
     return {"id": str, **by_field}
 
@@ -45,14 +46,19 @@ def _bool(text: str) -> Any:
 
 
 def _json(text: str) -> Any:
+    if len(text) > _JSON_CHARACTERS_MAX:
+        raise ValueError(f"JSON of at most {_JSON_CHARACTERS_MAX} characters")
     try:
         return decode_within(text.encode())
-    except PylonError:
-        return text
+    except PylonError:  # A text would be a value, too.
+        raise ValueError("JSON") from None
 
 
 _DIGITS_MAX: Final = 40
 """Python reads no number of thousands of digits, and no field takes one."""
+
+_JSON_CHARACTERS_MAX: Final = 262_144
+"""What is decoded in one go, in up to 20 ms; larger values can be imported as NDJSON."""
 
 _WORDS: Final = {"true": True, "false": False, "1": True, "0": False}
 """Also as spreadsheets write them, in capitals."""

@@ -16,6 +16,7 @@ from pylon.codec import decode, encode
 from pylon.data.filters import Columns, Order, invalid, parse_after
 from pylon.errors import PylonError
 from pylon.ids import is_well_formed_row_id
+from pylon.moments import shown_column
 from pylon.store.base import Value
 
 _TOKEN: Final = "c_"
@@ -35,7 +36,7 @@ def cursor_of(row: Mapping[str, Value], order: Sequence[Order]) -> str:
     last = row["id"]
     if order[0].column == "id" and not order[0].descending and is_well_formed_row_id(last):
         return str(last)
-    values = {part.column: row[part.column] for part in order}
+    values = {name: row[name] for name in (shown_column(part.column) for part in order)}
     size = sum([len(value) for value in values.values() if isinstance(value, str)])
     if size > limits.CURSOR_CHARACTERS_MAX:
         raise invalid(
@@ -88,4 +89,6 @@ def bad_cursor(text: str) -> PylonError:
 
 
 def _name(order: Sequence[Order]) -> str:
-    return ",".join(f"{'-' if part.descending else ''}{part.column}" for part in order)
+    return ",".join(
+        [f"{'-' if part.descending else ''}{shown_column(part.column)}" for part in order]
+    )

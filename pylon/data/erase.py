@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from pylon import limits
 from pylon.data.cascade import IN_THE_WAY, TOO_LARGE
+from pylon.data.errors import hooks_too_deep
 from pylon.data.references import RowName
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
@@ -123,17 +124,21 @@ class _Erasure:
         return unit
 
     async def _take_in_parts(self, each: RowName) -> None:
-        """Delete a row with which more go than one transaction may delete."""
-        is_all = False
+        """Delete a row with which more go than one transaction may delete. Hooks that bring as many
+        back would never let it end: there cannot be more than have ever been written."""
+        is_all, left = False, self._rows.store.seq
 
-        async def part(tx: Transaction) -> tuple[bool, int]:
-            was_all = await tx.delete_part(*each, limits.ERASE_UNIT_ROWS)
-            return was_all, len(tx.gone)
+        async def part(tx: Transaction) -> tuple[bool, int, int]:
+            was_all, count = await tx.delete_part(*each, limits.ERASE_UNIT_ROWS)
+            return was_all, count, len(tx.gone)
 
         try:
             while not is_all:
-                is_all, deleted = await self._rows.write(ADMIN, part)
+                is_all, count, deleted = await self._rows.write(ADMIN, part)
                 self._done.rows_deleted += deleted
+                left -= count
+                if left < 0:
+                    raise hooks_too_deep()
             self._done.rows_deleted += await self._rows.write(ADMIN, self._unit([each]))
         except PylonError as error:
             if error.status >= 500:

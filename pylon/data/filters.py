@@ -38,6 +38,7 @@ from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.search_text import read
 from pylon.errors import PylonError
 from pylon.ids import other_spellings
+from pylon.moments import EXPECTED, moment, moment_column, moment_key
 from pylon.schema.constraints import is_day
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import FieldKind
@@ -66,7 +67,12 @@ class Columns(msgspec.Struct, frozen=True):
         kind = self.kind(name)
         if kind in ("json", "list"):
             raise invalid(f'"{name}" is of type {kind} and has no order.')
-        return Order(name, descending, is_decimal=kind == "decimal", is_folded=name in self.folded)
+        return Order(
+            compared_column(name, kind),
+            descending,
+            is_decimal=kind == "decimal",
+            is_folded=name in self.folded,
+        )
 
     def kind(self, name: str) -> FieldKind:
         """The kind of a column; 400 `INVALID_COLUMN` for one that is not there, or is hidden."""
@@ -79,6 +85,15 @@ class Columns(msgspec.Struct, frozen=True):
                 did_you_mean(name, self.kinds),
             )
         return kind
+
+    def compared(self, name: str) -> str:
+        """The column that the values of a column are compared by."""
+        return compared_column(name, self.kind(name))
+
+
+def compared_column(name: str, kind: FieldKind) -> str:
+    """Times are compared by the keys of their moments, all else by itself."""
+    return moment_column(name) if kind == "datetime" else name
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -229,16 +244,19 @@ def parse_count_word(value: object, name: str) -> Count:
 
 
 def parse_after(body: object, columns: Columns) -> dict[str, Value]:
-    """`{field: value}`: the last row that the caller has, in the fields of the order and `id`."""
+    """`{field: value}`: the last row that the caller has, in the fields of the order and `id`; by
+    the columns that they are compared by."""
     fields = require_object(body, "$after")
     return {
-        name: None if value is None else _after_value(columns, name, value)
+        columns.compared(name): None if value is None else _after_value(columns, name, value)
         for name, value in fields.items()
     }
 
 
 def _after_value(columns: Columns, name: str, value: object) -> Value:
     kind, place = columns.kind(name), f"$after.{name}"
+    if kind == "datetime" and isinstance(value, str):
+        return moment_key(value)  # It comes from a row, and old ones may have texts of all sorts.
     if kind != "decimal":
         return check_value(kind, value, place)
     text = stored_text(_number_of(value, place), columns.scales[name])
@@ -382,7 +400,7 @@ class _Parser:
 
 def _equal(name: str, kind: FieldKind, value: object) -> Condition:
     if value is None:
-        return IsNull(name, negated=False)
+        return IsNull(compared_column(name, kind), negated=False)
     return _compared(name, kind, "=", check_value(kind, value, f'"{name}"'))
 
 
@@ -392,7 +410,7 @@ def _eq(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
 
 def _ne(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     if value is None:
-        return IsNull(name, negated=True)
+        return IsNull(compared_column(name, kind), negated=True)
     return _compared(name, kind, "<>", check_value(kind, value, f'{operator} of "{name}"'))
 
 
@@ -412,7 +430,7 @@ def _compared(name: str, kind: FieldKind, sign: str, value: Value) -> Condition:
         ids = spellings(name, kind, value) if sign in ("=", "<>") else ()
         if len(ids) > 1:
             return OneOf(name, ids, negated=sign == "<>")
-        return Compare(name, sign, value)
+        return Compare(compared_column(name, kind), sign, value)
     if sign == "=":
         return NOTHING
     if sign == "<>" or value == (math.inf if sign in ("<", "<=") else -math.inf):
@@ -435,6 +453,7 @@ def _one_of(name: str, kind: FieldKind, operator: str, value: object) -> Conditi
         for item in dict.fromkeys(each for item in checked for each in spellings(name, kind, item))
         if not isinstance(item, float) or (kind == "float" and math.isfinite(item))
     )
+    name = compared_column(name, kind)
     if operator == "$nin":
         if values:
             return OneOf(name, values, negated=True)
@@ -531,7 +550,7 @@ def _holds(name: str, text: str, *, is_long: bool) -> Condition:
 def _null(name: str, kind: FieldKind, operator: str, value: object) -> Condition:
     if not isinstance(value, bool):
         raise invalid(f'{operator} of "{name}" takes true or false.')
-    return IsNull(name, negated=value == (operator == "$exists"))
+    return IsNull(compared_column(name, kind), negated=value == (operator == "$exists"))
 
 
 def _text(name: str, kind: FieldKind, operator: str, value: object) -> str:
@@ -579,7 +598,8 @@ OPERATORS: Final[Mapping[str, Builder]] = {
 
 
 def check_value(kind: FieldKind, value: object, place: str) -> Value:
-    """The value as the database compares it; a wrong type is 400 `INVALID_QUERY`.
+    """The value as the database compares it, a time as the key of its moment; a wrong type is 400
+    `INVALID_QUERY`.
 
     Whole numbers beside a float column become floats, as an index lookup would make them, and
     numbers beyond 64 bits become infinities. Beside an int column a float is one that no row has.
@@ -603,7 +623,15 @@ def check_value(kind: FieldKind, value: object, place: str) -> Value:
         raise invalid(f"{place} takes a text.")
     if kind == "date" and not is_day(value):
         raise invalid(f"{place} takes a day, YYYY-MM-DD.")
-    return value
+    return _moment(value, place) if kind == "datetime" else value
+
+
+def _moment(text: str, place: str) -> str:
+    try:
+        return moment(text)
+    except ValueError:
+        hint = 'Write ISO 8601, for example "2026-01-31T09:00:00Z" or "2026-01-31".'
+        raise invalid(f"{place} takes {EXPECTED}.", hint) from None
 
 
 def _number(kind: FieldKind, value: int | float) -> int | float:

@@ -268,11 +268,7 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             message = f'{entity} has no field "{name[:100]}".'
             raise PylonError(400, "INVALID_COLUMN", message, did_you_mean(name, known))
     unique = [{name} for name, field in table.fields.items() if field.unique]
-    unique += [
-        {*each.fields}
-        for each in table.spec.indexes
-        if each.unique and each.where is None and not each.caseInsensitive
-    ]
+    unique += [{*each.fields} for each in table.spec.indexes if each.unique and each.where is None]
     if set(fields) not in unique:
         names = ", ".join(fields)
         quoted = ", ".join(f'"{name}"' for name in fields)

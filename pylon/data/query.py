@@ -20,6 +20,7 @@ from pylon.data.fields import INT_MAX, INT_MIN
 from pylon.data.filters import (
     Filter,
     Order,
+    compared_column,
     invalid,
     parse,
     spellings,
@@ -30,6 +31,7 @@ from pylon.data.search_text import terms_of
 from pylon.errors import PylonError
 from pylon.identity import Identity
 from pylon.letters import small
+from pylon.moments import moment_key, shown_column
 from pylon.policy.engine import Where
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
@@ -88,7 +90,7 @@ class Queries:
         is_folded = field in opened.columns.folded
         params: list[Value] = [*spellings(field, kind, small(value) if is_folded else value)]
         marks = ", ".join("?" * len(params))
-        column = column_sql(field, is_folded)
+        column = column_sql(compared_column(field, kind), is_folded)
         conditions = [f"{column} {'= ?' if len(params) == 1 else f'IN ({marks})'}"]
         add_policy(opened.where, conditions, params)
         found = await self._door.fetch(
@@ -244,7 +246,8 @@ def _after(order: Sequence[Order], last: Mapping[str, Value], params: list[Value
     """The rows that follow `last` in this order; nulls come first, or last when descending."""
     names = [part.column for part in order]
     if not set(last).issuperset(names):
-        raise invalid(f"$after needs the last row's values of: {', '.join(names)}.")
+        wanted = ", ".join(map(shown_column, names))
+        raise invalid(f"$after needs the last row's values of: {wanted}.")
     part, *rest = order
     value, column = last[part.column], _ordered_by(part)
     if part.is_folded:
@@ -311,4 +314,6 @@ def _value_of_text(kind: FieldKind, text: str, scale: int) -> Value:
                 return None
         case "bool":
             return {"1": True, "true": True, "0": False, "false": False}.get(text)
+        case "datetime":
+            return moment_key(text)
     return text

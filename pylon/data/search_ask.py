@@ -24,6 +24,7 @@ from pylon.data.filters import (
     require_object,
 )
 from pylon.errors import PylonError
+from pylon.moments import moment_key
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
 from pylon.store.search_fields import indexed_fields
@@ -179,9 +180,10 @@ def _facet_value(kind: FieldKind, value: object) -> Value:
             if isinstance(value, bool) or not isinstance(value, str | int | float):
                 return None
             return _whole(value) if kind == "int" else _double(value)
-    if isinstance(value, bool | int | float):
-        return encode(value).decode()
-    return value if isinstance(value, str) else None
+    text = encode(value).decode() if isinstance(value, bool | int | float) else value
+    if not isinstance(text, str):
+        return None
+    return moment_key(text) if kind == "datetime" else text
 
 
 def _whole(value: str | int | float) -> int | None:

@@ -106,7 +106,9 @@ class Statement:
         sort = None if self._ask.sort is None else self._ask.sort[0]
         selected = []
         for name in sorted({*self._ask.facets, *(() if sort is None else (sort,))} - {"id"}):
-            column = f"t.{quote(name)}"
+            column, compared = f"t.{quote(name)}", self._opened.columns.compared(name)
+            if compared != name:
+                selected.append(f"t.{quote(compared)}")
             if name != sort and self._is_text(name):
                 column = f"CASE WHEN {_is_short(column)} THEN {column} END AS {quote(name)}"
             selected.append(column)
@@ -114,8 +116,10 @@ class Statement:
 
     def _compared(self, name: str, value: Value) -> tuple[str, Value]:
         """A column and what it is compared with."""
-        is_folded = name in self._opened.columns.folded
-        return column_sql(name, is_folded), small(value) if is_folded else value
+        columns = self._opened.columns
+        is_folded = name in columns.folded
+        column = column_sql(columns.compared(name), is_folded)
+        return column, small(value) if is_folded else value
 
     def _is_text(self, facet: str) -> bool:
         return self._names.facets[facet] in TEXT_KINDS
@@ -164,6 +168,9 @@ class Statement:
             shown, shared = value, value
             if name in self._opened.columns.folded:  # shown as one of its rows has it
                 shown, shared = f"min({value})", small_sql(value)
+            elif self._names.facets[name] == "datetime":
+                compared = quote(self._opened.columns.compared(name))
+                shown, shared = f"min({value})", f"{self._column}{compared}"
             yield (
                 f"SELECT {number}, {mixed}, {_COUNT}{self._beside()} FROM"
                 f" (SELECT {shown} AS {_VALUE}, count(*) AS {_COUNT}"
@@ -206,7 +213,7 @@ class Statement:
         name, descends = self._ask.sort
         word = " DESC" if descends else ""
         nulls = " NULLS LAST" if descends else " NULLS FIRST"
-        column = f"{self._column}{quote(name)}"
+        column = f"{self._column}{quote(self._opened.columns.compared(name))}"
         if name in self._opened.columns.scales:
             column = key_sql(column)
         elif name in self._opened.columns.folded:

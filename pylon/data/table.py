@@ -19,12 +19,13 @@ from pylon.data.references import references_of
 from pylon.errors import PylonError
 from pylon.hooks import EntityHooks
 from pylon.identity import Identity
+from pylon.moments import moment_column, with_keys
 from pylon.schema.constraints import Fault, constraint
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, JsonDefault, NowDefault
 from pylon.store.base import Row, Value
 from pylon.store.naming import quote
-from pylon.store.tables import wanted_indexes
+from pylon.store.tables import time_fields, wanted_indexes
 
 
 class Where(Protocol):
@@ -64,6 +65,8 @@ class Table:
         self._fixed = self._readonly | {f.name for f in spec.fields if f.writeOnce}
         self._checkers: dict[str, Checker] = {f.name: _checker(spec, f) for f in spec.fields}
         self._json = frozenset(f.name for f in spec.fields if f.kind in ("json", "list"))
+        times = time_fields(spec)
+        self._times = tuple(name for name in self.fields if name in times)
         self._required = tuple(f.name for f in spec.fields if not f.optional)
         self._defaults = tuple(_Default(f) for f in spec.fields if f.default is not None)
         names = ("id", *self.fields)
@@ -74,9 +77,11 @@ class Table:
             _row_decoder(spec.fields, hidden=self.private) if self.private else self.decode
         )
         self.select_one = f"SELECT {self.columns} FROM {self.source} WHERE t.id = ?"
-        marks = ", ".join("?" * len(names))
+        written = (*names, *map(moment_column, self._times))
+        marks = ", ".join("?" * len(written))
+        # Of `written`, of a whole row in the order of its fields.
         self.insert = (
-            f"INSERT INTO {quote(self.name)} ({', '.join(map(quote, names))}) VALUES ({marks})"
+            f"INSERT INTO {quote(self.name)} ({', '.join(map(quote, written))}) VALUES ({marks})"
         )
         self.delete = f"DELETE FROM {quote(self.name)} WHERE id = ?"
         self._updates: dict[tuple[str, ...], str] = {}
@@ -88,6 +93,10 @@ class Table:
             if index.name == name:
                 return list(index.fields)
         return []
+
+    def written(self, values: RowData) -> RowData:
+        """The columns that are written to set these fields, with their values."""
+        return with_keys(values, self._times) if self._times else values
 
     def update(self, names: tuple[str, ...]) -> str:
         """The statement that sets these columns of one row."""

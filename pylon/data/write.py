@@ -149,7 +149,7 @@ class Transaction:
         if table.checked:
             await self._check_keys(table, after, None)
         try:
-            await self._tx.execute(table.insert, table.bind(after))
+            await self._tx.execute(table.insert, table.bind(table.written(after)))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
         change = await self._context.log.append(
@@ -309,9 +309,10 @@ class Transaction:
                     raise not_there(reference, sees_private=self._trusted)
                 self._debts.owed.append(Owed(reference, after["id"], key))
 
-    async def delete_part(self, entity: str, row_id: str, most: int) -> bool:
+    async def delete_part(self, entity: str, row_id: str, most: int) -> tuple[bool, int]:
         """Delete or change some of what would follow when a row goes, the farthest first; whether
-        that was all. For the server, where it is too much for one unit; asks no policy."""
+        that was all, and how many rows it was. For the server, where it is too much for one unit;
+        asks no policy."""
         found, is_all = await farthest(
             self._tx, self._context.referrers, (entity, row_id), most=most
         )
@@ -320,7 +321,7 @@ class Transaction:
         touched = {name for name, _ in found.rows} | {each.entity for each, _ in found.keys}
         if any(map(self._has_hooks, touched)):
             await self._follow(found.rows)
-        return is_all
+        return is_all, found.count
 
     async def _follow(self, going: Sequence[RowName]) -> Following:
         """Do what follows when these rows go, within what is left for the unit."""
@@ -410,9 +411,10 @@ class Transaction:
         if document is not None:
             document_update = await self._documents().save(self._tx, document)
         if values:
+            written = table.written(values)
             try:
                 await self._tx.execute(
-                    table.update(tuple(values)), (*table.bind(values), after["id"])
+                    table.update(tuple(written)), (*table.bind(written), after["id"])
                 )
             except ConstraintFailed as error:
                 raise self._constraint(error, table, "UPDATE_FAILED") from error

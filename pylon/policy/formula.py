@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal as OneOf
 
-Kind = OneOf["null", "bool", "number", "string", "roles", "opaque", "any", "unknown"]
-"""`any` is an action's input, known only at run time; `unknown` a name that does not resolve."""
+Kind = OneOf["null", "bool", "number", "string", "time", "roles", "opaque", "any", "unknown"]
+"""`any` is an action's input, known only at run time; `unknown` a name that does not resolve. A
+field of times is a string that `is_time`; its kind is `time` where it is asked for its moment."""
 
 Test = OneOf[
     "equal", "differ", "<", "<=", ">", ">=", "null", "truthy", "bool", "has_role", "in_roles"
@@ -47,6 +48,7 @@ class Column:
     kind: Kind
     stored: bool = False
     is_float: bool = False
+    is_time: bool = False
     folds: bool = False
 
 
@@ -57,6 +59,7 @@ class Member:
     name: str
     kind: Kind
     is_float: bool = False
+    is_time: bool = False
     folds: bool = False
 
 

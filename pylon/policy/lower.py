@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final
 
+from pylon.moments import moment_key
 from pylon.policy.formula import (
     FALSE,
     TRUE,
@@ -195,8 +196,7 @@ class _Lowering:
             return FALSE
         if isinstance(left, Constant) and isinstance(right, Constant):
             return Const(left.value == right.value)
-        right = _as_input_of(left, right)
-        return Atom("equal", (left, right))
+        return Atom("equal", _as_times(left, _as_input_of(left, right)))
 
     def _equal_truths(self, left: _Operand, right: _Operand, offset: int) -> Formula:
         """`==` where at least one side is a condition, whose value is a boolean, never null."""
@@ -249,7 +249,8 @@ class _Lowering:
             return FALSE
         if isinstance(first, Constant) and isinstance(second, Constant):
             return Const(_FOLD[test](first.value, second.value))
-        return Atom(test, (first, _as_input_of(first, _as_float_of(first, second))))
+        second = _as_input_of(first, _as_float_of(first, second))
+        return Atom(test, _as_times(first, second))
 
     def _agree(self, left: Term, right: Term, offset: int) -> bool:
         """Whether two values of these kinds can ever be equal; if not, a problem."""
@@ -350,6 +351,8 @@ def _is_null(term: Term) -> Formula:
         return TRUE if term.kind == "null" else FALSE
     if isinstance(term, Attribute) and term.kind in ("bool", "roles"):
         return FALSE
+    if isinstance(term, Column | Member) and term.is_time:
+        term = replace(term, kind="time")  # so that the index is of use
     return Atom("null", (term,))
 
 
@@ -392,6 +395,24 @@ def _as_input_of(left: Term, right: Term) -> Term:
     if isinstance(left, Member) and isinstance(right, Input):
         return replace(right, kind=left.kind)
     return right
+
+
+def _as_times(left: Term, right: Term) -> tuple[Term, Term]:
+    """A time beside a time, or beside what is written for one, is asked for its moment. Beside any
+    other text it is a text."""
+    if not (isinstance(left, Column | Member) and left.is_time):
+        return left, right
+    other: Term
+    match right:
+        case Column(is_time=True) | Member(is_time=True):
+            other = replace(right, kind="time")
+        case Input():
+            other = replace(right, kind="time")
+        case Constant(value=str() as text):
+            other = Constant(moment_key(text), "time")
+        case _:
+            return left, right
+    return replace(left, kind="time"), other
 
 
 def _described(term: Term) -> str:

@@ -140,6 +140,7 @@ def _column(path: Path, entity: EntitySpec | None, slot: Slot) -> Term | BadName
         _FIELD_KINDS[field.kind],
         stored=path.root == "existing",
         is_float=field.kind == "float",
+        is_time=field.kind == "datetime",
         folds=field.folds,
     )
 
@@ -157,6 +158,7 @@ def _member(path: Path, entity: EntitySpec) -> Term | BadName:
         field.name,
         _FIELD_KINDS[field.kind],
         is_float=field.kind == "float",
+        is_time=field.kind == "datetime",
         folds=field.folds,
     )
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pylon.identity import Identity
 from pylon.letters import small
+from pylon.moments import is_time, moment_key
 from pylon.policy.formula import (
     All,
     Atom,
@@ -80,6 +81,8 @@ def source_of_term(term: Term) -> str:
             return repr(term.value)
         case Attribute():
             return f"i.{IDENTITY_FIELDS[term.name]}"
+        case Column(kind="time"):
+            return f"moment({source_of_term(replace(term, kind='string'))})"
         case Column():
             return f"{'e' if term.stored else 'd'}.get({term.name!r})"
         case Input(kind="any"):
@@ -119,6 +122,8 @@ def _source_of_test(atom: Atom) -> str:
     first = source_of_term(atom.terms[0])
     match atom.test:
         case "null":
+            if isinstance(atom.terms[0], Column):
+                first = source_of_term(replace(atom.terms[0], kind="string"))
             return f"{first} is None"
         case "truthy":
             return f"not not {first}"
@@ -163,7 +168,7 @@ def _source_of_loose(test: str, left: Term, right: Term, *, is_folded: bool) -> 
     return f"ordered({first}, {second}, {_ORDERS[test]})"
 
 
-# --- What generated code calls, for inputs only ----------------------------------------------
+# --- What generated code calls; all but `moment` is for inputs only ---------------------------
 
 
 def _step(value: object, steps: tuple[str, ...]) -> object:
@@ -178,7 +183,13 @@ def _step(value: object, steps: tuple[str, ...]) -> object:
 def _step_of(value: object, steps: tuple[str, ...], kind: str) -> object:
     """The same, where a value of another kind is null."""
     found = _step(value, steps)
+    if kind == "time":
+        return moment_key(found) if isinstance(found, str) and is_time(found) else None
     return found if found is not None and _kind(found) == kind else None
+
+
+def _moment(value: object) -> object:
+    return moment_key(value) if isinstance(value, str) else value
 
 
 def _kind(value: object) -> str:
@@ -209,6 +220,7 @@ _ORDERS: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 _NAMESPACE: Final[dict[str, Any]] = {
     "__builtins__": {"TypeError": TypeError, "isinstance": isinstance, "bool": bool, "len": len}
     | {"int": int, "sorted": sorted, "set": set, "tuple": tuple},
+    "moment": _moment,
     "small": small,
     "step": _step,
     "step_of": _step_of,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pylon.letters import small_sql
+from pylon.moments import moment_column
 from pylon.policy.audience import selectors_of
 from pylon.policy.formula import (
     All,
@@ -113,7 +114,8 @@ class _Renderer:
         return f"{sign}EXISTS (SELECT 1 {source} {self.formula(node.condition)})"
 
     def column(self, term: Column | Member) -> str:
-        return f"{'x' if isinstance(term, Member) else 't'}.{_name(term.name)}"
+        name = moment_column(term.name) if term.kind == "time" else term.name
+        return f"{'x' if isinstance(term, Member) else 't'}.{_name(name)}"
 
     def _chain(self, operands: Sequence[Formula], joint: str) -> str:
         if len(operands) == 1:

@@ -6,8 +6,6 @@ Reading happens when the class is made, mistakes are kept on the class and repor
 
 from __future__ import annotations
 
-import ast
-import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,13 +20,12 @@ from typing import (
     TypeVar,
     cast,
     dataclass_transform,
-    get_origin,
 )
 
 from pylon.codec import decode_trusted
 from pylon.limits import DECIMAL_DIGITS_MAX
 from pylon.schema.diagnostics import Diagnostic, Span, did_you_mean, error
-from pylon.schema.expressions import Expression, Now
+from pylon.schema.expressions import Expression
 from pylon.schema.fields import (
     FieldOptions,
     Id,
@@ -40,7 +37,7 @@ from pylon.schema.fields import (
     read_default,
     updated_at,
 )
-from pylon.schema.frozen import is_value, refuse_frozen
+from pylon.schema.frozen import refuse_frozen
 from pylon.schema.model import (
     USER,
     FieldSpec,
@@ -52,6 +49,7 @@ from pylon.schema.model import (
     kind_of_type,
 )
 from pylon.schema.places import Body, read_body
+from pylon.schema.strays import is_class_variable, lost_fields, own_annotations, refuse_is, strays
 
 Rule: TypeAlias = "Expression | str | bool"
 """An expression, its text, or always/never."""
@@ -69,7 +67,6 @@ POLICY_WORDS: Final = {
 """The slots of a policy in Python and on the wire."""
 
 _SEARCH_WORDS: Final = ("text", "facets", "sortable")
-_BLOCKS: Final = ("policy", "indexes", "relations", "search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +94,6 @@ class RelationParts:
     many: bool
     on_delete: OnDelete | None
     check: bool | None
-
-
-_STRAY_PARTS: Final = (IndexParts, RelationParts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,10 +222,13 @@ class _Reader:
 
     def read(self) -> Reading:
         inherited = _inherited(self._cls)
-        annotations = _own_annotations(self._cls)
+        annotations = own_annotations(self._cls)
         own = list(self._fields(annotations))
-        self._check_strays(annotations)
-        self._check_bases()
+        for name, problem in strays(self._cls, annotations):
+            self._report(name, problem)
+        for base in self._cls.__mro__[1:]:
+            for name, problem in () if issubclass(base, Entity) else lost_fields(base):
+                self._report(name, problem)
         replaced = {spec.name: spec for spec in own}
         kept = {spec.name: spec for spec in inherited.fields}
         return Reading(
@@ -246,7 +243,7 @@ class _Reader:
 
     def _fields(self, annotations: Mapping[str, object]) -> Iterator[FieldSpec]:
         for name, annotation in annotations.items():
-            if _is_class_variable(annotation):
+            if is_class_variable(annotation):
                 continue
             try:
                 yield self._field(name, annotation)
@@ -285,44 +282,6 @@ class _Reader:
             setattr(self._cls, name, options.default)
         elif name in self._cls.__dict__:
             delattr(self._cls, name)
-
-    def _check_strays(self, annotations: Mapping[str, object]) -> None:
-        """What looks like a field and has no annotation, and inner classes that mean nothing."""
-        for name, value in self._cls.__dict__.items():
-            if name in annotations or name in _BLOCKS or name.startswith("_"):
-                continue
-            if isinstance(value, type) and value.__qualname__.startswith(
-                f"{self._cls.__qualname__}."
-            ):
-                if value.__bases__ == (object,):
-                    message = "is an inner class that means nothing"
-                    hint = did_you_mean(name, _BLOCKS, f"There are {', '.join(_BLOCKS)}.")
-                    self._report(name, Problem("SLOT_UNKNOWN", message, hint))
-            elif isinstance(value, type) or get_origin(value) is not None:
-                shown = inspect.formatannotation(value)
-                hint = f"Write `{name}: {shown}`, with a colon."
-                message = f"is set to the type {shown} and has no annotation"
-                self._report(name, Problem("FIELD_NOT_ANNOTATED", message, hint))
-            elif isinstance(value, _STRAY_PARTS):
-                message = f"is {value.noun} outside of `class {value.block}`"
-                hint = f"Move it into `class {value.block}:`."
-                self._report(name, Problem("SLOT_INVALID", message, hint))
-            elif is_value(value):
-                hint = f"Write its type: `{name}: {_type_of_value(value)} = {_written(value)}`."
-                if not isinstance(value, FieldOptions | Expression | Now):
-                    hint += f" A constant of the class is `{name}: ClassVar[...]`."
-                self._report(name, Problem("FIELD_NOT_ANNOTATED", "has no annotation", hint))
-
-    def _check_bases(self) -> None:
-        """Fields in a base class that is no entity would be lost."""
-        for base in self._cls.__mro__[1:]:
-            if issubclass(base, Entity) or base.__module__ in ("typing", "builtins"):
-                continue
-            lost = [n for n, a in _own_annotations(base).items() if not _is_class_variable(a)]
-            if lost:
-                message = f"would be lost, as its class {base.__name__} is no entity"
-                hint = f"Write `class {base.__name__}(Entity):`; do not register it."
-                self._report(", ".join(lost), Problem("FIELD_LOST", message, hint))
 
     def _indexes(self, annotations: Mapping[str, object]) -> Iterator[IndexSpec]:
         for name, parts in self._parts("indexes", IndexParts, "index(...)", annotations):
@@ -379,7 +338,7 @@ class _Reader:
         rules: dict[str, str] = {}
         for name, value in self._block("policy", annotations).items():
             try:
-                _refuse_is(self._body.values.get(f"policy.{name}"))
+                refuse_is(self._body.values.get(f"policy.{name}"))
                 rules[policy_slot(name)] = rule_text(value)
             except Problem as problem:
                 self._report(f"policy.{name}", problem)
@@ -411,18 +370,6 @@ def policy_slot(word: str) -> str:
         hint = did_you_mean(word, POLICY_WORDS)
         raise Problem("SLOT_UNKNOWN", "is no slot of a policy", hint)
     return POLICY_WORDS[word]
-
-
-def _refuse_is(written: ast.expr | None) -> None:
-    """Raise `Problem` for `data.a is None`, which is false before any rule can be made of it."""
-    for node in () if written is None else ast.walk(written):
-        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot):
-            sign = "==" if isinstance(node.ops[0], ast.Is) else "!="
-            raise Problem(
-                "SLOT_INVALID",
-                f"says `{ast.unparse(node)}`, of which a rule sees nothing but True or False",
-                f"Write {sign} instead of is.",
-            )
 
 
 def rule_text(value: object) -> str:
@@ -468,21 +415,6 @@ def _inherited(cls: type[Entity]) -> Reading:
     return merged
 
 
-def _own_annotations(cls: type) -> Mapping[str, object]:
-    """The annotations of this class body, as objects or text, never raising."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    return inspect.get_annotations(cls)
-
-
-def _is_class_variable(annotation: object) -> bool:
-    if isinstance(annotation, str):
-        return annotation.partition("[")[0].rpartition(".")[2].strip() == "ClassVar"
-    return annotation is ClassVar or get_origin(annotation) is ClassVar
-
-
 def _scaled(type_: str, scale: object) -> str:
     """The type with the digits that `field(scale=...)` asks for."""
     if scale is None:
@@ -494,23 +426,6 @@ def _scaled(type_: str, scale: object) -> str:
         hint = f"It is a whole number from 0 to {DECIMAL_DIGITS_MAX}."
         raise Problem("CONSTRAINT_INVALID", f"has the scale {scale!r}", hint)
     return wanted
-
-
-def _type_of_value(value: object) -> str:
-    """What the annotation of a field with this default probably is."""
-    if isinstance(value, FieldOptions):
-        value = value.default
-    match value:
-        case None | Expression():
-            return "str"
-        case Now():
-            return "datetime"
-        case _:
-            return type(value).__name__
-
-
-def _written(value: object) -> str:
-    return "field(...)" if isinstance(value, FieldOptions | Expression | Now) else f"{value!r:.40}"
 
 
 def _is_names(value: object) -> bool:

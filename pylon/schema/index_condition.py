@@ -9,11 +9,12 @@ by `store/tables`, and nobody else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Never, TypeAlias
 
 from pylon.limits import INDEX_CONDITION_CHARACTERS_MAX, INDEX_CONDITION_DEPTH_MAX
+from pylon.moments import moment_column, moment_key
 from pylon.schema.model import FieldKind, FieldSpec
 
 Constant: TypeAlias = str | int | float | bool
@@ -141,6 +142,21 @@ def _fits(value: Constant, kind: FieldKind) -> bool:
     if kind == "bool":
         return value in (0, 1)
     return isinstance(value, _FITS[kind])
+
+
+def by_moment(condition: Condition, times: Set[str]) -> Condition:
+    """The condition with the fields among `times` compared by their keys (`pylon/moments.py`)."""
+    match condition:
+        case Compare(field, _, values) if field in times:
+            keys = tuple(moment_key(each) if isinstance(each, str) else each for each in values)
+            return replace(condition, field=moment_column(field), values=keys)
+        case IsNull(field) if field in times:
+            return IsNull(moment_column(field))
+        case Not(operand):
+            return Not(by_moment(operand, times))
+        case Joined(_, operands):
+            return replace(condition, operands=tuple(by_moment(each, times) for each in operands))
+    return condition
 
 
 def condition_sql(condition: Condition) -> str:

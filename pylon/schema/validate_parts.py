@@ -7,12 +7,12 @@ Part of `validate`; the reference finds these at the first write or never (spec 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from math import isfinite
 
 import msgspec
 
 from pylon.codec import decode_trusted
+from pylon.moments import is_time
 from pylon.origins import is_loopback_origin, is_origin
 from pylon.schema.constraints import CONSTRAINTS, is_day, is_decimal
 from pylon.schema.diagnostics import Diagnostic, did_you_mean, error, warning
@@ -278,7 +278,7 @@ def _default_problem(field: FieldSpec) -> str | None:
         case "bool":
             return None if isinstance(value, bool) else "true or false"
         case "datetime":
-            fits = isinstance(value, NowDefault) or (isinstance(value, str) and _is_iso(value))
+            fits = isinstance(value, NowDefault) or (isinstance(value, str) and is_time(value))
             return None if fits else 'an ISO time such as "2026-01-31T09:00:00Z" or the time now'
         case "int":
             return None if _is_int(value) else "a whole number of 64 bits"
@@ -310,11 +310,3 @@ def _is_list_of(text: str, item: FieldSpec) -> bool:
 
 def _is_int(value: FieldDefault) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-
-
-def _is_iso(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

@@ -79,6 +79,11 @@ class Database(Protocol):
         """Whether another process has it open, be it only to read."""
         ...
 
+    def schema_mark(self) -> str | None:
+        """Something that is another after each push, migration or start that changes the schema;
+        None where there is none, or nobody can tell. Cheap, and raises nothing."""
+        ...
+
     # --- its schema --------------------------------------------------------------------------
 
     def preview(self, manifest: Manifest, wish: Wish, *, progress: Progress = no_progress) -> Plan:

@@ -18,6 +18,7 @@ from typing import Literal, Protocol, TypeAlias
 from pylon.schema.model import FieldKind
 from pylon.store.search_query import SearchQuery
 from pylon.store.values import Value
+from pylon.zones import Zone
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month", "year"]
 """A span of time by which rows are counted."""
@@ -107,10 +108,15 @@ class Dialect(Protocol):
 
     # --- aggregates --------------------------------------------------------------------------
 
-    def bucket(self, column: str, bucket: Bucket) -> str:
-        """The span of UTC that a time falls into, as text in the order of time.
+    def bucket(
+        self, column: str, bucket: Bucket, *, zone: Zone | None = None, is_key: bool = False
+    ) -> str:
+        """The span that a time falls into, as text in the order of time; by the clocks of the zone,
+        or of UTC.
 
         `2025-01-31 23:00:00`, `2025-01-31`, `2025-W05` (ISO 8601, from Monday), `2025-01`, `2025`.
+        `is_key`: the column has the keys of times (`pylon/moments.py`) instead of texts.
+        NULL for times outside of the years 1 to 9999 by these clocks.
         Of a text that begins with an ISO date and is a time, or of epoch seconds as text; of
         anything else NULL, and never an error.
         """

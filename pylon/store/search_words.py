@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import add
 from typing import Final
 
 import msgspec
 
+from pylon import limits
 from pylon.store.search_query import Phrase, Piece
 
 VERSION: Final = 1
@@ -97,12 +98,33 @@ _ASCII_WORDS: Final = "".join(
 
 
 def fold(text: str) -> str:
-    """A text in small letters, without optional marks, in one spelling of each letter."""
+    """A text in small letters, without optional marks, in one spelling of each letter. A long one
+    is folded in several calls, between which other threads may go on."""
     if text.isascii():
         return text.lower()
+    size = limits.SEARCH_FOLDED_AT_ONCE
+    if len(text) <= size:
+        return _folded(text)
+    parts, start = [], 0
+    while start < len(text):
+        end = min(start + size, len(text))
+        while end < len(text) and not _begins_anew(text[end]):
+            end += 1
+        parts.append(_folded(text[start:end]))
+        start = end
+    return "".join(parts)
+
+
+def _folded(text: str) -> str:
     spelt = unicodedata.normalize("NFKD", text).casefold()
     bare = unicodedata.normalize("NFC", _PASSED_OVER.sub("", spelt))
     return _IS_PLAIN.sub(lambda found: _PLAIN[found[0]], bare)
+
+
+def _begins_anew(sign: str) -> bool:
+    """Whether a sign is a letter or space that becomes no part of what stands before it."""
+    is_joined = "\u1100" <= sign <= "\u11ff" or "\ud7b0" <= sign <= "\ud7fb" or sign in "ﾞﾟ"
+    return (sign.isalnum() or sign.isspace()) and not is_joined
 
 
 # --- Words -----------------------------------------------------------------------------------
@@ -116,16 +138,28 @@ def words(text: str) -> list[str]:
     """
     if text.isascii():
         return text.translate(_ASCII_WORDS).split()
+    is_long = len(text) > limits.SEARCH_FOLDED_AT_ONCE
     text = fold(text)
     if _IS_PAIRED.search(text) is None:
+        if is_long:
+            return [found[0] for found in _ONLY_WORDS.finditer(text)]
         return _ONLY_WORDS.findall(text)
     found: list[str] = []
     for run in _RUN.finditer(text):
         if run.lastindex is None:
             found.append(run[0])
         else:
-            found += pairs(run[0])
+            for part in _slices(run[0]):
+                found += part
     return found
+
+
+def _slices(run: str) -> Iterator[Iterable[str]]:
+    """What `pairs` gives, some at a time."""
+    size = limits.SEARCH_FOLDED_AT_ONCE
+    for start in range(0, len(run), size):
+        yield map(add, run[start : start + size], run[start + 1 : start + size + 1])
+    yield (run[-1],)
 
 
 def pairs(run: str) -> list[str]:

@@ -1,9 +1,10 @@
 """What a database keeps of an entity: its columns' types and its indexes, as values.
 
-Columns carry no NOT NULL: whether a field is required is kept by the rows above, so a field that
-leaves the manifest does not break later inserts. Uniqueness is always a named index, never part of
-the column, so that it can come and go. The statements are in the room of each database; how a
-database gets there is `evolution/`.
+Beside each field of kind `datetime` stands the column of its keys (`moments.py`), which indexes
+have. Columns carry no NOT NULL: whether a field is required is kept by the rows above, so a field
+that leaves the manifest does not break later inserts. Uniqueness is always a named index, never
+part of the column, so that it can come and go. The statements are in the room of each database;
+how a database gets there is `evolution/`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pylon.letters import small_sql
-from pylon.schema.index_condition import condition_sql, read_condition
+from pylon.moments import moment_column
+from pylon.schema.index_condition import by_moment, condition_sql, read_condition
 from pylon.schema.model import EntitySpec, FieldKind, IndexSpec
 from pylon.store.naming import quote
 
@@ -49,6 +51,11 @@ def column_type(kind: FieldKind) -> str:
     return COLUMN_TYPES.get(kind, "TEXT")
 
 
+def time_fields(entity: EntitySpec) -> frozenset[str]:
+    """The fields that have a column of keys beside them."""
+    return frozenset(field.name for field in entity.fields if field.kind == "datetime")
+
+
 def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
     """The indexes that an entity declares: one for each unique field, then its own.
 
@@ -57,6 +64,7 @@ def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
     follow when the row goes that it names has one, unless another begins with it: a delete looks
     for them.
     """
+    times = time_fields(entity)
     begun = {field.name for field in entity.fields if field.unique}
     begun |= {each.fields[0] for each in entity.indexes if each.fields and each.where is None}
     for relation in entity.relations:
@@ -68,16 +76,21 @@ def wanted_indexes(entity: EntitySpec) -> Iterator[IndexShape]:
     for field in entity.fields:
         if field.unique:
             name = f"{entity.name}_{field.name}_unique"
-            folded = (field.name,) if field.folds else None
-            yield IndexShape(name=name, fields=(field.name,), unique=True, folded=folded or ())
+            column = moment_column(field.name) if field.name in times else field.name
+            folded = (field.name,) if field.folds else ()
+            yield IndexShape(name=name, fields=(column,), unique=True, folded=folded)
     for index in entity.indexes:
         ends_with_id = index.unique or "id" in index.fields
-        fields = index.fields if ends_with_id else (*index.fields, "id")
+        columns = tuple(moment_column(f) if f in times else f for f in index.fields)
+        fields = columns if ends_with_id else (*columns, "id")
+        where = None
+        if index.where is not None:
+            where = condition_sql(by_moment(read_condition(index.where), times))
         yield IndexShape(
             name=f"{entity.name}_{index.name}",
             fields=fields,
             unique=index.unique,
-            where=None if index.where is None else condition_sql(read_condition(index.where)),
+            where=where,
             folded=tuple(name for name in fields if _folds(entity, index, name)),
         )
 

@@ -100,7 +100,7 @@ _LINE_COST: Final = 20
 
 Reader = Callable[[str], Any]
 """From the text of a cell to a value; one that it cannot read it leaves as it is, for whoever
-checks values to refuse."""
+checks values to refuse, or it is a `ValueError` with what was expected."""
 
 
 class CsvSplitter:
@@ -259,7 +259,11 @@ class CsvSplitter:
         row: dict[str, Any] = {}
         for name, cell in zip(names, cells, strict=True):
             if cell is not None:
-                row[name] = self._readers[name](cell)
+                try:
+                    row[name] = self._readers[name](cell)
+                except ValueError as expected:
+                    error = _malformed(f'The cell of "{name}" must be {expected}.')
+                    return Incoming(number=self._start, error=error)
             elif name not in self._required:
                 row[name] = None
         return Incoming(number=self._start, entity=self._entity, row=row, size=size)

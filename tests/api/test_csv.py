@@ -128,6 +128,29 @@ def test_a_large_table_is_written_in_pieces(admin: httpx.Client) -> None:
         assert [row[3] for row in rows[1:]] == [str(n) for n in range(count)]
 
 
+def test_every_type_comes_back(tmp_path: Path) -> None:
+    types = APP.parents[1] / "blackbox" / "types_app.py"
+    rows: list[dict[str, Any]] = [
+        {"name": "abc", "state": "old", "size": "l", "price": "12.5", "weight": 1.25},
+        {"name": "def", "day": "2026-01-31", "tags": ["x", "5", ""], "nums": [1, 2], "count": 10},
+        {"name": "ghi", "mail": "a@b.co", "link": "https://x.org/a?b=c", "code": "ABC-12"},
+    ]
+    some_json: list[Any] = ["5", 5, "", {"a": [None]}, [], True]
+    rows += [{"name": "json", "meta": value} for value in some_json]
+    with serving(types, tmp_path / "a.db") as one, one.client(ADMIN_TOKEN) as admin:
+        for row in rows:
+            assert admin.post("/api/entities/Item", json=row).status_code == 201
+        expected = admin.get("/api/entities/Item").json()["data"]
+        text = admin.get("/api/export/Item?format=csv").content
+        assert admin.get("/api/entities/Item?format=csv").content == text
+        assert done(put(admin, text, entity="Item")) == (0, 0, len(rows), 0)
+        bad = put(admin, 'name,tags,meta\nabc,a b,\nabc,,"{"\n', entity="Item")
+        assert [each["code"] for each in bad["errors"]] == ["INVALID_CSV", "INVALID_CSV"]
+    with serving(types, tmp_path / "b.db") as two, two.client(ADMIN_TOKEN) as admin:
+        assert done(put(admin, text, entity="Item")) == (len(rows), 0, 0, 0)
+        assert admin.get("/api/entities/Item").json()["data"] == expected
+
+
 # --- files as they come ----------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pylon import Config, Service
 from pylon.api import pages
+from pylon.page_policy import read_sources
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 
 
@@ -50,6 +51,72 @@ async def client(public: Path) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:4321") as client:
         yield client
     await service.stop()
+
+
+async def asked(public: Path, path: str, accept: str, **settings: Any) -> httpx.Response:
+    """One answer of a service with these settings."""
+    config = Config.from_env({}, in_memory=True, **settings)
+    manifest = Manifest(name="pages", version="1", entities=(), routes=())
+    service = Service(manifest, config, root=public.parent)
+    await service.start()
+    transport = httpx.ASGITransport(service, raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:4321") as client:
+        answer = await client.get(path, headers={"accept": accept})
+    await service.stop()
+    return answer
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("path", ["/projects", "/projects/7/", "/empty/", "/a/b/c"])
+async def test_a_browser_gets_the_fallback_where_no_file_is(public: Path, path: str) -> None:
+    answer = await asked(public, path, BROWSER, pages_fallback="index.html")
+    assert (answer.status_code, answer.text) == (200, "<h1>front</h1>")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "content-security-policy" in answer.headers
+    assert (await asked(public, path, BROWSER)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        ("/api/nothing", BROWSER),
+        ("/app.1234.js", BROWSER),
+        ("/.env", BROWSER),
+        ("/projects", "*/*"),
+        ("/projects", "application/json"),
+    ],
+)
+async def test_what_is_for_no_page_is_missed(public: Path, path: str, accept: str) -> None:
+    answer = await asked(public, path, accept, pages_fallback="index.html")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_files_and_folders_come_before_the_fallback(public: Path) -> None:
+    for path, text in (("/docs/", "<h1>docs</h1>"), ("/app.js", "export {};")):
+        answer = await asked(public, path, BROWSER, pages_fallback="index.html")
+        assert answer.text == text
+
+
+async def test_sources_are_added_to_the_policy(public: Path) -> None:
+    sources = read_sources("script-src https://cdn.example; frame-ancestors https://a.example")
+    answer = await asked(public, "/", BROWSER, pages_sources=sources)
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert "script-src 'self' https://cdn.example" in policy
+    assert "frame-ancestors https://a.example" in policy
+    assert "connect-src 'self' ws://localhost:* wss://localhost:* http://localhost:*" in policy
+
+
+async def test_the_printed_addresses_answer(client: httpx.AsyncClient, public: Path) -> None:
+    about = (await client.get("/api")).json()
+    assert about["name"] == "pages"
+    for path in (about["manifest"], about["openapi"], about["health"]):
+        assert (await client.get(path)).status_code == 200
+    (public / "index.html").unlink()
+    answer = await client.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "./api")
 
 
 async def test_the_front_page(client: httpx.AsyncClient) -> None:
@@ -213,7 +280,7 @@ async def test_without_a_public_folder_there_are_no_pages(
     client: httpx.AsyncClient, public: Path
 ) -> None:
     os.rename(public, public.parent / "private")
-    assert (await client.get("/")).status_code == 404
+    assert (await client.get("/")).headers["location"] == "./api"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ SCHEMA: dict[str, Any] = {
     "removed": ["remove Note.stars (destructive)"],
     "suggestions": [],
     "command": "pylon schema push --allow-destructive",
+    "removal": "pylon schema push --allow-destructive",
 }
 RENAME = {"option": "--rename Note.stars:size", "message": "was it renamed?"}
 
@@ -42,6 +43,17 @@ class Terminal:
 def test_without_a_terminal_the_command_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert Asker(Output()).decide(SCHEMA) is None
     assert "pylon schema push --allow-destructive" in capsys.readouterr().out
+
+
+def test_a_rename_and_a_removal_have_commands_of_their_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    renaming = {"suggestions": [RENAME], "command": "pylon schema push --rename Note.stars:size"}
+    assert Asker(Output()).decide({**SCHEMA, **renaming}) is None
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.strip() == "was it renamed?"
+    assert second.strip() == "If so: pylon schema push --rename Note.stars:size"
+    assert third.endswith("To do that: pylon schema push --allow-destructive")
 
 
 def test_yes_takes_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from pylon.cli.dev_server import is_watched
-from tests.cli.conftest import WORKING
+from tests.cli.conftest import WORKING, RunPylon
 from tests.cli.processes import Running, running
 
 FOLDER = Path("/apps/todo")
@@ -165,6 +166,31 @@ def test_dev_is_for_this_machine_with_its_data_beside_the_app(folder: Path) -> N
         minted = httpx.post(url + "api/auth/session", json={"user_id": "u"})
         assert minted.status_code < 300
     assert (folder / ".pylon" / "dev.db").exists()
+
+
+def printed_command(pylon: RunPylon, text: str) -> None:
+    """Type what was printed."""
+    words = shlex.split(text[text.index("pylon schema push") :].partition("`")[0])
+    done = pylon(*words[1:])
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_goes_on_by_itself_when_its_printed_command_was_run(
+    dev: Running, pylon: RunPylon, folder: Path
+) -> None:
+    """Where nothing could be served, and where the old version was."""
+    url = address(dev.record())
+    headers = {"Authorization": f"Bearer {httpx.post(url + 'api/auth/guest').json()['token']}"}
+    row = {"text": "many"}
+    assert httpx.post(url + "api/entities/Note", json=row, headers=headers).status_code == 201
+    (folder / "app.py").write_text(WORKING.replace("text: str", "text: int | None"))
+    failed = dev.record()
+    assert failed["code"] == "DEV_ERROR"
+    printed_command(pylon, failed["diagnostics"][0]["hint"])
+    told = dev.record()
+    assert (told["code"], told["rebuild"]) == ("DEV_OK", 3)
+    rows = httpx.get(url + "api/entities/Note", headers=headers).json()["data"]
+    assert [row["text"] for row in rows] == [None]
 
 
 def test_the_server_stops_with_a_parent_that_is_killed(dev: Running) -> None:

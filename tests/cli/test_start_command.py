@@ -19,7 +19,7 @@ from pylon.http.doors import bind_doors
 from tests.cli.conftest import WORKING, RunPylon, clean_environment
 from tests.cli.processes import running
 
-PRODUCTION = {"PYLON_CORS_ORIGIN": "https://notes.example.com"}
+PRODUCTION = {"PYLON_CORS_ORIGIN": "https://notes.example.com", "PYLON_DB_PATH": "data/notes.db"}
 
 
 @pytest.fixture
@@ -35,11 +35,46 @@ def test_it_says_so_once_it_listens_and_stops_on_request(folder: Path) -> None:
         assert told["code"] == "START_OK"
         assert (told["name"], told["version"]) == ("notes", "1.2.3")
         assert told["entry"] == str(folder / "app.py")
-        assert told["db_path"] == str(folder / ".pylon" / "dev.db")
+        assert told["db_path"] == str(folder / "data" / "notes.db")
         health = httpx.get(f"http://127.0.0.1:{told['port']}/health")
         assert health.status_code == 200
         assert started.stop() == 0
-    assert (folder / ".pylon" / "dev.db").exists()
+    assert (folder / "data" / "notes.db").exists()
+
+
+@pytest.mark.parametrize("named", ["", ".pylon/dev.db"])
+def test_the_database_of_dev_is_no_answer(pylon: RunPylon, folder: Path, named: str) -> None:
+    environment = {**PRODUCTION, "PYLON_DB_PATH": named}
+    if not named:
+        del environment["PYLON_DB_PATH"]
+    done = pylon("start", **environment)
+    assert done.returncode == 1
+    assert "no database is named" in done.stderr
+    assert "--db .pylon/dev.db" in done.stderr, "the way on is told"
+    assert not (folder / ".pylon").exists()
+    arguments = ("start", "--db", ".pylon/dev.db", "--host", "127.0.0.1", "--port", "0")
+    with running(folder, *arguments, **environment) as started:
+        assert started.record()["db_path"] == str(folder / ".pylon" / "dev.db")
+
+
+@pytest.mark.parametrize("option", [(), ("--db", "own.db")])
+def test_it_says_which_file_it_took_and_who_named_it(folder: Path, option: tuple[str, ...]) -> None:
+    arguments = ("start", "--host", "127.0.0.1", "--port", "0", *option)
+    with subprocess.Popen(
+        [sys.executable, "-m", "pylon", *arguments],
+        cwd=folder,
+        env=clean_environment(PRODUCTION),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        try:
+            assert child.stdout is not None
+            told = [child.stdout.readline() for _ in range(2)]
+        finally:
+            child.kill()
+    expected = f"{folder}/own.db" if option else f"{folder}/data/notes.db (PYLON_DB_PATH)"
+    assert told[1].split(None, 1) == ["Database", f"{expected}\n"]
 
 
 def test_it_serves_also_where_nobody_reads_what_it_says(folder: Path) -> None:

@@ -10,14 +10,15 @@ import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pylon.identity import Identity
 from pylon.policy.nodes import Expr
 from pylon.policy.syntax import parse
 from pylon.schema.model import EntitySpec, FieldKind, Manifest
-from tests.policy.oracle import Oracle
+from tests.policy.oracle import Oracle, when
 from tests.policy.worlds import folded_of
 
 Row = dict[str, Any]
@@ -67,8 +68,13 @@ class Naive:
         if other is not None:
             floats |= {f".{field.name}" for field in other.fields if field.kind == "float"}
             others = self._rows[other.name]
+        times = {field.name for field in spec.fields if field.kind == "datetime"}
+        if other is not None:
+            times |= {f".{field.name}" for field in other.fields if field.kind == "datetime"}
         folded = [*folded_of(spec), *(folded_of(other, ".") if other is not None else ())]
-        oracle = Oracle(identity, row, {}, frozenset(floats), others, frozenset(folded))
+        oracle = Oracle(
+            identity, row, {}, frozenset(floats), others, frozenset(folded), frozenset(times)
+        )
         return all(oracle.holds(rule) for rule in self._rules[entity])
 
     def shown(self, identity: Identity, entity: str, row: Row) -> Row:
@@ -87,7 +93,7 @@ class Naive:
         if "id" not in order:
             order["id"] = list(order.values())[-1] if order else "asc"
         folded = folded_fields(self._manifest.entities_by_name[entity])
-        compare = functools.partial(compare_rows, order, folded=folded)
+        compare = functools.partial(compare_rows, order, kinds, folded=folded)
         found = sorted(
             (row for row in rows if matches(row, condition, kinds, folded)),
             key=functools.cmp_to_key(compare),
@@ -160,30 +166,29 @@ class Naive:
             else:
                 bucket = item.get("bucket", "day")
                 name = f"{item['field']}_{bucket}"
-                keys[name] = (functools.partial(_bucket_of, item["field"], bucket), "string")
+                keys[name] = (functools.partial(_bucket_of, item, bucket), "string")
         groups: dict[tuple[Any, ...], list[Row]] = {} if keys else {(): []}
         folded = folded_fields(spec)
         for row in rows:
             shared = (
-                _folded(get(row)) if name in folded else get(row) for name, (get, _) in keys.items()
+                _folded(get(row)) if name in folded else compared(get(row), kind)
+                for name, (get, kind) in keys.items()
             )
             groups.setdefault(tuple(shared), []).append(row)
         known: dict[str, FieldKind] = {name: kind for name, (_, kind) in keys.items()}
         answer = []
-        for key, members in groups.items():
-            line = dict(zip(keys, key, strict=True))
+        for members in groups.values():
             # Shown as one of its rows has it: the first by code point.
-            line |= {
-                name: min(row[name] for row in members)
-                for name in folded.intersection(keys)
-                if line[name] is not None
+            line = {
+                name: min(map(get, members)) if _is_there(get, members) else None
+                for name, (get, _) in keys.items()
             }
             line.update(_computed(members, body, kinds, known, folded))
             answer.append(line)
         answer = [line for line in answer if matches(line, body.get("having", {}), known)]
         order = {**body.get("order", {})}
         order.update({name: "asc" for name in keys if name not in order})
-        answer.sort(key=functools.cmp_to_key(functools.partial(compare_rows, order)))
+        answer.sort(key=functools.cmp_to_key(functools.partial(compare_rows, order, known)))
         start = body.get("offset", 0)
         return answer[start : start + body.get("limit", len(answer))]
 
@@ -211,34 +216,34 @@ def _computed(
             match key:
                 case "countDistinct":
                     column, kind = f"count_distinct_{name}", "int"
-                    line[column] = len(set(map(_folded, values) if name in folded else values))
+                    place = functools.partial(compared, kind=kinds[name])
+                    line[column] = len(set(map(_folded if name in folded else place, values)))
                 case "sum":
                     line[column] = Around(values) if values else None
                 case "avg":
                     line[column] = Around(values, len(values)) if values else None
                 case "min":
-                    line[column] = min(values, default=None)
+                    line[column] = min(values, default=None, key=_place(kind))
                 case "max":
-                    line[column] = max(values, default=None)
+                    line[column] = max(values, default=None, key=_place(kind))
             known[column] = kind
     return line
 
 
 class Around:
     """A sum or mean, equal to numbers that differ from it by rounding only. Where no float can hold
-    the sum, neither is a number: infinite, which is null in JSON."""
+    the sum (`is_held`), neither is a number, and the door refuses."""
 
     __hash__ = None  # type: ignore[assignment]  # it equals many
 
     def __init__(self, values: list[float], count: int = 1) -> None:
         total = sum(map(_exact, values))
-        self._is_held = math.isfinite(as_float(total))
+        self.is_held = math.isfinite(as_float(total))
         self._value = as_float(total / count)
         self._slack = 1e-9 * sum(abs(float(value)) for value in values)
 
     def __eq__(self, other: object) -> bool:
-        if not self._is_held:
-            return other in (None, math.inf, -math.inf)
+        assert self.is_held
         return isinstance(other, int | float) and math.isclose(
             other, self._value, rel_tol=1e-9, abs_tol=self._slack
         )
@@ -253,23 +258,34 @@ def _exact(value: float) -> Any:
     return Fraction(value)
 
 
+def compared(value: Any, kind: FieldKind) -> Any:
+    """What a value is compared by."""
+    return when(value) if kind == "datetime" and value is not None else value
+
+
+def _place(kind: FieldKind) -> Callable[[Any], Any]:
+    """By what the least and the greatest are found: of several texts of a moment by the text."""
+    return lambda value: (compared(value, kind), value)
+
+
+def _is_there(get: Callable[[Row], Any], rows: list[Row]) -> bool:
+    return bool(rows) and get(rows[0]) is not None
+
+
 def _get(name: str, row: Row) -> Any:
     return row[name]
 
 
-def _bucket_of(name: str, bucket: str, row: Row) -> str | None:
-    text = row[name]
-    if text is None:
+def _bucket_of(item: Json, bucket: str, row: Row) -> str | None:
+    text = row[item["field"]]
+    is_text, moment = (True, None) if text is None else when(text)
+    if is_text or moment is None:
         return None
-    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-        at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
-    elif re.fullmatch(r"[0-9][0-9Z]*", text):
-        at = datetime.fromtimestamp(int(text.rstrip("Z")), UTC)
-    else:
+    try:
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=math.floor(moment))
+        zone = ZoneInfo(item.get("timezone", "UTC"))
+        at = at.astimezone(zone)
+    except OverflowError:
         return None
     year, week, _ = at.isocalendar()
     return {
@@ -285,11 +301,16 @@ def _bucket_of(name: str, bucket: str, row: Row) -> str | None:
 
 
 def compare_rows(
-    order: Mapping[str, str], one: Row, other: Row, *, folded: frozenset[str] = frozenset()
+    order: Mapping[str, str],
+    kinds: Mapping[str, FieldKind],
+    one: Row,
+    other: Row,
+    *,
+    folded: frozenset[str] = frozenset(),
 ) -> int:
     """Below zero where `one` comes first; null is less than everything."""
     for name, word in order.items():
-        left, right = one[name], other[name]
+        left, right = compared(one[name], kinds[name]), compared(other[name], kinds[name])
         if name in folded:
             left, right = _folded(left), _folded(right)
         if left == right:
@@ -360,6 +381,8 @@ def _holds(stored: Any, operator: str, value: Any, kind: FieldKind) -> bool:
         return False
     if kind == "float":
         value = as_float(value)
+    if kind == "datetime" and operator in ("$eq", "$ne", "$not", "$gt", "$gte", "$lt", "$lte"):
+        stored, value = when(stored), when(value)
     match operator:
         case "$eq":
             return bool(stored == value)

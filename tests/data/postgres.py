@@ -23,12 +23,15 @@ from pylon.changes.log import ChangeLog
 from pylon.clock import ManualClock
 from pylon.data.rows import Rows
 from pylon.hooks import Hooks
+from pylon.moments import moment_column
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import EntitySpec, FieldKind, Manifest
 from pylon.store.base import CommitListener, Row, Snapshot, SumTooLarge, Unit, Value
 from pylon.store.dialect import Bucket, SearchPlaces, SearchSource
 from pylon.store.naming import quote
 from pylon.store.search_query import SearchQuery
+from pylon.store.tables import time_fields
+from pylon.zones import Zone
 
 TYPES = {"int": "BIGINT", "bool": "INTEGER", "float": "DOUBLE PRECISION"}
 TEXT = 'TEXT COLLATE "C"'
@@ -81,14 +84,23 @@ class PostgresTrial:
         items = f"jsonb_array_elements_text(CAST({column} AS JSONB))"
         return f"EXISTS (SELECT 1 FROM {items} v WHERE v = CAST(? AS TEXT))"
 
-    def bucket(self, column: str, bucket: Bucket) -> str:
+    def bucket(
+        self, column: str, bucket: Bucket, *, zone: Zone | None = None, is_key: bool = False
+    ) -> str:
+        if is_key:
+            column = f"substr({column}, 1, 19)"
         form = BUCKET_FORMS[bucket]
+        name = "UTC" if zone is None else zone.name
+        seconds = f"CAST(substring({column} from '^[0-9]+') AS numeric)"
+        at = (
+            f"(CASE WHEN {column} ~ '{ISO}' AND pg_input_is_valid({column}, 'timestamptz')"
+            f" THEN CAST({column} AS timestamptz)"
+            f" WHEN {column} ~ '^[0-9][0-9Z]*$' THEN to_timestamp({seconds}) END"
+            f" AT TIME ZONE '{name}')"
+        )
         return (
-            f"CASE WHEN {column} ~ '{ISO}' AND pg_input_is_valid({column}, 'timestamptz')"
-            f" THEN to_char(CAST({column} AS timestamptz), '{form}')"
-            f" WHEN {column} ~ '^[0-9][0-9Z]*$' THEN"
-            f" to_char(to_timestamp(CAST(substring({column} from '^[0-9]+') AS numeric)), '{form}')"
-            " END"
+            f"CASE WHEN {at} >= '0001-01-01' AND {at} < '10000-01-01'"
+            f" THEN to_char({at}, '{form}') END"
         )
 
     def float_sum(self, column: str) -> str:
@@ -210,6 +222,7 @@ def postgres(folder: Path) -> Iterator[str]:
 def create_table(entity: EntitySpec) -> str:
     columns = [f"id {TEXT} PRIMARY KEY NOT NULL"]
     columns += [f"{quote(field.name)} {TYPES.get(field.kind, TEXT)}" for field in entity.fields]
+    columns += [f"{quote(moment_column(name))} {TEXT}" for name in time_fields(entity)]
     return f"CREATE TABLE {quote(entity.name)} ({', '.join(columns)})"
 
 
@@ -236,8 +249,9 @@ async def reading_postgres(
             await connection.execute(f"DROP TABLE IF EXISTS {quote(entity.name)}")
             await connection.execute(create_table(entity))
             for row in stored.get(entity.name, ()):
-                values = [row.get(name) for name in ("id", *entity.fields_by_name)]
-                await store.read(rows.table(entity.name).insert, values)
+                values = {name: row.get(name) for name in ("id", *entity.fields_by_name)}
+                table = rows.table(entity.name)
+                await store.read(table.insert, list(table.written(values).values()))
         yield rows
     finally:
         await connection.close()

@@ -24,9 +24,13 @@ TIMES = (
     "9999-12-31T23:59:59Z",
     "0001-01-01",
     "20260101",
+    "2026-01-01T00:00:00.0000001Z",
+    "2026-W01-4",
     "1e3",
     "now",
 )
+READABLE = tuple(each for each in TIMES if each not in ("1e3", "now"))
+ZONES = ("UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe")
 TEXTS = (*STRINGS, "%", "_", "\\%", "\\", "a_b", "\U0010ffff", "\ud7ff")
 NUMBERS = (*INTS, *FLOATS, *EDGES, 2**63, 2**64, 2**70, -(2**70), 10**400, 0.5)
 TEXT_KINDS = ("string", "richtext", "datetime", "id")
@@ -56,7 +60,7 @@ class Asker:
             return self.random.choice((True, False, 1, 0))
         if kind in ("int", "float"):
             return self.random.choice(NUMBERS)
-        return self.random.choice(TIMES + TEXTS if kind == "datetime" else TEXTS)
+        return self.random.choice(READABLE if kind == "datetime" else TEXTS)
 
     def value_or_null(self, kind: FieldKind) -> Any:
         return None if self.random.random() < 0.15 else self.value(kind)
@@ -91,6 +95,8 @@ class Asker:
             return [self.value_or_null(kind) for _ in range(self.random.choice((0, 1, 2, 3, 20)))]
         if operator == "$not" and depth < 2 and self.random.random() < 0.5:
             return self.operators(kind, depth + 1)
+        if operator in WORDS:
+            return self.random.choice(TIMES + TEXTS if kind == "datetime" else TEXTS)
         return self.value(kind) if operator not in EQUAL else self.value_or_null(kind)
 
     def order(self, columns: dict[str, FieldKind]) -> Json:
@@ -166,6 +172,8 @@ class Asker:
         if times and self.random.random() < 0.6:
             bucket = self.random.choice(("hour", "day", "week", "month", "year"))
             item = {"field": self.random.choice(times), "bucket": bucket}
+            if self.random.random() < 0.5:
+                item["timezone"] = self.random.choice(ZONES)
             body.setdefault("groupBy", []).append(item)
         if self.random.random() < 0.5:
             body["where"] = self.condition(columns)

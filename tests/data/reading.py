@@ -10,11 +10,13 @@ from pylon.changes.log import LOG_TABLES, ChangeLog
 from pylon.clock import ManualClock
 from pylon.data.rows import Rows
 from pylon.hooks import Hooks
+from pylon.moments import moment_column
 from pylon.policy.engine import PolicyEngine
 from pylon.schema.model import Manifest
 from pylon.store.base import Tx
 from pylon.store.naming import quote
 from pylon.store.sqlite.store import open_store
+from pylon.store.tables import time_fields
 
 TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 
@@ -43,10 +45,12 @@ async def reading(
         for entity in manifest.entities:
             columns = ["id TEXT PRIMARY KEY NOT NULL"]
             columns += [f"{quote(f.name)} {TYPES.get(f.kind, 'TEXT')}" for f in entity.fields]
+            columns += [f"{quote(moment_column(name))} TEXT" for name in time_fields(entity)]
             await tx.execute(f"CREATE TABLE {quote(entity.name)} ({', '.join(columns)})")
             for row in stored.get(entity.name, ()):
-                values = tuple(row.get(name) for name in ("id", *entity.fields_by_name))
-                await tx.execute(rows.table(entity.name).insert, values)
+                values = {name: row.get(name) for name in ("id", *entity.fields_by_name)}
+                table = rows.table(entity.name)
+                await tx.execute(table.insert, tuple(table.written(values).values()))
         for name, field in indexed:
             await tx.execute(
                 f"CREATE INDEX {quote(f'{name}_{field}')} ON {quote(name)} ({quote(field)})"

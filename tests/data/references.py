@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from pylon import limits
 from pylon.data.references import Reference, references_of
 from pylon.schema.model import Manifest
 from pylon.store.base import Store
 from pylon.store.naming import quote
-from tests.sync.world import field
+from tests.sync.world import World, field, world
 
 
 def relation(name: str, target: str, key: str, **more: Any) -> dict[str, Any]:
@@ -67,6 +70,14 @@ APP = {
         for name in ("Team", "Project", "Task", "Person", "Loose")
     ],
 }
+
+
+@asynccontextmanager
+async def unhurried(app: dict[str, Any] = APP) -> AsyncIterator[World]:
+    """The world of an app whose hooks may take their time, however busy the machine is."""
+    async with world(app) as opened:
+        opened.rows.hook_seconds = limits.UNIT_SECONDS_MAX
+        yield opened
 
 
 def all_references(manifest: Manifest) -> list[Reference]:

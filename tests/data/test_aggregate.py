@@ -90,6 +90,16 @@ async def test_nothing_to_count() -> None:
         ("", "year", None),
         ("Z", "year", None),
         ("12:00", "year", None),
+        ("20260131", "day", "2026-01-31"),
+        ("20260131T230000-0200", "day", "2026-02-01"),
+        ("2026-W05-6T10", "hour", "2026-01-31 10:00:00"),
+        ("2026-01-31T23:59:59,999999999Z", "day", "2026-01-31"),
+        ("2026-01-31T23:00:00.5-01:00:00.5", "hour", "2026-02-01 00:00:00"),
+        ("2026-01-31 23", "hour", "2026-01-31 23:00:00"),
+        ("2026-01-31x12:00 +0200", "hour", "2026-01-31 10:00:00"),
+        ("2026-01-31T12:00:00+05:30:15", "hour", "2026-01-31 06:00:00"),
+        ("17672256001", "year", "2530"),
+        ("999999999999999Z", "year", None),
         (None, "year", None),
     ],
 )
@@ -132,14 +142,21 @@ async def test_groups_are_filtered_ordered_and_cut() -> None:
         assert await orgs(having={"count": {"$gt": 2}, "orgId": {"$ne": "a"}}) == "b"
 
 
-async def test_a_sum_beyond_64_bits_is_a_double(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_sum_beyond_64_bits_is_exact(caplog: pytest.LogCaptureFixture) -> None:
     tasks = [task(n, "ann", rank=2**63 - 1, done=n < 2) for n in range(2)] + [task(5, "ann")]
     async with app(tasks) as rows:
         body: dict[str, Any] = {"sum": ["rank"], "groupBy": ["done"]}
         assert await run(rows, body) == [
             {"done": False, "sum_rank": 5},
-            {"done": True, "sum_rank": 2.0**64},
+            {"done": True, "sum_rank": 2**64 - 2},
         ]
+        for asked in (
+            {"order": {"sum_rank": "asc"}},
+            {"having": {"$or": [{"$not": {"sum_rank": {"$gt": 1}}}]}},
+        ):
+            with pytest.raises(PylonError) as refused:
+                await run(rows, {**body, **asked})
+            assert (refused.value.status, refused.value.code) == (400, "INVALID_QUERY")
     assert not caplog.records, "nothing has failed"
 
 

@@ -17,11 +17,11 @@ from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.hooks import Row, RowTx
 from pylon.identity import ADMIN, Identity
-from tests.data.references import APP, dangling
+from tests.data.references import APP, dangling, unhurried
 from tests.data.test_references import ANN, insert, name, new, refused
 from tests.sync.replica import Replica
 from tests.sync.test_push import push
-from tests.sync.world import World, world
+from tests.sync.world import World
 
 Events = list[tuple[str, str, str]]
 
@@ -53,7 +53,7 @@ async def family(app: World) -> None:
 
 
 async def test_those_that_name_a_row_go_before_it_each_with_its_event() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         events = await changes_of(app, app.rows.delete(ANN, "Team", name(1)))
         assert events == [
@@ -69,7 +69,7 @@ async def test_those_that_name_a_row_go_before_it_each_with_its_event() -> None:
 
 
 async def test_who_listens_and_who_pulls_hear_of_each() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         replica = Replica(ANN)
         await replica.pull(app)
@@ -85,7 +85,7 @@ async def test_who_listens_and_who_pulls_hear_of_each() -> None:
 
 
 async def test_a_row_in_the_way_refuses_before_anything_is_done() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         await app.rows.update(ANN, "Task", name(6), {"teamId": name(1)})
         head, asked = app.store.seq, []
@@ -104,7 +104,7 @@ async def test_a_row_in_the_way_refuses_before_anything_is_done() -> None:
 
 async def test_a_row_that_goes_itself_is_in_nobodys_way() -> None:
     """However it is found: by the team it restricts, or by the project it belongs to."""
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         for task in (3, 4, 5):
             await app.rows.update(ANN, "Task", name(task), {"teamId": name(1)})
@@ -113,7 +113,7 @@ async def test_a_row_that_goes_itself_is_in_nobodys_way() -> None:
 
 
 async def test_rows_in_a_circle_go_together() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await Bulk(app.rows).transact(
             ANN,
             [insert("Task", id=name(n), parentId=name((n + 1) % 5)) for n in range(5)],
@@ -123,7 +123,7 @@ async def test_rows_in_a_circle_go_together() -> None:
 
 
 async def test_rows_in_a_circle_that_restrict_one_another_stay() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await Bulk(app.rows).transact(
             ANN,
             [insert("Person", id=name(n), chiefId=name((n + 1) % 2)) for n in range(2)],
@@ -137,7 +137,7 @@ async def test_rows_in_a_circle_that_restrict_one_another_stay() -> None:
 async def test_a_private_key_in_the_way_is_not_named() -> None:
     app_wire = copy.deepcopy(APP)
     app_wire["entities"][2]["relations"][4]["onDelete"] = "restrict"  # type: ignore[index]
-    async with world(app_wire) as app:
+    async with unhurried(app_wire) as app:
         person = await new(app, "Person")
         await app.rows.insert(ADMIN, "Task", {"leadId": person})
         error = await refused(app.rows.delete(ANN, "Person", person))
@@ -153,7 +153,7 @@ async def test_the_rule_of_the_row_decides_and_those_of_what_follows_do_not() ->
     for policy in app_wire["policies"]:  # type: ignore[attr-defined]
         if policy["entity"] in ("Project", "Task"):
             policy["allow"] = "data.ownerId == auth.userId"
-    async with world(app_wire) as app:
+    async with unhurried(app_wire) as app:
         await app.rows.insert(ADMIN, "Team", {"id": name(1)})
         await app.rows.insert(ADMIN, "Project", {"id": name(2), "teamId": name(1)})
         await app.rows.insert(ADMIN, "Task", {"id": name(3), "projectId": name(2)})
@@ -180,7 +180,7 @@ async def many_tasks(app: World, count: int, **data: Any) -> None:
 @pytest.mark.parametrize("key", ["parentId", "blockerId"])
 async def test_too_many_are_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setattr(limits, "CASCADE_ROWS_MAX", 10)
-    async with world(APP) as app:
+    async with unhurried() as app:
         root = await new(app, "Task")
         await many_tasks(app, 10, **{key: root})
         last = await new(app, "Task", **{key: root})
@@ -195,7 +195,7 @@ async def test_too_many_are_refused(monkeypatch: pytest.MonkeyPatch, key: str) -
 
 async def test_the_bound_is_that_of_the_whole_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CASCADE_ROWS_MAX", 10)
-    async with world(APP) as app:
+    async with unhurried() as app:
         roots = [await new(app, "Task") for _ in range(3)]
         for root in roots:
             await many_tasks(app, 6, parentId=root)
@@ -213,7 +213,7 @@ async def test_the_bound_is_that_of_the_whole_transaction(monkeypatch: pytest.Mo
 
 async def test_others_write_while_a_large_one_goes() -> None:
     """It goes in steps, so the loop is not held; that its unit is bounded is said above."""
-    async with world(APP) as app:
+    async with unhurried() as app:
         root = await new(app, "Task")
         await many_tasks(app, 2000, parentId=root)
         turns = 0
@@ -230,7 +230,7 @@ async def test_others_write_while_a_large_one_goes() -> None:
 
 
 async def test_hooks_run_for_each_as_for_any_delete() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         seen: list[tuple[str, str, str | None]] = []
 
@@ -249,7 +249,7 @@ async def test_hooks_run_for_each_as_for_any_delete() -> None:
 
 
 async def test_a_hook_that_refuses_refuses_all_of_it() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
 
         async def refuse(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
@@ -270,7 +270,7 @@ async def test_a_hook_that_refuses_refuses_all_of_it() -> None:
 
 
 async def test_a_hook_cannot_keep_the_key() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
 
         async def keep(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
@@ -284,7 +284,7 @@ async def test_a_hook_cannot_keep_the_key() -> None:
 
 
 async def test_rows_that_hooks_write_meanwhile_go_too() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
 
         async def replace(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
@@ -299,7 +299,7 @@ async def test_rows_that_hooks_write_meanwhile_go_too() -> None:
 
 
 async def test_hooks_that_write_without_end_are_refused() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
 
         async def again(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
@@ -313,7 +313,7 @@ async def test_hooks_that_write_without_end_are_refused() -> None:
 
 async def test_a_hook_may_delete_the_row_itself_meanwhile() -> None:
     """The last child takes its parent with it: which was to go anyway, and goes once."""
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
 
         async def last_one(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
@@ -326,7 +326,7 @@ async def test_a_hook_may_delete_the_row_itself_meanwhile() -> None:
 
 
 async def test_what_hooks_changed_in_the_row_is_what_is_told_to_go() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
 
         async def count(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
@@ -344,7 +344,7 @@ async def test_what_hooks_changed_in_the_row_is_what_is_told_to_go() -> None:
 
 
 async def test_a_before_hook_whose_row_would_go_is_told_so() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
 
         async def up(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
@@ -360,7 +360,7 @@ async def test_a_before_hook_whose_row_would_go_is_told_so() -> None:
 
 
 async def test_a_push_may_delete_what_has_gone_with_its_parent() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         done = await push(
             app,
@@ -375,7 +375,7 @@ async def test_a_push_may_delete_what_has_gone_with_its_parent() -> None:
 
 
 async def test_a_reset_asks_nobody() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         await app.rows.update(ANN, "Task", name(6), {"teamId": name(1)})
         await new(app, "Person", id=name(1), chiefId=name(1))
@@ -391,7 +391,7 @@ def subjects(app: World) -> Subjects:
 
 
 async def test_a_person_goes_with_what_follows_and_each_is_counted() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         await app.rows.update(ANN, "Team", name(1), {"ownerId": "eve"})
         done = await subjects(app).purge("eve")
@@ -401,7 +401,7 @@ async def test_a_person_goes_with_what_follows_and_each_is_counted() -> None:
 
 async def test_what_was_in_the_way_of_a_persons_row_may_go_after_it() -> None:
     """Rows of a team stand before those of its tasks, which restrict it."""
-    async with world(APP) as app:
+    async with unhurried() as app:
         await new(app, "Team", id=name(1), ownerId="eve")
         await new(app, "Task", id=name(2), teamId=name(1), ownerId="eve")
         await new(app, "Team", id=name(3), ownerId="eve")
@@ -416,7 +416,7 @@ async def test_what_was_in_the_way_of_a_persons_row_may_go_after_it() -> None:
 async def test_a_persons_row_with_very_many_goes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CASCADE_ROWS_MAX", 10)
     monkeypatch.setattr(limits, "ERASE_UNIT_ROWS", 7)
-    async with world(APP) as app:
+    async with unhurried() as app:
         await family(app)
         await app.rows.update(ANN, "Team", name(1), {"ownerId": "eve"})
         await many_tasks(app, 25, parentId=name(4))
@@ -431,11 +431,27 @@ async def test_a_persons_row_with_very_many_goes_in_parts(monkeypatch: pytest.Mo
         assert await dangling(app.store, app.manifest) == []
 
 
+async def test_a_person_whose_rows_hooks_bring_back_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "CASCADE_ROWS_MAX", 3)
+    monkeypatch.setattr(limits, "ERASE_UNIT_ROWS", 2)
+    async with unhurried() as app:
+        await new(app, "Project", id=name(1), ownerId="eve")
+        await many_tasks(app, 5, projectId=name(1))
+
+        async def again(tx: RowTx, who: Identity, entity: str, row: Any, data: Row) -> None:
+            await tx.insert("Task", {"projectId": name(1)})
+
+        app.rows.hooks.after_delete("Task")(again)
+        assert (await refused(subjects(app).purge("eve"))).code == "HOOKS_TOO_DEEP"
+
+
 # --- at the same time ------------------------------------------------------------------------
 
 
 async def test_a_row_that_is_named_while_it_is_deleted() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         for _ in range(20):
             team = await new(app, "Team")
             work = [app.rows.insert(ANN, "Project", {"teamId": team}) for _ in range(6)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -39,6 +40,11 @@ STORED: dict[FieldKind, type] = {
     "decimal": str,
     "list": list,
 }
+
+
+def test_a_zero_has_no_sign() -> None:
+    assert math.copysign(1, CHECKERS["float"](-0.0)) == 1.0
+    assert CHECKERS["int"](2.0**53 - 1) == 2**53 - 1
 
 
 def test_every_kind_has_a_checker() -> None:
@@ -83,6 +89,8 @@ def test_taken(kind: FieldKind, value: Any) -> None:
         ("int", INT_MAX + 1),
         ("int", INT_MIN - 1),
         ("int", 2.0**63),
+        ("int", 2.0**53),
+        ("int", -(2.0**60)),
         ("int", math.inf),
         ("int", math.nan),
         ("int", True),
@@ -188,3 +196,12 @@ def test_json_is_kept_in_one_form_and_bounded() -> None:
 def test_lists_are_of_their_type(value: Any) -> None:
     with pytest.raises(ValueError, match="a list"):
         CHECKERS["list"](value)
+
+
+class Size(str, Enum):  # noqa: UP042 - whose str() is another text
+    LARGE = "l"
+
+
+def test_members_of_enumerations_are_what_they_stand_for() -> None:
+    stored = CHECKERS["string"](Size.LARGE)
+    assert (type(stored), stored) == (str, "l")

@@ -19,9 +19,9 @@ from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.hooks import Row, RowTx
 from pylon.identity import ADMIN, Identity
-from tests.data.references import APP, dangling
+from tests.data.references import APP, dangling, unhurried
 from tests.sync.test_push import push
-from tests.sync.world import World, world
+from tests.sync.world import World
 
 ANN = Identity(user_id="ann", session_id=b"a" * 32)
 ABSENT = "a" * 40
@@ -46,7 +46,7 @@ async def new(app: World, entity: str, **data: Any) -> str:
 
 @pytest.mark.parametrize("who", [ANN, ADMIN])
 async def test_a_key_must_name_a_row(who: Identity) -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         error = await refused(app.rows.insert(who, "Project", {"teamId": ABSENT}))
         assert (error.status, error.code) == (400, "REFERENCE_NOT_FOUND")
         assert error.message == "Project.teamId names a row of Team that is not there."
@@ -60,7 +60,7 @@ async def test_a_key_must_name_a_row(who: Identity) -> None:
 
 
 async def test_a_key_that_named_none_before_the_promise_is_left_alone() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await app.store.write(
             lambda tx: tx.execute(
                 'INSERT INTO "Project" (id, "teamId") VALUES (?, ?)', (name(1), ABSENT)
@@ -73,7 +73,7 @@ async def test_a_key_that_named_none_before_the_promise_is_left_alone() -> None:
 
 
 async def test_a_manifest_that_promises_nothing_behaves_as_before() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         loose = await new(app, "Loose", taskId=ABSENT)
         task = await new(app, "Task")
         await app.rows.update(ANN, "Loose", loose, {"taskId": task})
@@ -82,7 +82,7 @@ async def test_a_manifest_that_promises_nothing_behaves_as_before() -> None:
 
 
 async def test_a_row_may_name_itself() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         assert await new(app, "Task", id=name(1), parentId=name(1)) == name(1)
         await app.rows.delete(ANN, "Task", name(1))
         assert await app.rows.list(ANN, "Task", limit=None, offset=0) == []
@@ -90,14 +90,14 @@ async def test_a_row_may_name_itself() -> None:
 
 async def test_a_key_in_a_text_is_kept_as_the_row_is_called() -> None:
     small = "0190b5f0-1111-7222-8333-44445555666a"
-    async with world(APP) as app:
+    async with unhurried() as app:
         await new(app, "Person", id=small)
         other = await new(app, "Person", chiefId=small.upper())
         assert (await app.rows.get(ANN, "Person", other))["chiefId"] == small
 
 
 async def test_a_private_key_is_not_named_to_those_who_may_not_know_it() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
 
         async def write(tx: Transaction) -> None:
             await tx.insert("Task", {"leadId": ABSENT})
@@ -117,13 +117,13 @@ async def _lead(tx: RowTx, identity: Identity, entity: str, before: Row | None, 
 async def test_the_rule_is_asked_first() -> None:
     app_wire = copy.deepcopy(APP)
     app_wire["policies"][1]["allow"] = "data.ownerId == auth.userId"  # type: ignore[index]
-    async with world(app_wire) as app:
+    async with unhurried(app_wire) as app:
         error = await refused(app.rows.insert(ANN, "Project", {"teamId": ABSENT}))
         assert error.code == "POLICY_DENIED"
 
 
 async def test_an_entity_without_promises_asks_nothing_more() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         for entity, looks in (("Loose", 0), ("Project", 1), ("Person", 0)):
             team = await new(app, "Team")
             asked: list[str] = []
@@ -164,7 +164,7 @@ def insert(entity: str, **data: Any) -> dict[str, Any]:
 
 
 async def test_a_row_may_come_later_in_its_transaction() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         bulk = Bulk(app.rows)
         done = await bulk.transact(
             ANN,
@@ -179,7 +179,7 @@ async def test_a_row_may_come_later_in_its_transaction() -> None:
 
 
 async def test_what_does_not_come_fails_its_own_operation() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         bulk = Bulk(app.rows)
         operations = [
             insert("Team", id=name(1)),
@@ -195,7 +195,7 @@ async def test_what_does_not_come_fails_its_own_operation() -> None:
 
 
 async def test_what_was_overwritten_or_deleted_since_is_no_failure() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         bulk = Bulk(app.rows)
         done = await bulk.transact(
             ANN,
@@ -210,7 +210,7 @@ async def test_what_was_overwritten_or_deleted_since_is_no_failure() -> None:
 
 
 async def test_operations_of_a_batch_stand_alone() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         bulk = Bulk(app.rows)
         outcomes = await bulk.batch(
             ANN, [insert("Project", teamId=name(1)), insert("Team", id=name(1))]
@@ -229,7 +229,7 @@ def pushed(entity: str, row_id: str, op_id: str | None = None, **data: Any) -> d
 
 
 async def test_a_row_may_come_later_in_its_push() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         changes = [
             pushed("Task", "_pending_1", "t1", parentId="_pending_2", projectId="_pending_3"),
             pushed("Task", "_pending_2", "t2", projectId="_pending_3"),
@@ -248,7 +248,7 @@ async def test_a_row_may_come_later_in_its_push() -> None:
 
 
 async def test_one_of_another_unit_of_the_push_comes_early() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         many = [pushed("Team", f"_pending_{n}", f"n{n}") for n in range(limits.PUSH_UNIT_CHANGES)]
         done = await push(
             app,
@@ -262,7 +262,7 @@ async def test_one_of_another_unit_of_the_push_comes_early() -> None:
 
 
 async def test_without_an_op_id_only_its_own_unit_is_looked_through() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         many = [pushed("Team", f"_pending_{n}") for n in range(limits.PUSH_UNIT_CHANGES)]
         near = [pushed("Project", name(1), teamId=name(2)), pushed("Team", name(2))]
         far = [pushed("Project", name(3), teamId=name(4)), *many, pushed("Team", name(4))]
@@ -273,7 +273,7 @@ async def test_without_an_op_id_only_its_own_unit_is_looked_through() -> None:
 
 
 async def test_a_change_that_fails_takes_back_what_was_done_early_for_it() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         done = await push(
             app,
             ANN,
@@ -288,7 +288,7 @@ async def test_a_change_that_fails_takes_back_what_was_done_early_for_it() -> No
 
 
 async def test_rows_of_a_push_that_name_one_another_find_no_order() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         done = await push(
             app,
             ANN,
@@ -300,7 +300,7 @@ async def test_rows_of_a_push_that_name_one_another_find_no_order() -> None:
 
 
 async def test_a_long_chain_in_the_wrong_order() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         chain = [
             pushed("Task", name(n), f"o{n}", parentId=name(n - 1) if n else None)
             for n in reversed(range(1500))
@@ -322,7 +322,7 @@ async def load(app: World, rows: list[tuple[str, dict[str, Any]]], mode: Mode = 
 
 @pytest.mark.parametrize("is_backwards", [True, False])
 async def test_rows_may_come_in_any_order(is_backwards: bool) -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         count = 3 * limits.IMPORT_UNIT_ROWS
         rows: list[tuple[str, dict[str, Any]]] = [("Team", {"id": name(0)})]
         rows += [("Project", {"id": name(n), "teamId": name(0)}) for n in range(count)]
@@ -338,7 +338,7 @@ async def test_rows_may_come_in_any_order(is_backwards: bool) -> None:
 
 
 async def test_what_names_a_row_that_nobody_brings_is_reported_with_what_names_it() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         report = await load(
             app,
             [
@@ -356,7 +356,7 @@ async def test_what_names_a_row_that_nobody_brings_is_reported_with_what_names_i
 
 
 async def test_rows_that_name_one_another_come_in_together() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         far = 2 * limits.IMPORT_UNIT_ROWS
         rows: list[tuple[str, dict[str, Any]]] = [
             ("Task", {"id": name(1), "parentId": name(2)}),
@@ -373,7 +373,7 @@ async def test_rows_that_name_one_another_come_in_together() -> None:
 
 async def test_what_has_no_room_to_wait_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "IMPORT_HELD_BYTES_MAX", 200)
-    async with world(APP) as app:
+    async with unhurried() as app:
         rows: list[tuple[str, dict[str, Any]]] = [
             *[("Project", {"id": name(n), "teamId": name(0)}) for n in range(9)],
             *[("Person", {"id": name(n)}) for n in range(limits.IMPORT_UNIT_ROWS)],
@@ -384,7 +384,7 @@ async def test_what_has_no_room_to_wait_is_reported(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_bad_row_costs_those_that_wait_nothing() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         report = await load(
             app,
             [
@@ -397,7 +397,7 @@ async def test_a_bad_row_costs_those_that_wait_nothing() -> None:
 
 
 async def test_an_upsert_may_not_leave_a_key_that_names_none() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         await load(app, [("Project", {"id": name(1)})])
         report = await load(app, [("Project", {"id": name(1), "teamId": name(2)})], "upsert")
         assert report.failures[0].error.code == "REFERENCE_NOT_FOUND"
@@ -409,7 +409,7 @@ async def test_an_upsert_may_not_leave_a_key_that_names_none() -> None:
 
 
 async def test_what_is_named_is_exported_first() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         order = named_first(app.manifest)
         assert set(order) == {"Team", "Project", "Task", "Person", "Loose"}
         places = [order.index(each) for each in ("Team", "Project", "Task")]

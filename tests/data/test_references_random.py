@@ -22,12 +22,12 @@ from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.hooks import Row, RowTx
 from pylon.identity import Identity
-from tests.data.references import APP, all_references, dangling
+from tests.data.references import all_references, dangling, unhurried
 from tests.data.test_cascade import subjects
 from tests.data.test_references import ANN, load, name
 from tests.sync.replica import Replica
 from tests.sync.test_push import push
-from tests.sync.world import World, world
+from tests.sync.world import World
 
 ENTITIES = ("Team", "Project", "Task", "Person")
 REFUSALS = {
@@ -184,8 +184,7 @@ async def restless(tx: RowTx, who: Identity, entity: str, before: Any, data: Row
 
 
 async def check(schedule: list[tuple[str, Any]], *, with_hooks: bool) -> None:
-    async with world(APP) as app:
-        app.rows.hook_seconds = limits.UNIT_SECONDS_MAX  # what is tried here is not how fast
+    async with unhurried() as app:
         if with_hooks:
             app.rows.hooks.after_delete("Task")(restless)
         await load(app, FAMILY)
@@ -221,7 +220,7 @@ def test_nor_where_everything_is_too_much_for_one_unit(
 
 
 async def test_the_eye_sees_a_key_that_names_none() -> None:
-    async with world(APP) as app:
+    async with unhurried() as app:
         assert len(all_references(app.manifest)) == 7
         await app.store.write(
             lambda tx: tx.execute('INSERT INTO "Task" (id, "parentId") VALUES (?, ?)', ("a", "b"))

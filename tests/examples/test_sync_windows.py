@@ -167,3 +167,24 @@ async def test_a_renewed_token_serves_all_windows(chromium: Browser, served: Ser
     await one.wait_for("rows().length === 1")
     await two.wait_for("isQuiet()")
     assert one.exceptions == two.exceptions == []
+
+
+async def test_a_session_that_is_given_another_user_starts_as_that_one(
+    chromium: Browser, served: ServedApp
+) -> None:
+    page = await chromium.open(served.url)
+    await is_live(page)
+    await page.evaluate("void sync.insert('Todo', { title: 'of the guest' })")
+    await page.wait_for("isQuiet()")
+    await page.evaluate("sync.onSignedOut = () => { globalThis.told = true; }")
+    await page.evaluate(
+        "fetch('api/auth/upgrade', { method: 'POST', body: JSON.stringify({ user_id: 'ann' }),"
+        " headers: { authorization: 'Bearer ' + JSON.parse(localStorage['app:account']).token } })"
+        ".then((answer) => answer.ok)"
+    )
+    await page.wait_for("globalThis.told")
+    assert await page.evaluate("JSON.parse(localStorage['app:account']).userId") == "ann"
+    await page.go(served.url + "?again")
+    await is_live(page)
+    assert await page.evaluate("rows()") == []
+    assert page.exceptions == []

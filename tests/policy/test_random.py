@@ -39,6 +39,11 @@ def table_of(world: World) -> Table:
     return table
 
 
+def oracle_of(world: World, identity: Identity, row: Row, stored: Row | None = None) -> Oracle:
+    kinds = (world.floats, world.others, world.folded, world.times)
+    return Oracle(identity, row, stored or {}, *kinds)
+
+
 def rule_of(world: World, table: Table) -> Rule:
     engine = engine_of(world.entity, world.expr, others=(world.other,), read=table.fetch)
     return engine.entity("Thing").read
@@ -63,7 +68,7 @@ def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
         meant = {
             number
             for number, row in enumerate(world.rows)
-            if Oracle(identity, row, {}, world.floats, world.others, world.folded).holds(world.expr)
+            if oracle_of(world, identity, row).holds(world.expr)
         }
         allowed = passed(rule, identity, world.rows, Lookup(table.fetch))
         remembering = Remembering(table.fetch)
@@ -160,7 +165,7 @@ def test_mutants_are_refused_or_mean_one_thing(mutant: tuple[World, str]) -> Non
             meant = {
                 number
                 for number, row in enumerate(world.rows)
-                if Oracle(identity, row, {}, world.floats, world.others, world.folded).holds(tree)
+                if oracle_of(world, identity, row).holds(tree)
             }
             assert allowed == meant
 
@@ -199,7 +204,7 @@ def test_update_rules_see_both_rows_and_several_policies_must_all_hold(
         for stored in first.rows:
             gathered(lookup, rule, identity, first.rows, stored)
             for merged in first.rows:
-                oracle = Oracle(identity, merged, stored, first.floats, first.others, first.folded)
+                oracle = oracle_of(first, identity, merged, stored)
                 verdicts = [oracle.holds(first.expr), oracle.holds(second.expr)]
                 assert rule.allows(identity, merged, stored, lookup) == all(verdicts)
                 denied = "p0" if not verdicts[0] else "p1" if not verdicts[1] else None

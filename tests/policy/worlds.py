@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from pylon.identity import Identity
+from pylon.moments import moment_column, with_keys
 from pylon.policy.engine import PolicyEngine, Where
 from pylon.policy.lookup import UNCONNECTED, Fetch, Judge, Lookup
 from pylon.policy.nodes import (
@@ -49,6 +50,12 @@ FLOATS = (0.0, -0.0, 1.0, 1.5, -2.5, 3.0, 0.1, 2.0**53, 2.0**63, 1e300)
 EDGES = (5e-324, -1.7976931348623157e308, -(2.0**63), 2.0**63 - 1024, 0.1 + 0.2, 9007199254740994.0)
 """Floats that are too long for policies to be made of, but not for rows."""
 NUMBER_TEXTS = ("0", "3", "-1", "1.5", "1.0", "0.1", "9007199254740993", "1e3")
+TIMES = (
+    *("2026-01-01T00:00:00Z", "2026-01-01T02:00:00+02:00", "2026-01-01", "1767225600Z", "3"),
+    *("2026-01-01T00:00:00.000001Z", "2025-12-31T23:59:59.9Z", "20260101", "a", ""),
+)
+"""Times that are one moment, in several spellings, and some nearby; and texts that are none, which
+there are in old databases."""
 NAMES = ("a", "b", "flag", "order", "in", "select", "_x9", "ownerId")
 TYPES = ("string", "string", "datetime", "id(User)", "richtext", "int", "float", "bool")
 ROLES = ("a", "b", "editor")
@@ -78,8 +85,16 @@ class World:
     @property
     def floats(self) -> frozenset[str]:
         """As the oracle wants them."""
-        own = (field.name for field in self.entity.fields if field.kind == "float")
-        others = (f".{field.name}" for field in self.other.fields if field.kind == "float")
+        return self._of_kind("float")
+
+    @property
+    def times(self) -> frozenset[str]:
+        """As the oracle wants them."""
+        return self._of_kind("datetime")
+
+    def _of_kind(self, kind: str) -> frozenset[str]:
+        own = (field.name for field in self.entity.fields if field.kind == kind)
+        others = (f".{field.name}" for field in self.other.fields if field.kind == kind)
         return frozenset((*own, *others))
 
     @property
@@ -107,7 +122,7 @@ class Pool:
     def row(self, entity: EntitySpec) -> Row:
         """Each value of its field's kind, or null."""
         pools: dict[str, tuple[Any, ...]] = {"int": INTS, "bool": (True, False)}
-        pools["float"] = (*FLOATS, *EDGES)
+        pools["float"], pools["datetime"] = (*FLOATS, *EDGES), TIMES
         row: Row = {"id": self.random.choice(STRINGS)}
         for field in entity.fields:
             absent = self.random.random() < 0.25
@@ -258,7 +273,7 @@ def _combined(conditions: st.SearchStrategy[Any], *, max_leaves: int) -> st.Sear
 def _conditions() -> st.SearchStrategy[Expr]:
     texts, numbers = _place("text"), _place("number")
     bools = st.sampled_from([Path("auth.isGuest"), Path("auth.is_admin")]) | _place("bool")
-    text = st.sampled_from([Literal(value) for value in STRINGS])
+    text = st.sampled_from([Literal(value) for value in (*STRINGS, *TIMES)])
     truth = st.sampled_from([Literal(True), Literal(False)])
     number = st.sampled_from([Literal(value) for value in (*INTS, *FLOATS)])
     quoted = st.sampled_from([Literal(value) for value in NUMBER_TEXTS])
@@ -354,8 +369,10 @@ class Table:
         return self._database.execute(sql, params).fetchall()
 
     def _add(self, table: str, entity: EntitySpec, rows: list[Row]) -> None:
-        names = ["id", *(field.name for field in entity.fields)]
+        times = [field.name for field in entity.fields if field.kind == "datetime"]
+        names = ["id", *(field.name for field in entity.fields), *map(moment_column, times)]
         types = [_COLUMN_TYPES.get(field.kind, "TEXT") for field in entity.fields]
+        types += ["TEXT"] * len(times)
         columns = ", ".join(
             f'"{name}" {kind}' for name, kind in zip(names, ["TEXT", *types], strict=True)
         )
@@ -363,7 +380,8 @@ class Table:
         for name in names[::2]:
             self._database.execute(f'CREATE INDEX "{table}_by_{name}" ON "{table}" ("{name}")')
         marks = ", ".join("?" for _ in range(len(names) + 1))
-        for number, row in enumerate(rows):
+        for number, given in enumerate(rows):
+            row = with_keys(given, times)
             values = [int(row[name]) if row[name] is True or row[name] is False else row[name]
                       for name in names]  # fmt: skip
             self._database.execute(f'INSERT INTO "{table}" VALUES ({marks})', (number, *values))

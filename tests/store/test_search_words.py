@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pylon import limits
 from pylon.store.search_query import Phrase, Piece
 from pylon.store.search_words import Term, fold, has_word, phrase_terms, piece_terms, runs, words
 from tests.policy.worlds import effort
@@ -117,6 +118,15 @@ def test_every_part_of_a_run_is_found(before: str, text: str) -> None:
         )
         for start in range(len(kept) - len(asked) + 1)
     )
+
+
+@effort(300)
+@given(text=letters | st.text("かがﾞカｶ가각e\u0301 ä天気a", max_size=20), size=st.integers(1, 5))
+def test_a_long_text_has_the_words_of_a_short_one(text: str, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(limits, "SEARCH_FOLDED_AT_ONCE", size)
+        found = words(text)
+    assert found == words(text)
 
 
 @effort(300)

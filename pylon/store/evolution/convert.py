@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
 from pylon.canonical import canonical_text
 from pylon.codec import decode_trusted, encode
+from pylon.moments import is_time
 from pylon.schema.constraints import decimal_text, is_day
 from pylon.schema.model import FieldKind, FieldSpec, kind_of_type
 
@@ -32,7 +32,6 @@ LOST: Final[Converted] = (None, False)
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-_EPOCH = re.compile(r"\d{1,15}Z?")
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -147,15 +146,7 @@ def _to_text(value: Any) -> Converted:
 
 def _to_datetime(value: Any) -> Converted:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str):
-        return LOST
-    if _EPOCH.fullmatch(text):
-        return text, True
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return LOST
-    return text, True
+    return (text, True) if isinstance(text, str) and is_time(text) else LOST
 
 
 def _to_int(value: Any) -> Converted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pylon.moments import shown_column
 from pylon.store.tables import IndexShape
 
 
@@ -24,6 +25,11 @@ class LiveTable:
     columns: dict[str, LiveColumn]
     indexes: dict[str, IndexShape]
 
+    @property
+    def shown_columns(self) -> list[LiveColumn]:
+        """The columns that people know, without those of keys (`pylon/moments.py`)."""
+        return [each for each in self.columns.values() if shown_column(each.name) == each.name]
+
     def to_wire(self) -> dict[str, Any]:
         """The JSON object of `schema inspect` (spec 05 section 9.5)."""
         return {
@@ -35,12 +41,12 @@ class LiveTable:
                     "notnull": each.is_required,
                     "primary_key": each.is_key,
                 }
-                for each in self.columns.values()
+                for each in self.shown_columns
             ],
             "indexes": [
                 {
                     "name": each.name,
-                    "columns": list(each.fields),
+                    "columns": list(map(shown_column, each.fields)),
                     "unique": each.unique,
                     **({} if each.where is None else {"where": each.where}),
                     **({"case_insensitive": list(each.folded)} if each.folded else {}),

@@ -94,6 +94,14 @@ class RetypeField(Step, frozen=True, kw_only=True, tag="retype_field", omit_defa
     foreign: bool = False
 
 
+class AddMoments(Step, frozen=True, kw_only=True, tag="add_moments"):
+    """The keys that a time is compared by are brought in line with its values; the column for them
+    is made where there is none, as in databases of before there were any."""
+
+    entity: str
+    name: str
+
+
 class RequireField(Step, frozen=True, kw_only=True, tag="require_field"):
     entity: str
     field: FieldSpec
@@ -132,14 +140,17 @@ class SetPrivate(Step, frozen=True, kw_only=True, tag="set_private"):
 
 
 class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=True):
-    """`where` is the SQL of its condition; None for an index of all rows. `folded`: those of its
-    fields that are the same in either case."""
+    """`where` is the SQL of its condition; None for an index of all rows. `fields` are columns;
+    that of a time's keys stands for the time. `tells_apart`: rows that were unique by the text of a
+    time stay, though two may be of one moment. `folded`: those of its fields that are the same in
+    either case."""
 
     entity: str
     name: str
     fields: tuple[str, ...]
     unique: bool
     where: str | None = None
+    tells_apart: bool = False
     folded: tuple[str, ...] = ()
 
 
@@ -180,7 +191,14 @@ def step_wire(step: Step) -> dict[str, Any]:
         wire["field"] = _field_wire(step.field)
         wire["to_type"] = step.field.type
     if isinstance(
-        step, RemoveField | RetireField | RestoreField | RelaxField | SetPrivate | KeepReference
+        step,
+        RemoveField
+        | RetireField
+        | RestoreField
+        | RelaxField
+        | SetPrivate
+        | KeepReference
+        | AddMoments,
     ):
         wire["field_name"] = wire.pop("name")
     return wire
@@ -286,12 +304,14 @@ NO_HINTS: Final = Hints()
 
 
 class RecordedField(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A column of ours; `kept` when its field has left the manifest and the column has not."""
+    """A column of ours; `kept` when its field has left the manifest and the column has not;
+    `moments` when whoever last wrote to the database kept the keys of these times."""
 
     type: str
     optional: bool = False
     private: bool = False
     kept: bool = False
+    moments: bool = False
     constraints: dict[str, Any] = {}
 
 

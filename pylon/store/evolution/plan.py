@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from pylon.moments import moment_column, shown_column
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.evolution.convert import kind_of
 from pylon.store.evolution.live import Live, LiveTable
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    AddMoments,
     ConstrainField,
     CreateEntity,
     CreateSearchIndex,
@@ -63,9 +65,11 @@ def diff(
     hints: Hints,
     *,
     with_search: bool,
+    is_migrated: bool = False,
 ) -> Diff:
     """The steps from `live` to `manifest`. `recorded` is None for a database without a ledger,
-    whose tables are taken over as they are. Without `with_search` no search steps are made."""
+    whose tables are taken over as they are. Without `with_search` no search steps are made.
+    `is_migrated`: hand-written SQL has run, which may have written to any table."""
     _check_index_names(manifest)
     tables, known = dict(live.tables), dict(recorded.entities) if recorded is not None else {}
     renames = [*_rename_entities(tables, known, manifest, hints)]
@@ -74,6 +78,7 @@ def diff(
     adds: list[Step] = []
     changes: list[Step] = []
     removals: list[Step] = []
+    moments: list[Step] = []
     indexes: list[Step] = []
     references: list[Step] = []
     search: list[Step] = []
@@ -88,6 +93,9 @@ def diff(
             adds += _missing_fields(entity, table)
             changes += _changed_fields(entity, table, was, has_ledger=recorded is not None)
             removals += _left_fields(entity, table, was)
+            moments += _unread_times(
+                entity, table, was, [*renames, *changes], is_migrated=is_migrated
+            )
             references += _new_references(entity, tables, was)
         drops += _unwanted_indexes(entity, table, was)
         indexes += _missing_indexes(entity, table)
@@ -96,7 +104,10 @@ def diff(
     for name in known:
         if name not in manifest.entities_by_name and name in tables:
             removals.append(RemoveEntity(name=name))
-    steps = (*renames, *drops, *adds, *changes, *removals, *indexes, *references, *search)
+    steps = (
+        *(*renames, *drops, *adds, *changes, *removals),
+        *(*moments, *indexes, *references, *search),
+    )
     return Diff(steps=steps, suggestions=tuple(_suggest(adds, removals, known)))
 
 
@@ -233,16 +244,18 @@ def _unknown(hint: str, why: str) -> EvolutionError:
 
 
 def _with_renamed_column(table: LiveTable, old: str, new: str) -> LiveTable:
+    names = {old: new, moment_column(old): moment_column(new)}
+    gone = set(names.values())
     columns = {
-        (new if name == old else name): replace(each, name=new if name == old else name)
+        names.get(name, name): replace(each, name=names.get(name, name))
         for name, each in table.columns.items()
-        if name != new
+        if name not in gone
     }
     indexes = {
-        name: replace(each, fields=tuple(new if f == old else f for f in each.fields))
+        name: replace(each, fields=tuple(names.get(f, f) for f in each.fields))
         for name, each in table.indexes.items()
         # Those of a column that is merged away go with it.
-        if new not in each.fields
+        if gone.isdisjoint(each.fields)
     }
     return replace(table, columns=columns, indexes=indexes)
 
@@ -321,6 +334,29 @@ def _left_fields(entity: EntitySpec, table: LiveTable, was: RecordedEntity) -> I
             yield RemoveField(entity=entity.name, name=name)
 
 
+def _unread_times(
+    entity: EntitySpec,
+    table: LiveTable,
+    was: RecordedEntity,
+    steps: list[Step],
+    *,
+    is_migrated: bool,
+) -> Iterator[Step]:
+    """Times whose keys are not there, or may not be those of the values. What becomes a time by
+    another of these steps is read by it."""
+    own = [each for each in steps if isinstance(each, RenameField | RetypeField)]
+    own = [each for each in own if each.entity == entity.name]
+    merged = {each.new_name for each in own if isinstance(each, RenameField) and each.merges}
+    retyped = {each.field.name for each in own if isinstance(each, RetypeField)}
+    for field in entity.fields:
+        if field.kind != "datetime" or field.name not in table.columns or field.name in retyped:
+            continue
+        before = was.fields.get(field.name)
+        is_kept = before is not None and before.moments
+        if is_migrated or not is_kept or field.name in merged:
+            yield AddMoments(entity=entity.name, name=field.name)
+
+
 # --- indexes and search ----------------------------------------------------------------------
 
 
@@ -336,17 +372,22 @@ def _unwanted_indexes(entity: EntitySpec, table: LiveTable, was: RecordedEntity)
 
 def _missing_indexes(entity: EntitySpec, table: LiveTable) -> Iterator[Step]:
     for index in wanted_indexes(entity):
-        if table.indexes.get(index.name) != index:
-            yield _add_index(entity.name, index)
+        live = table.indexes.get(index.name)
+        if live != index:
+            by_text = tuple(map(shown_column, index.fields))
+            tells_apart = live is not None and live.unique and live.fields == by_text
+            tells_apart = tells_apart and index.unique and by_text != index.fields
+            yield _add_index(entity.name, index, tells_apart=tells_apart)
 
 
-def _add_index(entity: str, index: IndexShape) -> AddIndex:
+def _add_index(entity: str, index: IndexShape, *, tells_apart: bool) -> AddIndex:
     return AddIndex(
         entity=entity,
         name=index.name,
         fields=index.fields,
         unique=index.unique,
         where=index.where,
+        tells_apart=tells_apart,
         folded=index.folded,
     )
 

@@ -91,8 +91,9 @@ class Evolution:
             error.plan = as_wished(error.plan, self._wish)
             raise
 
-    def way_on(self, plan: Plan, *more: Planned) -> str:
-        """The command that takes what this wish does not allow of a plan, and `more`."""
+    def way_on(self, plan: Plan, *more: Planned, renames: bool = True) -> str:
+        """The command that takes what this wish does not allow of a plan, and `more`; with
+        `renames` False also what looks like a rename, as a removal."""
         return push_command(
             plan,
             [*blockers(plan, self._wish), *more],
@@ -100,4 +101,5 @@ class Evolution:
             app=self._app,
             given=self._wish.hints,
             command=self._command,
+            renames=renames,
         )

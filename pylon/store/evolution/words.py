@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from pylon.moments import shown_column
 from pylon.store.evolution.model import (
     NO_HINTS,
     AddField,
     AddIndex,
+    AddMoments,
     ConstrainField,
     CreateEntity,
     CreateSearchIndex,
@@ -43,6 +46,7 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     RenameField: lambda s: f"rename {s.entity}.{s.name} to {s.new_name}",
     RestoreField: lambda s: f"use {s.entity}.{s.name} again",
     RetypeField: lambda s: f"change {s.entity}.{s.field.name} from {s.from_type} to {s.field.type}",
+    AddMoments: lambda s: f"read the times of {s.entity}.{s.name}",
     RequireField: lambda s: f"make {s.entity}.{s.field.name} required",
     ConstrainField: lambda s: f"change what {s.entity}.{s.field.name} allows",
     RelaxField: lambda s: f"make {s.entity}.{s.name} optional",
@@ -50,7 +54,8 @@ _WORDS: Final[dict[type[Step], Callable[[Any], str]]] = {
     RetireField: lambda s: f"keep the values of {s.entity}.{s.name}, which the app has no more",
     SetPrivate: lambda s: f"make {s.entity}.{s.name} {'private' if s.private else 'public'}",
     AddIndex: lambda s: (
-        f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}({', '.join(s.fields)})"
+        f"add {'unique ' if s.unique else ''}index {s.name} on {s.entity}"
+        f"({', '.join(map(shown_column, s.fields))})"
         f"{f' where {s.where}' if s.where else ''}"
         f"{', in either case' if s.folded else ''}"
     ),
@@ -87,19 +92,21 @@ def push_command(
     app: str | None = None,
     given: Hints = NO_HINTS,
     command: str = "schema push",
+    renames: bool = True,
 ) -> str:
     """What to type to take the steps that are not taken by themselves.
 
     `given` are renames that a person has said already: without them the command would remove what
-    they rename.
+    they rename. With `renames` False the command takes what looks like a rename for a removal.
     """
-    words = [f"pylon {command}", *([app] if app else [])]
+    words = [f"pylon {command}", *([shlex.quote(app)] if app else [])]
     if database is not None:
-        words.append(f"--db {database}")
+        words.append(f"--db {shlex.quote(database)}")
     words += [f"--rename-entity {old}:{new}" for old, new in given.entities]
     words += [f"--rename {entity}.{old}:{new}" for entity, old, new in given.fields]
-    words += [each.option for each in plan.suggestions]
-    renamed = {each.removed for each in plan.suggestions}
+    suggestions = plan.suggestions if renames else ()
+    words += [each.option for each in suggestions]
+    renamed = {each.removed for each in suggestions}
     destructive = [
         each for each in blocked if each.level == "destructive" and each.step not in renamed
     ]

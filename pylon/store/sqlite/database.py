@@ -12,6 +12,7 @@ from pathlib import Path
 
 import apsw
 
+from pylon.moments import with_keys
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.database import DatabaseFailed, Replacement
@@ -21,7 +22,7 @@ from pylon.store.evolution.model import Outcome, Plan, Progress, no_progress
 from pylon.store.evolution.wish import Wish
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution import engine
-from pylon.store.sqlite.evolution.history import applied_migrations, read_history
+from pylon.store.sqlite.evolution.history import FINGERPRINT, applied_migrations, read_history
 from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.serving import FitSchema, log_progress
 from pylon.store.sqlite.exchange import replacing
@@ -33,6 +34,7 @@ from pylon.store.sqlite.store import SqliteStore, connect_for_commands, open_sto
 from pylon.store.sqlite.system_tables import check_versions, fit_system_tables
 from pylon.store.sqlite.tables import create_table
 from pylon.store.system import SystemTables
+from pylon.store.tables import time_fields
 
 IN_MEMORY = "in memory"
 
@@ -64,6 +66,16 @@ class SqliteDatabase:
 
     def is_in_use(self) -> bool:
         return self._path is not None and is_in_use(self._path)
+
+    def schema_mark(self) -> str | None:
+        if not self.exists():
+            return None
+        try:
+            with self.reading() as reader:
+                found = reader.fetch(FINGERPRINT)
+        except DatabaseFailed:
+            return None
+        return str(found[0][0]) if found else None
 
     # --- its schema --------------------------------------------------------------------------
 
@@ -208,7 +220,9 @@ def rows_in_memory(
     try:
         for entity in entities:
             connection.execute(create_table(entity))
-            for row in rows.get(entity.name, ()):
+            times = time_fields(entity)
+            for given in rows.get(entity.name, ()):
+                row = with_keys(given, times)
                 columns, marks = ", ".join(map(quote, row)), ", ".join("?" * len(row))
                 connection.execute(
                     f"INSERT INTO {quote(entity.name)} ({columns}) VALUES ({marks})",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pylon.codec import encode
+from pylon.moments import moment
 from pylon.schema.model import FieldKind
 from pylon.store.base import Value
 from pylon.store.dialect import Bucket, SearchPlaces, SearchSource
@@ -23,6 +24,7 @@ from pylon.store.sqlite.search_indexes import (
     words_table,
 )
 from pylon.store.sqlite.search_match import fields_text, match_text
+from pylon.zones import Zone
 
 _BUCKET_FORMS: Final[dict[Bucket, str]] = {
     "hour": "%Y-%m-%d %H:00:00",
@@ -33,6 +35,7 @@ _BUCKET_FORMS: Final[dict[Bucket, str]] = {
 }
 
 
+_SECONDS: Final = "%Y-%m-%dT%H:%M:%S"
 _TIME_BYTES_MAX: Final = 64
 
 
@@ -71,13 +74,26 @@ class SqliteDialect:
     def has_item(self, column: str) -> str:
         return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)"
 
-    def bucket(self, column: str, bucket: Bucket) -> str:
+    def bucket(
+        self, column: str, bucket: Bucket, *, zone: Zone | None = None, is_key: bool = False
+    ) -> str:
+        form = _BUCKET_FORMS[bucket]
+        if is_key:
+            return _bucket_of_key(column, form, zone)
+        if zone is None:
+            return self._formatted(column, form)
+        local = f"strftime('{_SECONDS}', u.at, {_shift('u.at', zone)})"
+        source = f"SELECT {local} AS at FROM (SELECT {self._formatted(column, _SECONDS)} AS at) u"
+        span = f"CASE WHEN l.at >= '0001' THEN strftime('{form}', l.at) END"
+        return f"(SELECT {span} FROM ({source}) l)"
+
+    def _formatted(self, column: str, form: str) -> str:
         # What is no date at all is kept from `strftime`, to which `now` is the present and a
         # number a Julian day; and what is longer than any time from GLOB, which is slow.
-        form = _BUCKET_FORMS[bucket]
         return (
             f"CASE WHEN octet_length({column}) > {_TIME_BYTES_MAX} THEN NULL"
             f" WHEN {column} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
+            f" AND {column} >= '0001'"
             f" THEN strftime('{form}', {column})"
             f" WHEN {column} GLOB '[0-9]*' AND {column} NOT GLOB '*[^0-9Z]*'"
             f" THEN strftime('{form}', CAST({column} AS INTEGER), 'unixepoch') END"
@@ -118,6 +134,42 @@ class SqliteDialect:
             number="p.doc",
             counts=f"p.col IN ({columns})",
         )
+
+
+def _bucket_of_key(column: str, form: str, zone: Zone | None) -> str:
+    at = f"substr({column}, 1, {len('2026-01-31T09:00:00')})"
+    if zone is None:
+        return f"CASE WHEN {column} >= '0001' AND {column} < 'Y' THEN strftime('{form}', {at}) END"
+    first = _literal(moment(f"0001-01-01T00:00:00{_spelled(zone.first_seconds)}"))
+    last = _literal(moment(f"9999-12-31T23:59:59{_spelled(zone.last_seconds)}"))
+    return (
+        f"CASE WHEN {column} >= {first} AND {column} < 'Y' AND {at} <= {last}"
+        f" THEN strftime('{form}', {at}, {_shift(column, zone)}) END"
+    )
+
+
+def _spelled(seconds: int) -> str:
+    """An offset as ISO 8601 writes it."""
+    hours, rest = divmod(abs(seconds), 3600)
+    return f"{'-' if seconds < 0 else '+'}{hours:02}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _shift(at: str, zone: Zone) -> str:
+    """From a moment of UTC to the clocks of a zone, for date functions."""
+    return f"concat({_offset(at, zone.first_seconds, zone.changes)}, ' seconds')"
+
+
+def _offset(at: str, seconds: int, changes: Sequence[tuple[str, int]]) -> str:
+    """The offset that holds at a moment of UTC, by halves, as there are hundreds."""
+    if not changes:
+        return str(seconds)
+    middle = len(changes) // 2
+    since, after = changes[middle]
+    earlier = _offset(at, seconds, changes[:middle])
+    return (
+        f"CASE WHEN {at} < {_literal(since)} THEN {earlier}"
+        f" ELSE {_offset(at, after, changes[middle + 1 :])} END"
+    )
 
 
 def _literal(text: str) -> str:

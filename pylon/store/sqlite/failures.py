@@ -12,6 +12,7 @@ import re
 import apsw
 
 from pylon.errors import PylonError
+from pylon.moments import shown_column
 from pylon.store.base import ConstraintFailed, SumTooLarge
 from pylon.store.health import GONE
 
@@ -37,7 +38,7 @@ def translate(error: apsw.Error) -> Exception:
             index = _INDEX.fullmatch(found[2])  # one with an expression in it
             if index is not None:
                 return ConstraintFailed(found[1], (), index=index[1].replace("''", "'"))
-            return ConstraintFailed(found[1], tuple(found[2].split(", ")))
+            return ConstraintFailed(found[1], tuple(map(_shown, found[2].split(", "))))
     if isinstance(error, apsw.FullError):
         return PylonError(
             507,
@@ -78,6 +79,12 @@ def translate(error: apsw.Error) -> Exception:
             "Stop the server and restore a backup.",
         )
     return PylonError(500, "QUERY_FAILED", "The database refused the statement.")
+
+
+def _shown(column: str) -> str:
+    """A column of a message as people know it."""
+    table, dot, name = column.rpartition(".")
+    return f"{table}{dot}{shown_column(name)}"
 
 
 def not_durable() -> PylonError:

@@ -5,20 +5,26 @@ What they hold is in `store/tables.py`; when they are run is `evolution/`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pylon.moments import moment_column
 from pylon.schema.model import EntitySpec, FieldSpec
 from pylon.store.naming import quote
 from pylon.store.tables import IndexShape, column_type
 
 
-def column(field: FieldSpec) -> str:
-    """The column definition of a field."""
-    return f"{quote(field.name)} {column_type(field.kind)}"
+def columns(field: FieldSpec) -> Iterator[str]:
+    """The column definition of a field, and that of the keys of a time."""
+    yield f"{quote(field.name)} {column_type(field.kind)}"
+    if field.kind == "datetime":
+        yield f"{quote(moment_column(field.name))} TEXT"
 
 
 def create_table(entity: EntitySpec) -> str:
     """The statement that makes an entity's table."""
-    columns = ["id TEXT PRIMARY KEY NOT NULL", *map(column, entity.fields)]
-    return f"CREATE TABLE {quote(entity.name)} ({', '.join(columns)})"
+    defined = [text for field in entity.fields for text in columns(field)]
+    listed = ", ".join(("id TEXT PRIMARY KEY NOT NULL", *defined))
+    return f"CREATE TABLE {quote(entity.name)} ({listed})"
 
 
 def create_index(entity: str, index: IndexShape) -> str:

@@ -121,6 +121,8 @@ def test_a_start_goes_on_where_another_was_ended(
         ("more", [f"more {number}" for number in range(8)]),
     ):
         assert found(connection, text) == ids, text
+    counted = 'SELECT cnt FROM "_pylon_search.Product.words" WHERE term = ?'
+    assert connection.execute(counted, ("fresh",)).fetchall() == [(1,)], "once, though met twice"
     assert indexes.ensure(connection, MANIFEST, progress) == []
 
 

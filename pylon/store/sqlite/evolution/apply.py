@@ -14,11 +14,13 @@ import apsw
 
 from pylon.clock import iso_seconds
 from pylon.letters import small_sql
+from pylon.moments import moment_column, moment_key
 from pylon.schema.model import FieldSpec
 from pylon.store.evolution.convert import convert, kind_of, needs_rewrite
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    AddMoments,
     CreateEntity,
     Planned,
     Progress,
@@ -35,7 +37,14 @@ from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.follow import forget_in_system_tables, rename_in_system_tables
 from pylon.store.sqlite.evolution.introspect import fetch
 from pylon.store.sqlite.evolution.survey import backfill_value
-from pylon.store.sqlite.tables import column, create_index, create_table
+from pylon.store.sqlite.evolution.times import (
+    KEY_OF_TIME,
+    add_column,
+    has_column,
+    keys_of_times,
+    tell_apart,
+)
+from pylon.store.sqlite.tables import columns, create_index, create_table
 from pylon.store.tables import IndexShape, column_type
 
 BATCH_ROWS = 5_000
@@ -72,6 +81,7 @@ class Apply:
             RetypeField: self._retype,
             RequireField: self._require,
             RemoveField: self._remove_field,
+            AddMoments: self._add_moments,
             AddIndex: self._add_index,
             RemoveIndex: self._remove_index,
         }
@@ -103,9 +113,8 @@ class Apply:
     # --- fields ------------------------------------------------------------------------------
 
     def _add_field(self, step: AddField) -> None:
-        self._connection.execute(
-            f"ALTER TABLE {quote(step.entity)} ADD COLUMN {column(step.field)}"
-        )
+        for column in columns(step.field):
+            self._connection.execute(f"ALTER TABLE {quote(step.entity)} ADD COLUMN {column}")
         self._fill(step.entity, step.field)
 
     def _require(self, step: RequireField) -> None:
@@ -116,12 +125,16 @@ class Apply:
         value = None if field.optional else backfill_value(field, self._now_iso)
         if value is None:
             return
-        name = quote(field.name)
+        name, values = quote(field.name), [value]
+        assigned = f"{name} = ?3"
+        if field.kind == "datetime" and has_column(self._connection, entity, field.name):
+            assigned += f", {quote(moment_column(field.name))} = ?4"
+            values.append(moment_key(str(value)))
         self._in_batches(
             f"filling {entity}.{field.name}",
             entity,
-            f"UPDATE {quote(entity)} SET {name} = ?3 WHERE id > ?1 AND id <= ?2 AND {name} IS NULL",
-            value,
+            f"UPDATE {quote(entity)} SET {assigned} WHERE id > ?1 AND id <= ?2 AND {name} IS NULL",
+            *values,
         )
 
     def _rename_field(self, step: RenameField) -> None:
@@ -135,15 +148,43 @@ class Apply:
             )
             self._drop_column(step.entity, step.new_name)
         self._connection.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
+        if has_column(self._connection, step.entity, step.name):
+            old, new = quote(moment_column(step.name)), quote(moment_column(step.new_name))
+            self._connection.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
 
     def _remove_field(self, step: RemoveField) -> None:
         self._drop_column(step.entity, step.name)
 
     def _drop_column(self, entity: str, name: str) -> None:
+        self._drop_keys(entity, name)
         self._drop_indexes_of(entity, name)
         self._connection.execute(f"ALTER TABLE {quote(entity)} DROP COLUMN {quote(name)}")
 
+    def _drop_keys(self, entity: str, name: str) -> None:
+        if has_column(self._connection, entity, name):
+            self._drop_column(entity, moment_column(name))
+
+    def _add_moments(self, step: AddMoments) -> None:
+        self._read_times(step.entity, step.name)
+
+    def _read_times(self, entity: str, name: str) -> None:
+        add_column(self._connection, entity, name)
+        text, key = quote(name), quote(moment_column(name))
+        with keys_of_times(self._connection):
+            self._in_batches(
+                f"reading the times of {entity}.{name}",
+                entity,
+                f"UPDATE {quote(entity)} SET {key} = {KEY_OF_TIME}({text}, {key})"
+                f" WHERE id > ?1 AND id <= ?2 AND {key} IS NOT {KEY_OF_TIME}({text}, {key})",
+            )
+
     def _retype(self, step: RetypeField) -> None:
+        self._drop_keys(step.entity, step.field.name)
+        self._change_type(step)
+        if step.field.kind == "datetime":
+            self._read_times(step.entity, step.field.name)
+
+    def _change_type(self, step: RetypeField) -> None:
         """A new column takes the converted values and then the old one's name and indexes."""
         old, new = kind_of(step.from_type), step.field.kind
         is_same = not needs_rewrite(step.from_type, step.field.type)
@@ -207,7 +248,10 @@ class Apply:
     # --- indexes -----------------------------------------------------------------------------
 
     def _add_index(self, step: AddIndex) -> None:
-        self._connection.execute(create_index(step.entity, index_of(step)))
+        index = index_of(step)
+        if step.tells_apart:
+            tell_apart(self._connection, step.entity, index)
+        self._connection.execute(create_index(step.entity, index))
 
     def _remove_index(self, step: RemoveIndex) -> None:
         # It may have gone with its column already.

@@ -165,6 +165,7 @@ class _Run:
             self._manifest,
             self._wish.hints,
             with_search=self._search is not None,
+            is_migrated=bool(self._wish.migrations),
         )
         for step in found.steps:
             if isinstance(step, RenameEntity):
@@ -332,6 +333,7 @@ class _Run:
                             type=field.type,
                             optional=field.optional,
                             private=field.is_private,
+                            moments=field.kind == "datetime",
                             constraints=constraints_of(field),
                         )
                         for field in entity.fields

@@ -79,7 +79,7 @@ class FitSchema:
         return ConfigError(
             "SCHEMA_UNREACHABLE",
             f"The database does not fit the app: {listed.rstrip('.')}.",
-            f"See `pylon schema push --dry-run`, then run `{self._command(plan)}`."
+            f"See what it would do with `{self._command(plan)} --dry-run`, then run it without."
             if not plan.refused or plan.suggestions
             else "Change the rows or the app; see docs/evolution.md.",
         )

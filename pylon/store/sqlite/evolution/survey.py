@@ -11,6 +11,7 @@ import apsw
 import msgspec
 
 from pylon.codec import decode_trusted, encode
+from pylon.moments import shown_column
 from pylon.schema.constraints import Check, Fault, constraint, decimal_text
 from pylon.schema.index_condition import named_fields, read_condition
 from pylon.schema.model import AuthDefault, FieldSpec, JsonDefault, NowDefault
@@ -25,6 +26,7 @@ from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import (
     AddField,
     AddIndex,
+    AddMoments,
     ConstrainField,
     CreateEntity,
     CreateSearchIndex,
@@ -47,6 +49,7 @@ from pylon.store.evolution.model import (
 )
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.introspect import fetch
+from pylon.store.sqlite.evolution.times import KEY_OF_TIME, keys_of_times
 from pylon.store.tables import IndexShape
 
 READ_AHEAD = 10_000
@@ -57,7 +60,8 @@ def survey(
     connection: apsw.Connection, live: Live, steps: Sequence[Step], progress: Progress
 ) -> tuple[Planned, ...]:
     """Every step with its level, its rows and why it may be refused."""
-    return tuple(_Survey(connection, live, steps, progress).planned())
+    with keys_of_times(connection):
+        return tuple(_Survey(connection, live, steps, progress).planned())
 
 
 def backfill_value(field: FieldSpec, now_iso: str) -> str | int | float | None:
@@ -116,7 +120,10 @@ class _Survey:
         }
 
     def planned(self) -> Iterable[Planned]:
-        plain = (CreateEntity, RelaxField, RemoveIndex, CreateSearchIndex, RemoveSearchIndex)
+        plain = (
+            *(AddMoments, CreateEntity, RelaxField),
+            *(RemoveIndex, CreateSearchIndex, RemoveSearchIndex),
+        )
         for step in self._steps:
             rule = self._rules.get(type(step))
             assert rule is not None or isinstance(step, plain), step
@@ -323,6 +330,9 @@ class _Survey:
         if shared is None:
             return Planned(step=step)
         groups, rows, example = shared
+        if step.tells_apart:
+            note = f"{_rows(rows)} are of a moment that another has; they stay"
+            return Planned(step=step, rows=rows, note=note)
         values = "value is" if groups == 1 else "values are"
         refused = f"{groups} {values} shared by {_rows(rows)}, for example {example!r:.60}"
         exact = msgspec.structs.replace(step, folded=())
@@ -373,6 +383,11 @@ class _Survey:
 
     def _term(self, entity: str, field: str) -> str:
         """A column as it will be when the index is made: backfilled, or still empty."""
+        name = shown_column(field)
+        found = self._value_term(entity, name)
+        return found if name == field or found == "NULL" else f"{KEY_OF_TIME}({found})"
+
+    def _value_term(self, entity: str, field: str) -> str:
         for step in self._steps:
             if isinstance(step, AddField | RequireField) and (step.entity, step.field.name) == (
                 entity,

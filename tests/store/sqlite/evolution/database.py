@@ -9,6 +9,7 @@ import apsw
 
 from pylon.changes.log import LOG_TABLES
 from pylon.crdt.documents import CRDT_TABLES
+from pylon.moments import shown_column
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 from pylon.store.evolution.live import Live
 from pylon.store.evolution.model import Level, Outcome
@@ -71,6 +72,14 @@ def insert(connection: apsw.Connection, table: str, *rows: dict[str, Any]) -> No
 
 
 def rows_of(connection: apsw.Connection, table: str) -> list[dict[str, Any]]:
+    """Fields by name, without the keys of times."""
+    return [
+        {name: value for name, value in row.items() if shown_column(name) == name}
+        for row in columns_of(connection, table)
+    ]
+
+
+def columns_of(connection: apsw.Connection, table: str) -> list[dict[str, Any]]:
     names = list(introspect(connection).tables[table].columns)
     found = connection.execute(f"SELECT * FROM {quote(table)} ORDER BY id").fetchall()
     return [dict(zip(names, row, strict=True)) for row in found]

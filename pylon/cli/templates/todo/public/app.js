@@ -154,6 +154,7 @@ $("clear").addEventListener("click", () => {
 
 const items = new Map(); // id → its <li>
 let waitingToShow; // ids that may look different
+let frame, late; // what will show them, whichever comes first
 let isFilled = false; // whether what is new now is new to the reader too
 
 function forgetItems() {
@@ -164,17 +165,19 @@ function forgetItems() {
   isFilled = false;
 }
 
-/** Once a frame, however many events come. A hidden window has no frames. */
+/** Once a frame, however many events come. A window that nobody sees may have no frames. */
 function showSoon(changed) {
   const isPlanned = waitingToShow !== undefined;
   waitingToShow ??= new Set();
   for (const id of changed.get("Todo") ?? []) waitingToShow.add(id);
   if (isPlanned) return;
-  if (document.hidden) setTimeout(show, 100);
-  else requestAnimationFrame(show);
+  frame = requestAnimationFrame(show);
+  late = setTimeout(show, 100);
 }
 
 function show() {
+  cancelAnimationFrame(frame);
+  clearTimeout(late);
   const ids = waitingToShow ?? [];
   waitingToShow = undefined;
   if (!sync) return;

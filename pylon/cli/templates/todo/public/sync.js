@@ -368,7 +368,7 @@ export class Sync {
   #listen() {
     const url = new URL(`ws?since=${this.cursor}`, BASE);
     url.protocol = url.protocol.replace("http", "ws");
-    const { token } = savedAccount(this.name);
+    const { token = "" } = savedAccount(this.name) ?? {}; // signed out just now: the server says so
     const socket = new WebSocket(url, [`bearer.${encodeURIComponent(token)}`]);
     this.#socket = socket;
     socket.onmessage = ({ data }) => {
@@ -434,7 +434,8 @@ export class Sync {
     const { user_id } = await this.#call("GET", "api/auth/me");
     if (user_id !== this.userId) {
       // Nobody any more, or the session was given another user: then the page starts as that one.
-      if (user_id) saveAccount(this.name, { token: savedAccount(this.name).token, user_id });
+      const account = savedAccount(this.name);
+      if (user_id && account) saveAccount(this.name, { token: account.token, user_id });
       return false;
     }
     await alone(`${this.name}:renew`, async () => {
