@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pylon import limits
 from pylon.errors import ConfigError
-from pylon.http.page_policy import read_sources
+from pylon.page_policy import read_sources
 from pylon.unsafe import ALLOWANCES, Problem, found_unsafe
 
 SameSite = Literal["Lax", "Strict", "None"]

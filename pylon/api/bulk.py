@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pylon.api.changed import telling
 from pylon.api.known_keys import refuse_unknown
 from pylon.api.once import Once
 from pylon.codec import Outline, encode
@@ -87,22 +88,28 @@ class BulkRoutes:
         add(
             "POST",
             "/api/transact",
-            once(self.transact),
+            once(telling(self.transact)),
             summary="Many writes or none",
             docs=TRANSACT,
         )
         add(
             "POST",
             "/api/batch",
-            once(self.batch),
+            once(telling(self.batch)),
             summary="Many writes, each on its own",
             docs=BATCH,
         )
-        add("POST", "/api/link", once(self.link), summary="Set a relation of a row", docs=LINK)
+        add(
+            "POST",
+            "/api/link",
+            once(telling(self.link)),
+            summary="Set a relation of a row",
+            docs=LINK,
+        )
         add(
             "POST",
             "/api/unlink",
-            once(self.unlink),
+            once(telling(self.unlink)),
             summary="Clear a relation of a row",
             docs=UNLINK,
         )

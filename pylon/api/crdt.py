@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pylon import limits
+from pylon.api.changed import telling
 from pylon.api.messages import Handler
 from pylon.errors import PylonError
 from pylon.http.describe import JSON, Docs, Hidden, constant, json, object_of
@@ -54,7 +55,9 @@ class CrdtRoutes:
     def register(self, router: Router) -> None:
         """Add the route."""
         path = "/api/crdt/{entity}/{id*}"
-        router.add("POST", path, self.push_update, summary="Merge a Loro update", docs=PUSH)
+        router.add(
+            "POST", path, telling(self.push_update), summary="Merge a Loro update", docs=PUSH
+        )
         # Paths that name no row are answered by what is wrong with them, not by a plain 404.
         for short in ("/api/crdt", "/api/crdt/{entity}"):
             router.add("POST", short, self.refuse_path, summary="Not a row", docs=NO_ROW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pylon import limits
+from pylon.api.changed import telling
 from pylon.api.long_lists import (
     FIELDS,
     SPREADSHEET,
@@ -92,7 +93,7 @@ PAGE = Docs(
             },
         ),
     ),
-    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED"),
+    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 ENTITY_NOT_FOUND"),
     store="reads",
     rule="read",
 )
@@ -164,11 +165,17 @@ class EntityRoutes:
         page = f"{rows}/cursor"
         add, once = router.add, self._once
         add("GET", rows, self.list_rows, summary="List rows by id", docs=LIST)
-        add("POST", rows, once(self.insert_row), summary="Insert a row", docs=INSERT)
+        add("POST", rows, once(telling(self.insert_row)), summary="Insert a row", docs=INSERT)
         add("GET", page, self.page_rows, summary="A page of rows after an id", docs=PAGE)
         add("GET", row, self.get_row, summary="One row", docs=GET)
-        add("PATCH", row, once(self.update_row), summary="Change fields of a row", docs=UPDATE)
-        add("DELETE", row, once(self.delete_row), summary="Delete a row", docs=DELETE)
+        add(
+            "PATCH",
+            row,
+            once(telling(self.update_row)),
+            summary="Change fields of a row",
+            docs=UPDATE,
+        )
+        add("DELETE", row, once(telling(self.delete_row)), summary="Delete a row", docs=DELETE)
 
     async def list_rows(self, request: Request, entity: str) -> AnyResponse:
         if request.query_string and not _LISTING.isdisjoint(request.query_values()):
@@ -204,6 +211,15 @@ class EntityRoutes:
         return found_response(found, offset=asked.offset, limit=most if cut else asked.limit)
 
     async def page_rows(self, request: Request, entity: str) -> Response:
+        """A page; 404 for an entity that is not there, by which newer clients drop it."""
+        try:
+            return await self._page_rows(request, entity)
+        except PylonError as error:
+            if error.code == "ENTITY_NOT_FOUND":  # 400 elsewhere (spec 09 section 2)
+                raise PylonError(404, error.code, error.message, error.hint) from error
+            raise
+
+    async def _page_rows(self, request: Request, entity: str) -> Response:
         values = request.query_values()
         if _PAGING.isdisjoint(values):
             # It may be the address of a row, too: who pages says from where or how far.

@@ -47,7 +47,7 @@ from pylon.sync.hub import Hub
 from pylon.sync.pulls import Pulls, StreamStart
 from pylon.tasks import Tasks
 
-WEBSOCKET_PATHS = ("/", "/ws")
+WEBSOCKET_PATHS = ("/", "/ws", "/api/sync/ws")
 """Paths of the main port that take an upgrade; the WebSocket port takes any."""
 
 UNAUTHORIZED = "unauthorized: bearer token required"

@@ -19,12 +19,12 @@ from pylon.errors import PylonError
 from pylon.http.asgi import Header
 from pylon.http.describe import Hidden
 from pylon.http.errors import HttpError
-from pylon.http.page_policy import LIVE
 from pylon.http.request import Request
 from pylon.http.response import AnyResponse, Response, StreamResponse
 from pylon.http.router import METHODS, Router
 from pylon.http.shown_path import shown_path
 from pylon.limits import PAGE_BYTES_WHOLE_MAX, PAGE_CHUNK_BYTES
+from pylon.page_policy import LIVE
 
 CONTENT_TYPES: dict[str, bytes] = {
     ".html": b"text/html; charset=utf-8",
@@ -86,7 +86,7 @@ class Pages:
 
     def __init__(self, folder: Path, *, fallback: str | None = None, policy: str) -> None:
         """`fallback` is the page that a browser gets where no file is, `policy` what pages may load
-        (`http/page_policy`)."""
+        (`page_policy`)."""
         self._folder = folder.resolve()
         self._fallback = fallback
         self._policy = policy.encode("latin-1")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from pylon.api.changed import telling
 from pylon.asking import address_key
 from pylon.codec import Outline, encode
 from pylon.errors import PylonError
@@ -13,7 +17,7 @@ from pylon.http.router import Router
 from pylon.store.base import Store
 from pylon.sync.browsers import browser_key
 from pylon.sync.pulls import Pulls
-from pylon.sync.push import Push, read_changes
+from pylon.sync.push import Push, Pushed, PushedChange, read_changes
 from pylon.wire.events import pull_page_json
 
 PULL_PATH = "/api/sync/pull"
@@ -41,10 +45,10 @@ PULL = Docs(
         Parameter(
             name="snapshot_after",
             schema=TEXT,
-            description="Passed over: pages from 0 go on by `since` alone.",
+            description="With `since=0`: the `snapshot_after` of the page before; empty at first.",
         ),
     ),
-    errors=("410 RESYNC_REQUIRED",),
+    errors=("400 INVALID_QUERY", "410 RESYNC_REQUIRED"),
     store="reads",
 )
 PUSH = Docs(
@@ -60,6 +64,44 @@ PUSH = Docs(
 )
 
 
+def _given_position(text: str) -> int:
+    """The cursor that a page of a first state has given out as its `snapshot_after`, else 0."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else 0
+
+
+def _foreign_position() -> PylonError:
+    return PylonError(
+        400,
+        "INVALID_QUERY",
+        "snapshot_after must be what the page before has given.",
+        "Leave it empty for the first page, or go on with since = cursor.last_seq.",
+    )
+
+
+def _results(changes: Sequence[PushedChange], done: Pushed) -> list[dict[str, Any]]:
+    """What became of each change, in order, for clients newer than those that count (spec 09)."""
+    results: list[dict[str, Any]] = []
+    for place, change in enumerate(changes):
+        result: dict[str, Any] = {
+            "op_id": change.op_id,
+            "row_id": change.row_id,
+            "entity": change.entity,
+            "kind": change.kind,
+            "status": "pending",
+        }
+        if place < done.applied:
+            seq = done.seqs[place]
+            result["status"] = "replayed" if seq is None else "applied"
+            if seq:
+                result["seq"] = seq
+        elif place == done.applied and done.failure is not None:
+            result["status"] = "error"
+            code, message = done.failure
+            result["error"] = {"code": code, "message": message}
+        results.append(result)
+    return results
+
+
 class SyncRoutes:
     """The handlers of the sync routes."""
 
@@ -73,10 +115,14 @@ class SyncRoutes:
         """Add the routes."""
         push = "/api/sync/push"
         router.add("GET", PULL_PATH, self.pull, summary="Changes after a cursor", docs=PULL)
-        router.add("POST", push, self.push, summary="Changes made by a client", docs=PUSH)
+        router.add("POST", push, telling(self.push), summary="Changes made by a client", docs=PUSH)
 
     async def pull(self, request: Request) -> Response:
         since = request.query_int("since", default=0) or 0
+        after = request.query("snapshot_after")
+        is_first = not since
+        if after and is_first:
+            since = _given_position(after)
         identity = request.identity
         seconds = 0 if identity.is_admin else self._limiter.hit(address_key(request.client))
         if seconds:
@@ -84,13 +130,14 @@ class SyncRoutes:
             raise rate_limited(seconds)
         browser = browser_key(request.client, request.header(b"user-agent"))
         page = await self._pulls.pull(identity, request.client, since, browser=browser)
-        return raw_json(
-            pull_page_json(
-                [event for _, event in page.events],
-                last_seq=page.last_seq,
-                has_more=page.has_more,
-            )
+        body = pull_page_json(
+            [event for _, event in page.events], last_seq=page.last_seq, has_more=page.has_more
         )
+        if after is not None and is_first and page.has_more:
+            if after and not since:  # It would be given this page for ever.
+                raise _foreign_position()
+            body = b'%b,"snapshot_after":"%d"}' % (body[:-1], page.last_seq)
+        return raw_json(body)
 
     async def push(self, request: Request) -> Response:
         identity = request.identity
@@ -101,7 +148,8 @@ class SyncRoutes:
                 "Pushing changes needs a session.",
                 "Send `Authorization: Bearer <token>`; POST /api/auth/guest gives one.",
             )
-        done = await self._push.push(identity, read_changes(await request.json(_PUSHED)))
+        changes = read_changes(await request.json(_PUSHED))
+        done = await self._push.push(identity, changes)
         answer = {
             "applied": done.applied,
             "deduped": done.deduped,
@@ -110,4 +158,6 @@ class SyncRoutes:
         }
         if done.ids:
             answer["ids"] = done.ids
+        if changes:
+            answer["results"] = _results(changes, done)
         return raw_json(encode(answer))

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final, cast
 
 from pylon import limits
+from pylon.api.changed import telling
 from pylon.api.long_lists import SPREADSHEET
 from pylon.api.once import HEADER as KEY_HEADER
 from pylon.codec import encode
@@ -105,7 +106,13 @@ class TransferRoutes:
         add = router.add
         add("GET", "/api/export", self.export_all, summary="Every row of the app", docs=EXPORT)
         add("GET", one, self.export_one, summary="Rows of an entity", docs=EXPORT_ONE)
-        add("POST", IMPORT_PATH, self.import_rows, summary="Rows with their ids", docs=IMPORT)
+        add(
+            "POST",
+            IMPORT_PATH,
+            telling(self.import_rows),
+            summary="Rows with their ids",
+            docs=IMPORT,
+        )
 
     async def export_all(self, request: Request) -> StreamResponse:
         return await self._export(request, None)

@@ -22,13 +22,13 @@ from pylon.http.compression import Compression
 from pylon.http.cors import Cors
 from pylon.http.dev_gate import DevGate
 from pylon.http.finish import Finish
-from pylon.http.page_policy import page_policy
 from pylon.http.pipeline import Pipeline, Stage
 from pylon.http.probes import Probes
 from pylon.http.router import Router
 from pylon.http.unknown_proxy import UnknownProxy
 from pylon.http.unsent import Unsent
 from pylon.metrics import Metrics
+from pylon.page_policy import page_policy
 from pylon.part import PLACES, Part, Routes
 
 

@@ -10,6 +10,7 @@ import msgspec
 from pylon import limits
 from pylon.api.crdt import CrdtRoutes
 from pylon.api.live import LiveRoutes
+from pylon.api.newer_messages import NewerMessages
 from pylon.api.presence import PresenceRoutes
 from pylon.api.sync import PULL_PATH, SyncRoutes
 from pylon.api.sync_status import SyncStatus
@@ -194,6 +195,7 @@ SYNC = Part[SyncGroup](
             name="purge readers", seconds=PURGE_SECONDS, work=house.epochs.purge, is_kept=True
         ),
     ),
+    messages=lambda house: SocketMessages(handlers=NewerMessages(house.hub.write).handlers()),
     metrics=_register_metrics,
     ready=lambda house: {
         "feed": house.hub.behind_seconds < limits.FEED_SECONDS_MAX or "BEHIND",

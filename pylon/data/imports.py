@@ -25,6 +25,7 @@ from pylon.changes.model import RowData
 from pylon.codec import decode_trusted, encode
 from pylon.data.conditions import column_sql
 from pylon.data.door import ReadDoor
+from pylon.data.filters import compared_column
 from pylon.data.import_held import Held, HeldRow, name_of
 from pylon.data.query import Queries
 from pylon.data.references import NOT_THERE
@@ -33,6 +34,7 @@ from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, Identity
 from pylon.letters import small
+from pylon.moments import moment_column, shown_column
 from pylon.schema.diagnostics import did_you_mean
 from pylon.store.tables import wanted_indexes
 
@@ -246,9 +248,14 @@ class ImportUnits:
         found = await queries.find(ADMIN, key.entity, {**question, "$limit": 1})
         if found or not key.folded:
             return found[0] if found else None
-        columns = [column_sql(name, name in key.folded) for name in values]
+        kinds = {name: table.fields[name].kind for name in values}
+        columns = [column_sql(compared_column(n, kinds[n]), n in key.folded) for n in values]
         condition = " AND ".join(f"{column} = ?" for column in columns)
-        wanted = [small(each) if name in key.folded else each for name, each in values.items()]
+        keyed = table.written(values)
+        wanted = [
+            small(each) if name in key.folded else keyed.get(moment_column(name), each)
+            for name, each in values.items()
+        ]
         sql = f"SELECT {table.columns} FROM {table.source} WHERE {condition} LIMIT 1"
         rows = await tx.tx.fetch(sql, wanted)
         return table.decode(rows[0]) if rows else None
@@ -278,7 +285,11 @@ def key_of(rows: Rows, entity: str, fields: Sequence[str]) -> Key:
             f"Nothing makes {names} unique among the rows of {entity}, so it is no key.",
             f"Declare index({quoted}, unique=True), or field(unique=True).",
         )
-    shapes = [each for each in wanted_indexes(table.spec) if {*each.fields} == {*fields}]
+    shapes = [
+        each
+        for each in wanted_indexes(table.spec)
+        if {*map(shown_column, each.fields)} == {*fields}
+    ]
     folded = next(each.folded for each in shapes if each.unique and each.where is None)
     return Key(entity, tuple(dict.fromkeys(fields)), folded)
 

@@ -13,6 +13,7 @@ from pylon.changes.model import RowData
 from pylon.crdt.open_document import TooHeavy
 from pylon.crdt.work_list import WorkList, WorkNeeded
 from pylon.crdt.workshop import NotYet
+from pylon.data.changed import CHANGED
 from pylon.data.context import Context
 from pylon.data.door import ReadDoor
 from pylon.data.once import Kept, Ticket, current, do_once
@@ -60,12 +61,18 @@ class Rows(Context):
         if kept is not None and (ticket := current()) is not None:
             return await self._write_once(identity, work, kept, ticket)
 
+        changed = CHANGED.get()
+
         def unit_with(done: WorkList | None) -> Unit[T]:
             async def unit(tx: Tx) -> T:
+                first = tx.next_seq
                 try:
-                    return await work(Transaction(self, tx, identity, trusted=trusted, work=done))
+                    result = await work(Transaction(self, tx, identity, trusted=trusted, work=done))
                 except (TooHeavy, WorkNeeded) as needed:
                     raise NotYet(needed) from None
+                if changed is not None and tx.next_seq > first:
+                    changed.seq = tx.next_seq - 1  # Who asked reads it after the commit.
+                return result
 
             return unit
 

@@ -19,7 +19,7 @@ from pylon.data.references import references_of
 from pylon.errors import PylonError
 from pylon.hooks import EntityHooks
 from pylon.identity import Identity
-from pylon.moments import moment_column, with_keys
+from pylon.moments import moment_column, shown_column, with_keys
 from pylon.schema.constraints import Fault, constraint
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import AuthDefault, EntitySpec, FieldSpec, JsonDefault, NowDefault
@@ -91,7 +91,7 @@ class Table:
         """The fields of one of the entity's indexes, as the database calls it."""
         for index in wanted_indexes(self.spec):
             if index.name == name:
-                return list(index.fields)
+                return list(map(shown_column, index.fields))
         return []
 
     def written(self, values: RowData) -> RowData:

@@ -14,10 +14,14 @@ from pylon.origins import is_loopback_origin
 
 _SENT = b"Content-Type, Authorization, X-Filename, Accept, Idempotency-Key"
 
+_SHOWN = (
+    b"X-Request-Id, Retry-After, Idempotency-Replayed, X-Pylon-Change-Seq, X-Pylon-Bearer-Rejected"
+)
+
 _ALLOWED: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS, HEAD"),
     (b"access-control-allow-headers", _SENT),
-    (b"access-control-expose-headers", b"X-Request-Id, Retry-After, Idempotency-Replayed"),
+    (b"access-control-expose-headers", _SHOWN),
 )
 
 PREFLIGHT: tuple[Header, ...] = (

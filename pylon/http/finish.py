@@ -70,7 +70,8 @@ class Finish:
         return headers
 
     def head(self, request: Request, response: Response) -> bytes:
-        """`headers` as header lines, for servers that answer in one call; without the length."""
+        """`headers` as header lines, for servers that answer in one call; without the length, which
+        no header of its own may tell."""
         origin = request.headers.get(b"origin")
         lines = self._lines_otherwise
         if origin is not None:
@@ -79,6 +80,8 @@ class Finish:
                 block = self._unlisted(origin)
                 known = lines if block is self._otherwise else _lines(block)
             lines = known
+        if response.headers:
+            lines += _lines(response.headers)
         return b"\r\ncontent-type: %b\r\nx-request-id: %b%b" % (
             response.content_type,
             request.request_id,

@@ -106,12 +106,16 @@ class Pipeline:
                 return
             except Exception:
                 response = self._failed(request)
+            if request.answer_headers is not None:
+                response.headers += request.answer_headers
             status = response.status
             if isinstance(response, Response):
                 if request.place is not None:
                     request.forget_body()
                 if len(response.body) < limits.GZIP_BYTES_MIN:
-                    if response.headers or not self._is_sent_whole(request, response):
+                    if (response.headers and _says_framing(response)) or not self._is_sent_whole(
+                        request, response
+                    ):
                         await self._send(request, response, send)
                     return
             status = await self._send_large(request, response, send)
@@ -199,8 +203,8 @@ class Pipeline:
         return await self._compression.applied(request, response)
 
     def _is_sent_whole(self, request: Request, response: Response) -> bool:
-        """Send an answer without headers of its own in one call, where our own server is below and
-        its client takes it at once; False: nothing is sent."""
+        """Send an answer in one call, where our own server is below and its client takes it at
+        once; False: nothing is sent. Not for one whose own headers tell how it is framed."""
         extensions = request.scope.get("extensions")
         respond = extensions.get("pylon.respond") if extensions else None
         return respond is not None and respond(
@@ -210,7 +214,7 @@ class Pipeline:
     async def _send(self, request: Request, response: AnyResponse, send: Send) -> None:
         if (
             isinstance(response, Response)
-            and not response.headers
+            and not (response.headers and _says_framing(response))
             and self._is_sent_whole(request, response)
         ):
             return
@@ -251,6 +255,16 @@ class Pipeline:
             )
         finally:
             await tasks.stop()
+
+
+_FRAMING = frozenset(
+    (b"content-length", b"transfer-encoding", b"connection", b"date", b"content-encoding")
+)
+"""Headers with which an answer goes the long way, where each is looked at."""
+
+
+def _says_framing(response: Response) -> bool:
+    return any(name in _FRAMING for name, _ in response.headers)
 
 
 def _held_bytes(response: AnyResponse) -> int:

@@ -39,13 +39,15 @@ class Request:
     counts. `client` is the caller's address behind the trusted proxies, `peer` that of the
     socket. `started` is monotonic seconds. `request_id` is the id as bytes, `id` as text.
     `body_bytes_max` is what this caller may send here, and `room` where larger bodies are kept;
-    the stage `body_limit` sets both. `place` is the room that its body has there.
+    the stage `body_limit` sets both. `place` is the room that its body has there. `answer_headers`
+    are what stages have to say with its answer, whatever that is.
     """
 
     __slots__ = (
         "_body",
         "_query",
         "_state",
+        "answer_headers",
         "body_bytes_max",
         "client",
         "headers",
@@ -96,6 +98,7 @@ class Request:
         self.place: Place | None = None
         self._query: dict[str, list[str]] | None = None
         self._state: dict[str, object] | None = None
+        self.answer_headers: list[Header] | None = None
 
     @property
     def id(self) -> str:

@@ -23,6 +23,7 @@ from pylon import limits
 from pylon.asking import ASKER
 from pylon.calls import DIRECT, Call, Calls
 from pylon.changes.model import Change
+from pylon.codec import encode
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
@@ -168,6 +169,8 @@ class DocumentHub:
             if error.status in (429, 503):
                 # The client asks for everything again when it comes back.
                 interest.outlet.close(CLOSE_TRY_AGAIN, "overloaded")
+            else:
+                self._tell_failure(interest, error)
             return
         finally:
             interest.asking = False
@@ -202,6 +205,13 @@ class DocumentHub:
             return Document(tx.tx.next_seq - 1, snapshot, gained)
 
         return await self._rows.write(identity, unit)
+
+    def _tell_failure(self, interest: Interest, error: PylonError) -> None:
+        """Say why there will be no frames: who waited for them would wait for ever."""
+        entity, row_id = interest.key
+        told = {"type": "crdt-error", "entity": entity, "rowId": row_id}
+        payload = encode({**told, "code": error.code, "message": error.message})
+        interest.outlet.write(interest.outlet.encoding.join([(0, payload)]))
 
     def _may_decide(self, change: Change) -> bool:
         """Whether a change that went by may have shown or hidden its row: then ask again."""

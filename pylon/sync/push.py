@@ -33,9 +33,14 @@ class Pushed:
     """What became of a push: so many changes from the start are done, `errors` says why not more.
 
     `deduped` of the applied ones had been done before; `ids` maps temporary ids to real ones.
+    `seqs` says of each applied one where its change is in the log, 0 where it changed nothing or
+    was done out of turn, None where it had been done before; `failure`, a code and a text, why the
+    next one failed.
     """
 
     applied: int = 0
+    seqs: list[int | None] = field(default_factory=list)
+    failure: tuple[str, str] | None = None
     deduped: int = 0
     errors: list[str] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)
@@ -43,6 +48,8 @@ class Pushed:
     def add(self, other: Pushed) -> None:
         """Count a later part of the same push in."""
         self.applied += other.applied
+        self.seqs += other.seqs
+        self.failure = self.failure or other.failure
         self.deduped += other.deduped
         self.errors += other.errors
         self.ids.update(other.ids)
@@ -122,6 +129,7 @@ class Push:
             end = min(start + limits.PUSH_UNIT_CHANGES, len(order.changes))
             for place in range(start, end):
                 one = _Unit(self._rows, self._temporary, identity, tx, {})
+                seq = 0
                 try:
                     async with tx.savepoint():
                         early = {
@@ -130,7 +138,9 @@ class Push:
                         }
                         is_new = progress.early.get(place)
                         if is_new is None:
+                            first = tx.tx.next_seq
                             is_new = await one.apply(order.changes[place], progress)
+                            seq = tx.tx.next_seq - 1 if tx.tx.next_seq > first else 0
                 except PylonError as error:
                     if error.status >= 500:
                         raise
@@ -139,11 +149,13 @@ class Push:
                     why = told_denial(error)
                     told = error.message if why is None else f"{error.message}. {why}"
                     done.errors.append(f"{order.changes[place].name}: {told}")
+                    done.failure = error.code, told
                     break
                 progress.early |= early
                 done.ids |= one.ids
                 done.deduped += not is_new
                 done.applied += 1
+                done.seqs.append(seq if is_new else None)
             progress.gone |= tx.gone & order.deleted
             return done, progress
 

@@ -174,7 +174,6 @@ def test_strange_ids_are_just_absent(ann: httpx.Client) -> None:
 def test_an_unknown_entity_is_400_everywhere(ann: httpx.Client) -> None:
     for answer in (
         ann.get("/api/entities/Strixt"),
-        ann.get("/api/entities/Strixt/cursor"),
         ann.get("/api/entities/Strixt/1"),
         ann.post("/api/entities/Strixt", json={}),
         ann.patch("/api/entities/Strixt/1", json={}),

@@ -13,7 +13,7 @@ import pytest
 
 from pylon import Config, Service
 from pylon.api import pages
-from pylon.http.page_policy import read_sources
+from pylon.page_policy import read_sources
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
 
 

@@ -33,10 +33,19 @@ class FaultyDisk:
         self.kept, self.data = folder / "kept", folder / "data"
         self.kept.mkdir()
         self.data.mkdir()
+        self.servers: list[Server] = []
         self.environment = {"LD_PRELOAD": str(library), "FAULTY_DISK": str(self.kept)}
 
     def server(self, **env: str) -> Server:
-        return Server(BLACKBOX_APP, self.data / "app.db", env={**self.environment, **env})
+        made = Server(BLACKBOX_APP, self.data / "app.db", env={**self.environment, **env})
+        self.servers.append(made)
+        return made
+
+    def end(self) -> None:
+        """End what a test that failed has left running."""
+        for server in self.servers:
+            if server.child is not None:
+                server.kill()
 
     def fail(self, end: str = "") -> None:
         """Fail syncs of files whose name ends so."""

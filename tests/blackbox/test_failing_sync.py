@@ -4,6 +4,7 @@ is lost when the power goes, `/readyz` tells, and the server goes on when the di
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,8 +19,10 @@ ROWS = "/api/entities/Mark"
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> FaultyDisk:
-    return FaultyDisk(tmp_path)
+def disk(tmp_path: Path) -> Iterator[FaultyDisk]:
+    made = FaultyDisk(tmp_path)
+    yield made
+    made.end()
 
 
 def write(client: httpx.Client, known: dict[str, int], n: int, size: int = 10) -> httpx.Response:

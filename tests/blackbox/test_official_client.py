@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -26,10 +26,12 @@ DEV = {"PYLON_DEV_MODE": "1"}
 class Person:
     """A browser of one user, and its tabs."""
 
+    is_newer = False
+
     def __init__(self, server: Server, user: str | None, transport: Any = "websocket") -> None:
         self.server, self.transport = server, transport
         self.browser = Browser()
-        self.network = RealNetwork(server.url)
+        self.network = RealNetwork(server.url, is_newer=Person.is_newer)
         self.tabs: list[SyncEngine] = []
         if user is not None:
             self.browser.local[TOKEN] = server.token_of(user)
@@ -43,6 +45,7 @@ class Person:
             sleep=lambda milliseconds: asyncio.sleep(min(milliseconds, 20) / 1_000),
             random=Random(len(self.tabs)),
             now_ms=lambda: time.time() * 1_000,
+            is_newer=Person.is_newer,
         )
         self.tabs.append(tab)
         await tab.start()
@@ -52,6 +55,17 @@ class Person:
         for tab in self.tabs:
             await tab.stop()
         await self.network.aclose()
+
+
+@pytest.fixture(scope="module", params=["older", "newer"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One for each kind of clients, those that know of spec 09 and those that do not."""
+    with serving(BLACKBOX_APP, tmp_path_factory.mktemp(request.param) / "app.db") as running:
+        Person.is_newer = request.param == "newer"
+        yield running
+        Person.is_newer = False
 
 
 @asynccontextmanager

@@ -192,7 +192,8 @@ def test_every_response_has_the_constant_headers(client: httpx.Client, path: str
     assert headers["access-control-allow-origin"] == "*"
     assert (
         headers["access-control-expose-headers"]
-        == "X-Request-Id, Retry-After, Idempotency-Replayed"
+        == "X-Request-Id, Retry-After, Idempotency-Replayed, X-Pylon-Change-Seq,"
+        " X-Pylon-Bearer-Rejected"
     )
     assert "access-control-allow-credentials" not in headers
 

@@ -95,8 +95,12 @@ class SyncEngine:
         now_ms: Callable[[], float],
         reconnect_delay: float = 1_000,
         poll_interval: float = 1_000,
+        is_newer: bool = False,
     ) -> None:
+        """`is_newer`: it reads of each change of a push what became of it, instead of counting, and
+        sends pings (spec 09)."""
         self._network = network
+        self._is_newer = is_newer
         self._browser = browser
         self._transport = transport
         self.persist = persist
@@ -270,6 +274,8 @@ class SyncEngine:
                 else:
                     self._stream = await self._network.websocket(self.token)
                 self.connected = True
+                if self._is_newer and self._transport == "websocket":
+                    await self._stream.send('{"type":"ping"}')
                 while (message := await self._stream.receive()) is not None:
                     if isinstance(message, str):
                         self._on_message(message)
@@ -340,15 +346,35 @@ class SyncEngine:
             return
         if answer.status >= 300:
             return
-        applied, errors = answer.body["applied"], answer.body["errors"]
+        if self._is_newer:
+            self._match(batch, answer.body["results"])
+        else:
+            self._count(batch, answer.body)
+        self.queue = [item for item in self.queue if item["status"] != "applied"]
+        self._save_queue()
+
+    def _match(self, batch: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
+        by_op = {result["op_id"]: result for result in results}
+        for item in batch:
+            result = by_op[item["id"]]
+            if result["status"] in ("applied", "replayed"):
+                item["status"] = "applied"
+            elif result["status"] == "error":
+                change = item["change"]
+                row = "" if change["kind"] == "insert" else f"/{change['row_id']}"
+                item["status"] = "failed"
+                item["error"] = (
+                    f"{change['kind']} {change['entity']}{row}: " + (result["error"]["message"])
+                )
+
+    def _count(self, batch: list[dict[str, Any]], body: dict[str, Any]) -> None:
+        applied, errors = body["applied"], body["errors"]
         for place, item in enumerate(batch):
             if place < applied:
                 item["status"] = "applied"
             elif place - applied < len(errors):
                 item["status"] = "failed"
                 item["error"] = errors[place - applied]
-        self.queue = [item for item in self.queue if item["status"] != "applied"]
-        self._save_queue()
 
     def _save_queue(self) -> None:
         if self.persist:

@@ -28,11 +28,14 @@ FAR_SECONDS = 30.0
 class RealNetwork:
     """httpx and websockets, at the addresses that the official client derives from its base."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, is_newer: bool = False) -> None:
+        """With `is_newer` at those of clients that know of one port only."""
         parts = urlsplit(base_url)
         assert parts.port is not None
         self._base = base_url
         self._websocket = f"ws://{parts.hostname}:{parts.port + 1}"
+        if is_newer:
+            self._websocket = f"ws://{parts.netloc}/api/sync/ws"
         self._events = f"http://{parts.hostname}:{parts.port + 2}/events"
         self._client = httpx.AsyncClient(trust_env=False, verify=False, timeout=FAR_SECONDS)
 

@@ -12,6 +12,7 @@ from loro import LoroDoc
 
 from pylon import limits
 from pylon.changes.feed import Feed, Gap
+from pylon.codec import decode
 from pylon.crdt.shares import SHARES
 from pylon.errors import PylonError
 from pylon.identity import ADMIN
@@ -65,6 +66,27 @@ async def test_interests_live_and_end() -> None:
         assert len(hub) == 2
         hub.leave(outlet)
         assert len(hub) == 0
+        await hub.close()
+
+
+async def test_who_follows_what_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that is too large has no frames; the follower would wait for them for ever."""
+    async with desk() as d:
+        hub, outlet, stranger = DocumentHub(d.rows), QueueOutlet(LINES), QueueOutlet(LINES)
+        page = await d.page(body="a" * 400, ownerId="ann")
+        monkeypatch.setattr(limits, "DOCUMENT_BYTES_MAX", 100)
+        await hub.subscribe(ANN, outlet, "Page", page)
+        (told,) = [decode(chunk) for chunk in await outlet.take()]
+        message = told.pop("message")
+        assert told == {
+            "type": "crdt-error",
+            "entity": "Page",
+            "rowId": page,
+            "code": "CRDT_DOCUMENT_TOO_LARGE",
+        }
+        assert "100 bytes" in message
+        await hub.subscribe(BOB, stranger, "Page", page)
+        assert not stranger.backlog(), "nobody is told of a row that they may not see"
         await hub.close()
 
 

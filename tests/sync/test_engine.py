@@ -67,6 +67,7 @@ class Play:
         cannot know: such tabs store nothing."""
         self.app, self.clock, self.random = app, clock, Random(seed)
         self.has_members = has_members
+        self.is_newer = seed % 2 == 1
         self.trouble = 0.0
         self.transport: Transport = "websocket"
         self.steps = (*STEPS, *MEMBER_STEPS) if has_members else STEPS
@@ -117,6 +118,7 @@ class Play:
             sleep=self.sleep,
             random=self.random,
             now_ms=lambda: self.clock.now() * 1_000,
+            is_newer=self.is_newer,
         )
         await tab.start()
         self.trouble = trouble

@@ -6,10 +6,12 @@ Which credential counts stands in `auth/identify.py`.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Final
 
 from pylon.asking import ASKER
 from pylon.auth.identify import Identifier
 from pylon.auth.model import Credential
+from pylon.http.asgi import Header
 from pylon.http.request import Request
 from pylon.identity import ANONYMOUS
 
@@ -26,6 +28,11 @@ def request_credential(identifier: Identifier, request: Request) -> Credential |
     if authorization is None:
         return None if cookie is None else identifier.credential(None, cookie)
     return identifier.credential(authorization.decode("latin-1"), cookie)
+
+
+BEARER_REJECTED: Final[Header] = (b"x-pylon-bearer-rejected", b"1")
+"""With the answer to a bearer that is nobody's: a newer client then gives its token up, instead of
+taking what an anonymous caller is told for its user's (spec 09 section 2)."""
 
 
 class IdentityStage:
@@ -55,4 +62,6 @@ class IdentityStage:
 
     async def _look_up(self, request: Request, credential: Credential) -> None:
         request.identity = identity = await self._identifier.identify(credential)
+        if identity is ANONYMOUS and credential.source == "bearer":
+            request.answer_headers = [BEARER_REJECTED]
         ASKER.set((request.client, identity))

@@ -234,6 +234,8 @@ def _graph(spec: EntitySpec, shown: list[FieldSpec]) -> Schema:
 def _aggregate(spec: EntitySpec) -> Schema:
     field = _own(spec.name, ".Field")
     bucket = {"type": "string", "enum": list(BUCKETS), "default": "day"}
+    zone = {"type": "string", "description": "By whose clocks, such as `Europe/Berlin`."}
+    span = object_of({"bucket": bucket, "timezone": zone}, field=field)
     columns = {
         "type": "object",
         "description": "Names columns of the answer, such as `count` or `sum_amount`.",
@@ -243,7 +245,7 @@ def _aggregate(spec: EntitySpec) -> Schema:
         "properties": {
             "count": {"anyOf": [{"type": "string", "const": "*"}, field]},
             **{name: listed(field) for name in FUNCTIONS},
-            "groupBy": listed({"anyOf": [field, object_of({"bucket": bucket}, field=field)]}),
+            "groupBy": listed({"anyOf": [field, span]}),
             "where": _own(spec.name, ".Found"),
             "having": columns,
             "order": columns,

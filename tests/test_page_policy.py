@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pylon.http.page_policy import page_policy, read_sources
+from pylon.page_policy import page_policy, read_sources
 
 OURS = (
     "default-src 'self'; connect-src 'self' <live>; img-src 'self' data: blob:; object-src 'none';"
