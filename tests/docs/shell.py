@@ -6,6 +6,7 @@ and blanks and line ends mean nothing. Called by the tests of pages here.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -53,13 +54,13 @@ def commands(console: str) -> list[tuple[str, str]]:
 
 
 def fits(printed: str, expected: str) -> bool:
-    """Whether an answer is what the page says, but for `…`, blanks and line ends."""
+    """Whether an answer is what the page says, but for `…`, ids, blanks and line ends."""
     pattern = ".*".join(re.escape(_plain(part)) for part in expected.split("…"))
     return re.fullmatch(pattern, _plain(printed), re.S) is not None
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\s+", "", text)
+    return re.sub(r"\s+", "", re.sub(r"\b[0-9a-f]{40}\b", "ID", text))
 
 
 class Shell:
@@ -70,10 +71,12 @@ class Shell:
 
     def __init__(self, folder: Path, *, port: int, env: Mapping[str, str] | None = None) -> None:
         self._port = port
+        # `python3` on a page is the one that Pylon is installed in.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         self._process = subprocess.Popen(
             ["bash", "--norc"],
             cwd=folder,
-            env={**clean_environment(env), "NO_COLOR": "1"},
+            env={**clean_environment(env), "NO_COLOR": "1", "PATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
