@@ -5,18 +5,13 @@ from __future__ import annotations
 
 import ast
 import os
-import queue
 import re
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import clean_environment
+from tests.docs.dev import Dev
 from tests.docs.shell import Block, Shell, blocks, commands
 from tests.examples.chromium import CHROMIUM, Page, browser
 
@@ -24,55 +19,10 @@ TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text("utf-8
 NOT_RUN = "pip install pylon-server"
 """The only block that is not: a test installs nothing."""
 
-ANSWER_SECONDS = 60.0
 RESTARTS_AT = (".py", ".env")
 
 LINES = "[...document.querySelectorAll('li')].map((each) => each.textContent).join()"
 STATUS = "document.querySelector('[role=status]').textContent"
-
-
-class Dev:
-    """`pylon dev` in a folder, on a port of its own."""
-
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pylon", "dev", "--port", str(port)],
-            cwd=folder,
-            env={**clean_environment(), "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.first = self.wait_until_served()
-        self.port = int(self._wait_for(r"Page +http://127\.0\.0\.1:(\d+)/")[1])
-
-    def wait_until_served(self) -> str:
-        """Wait for the next version; the line that tells of it."""
-        told = self._wait_for(r"^\[\d+\] (OK|FAILED).*")
-        assert told[1] == "OK", told[0]
-        return told[0]
-
-    def stop(self) -> None:
-        """End it as Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(ANSWER_SECONDS)
-        self._reader.join(ANSWER_SECONDS)
-
-    def _wait_for(self, pattern: str) -> re.Match[str]:
-        while True:
-            found = re.search(pattern, self._lines.get(timeout=ANSWER_SECONDS))
-            if found is not None:
-                return found
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as stream:
-            for line in stream:
-                self._lines.put(line.rstrip("\n"))
 
 
 class Reader:
