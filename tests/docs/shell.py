@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.cli.conftest import clean_environment
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+_ID = re.compile(r"\b([0-9a-f]{40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 _END = "--- end of the answer ---"
 
 
@@ -60,7 +61,7 @@ def fits(printed: str, expected: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\s+", "", re.sub(r"\b[0-9a-f]{40}\b", "ID", text))
+    return re.sub(r"\s+", "", _ID.sub("ID", text))
 
 
 class Shell:

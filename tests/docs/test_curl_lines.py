@@ -1,4 +1,5 @@
-"""Every `curl` line of every page works as it stands, and answers what the page says.
+"""Every `curl` line of every page works as it stands, and answers what the page says; so does
+`pylon policy test`.
 
 Lines without an answer on the page must not answer an error. Each page has a guest of its own
 (`$TOKEN`), an administrator (`$PYLON_ADMIN_TOKEN`), and the rows of `ROWS`.
@@ -25,6 +26,7 @@ ELSEWHERE = ("tutorial.md", "deploy.md")
 FEATURES = (
     *("rows", "queries", "bulk", "search", "relations", "auth", "policies", "schema"),
     *("evolution", "hooks", "crdt", "presence", "sync-protocol", "openapi", "clients"),
+    *("http", "operating-store", "operating-sync"),
 )
 """Pages of which each has a line to try."""
 
@@ -33,8 +35,13 @@ TODOS = [
     {"title": "Call Ann", "createdAt": "2026-01-01T09:00:00Z"},
     {"title": "Water the plants", "createdAt": "2026-01-02T08:00:00Z"},
 ]
+PROJECT = "01980000-0000-7000-8000-000000000001"
 ROWS: dict[str, dict[str, list[dict[str, Any]]]] = {
-    "queries.md": {"Todo": TODOS},
+    "queries.md": {
+        "Todo": TODOS,
+        "Project": [{"id": PROJECT, "title": "House"}],
+        "Task": [{"title": "Paint the door", "projectId": PROJECT}],
+    },
     "rows.md": {"Todo": [{"title": "Apples"}, {"title": "Bread"}]},
     "search.md": {
         "Product": [
@@ -71,7 +78,7 @@ def lines(page: Path) -> list[tuple[str, str]]:
         for block in blocks(text)
         if block.language in ("console", "sh")
         for each in commands(block.text if "$ " in block.text else f"$ {block.text}")
-        if "curl " in each[0] or re.match(r"[A-Z]+=", each[0])
+        if re.match(r"curl |[A-Z]+=|pylon policy test ", each[0])
     ]
     inline = re.findall(r"`(curl [^`]*)`", text)
     return found + [(each, "") for each in inline]
