@@ -15,11 +15,10 @@ import msgspec
 from pylon import limits
 from pylon.data.conditions import column_sql, compile_condition, renamed
 from pylon.data.door import Opened, ReadDoor
+from pylon.data.errors import invalid
 from pylon.data.exact import key_sql, text_of_key
 from pylon.data.filters import (
     Columns,
-    compared_column,
-    invalid,
     parse_condition,
     parse_count,
     parse_order,
@@ -27,6 +26,7 @@ from pylon.data.filters import (
     refuse_unknown_keys,
     require_object,
 )
+from pylon.data.operators import compared_column
 from pylon.data.query import add_policy, order_clause, row_limit, where_clause
 from pylon.errors import PylonError
 from pylon.identity import Identity

@@ -13,7 +13,8 @@ from typing import Final
 
 from pylon import limits
 from pylon.codec import decode, encode
-from pylon.data.filters import Columns, Order, invalid, parse_after
+from pylon.data.errors import invalid
+from pylon.data.filters import Columns, Order, parse_after
 from pylon.errors import PylonError
 from pylon.ids import is_well_formed_row_id
 from pylon.moments import shown_column

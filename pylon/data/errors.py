@@ -38,3 +38,8 @@ def hooks_too_deep() -> PylonError:
         f"Hooks have written rows in hooks {limits.HOOK_DEPTH_MAX} deep.",
         "Two hooks call each other, or one calls itself.",
     )
+
+
+def invalid(message: str, hint: str | None = None) -> PylonError:
+    """400 `INVALID_QUERY`."""
+    return PylonError(400, "INVALID_QUERY", message, hint)

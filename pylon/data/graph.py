@@ -17,9 +17,9 @@ from pylon import limits
 from pylon.changes.model import RowData
 from pylon.data.conditions import column_sql
 from pylon.data.door import Opened, ReadDoor, picked
+from pylon.data.errors import invalid
 from pylon.data.filters import (
     Filter,
-    invalid,
     parse,
     parse_after,
     parse_count,

@@ -25,8 +25,8 @@ from pylon.changes.model import RowData
 from pylon.codec import decode_trusted, encode
 from pylon.data.conditions import column_sql
 from pylon.data.door import ReadDoor
-from pylon.data.filters import compared_column
 from pylon.data.import_held import Held, HeldRow, name_of
+from pylon.data.operators import compared_column
 from pylon.data.query import Queries
 from pylon.data.references import NOT_THERE
 from pylon.data.rows import Rows

@@ -17,11 +17,11 @@ from pylon.changes.model import RowData
 from pylon.data.csv_values import json_fields
 from pylon.data.cursors import bad_cursor, cursor_of, is_made_up, read_cursor
 from pylon.data.door import Opened, Page, ReadDoor, picked
+from pylon.data.errors import invalid
 from pylon.data.filters import (
     Columns,
     Filter,
     Order,
-    invalid,
     parse,
     parse_count_word,
     parse_fields,

@@ -14,18 +14,12 @@ from pylon.changes.model import RowData
 from pylon.codec import encode
 from pylon.data.conditions import EVERYTHING, Search, column_sql, compile_condition
 from pylon.data.door import Opened, ReadDoor
-from pylon.data.errors import not_found
+from pylon.data.errors import invalid, not_found
 from pylon.data.exact import key_of, key_sql, read_number, stored_text
 from pylon.data.fields import INT_MAX, INT_MIN
-from pylon.data.filters import (
-    Filter,
-    Order,
-    compared_column,
-    invalid,
-    parse,
-    spellings,
-)
+from pylon.data.filters import Filter, Order, parse
 from pylon.data.long_lists import LongList, is_too_large
+from pylon.data.operators import compared_column, spellings
 from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all
 from pylon.data.search_text import terms_of
 from pylon.errors import PylonError

@@ -15,14 +15,9 @@ from pylon import limits
 from pylon.codec import encode
 from pylon.data.conditions import Condition
 from pylon.data.door import Opened
+from pylon.data.errors import invalid
 from pylon.data.fields import INT_MAX, INT_MIN
-from pylon.data.filters import (
-    Columns,
-    invalid,
-    parse_where,
-    refuse_unknown_keys,
-    require_object,
-)
+from pylon.data.filters import Columns, parse_where, refuse_unknown_keys, require_object
 from pylon.errors import PylonError
 from pylon.moments import moment_key
 from pylon.schema.model import FieldKind

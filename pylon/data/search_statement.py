@@ -13,7 +13,7 @@ from pylon import limits
 from pylon.data.conditions import column_sql, compile_condition
 from pylon.data.door import Opened
 from pylon.data.exact import key_sql
-from pylon.data.filters import TEXT_KINDS
+from pylon.data.operators import TEXT_KINDS
 from pylon.data.query import add_policy, where_clause
 from pylon.data.search_ask import Ask, Names
 from pylon.data.search_rank import FOUND, RANK, measured, ranked, sees_all

@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 from pylon import limits
 from pylon.data.conditions import EVERYTHING, NOTHING, All, Finds, Search, compile_condition
-from pylon.data.filters import (
-    META_KEYS,
-    OPERATORS,
-    Columns,
-    parse,
-    parse_condition,
-)
+from pylon.data.filters import META_KEYS, Columns, parse, parse_condition
+from pylon.data.operators import OPERATORS
 from pylon.errors import PylonError
 from pylon.store.base import Value
 from pylon.store.search_query import Phrase, Piece, Words
