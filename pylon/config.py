@@ -579,7 +579,9 @@ def stray_variables(
         name: close[0]
         for name in sorted(environ)
         if name.startswith("PYLON_") and name not in known
+        # Not so where a whole word is more: a setting of the reference may be one.
         if (close := get_close_matches(name, known, n=1, cutoff=0.88))
+        and abs(len(name) - len(close[0])) < 3
     }
 
 

@@ -265,6 +265,7 @@ def test_variables_that_are_nearly_a_setting_are_told_of() -> None:
         "PYLON_PORT": "1",
         "PYLON_TODO_LIST": "1",
         "PYLON_OTHER_PROGRAM": "1",
+        "PYLON_FN_RATE_LIMIT_MAX": "1",
         "PORT": "1",
     }
     assert stray_variables(environ) == {

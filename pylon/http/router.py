@@ -225,9 +225,9 @@ class Router:
 
     @property
     def starts(self) -> set[str]:
-        """What routes start with, such as `/api/entities`."""
+        """What routes for people start with, such as `/api/entities`."""
         starts = {"/".join(route.pattern.split("/")[:3]) for route in self._routes}
-        return {each for each in starts - {"/"} if "{" not in each}
+        return {each for each in starts - {"/"} if "{" not in each and "__" not in each}
 
     def not_found(self, path: str) -> PylonError:
         """The answer to a path that no route knows; its hint says where routes start."""

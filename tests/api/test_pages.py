@@ -282,6 +282,7 @@ async def test_an_unknown_api_path_is_told_where_routes_start(client: httpx.Asyn
     error = (await client.get("/api/nope")).json()["error"]
     assert "/api/entities" in error["hint"]
     assert "{" not in error["hint"]
+    assert "__" not in error["hint"]
     assert "hint" not in (await client.get("/nope")).json()["error"]
 
 

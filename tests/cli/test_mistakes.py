@@ -114,6 +114,8 @@ MISTAKES = [
     rule("auth.user_id == data.ownerId", "APP_FAILED", 'Did you mean "userId"?'),
     rule("auth.hasRole('x')", "APP_FAILED", 'Did you mean "has_role"?'),
     rule("auth.isAdmin()", "APP_FAILED", "cannot be called"),
+    rule("(data.n == 1) & (data.n == 2)", "POLICY_NEVER_TRUE", "never both true"),
+    rule("(data.n != 1) | (data.n != 2)", "POLICY_ALWAYS_TRUE", "did you mean `&&`?"),
     rule("auth.userId == data.ownerID", "POLICY_UNKNOWN_NAME", "`data.ownerId`"),
     rule("auth.userId == data.ownerId & data.done", "APP_FAILED", "in parentheses"),
     rule("data.n == 1 & data.done", "APP_FAILED", "in parentheses"),
