@@ -52,7 +52,7 @@ def decode(text: bytes | str) -> Any:
             return _decode_quick(text)
         return _decode_steady(text)
     except (ValueError, RecursionError) as error:
-        raise _invalid() from error
+        raise _invalid(text, error) from error
 
 
 def decode_item(text: bytes | str) -> Any:
@@ -60,7 +60,7 @@ def decode_item(text: bytes | str) -> Any:
     try:
         return _decode_steady(text)
     except (ValueError, RecursionError) as error:
-        raise _invalid() from error
+        raise _invalid(text, error) from error
 
 
 def decode_trusted(text: bytes | str) -> Any:
@@ -75,10 +75,14 @@ def encode_pretty(value: Any) -> str:
     return msgspec.json.format(encode(value), indent=2).decode() + "\n"
 
 
-def _invalid() -> PylonError:
-    return PylonError(
-        400, "INVALID_JSON", "Invalid request body", "The body must be JSON in UTF-8."
-    )
+def _invalid(text: bytes | str = "-", error: BaseException | None = None) -> PylonError:
+    """What is wrong with a text, and at which byte where the decoder says so."""
+    hint = "The body must be JSON in UTF-8"
+    if not text:
+        hint += ", and is empty"
+    elif isinstance(error, msgspec.DecodeError):
+        hint += f": {str(error).removeprefix('JSON is malformed: ')}"
+    return PylonError(400, "INVALID_JSON", "Invalid request body", f"{hint}.")
 
 
 # --- large texts -----------------------------------------------------------------------------

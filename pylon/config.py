@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -565,6 +566,21 @@ def _read(
                 )
             )
     return values, problems
+
+
+def stray_variables(
+    environ: Mapping[str, str] | None = None, *, more: Sequence[Setting] = ()
+) -> dict[str, str]:
+    """Variables that are called nearly like a setting and are none, each with that setting. Others
+    that begin with `PYLON_` may be anybody's."""
+    environ = os.environ if environ is None else environ
+    known = [setting.variable for setting in (*SETTINGS, *more)]
+    return {
+        name: close[0]
+        for name in sorted(environ)
+        if name.startswith("PYLON_") and name not in known
+        if (close := get_close_matches(name, known, n=1, cutoff=0.88))
+    }
 
 
 def _with_mode_defaults(values: dict[str, Any]) -> dict[str, Any]:

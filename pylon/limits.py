@@ -961,6 +961,10 @@ POLICY_STATEMENT_VALUES_MAX: Final = 10_000
 POLICY_SHAPES_CACHED_MAX: Final = 256
 """SQL texts kept per rule, one per pattern of auth-only conditions; when full it starts over."""
 
+POLICY_ADVICE_CONDITIONS_MAX: Final = 200
+"""Conditions in a rule of which it is asked whether anybody can pass: each is held against all
+others, and a rule of more is made by a program."""
+
 # --- Queries ---------------------------------------------------------------------------------
 
 QUERY_DEPTH_MAX: Final = 16

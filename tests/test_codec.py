@@ -35,6 +35,21 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (b"", "is empty"),
+        (b"{title: 1}", "(byte 1)"),
+        (b'{"a": 1,}', "(byte 8)"),
+        (b'{"a": 1', "truncated"),
+    ],
+)
+def test_a_text_that_is_no_json_is_told_where(text: bytes, hint: str) -> None:
+    with pytest.raises(PylonError) as refused:
+        decode(text)
+    assert hint in (refused.value.hint or "")
+
+
 @given(json_values)
 def test_what_goes_out_comes_in(value: Any) -> None:
     assert decode(encode(value)) == value

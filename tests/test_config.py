@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from pylon import limits
-from pylon.config import SETTINGS, Config, env_file_values, process_environment
+from pylon.config import (
+    SETTINGS,
+    Config,
+    env_file_values,
+    process_environment,
+    stray_variables,
+)
 from pylon.errors import ConfigError
 from pylon.unsafe import ALLOWANCES, risks
 from pylon.wiring import PARTS
@@ -249,3 +255,21 @@ def test_env_files(tmp_path: Path) -> None:
     (tmp_path / "a" / ".env.local").write_text('A="9"\n', encoding="utf-8")
     assert env_file_values(inner) == {"A": "9", "B": "two words", "C": "x", "D": "", "E": "a=b"}
     assert env_file_values(tmp_path) == {"PYLON_PORT": "1"}
+
+
+def test_variables_that_are_nearly_a_setting_are_told_of() -> None:
+    environ = {
+        "PYLON_PORTT": "1",
+        "PYLON_ADMIN_TOKENS": "a",
+        "PYLON_CORS_ORIGINS": "a",
+        "PYLON_PORT": "1",
+        "PYLON_TODO_LIST": "1",
+        "PYLON_OTHER_PROGRAM": "1",
+        "PORT": "1",
+    }
+    assert stray_variables(environ) == {
+        "PYLON_ADMIN_TOKENS": "PYLON_ADMIN_TOKEN",
+        "PYLON_CORS_ORIGINS": "PYLON_CORS_ORIGIN",
+        "PYLON_PORTT": "PYLON_PORT",
+    }
+    assert stray_variables({setting.variable: "" for setting in SETTINGS}) == {}

@@ -245,7 +245,10 @@ def _refusal(router: Router, path: str) -> PylonError:
     if not allowed and path.startswith("/api/"):
         return router.not_found(path)
     if not allowed:
-        return PylonError(404, "NOT_FOUND", f"Nothing is served at {shown_path(path)}")
+        within = "/api" + path
+        is_route = "/".join(within.split("/")[:3]) in router.starts
+        hint = f"Did you mean {shown_path(within)}?" if is_route else None
+        return PylonError(404, "NOT_FOUND", f"Nothing is served at {shown_path(path)}", hint)
     allow = ", ".join(sorted([*allowed, "OPTIONS"]))
     return HttpError(
         405,

@@ -9,7 +9,7 @@ from pylon import limits
 from pylon.api.auth.pairing import PairingRoutes
 from pylon.api.auth.sessions import AuthRoutes, guest_allowance
 from pylon.assembly.loop import LoopGroup
-from pylon.auth.claims import UserClaims, claim_fields
+from pylon.auth.claims import UserClaims
 from pylon.auth.pairing import Pairing
 from pylon.auth.sessions import AUTH_TABLES, Sessions, end_all_in
 from pylon.auth.telling import SessionTeller
@@ -18,6 +18,7 @@ from pylon.http.rate_limit import RateLimit, RateLimiter
 from pylon.identity import Identity
 from pylon.metrics import Metrics
 from pylon.part import Listener, Part, Periodic, Worker
+from pylon.policy.callers import claim_fields
 
 
 class IdentityGroup(LoopGroup):

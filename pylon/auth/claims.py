@@ -9,7 +9,7 @@ cursors start anew is the change log's part (`watch`). Wired by `wiring.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from pylon import limits
 from pylon.auth.model import NO_CLAIMS, Claims
@@ -18,12 +18,11 @@ from pylon.changes.model import Change
 from pylon.codec import decode
 from pylon.errors import PylonError
 from pylon.policy.audience import Selector
+from pylon.policy.callers import ROLE_FIELDS
 from pylon.policy.membership import Watch
-from pylon.schema.model import USER, EntitySpec, Manifest
+from pylon.schema.model import USER
 from pylon.store.base import Store
 from pylon.store.naming import quote
-
-ROLE_FIELDS: Final = ("roles", "role")
 
 
 class UserClaims:
@@ -56,18 +55,6 @@ class UserClaims:
                         forget(user_id)
 
         return hear
-
-
-def claim_fields(manifest: Manifest) -> tuple[str, ...]:
-    """The text fields of the users that say something of a caller."""
-    entity: EntitySpec | None = manifest.entities_by_name.get(manifest.user_entity)
-    if entity is None:
-        return ()
-    return tuple(
-        field.name
-        for field in entity.fields
-        if field.name in (*ROLE_FIELDS, "email") and field.kind == "string"
-    )
 
 
 def claims_of(row: Mapping[str, Any]) -> Claims:

@@ -31,6 +31,7 @@ from pylon.schema.diagnostics import (
     has_errors,
     warning,
 )
+from pylon.schema.strays import BLOCKS
 
 if TYPE_CHECKING:
     from pylon.app import App
@@ -243,9 +244,16 @@ def _app_failure(problem: BaseException, entry: Entry) -> LoadError:
         hint = f"Install {problem.name!r} in the environment of {sys.executable}."
     elif isinstance(problem, ImportError) and problem.name == "pylon":
         wanted = re.search(r"cannot import name '(\w+)'", str(problem))
-        hint = did_you_mean(wanted[1] if wanted else "", pylon.__all__)
+        hint = _import_hint(wanted[1] if wanted else "")
     finding = error(code, what, hint, span=span)
     return LoadError([finding], traceback_text="".join(told.format()).rstrip())
+
+
+def _import_hint(name: str) -> str:
+    """What to import instead of a name that `pylon` has not."""
+    if name in BLOCKS:
+        return f"Nothing is imported for it: write `class {name}:` inside of the entity."
+    return did_you_mean(name, pylon.__all__)
 
 
 def _without_our_frames(told: traceback.TracebackException | None) -> None:

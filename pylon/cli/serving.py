@@ -12,7 +12,7 @@ from typing import Any
 from pylon import limits, log, server
 from pylon.app import Service
 from pylon.cli.loading import LoadedApp
-from pylon.config import Config
+from pylon.config import Config, stray_variables
 from pylon.http.crowd import Crowd
 from pylon.http.doors import Doors, Ports
 from pylon.http.listener import Bounds, new_crowd
@@ -33,8 +33,10 @@ def serve_app(
         json_lines=config.log_format == "json",
         secrets=(config.admin_token,) if config.admin_token else (),
     )
+    for stray, meant in stray_variables().items():
+        logging.getLogger("pylon").warning("%s is no setting: did you mean %s?", stray, meant)
     for finding in loaded.warnings:
-        logging.getLogger("pylon").warning("%s: %s", finding.code, finding.message)
+        logging.getLogger("pylon").warning("%s", finding.to_line())
     connections_max = server.raise_file_limit(limits.CONNECTIONS_MAX)
     service = _service(loaded, _within(config, connections_max))
     bounds = _bounds(config, connections_max)
@@ -91,7 +93,10 @@ def _within(config: Config, connections_max: int) -> Config:
     most = int(connections_max * limits.STREAMS_SHARE_MAX)
     if config.sockets_max <= most:
         return config
-    logging.getLogger("pylon").warning(
+    # Nobody develops with so many, so dev does not begin with a warning.
+    level = logging.DEBUG if config.dev_mode else logging.WARNING
+    logging.getLogger("pylon").log(
+        level,
         "the limit of open files allows %d connections; live streams may have %d of them",
         *(connections_max, most),
     )

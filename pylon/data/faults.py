@@ -31,18 +31,20 @@ class FieldFault:
     hint: str | None = None
 
 
-def refusal(faults: Sequence[FieldFault], entity: str) -> PylonError:
+def refusal(faults: Sequence[FieldFault], entity: str, *, untold: int = 0) -> PylonError:
     """400 with every fault, of which there is one at least; the first ones are `FIELD_FAULTS_MAX`.
 
-    What is missing is told in one sentence. With one fault it is the error of that fault.
+    `untold` is how many more there are than those given. What is missing is told in one sentence.
+    With one fault it is the error of that fault.
     """
     told = faults[:FIELD_FAULTS_MAX]
     sentences = [fault.sentence for fault in told if fault.code != "REQUIRED"]
     missing = [fault.field for fault in told if fault.code == "REQUIRED"]
     if missing:
         sentences.append(f"{entity} needs a value for: {', '.join(dict.fromkeys(missing))}.")
-    if len(faults) > len(told):
-        sentences.append(f"{len(faults) - len(told)} more fields are wrong.")
+    more = len(faults) - len(told) + untold
+    if more:
+        sentences.append(f"{more} more fields are wrong.")
     fields = [{"field": f.field, "code": f.code, "message": f.message} for f in told]
     first = faults[0]
     return PylonError(400, first.answer, " ".join(sentences), first.hint, fields=fields)

@@ -91,7 +91,8 @@ def check_decimal(value: Any, scale: int = DECIMAL_SCALE) -> str:
     if text is None:
         places = "decimal place" if scale == 1 else "decimal places"
         raise ValueError(
-            f"a number of at most {scale} {places} and {DECIMAL_DIGITS_MAX - scale} digits before"
+            f"a number of at most {scale} {places} and {DECIMAL_DIGITS_MAX - scale} digits before "
+            "the point"
         )
     return text
 

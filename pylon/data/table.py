@@ -142,17 +142,20 @@ class Table:
         if data.keys() <= allowed:
             return
         sees_private = sees_private and trusted
+        wrong = [key for key in data if key not in allowed]
         found = [
-            self._server_only(key) if key in self._readonly else self._unknown(key, sees_private)
-            for key in data
-            if key not in allowed
+            self._server_only(key)
+            if key in self._readonly
+            else self._unknown(key, sees_private, is_first=key == wrong[0])
+            for key in wrong[: limits.FIELD_FAULTS_MAX]  # a body may have any number
         ]
         rest = {key: value for key, value in data.items() if key in allowed}
         answer = "INSERT_FAILED" if is_insert else "UPDATE_FAILED"
         found += self._faults(rest, answer, sees_private=sees_private)
         if is_insert and not self.hooks.before_insert:  # which may fill them in
             found += self._lacking(data, answer, sees_private=sees_private)
-        raise refusal(found, self.name)
+        untold = max(len(wrong) - limits.FIELD_FAULTS_MAX, 0)
+        raise refusal(found, self.name, untold=untold)
 
     def _written_by(self, *, trusted: bool, is_insert: bool) -> frozenset[str]:
         """The keys that a body may have."""
@@ -193,7 +196,8 @@ class Table:
             answer=UNKNOWN,
         )
 
-    def _unknown(self, key: str, sees_private: bool) -> FieldFault:
+    def _unknown(self, key: str, sees_private: bool, *, is_first: bool) -> FieldFault:
+        """The hint is the costly part, and only that of the first fault is told."""
         known = [name for name in self.fields if sees_private or name not in self.private]
         shown = key[:100]
         return FieldFault(
@@ -202,7 +206,7 @@ class Table:
             message=f"is no field of {self.name}",
             sentence=f'{self.name} has no field "{shown}". Its fields: {", ".join(known)}.',
             answer=UNKNOWN,
-            hint=did_you_mean(key, known, "") or None,
+            hint=(did_you_mean(key, known, "") or None) if is_first else None,
         )
 
     def told(self, name: str, *, sees_private: bool) -> str:

@@ -223,11 +223,15 @@ class Router:
             )
         return self.not_found(path)
 
+    @property
+    def starts(self) -> set[str]:
+        """What routes start with, such as `/api/entities`."""
+        starts = {"/".join(route.pattern.split("/")[:3]) for route in self._routes}
+        return {each for each in starts - {"/"} if "{" not in each}
+
     def not_found(self, path: str) -> PylonError:
         """The answer to a path that no route knows; its hint says where routes start."""
-        starts = {"/".join(route.pattern.split("/")[:3]) for route in self._routes}
-        listed = ", ".join(sorted(each for each in starts - {"/"} if "{" not in each))
-        hint = f"Routes start with: {listed}."
+        hint = f"Routes start with: {', '.join(sorted(self.starts))}."
         return PylonError(404, "NOT_FOUND", f"No API route matches {shown_path(path)}", hint)
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from pylon.policy.callers import NO_TENANTS, ROLE_FIELDS
 from pylon.policy.engine import PolicyEngine
 from pylon.policy.formula import All, Atom, Exists, Member
 from pylon.policy.membership import watch
+from pylon.policy.outcomes import outcomes
 from pylon.policy.slots import ENTITY_SLOTS
-from pylon.schema.diagnostics import Diagnostic
-from pylon.schema.model import EntitySpec, Manifest
+from pylon.schema.diagnostics import Diagnostic, warning
+from pylon.schema.model import AuthDefault, EntitySpec, Manifest
 
 NO_INDEX: Final = "POLICY_NO_INDEX"
 ROLES_WRITABLE: Final = "POLICY_ROLES_WRITABLE"
+DEFAULT_EMPTY: Final = "DEFAULT_EMPTY"
 
 
 def advise(manifest: Manifest) -> list[Diagnostic]:
@@ -31,7 +34,20 @@ def advise(manifest: Manifest) -> list[Diagnostic]:
             *_writable_roles(entity, engine, manifest.user_entity),
         )
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*outcomes(manifest), *found, *_empty_defaults(manifest)]))
+
+
+def _empty_defaults(manifest: Manifest) -> Iterator[Diagnostic]:
+    """A default that is always null."""
+    for entity in manifest.entities:
+        for field in entity.fields:
+            if isinstance(field.default, AuthDefault) and field.default.attribute == "tenantId":
+                yield warning(
+                    DEFAULT_EMPTY,
+                    f'the default of "{field.name}" is always null',
+                    NO_TENANTS,
+                    about=("entity", entity.name, "field", field.name),
+                )
 
 
 def _slow_selectors(entity: EntitySpec, engine: PolicyEngine) -> Iterator[Diagnostic]:
@@ -80,7 +96,7 @@ def _writable_roles(
     if policies.insert.constant is False and policies.update.constant is False:
         return
     for field in entity.fields:
-        if field.name in ("roles", "role") and not (field.readonly or field.is_private):
+        if field.name in ROLE_FIELDS and not (field.readonly or field.is_private):
             yield Diagnostic(
                 severity="warning",
                 code=ROLES_WRITABLE,

@@ -71,6 +71,12 @@ class Diagnostic(msgspec.Struct, frozen=True):
             lines.append(f"    at {self.span}")
         return "\n".join(lines)
 
+    def to_line(self) -> str:
+        """All of it in one line, for a log."""
+        hint = f". {self.hint}" if self.hint is not None else ""
+        place = f" (at {self.span})" if self.span is not None else ""
+        return f"{self.code}: {self.message}{hint}{place}"
+
 
 class SchemaError(ConfigError):
     """A declaration that cannot be used; carries every finding, not only the first."""

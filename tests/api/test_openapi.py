@@ -163,6 +163,24 @@ async def test_schemas_follow_the_manifest(told: dict[str, Any]) -> None:
     assert set(schemas["Error"]["properties"]) == {"id", "text", "sessionId"}
 
 
+async def test_rows_may_be_partial_only_where_fields_can_be_asked_for(told: dict[str, Any]) -> None:
+    schemas = told["components"]["schemas"]
+    whole, selected = schemas["Session"], schemas["Session.Selected"]
+    assert selected["properties"] == whole["properties"]
+    assert selected["required"] == ["id"]
+    part = {"$ref": "#/components/schemas/Session.Selected"}
+    for name in (".List", ".Page", ".Counted"):
+        assert schemas[f"Session{name}"]["properties"]["data"]["items"] == part
+    assert schemas["GraphResult"]["properties"]["Session"]["items"] == part
+    paths = told["paths"]
+    for path in ("/api/entities/Session/{id}", "/api/lookup/Session/{field}/{value}"):
+        answer = paths[path]["get"]["responses"]["200"]["content"]["application/json"]
+        assert answer["schema"] == part
+    found = paths["/api/search/Session"]["post"]["responses"]["200"]["content"]["application/json"]
+    hits = found["schema"]["properties"]["hits"]
+    assert hits["items"] == {"$ref": "#/components/schemas/Session"}, "it selects nothing"
+
+
 async def test_errors_have_their_codes(told: dict[str, Any]) -> None:
     answers = told["paths"]["/api/entities/Error"]["post"]["responses"]
     named = told["components"]["responses"][answers["409"]["$ref"].rpartition("/")[2]]

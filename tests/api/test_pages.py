@@ -242,6 +242,15 @@ async def test_links_may_lead_inside_but_not_out(client: httpx.AsyncClient, publ
         assert (await client.get(path)).status_code == 404
 
 
+async def test_a_route_without_api_in_front_is_told_of(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/entities/Todo")
+    assert (answer.status_code, answer.json()["error"]["hint"]) == (
+        404,
+        "Did you mean /api/entities/Todo?",
+    )
+    assert "hint" not in (await client.get("/entity/Todo")).json()["error"]
+
+
 async def test_a_pipe_is_not_waited_for(client: httpx.AsyncClient, public: Path) -> None:
     os.mkfifo(public / "pipe")
     assert (await client.get("/pipe")).status_code == 404

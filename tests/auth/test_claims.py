@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from pylon.auth.claims import UserClaims, claim_fields, claims_of, read_roles
+from pylon.auth.claims import UserClaims, claims_of, read_roles
 from pylon.auth.model import NO_CLAIMS, Claims
 from pylon.changes.model import Change, Seq
+from pylon.policy.callers import claim_fields
 from pylon.schema.model import AuthSpec, EntitySpec, FieldSpec, Manifest
 from pylon.store.sqlite.store import SqliteStore
 
@@ -58,6 +59,16 @@ def test_the_app_may_name_the_entity_of_its_users() -> None:
     auth = AuthSpec(user="Member")
     app = Manifest(name="app", version="1", entities=entities, auth=auth)
     assert claim_fields(app) == ("roles",)
+
+
+def test_a_list_of_texts_may_hold_the_roles() -> None:
+    fields = (
+        FieldSpec(name="roles", type="list(string)"),
+        FieldSpec(name="role", type="list(int)"),
+        FieldSpec(name="email", type="list(string)"),
+    )
+    entities = (EntitySpec(name="User", fields=fields),)
+    assert claim_fields(Manifest(name="app", version="1", entities=entities)) == ("roles",)
 
 
 async def test_claims_are_read_from_the_row(store: SqliteStore) -> None:

@@ -228,6 +228,14 @@ def test_what_is_no_mistake_passes(tmp_path: Path) -> None:
     assert told(tmp_path, source) == ()
 
 
+def test_what_is_a_class_of_an_entity_is_not_imported(tmp_path: Path) -> None:
+    (found,) = told(tmp_path, "from pylon import App, search\n")
+    assert (found.code, found.hint) == (
+        "APP_FAILED",
+        "Nothing is imported for it: write `class search:` inside of the entity.",
+    )
+
+
 def test_an_import_that_never_ends_is_told_with_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

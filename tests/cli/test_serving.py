@@ -58,6 +58,9 @@ def test_streams_leave_room_for_requests_where_few_files_may_be_open(
     assert not caplog.records
     assert _within(Config(), 400) == replace(Config(), sockets_max=360)
     assert "allows 400 connections" in caplog.text
+    caplog.clear()
+    _within(Config(dev_mode=True), 400)
+    assert not caplog.records, "who develops has no use for it"
     few = Config(sockets_max=100)
     assert _within(few, 400) == few
 

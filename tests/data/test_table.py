@@ -77,6 +77,10 @@ def test_keys_and_values() -> None:
         assert refused.code == "INVALID_DATA"
     misspelt = refusal(lambda: TABLE.check_keys({"titel": 1}, trusted=False))
     assert (misspelt.code, misspelt.hint) == ("INVALID_COLUMN", 'Did you mean "title"?')
+    many = refusal(partial(TABLE.check_keys, {f"titl{n}": 1 for n in range(100_000)}, trusted=True))
+    assert [fault["field"] for fault in many.extra["fields"]] == [f"titl{n}" for n in range(20)]
+    assert many.message.endswith(" 99980 more fields are wrong.")
+    assert many.hint == 'Did you mean "title"?'
     private = refusal(lambda: TABLE.check_keys({"secret": 1}, trusted=False))
     assert private.code == "INVALID_COLUMN"
     wrong = refusal(lambda: TABLE.check_values({"n": "x"}))

@@ -20,6 +20,7 @@ def test_absent_parts_are_left_out_of_the_json() -> None:
 def test_text_has_a_hint_line_a_place_and_colour_on_demand() -> None:
     finding = error("X", "wrong", "fix it", span=Span("f.json", 3, 7))
     assert finding.to_text() == "  error[X] wrong\n    hint: fix it\n    at f.json:3:7"
+    assert finding.to_line() == "X: wrong. fix it (at f.json:3:7)"
     assert finding.to_text(colour=True).startswith("  \x1b[1;31merror[X]\x1b[0m wrong")
 
 

@@ -28,6 +28,7 @@ TOTAL = {
     "total_relation": {"type": "string", "enum": ["eq", "gte"]},
 }
 SEARCHED = {**TEXT, "description": "Words that the row's text has."}
+SELECTED = "A whole row; where `fields` are asked for, its id and these."
 SHOWN_LATER = "Set by administrators and the server only, and shown to administrators only."
 
 
@@ -43,7 +44,7 @@ def all_shapes(manifest: Manifest) -> dict[str, Schema]:
     }
     shapes["GraphResult"] = {
         "type": "object",
-        "properties": {e.name: listed(_own(e.name)) for e in manifest.entities},
+        "properties": {e.name: listed(_own(e.name, ".Selected")) for e in manifest.entities},
     }
     return shapes
 
@@ -60,7 +61,9 @@ def _graph_options(name: str) -> Schema:
 def _shapes(spec: EntitySpec) -> Iterator[tuple[str, Schema]]:
     name = spec.name
     shown = [field for field in spec.fields if not field.is_private]
-    yield "", _row(spec, shown)
+    whole = _row(spec, shown)
+    yield "", whole
+    yield ".Selected", {**whole, "required": ["id"], "description": SELECTED}
     yield ".Insert", _insert(spec)
     yield ".Patch", _patch(spec)
     yield ".Field", {"type": "string", "enum": ["id", *(field.name for field in shown)]}
@@ -70,7 +73,7 @@ def _shapes(spec: EntitySpec) -> Iterator[tuple[str, Schema]]:
     yield ".Filter", _where(spec, shown, meta=_meta(spec, shown))
     yield ".Graph", _graph(spec, shown)
     yield ".Aggregate", _aggregate(spec)
-    rows = listed(_own(name))
+    rows = listed(_own(name, ".Selected"))
     list_facts = {"count": COUNT, "offset": COUNT, "limit": nullable(COUNT)}
     yield ".List", object_of(TOTAL, data=rows, **list_facts)
     yield ".Page", object_of(TOTAL, data=rows, next_cursor=nullable(TEXT), has_more=FLAG)

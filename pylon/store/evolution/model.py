@@ -216,10 +216,11 @@ def _field_wire(spec: FieldSpec) -> dict[str, Any]:
 
 
 def constraints_of(spec: FieldSpec) -> dict[str, Any]:
-    """What a field allows beside its type, by the keys of the manifest."""
+    """What a field allows beside its type, by the keys of the manifest and as JSON gives it back,
+    for it is compared with what is recorded."""
     said = {word: getattr(spec, word) for word in CONSTRAINTS}
     return {
-        FIELD_KEYS[word]: msgspec.to_builtins(value)
+        FIELD_KEYS[word]: list(value) if isinstance(value, tuple) else value
         for word, value in said.items()
         if value not in (None, ())
     }

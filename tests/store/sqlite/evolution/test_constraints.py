@@ -27,6 +27,23 @@ def test_a_constraint_that_all_rows_keep_is_no_more_than_told() -> None:
     assert ops(fit(db, todo(field("n", "int", optional=True)))) == ["constrain_field"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"type_": "string", "choices": ("a", "b")},
+        {"type_": "int", "choices": (1, 2)},
+        {"type_": "int", "min": -1, "max": 2},
+        {"type_": "decimal(2)", "min": "0.50"},
+        {"type_": "string", "minLength": 1, "maxLength": 3, "pattern": "[a-z]*"},
+        {"type_": "string", "format": "email"},
+    ],
+)
+def test_an_app_that_stays_as_it_is_changes_nothing(said: dict[str, Any]) -> None:
+    same = todo(field("f", optional=True, **said))
+    db = start_with(same)
+    assert ops(fit(db, same)) == []
+
+
 def test_rows_that_break_a_constraint_are_counted_and_stay() -> None:
     db = start_with(todo(field("s", optional=True)), Todo=rows("s", "open", "shut", "opne"))
     new = todo(field("s", optional=True, choices=("open", "shut")))
