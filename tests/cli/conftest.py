@@ -19,7 +19,7 @@ app = App("broken")
 @app.entity
 class Note(Entity):
     text: complex
-    other: dict
+    other: bytes
 """
 
 WORKING = """

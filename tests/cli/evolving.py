@@ -7,6 +7,8 @@ from typing import Any
 
 import apsw
 
+from pylon.store.sqlite.functions import add_functions
+
 FORM = """
 from pylon import App, Entity
 app = App("notes", "1.0.0")
@@ -30,6 +32,7 @@ def write_app(folder: Path, *fields: str, entity: str = "Note") -> Path:
 def run_sql(path: Path, sql: str) -> list[tuple[Any, ...]]:
     """Rows of a statement, on a connection of its own."""
     connection = apsw.Connection(str(path))
+    add_functions(connection)  # Triggers of search indexes call them.
     try:
         return connection.execute(sql).fetchall()
     finally:

@@ -153,6 +153,6 @@ def test_exit_in_an_app_file_is_an_error_like_others(tmp_path: Path) -> None:
 
 def test_a_mistake_in_a_declaration_is_told_as_a_finding(tmp_path: Path) -> None:
     with pytest.raises(LoadError) as refused:
-        load_app(app_file(tmp_path, WORKING.replace("text: str", "text: complex\n    b: dict")))
+        load_app(app_file(tmp_path, WORKING.replace("text: str", "text: complex\n    b: bytes")))
     assert len(refused.value.findings) == 2
     assert refused.value.traceback_text is None
