@@ -103,7 +103,10 @@ GET = Docs(
     answers=json(shape("{entity}.Selected")),
     query=(FIELDS,),
     names_its_answer=True,
-    errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 NOT_FOUND"),
+    errors=(
+        *("400 INVALID_COLUMN", "403 POLICY_DENIED"),
+        *("404 NOT_FOUND", "404 ENTITY_NOT_FOUND"),
+    ),
     store="reads",
     rule="read",
 )
@@ -215,9 +218,7 @@ class EntityRoutes:
         try:
             return await self._page_rows(request, entity)
         except PylonError as error:
-            if error.code == "ENTITY_NOT_FOUND":  # 400 elsewhere (spec 09 section 2)
-                raise PylonError(404, error.code, error.message, error.hint) from error
-            raise
+            raise _not_there(error) from None
 
     async def _page_rows(self, request: Request, entity: str) -> Response:
         values = request.query_values()
@@ -242,7 +243,11 @@ class EntityRoutes:
         return raw_json(encode({**answer, **told(total)}))
 
     async def get_row(self, request: Request, entity: str, row_id: str) -> Response:
-        row = await self._rows.get(request.identity, entity, row_id)
+        """A row; 404 also where there is no such entity: the address is of nothing."""
+        try:
+            row = await self._rows.get(request.identity, entity, row_id)
+        except PylonError as error:
+            raise _not_there(error) from None
         if request.query_string and (fields := request.query("fields")):
             row = self._lists.pick(request.identity, entity, row, fields)
         return raw_json(encode(row))
@@ -267,6 +272,14 @@ def _is_csv(request: Request) -> bool:
     if form == "json" and request.query_flag("spreadsheet"):
         raise PylonError(400, "INVALID_QUERY", "spreadsheet belongs to format=csv.")
     return form == "csv"
+
+
+def _not_there(error: PylonError) -> PylonError:
+    """404 for an entity that is not there (400 elsewhere: spec 02 section 3, spec 09 section 2); other
+    refusals as they are."""
+    if error.code != "ENTITY_NOT_FOUND":
+        return error
+    return PylonError(404, error.code, error.message, error.hint)
 
 
 def _asked(request: Request, *, limit: int | None, offset: int = 0, after: str = "") -> Asked:

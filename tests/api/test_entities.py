@@ -171,10 +171,9 @@ def test_strange_ids_are_just_absent(ann: httpx.Client) -> None:
 # --- what is refused -------------------------------------------------------------------------
 
 
-def test_an_unknown_entity_is_400_everywhere(ann: httpx.Client) -> None:
+def test_an_unknown_entity_is_told(ann: httpx.Client) -> None:
     for answer in (
         ann.get("/api/entities/Strixt"),
-        ann.get("/api/entities/Strixt/1"),
         ann.post("/api/entities/Strixt", json={}),
         ann.patch("/api/entities/Strixt/1", json={}),
         ann.delete("/api/entities/Strixt/1"),
@@ -183,6 +182,8 @@ def test_an_unknown_entity_is_400_everywhere(ann: httpx.Client) -> None:
         ann.get("/api/entities/sqlite_master"),
     ):
         refused(answer, 400, "ENTITY_NOT_FOUND")
+    for path in ("Strixt/1", "strict/1", "Strixt/cursor?limit=1"):
+        refused(ann.get(f"/api/entities/{path}"), 404, "ENTITY_NOT_FOUND")
     assert ann.get("/api/entities/Strixt").json()["error"]["hint"] == 'Did you mean "Strict"?'
 
 
