@@ -275,8 +275,8 @@ def _is_csv(request: Request) -> bool:
 
 
 def _not_there(error: PylonError) -> PylonError:
-    """404 for an entity that is not there (400 elsewhere: spec 02 section 3, spec 09 section 2); other
-    refusals as they are."""
+    """404 for an entity that is not there, which is 400 elsewhere (spec 02 section 3, spec 09
+    section 2); other refusals as they are."""
     if error.code != "ENTITY_NOT_FOUND":
         return error
     return PylonError(404, error.code, error.message, error.hint)
