@@ -843,6 +843,11 @@ JSON_FIELD_BYTES_MAX: Final = 65_536
 the loop with its row, some 10 ms where it is all small numbers. What is larger belongs into
 rows."""
 
+JSON_ROW_BYTES_MAX: Final = 524_288
+"""All `json` and `list` values of a row, as JSON in which a number counts as one digit. Eight
+fields reach it; a row of these takes some 15 ms to read and as much to write on the loop, and
+each further field 2 ms more."""
+
 LIST_FIELD_ITEMS_MAX: Final = 10_000
 """Items of a `list` field."""
 

@@ -15,6 +15,7 @@ from pylon.codec import decode_trusted, encode
 from pylon.crdt.values import json_checker
 from pylon.data.faults import NOT_ALLOWED, UNKNOWN, WRONG_TYPE, FieldFault, missing_value, refusal
 from pylon.data.fields import Checker, constrained, type_checker, value_checker
+from pylon.data.json_size import least_size
 from pylon.data.references import references_of
 from pylon.errors import PylonError
 from pylon.hooks import EntityHooks
@@ -65,6 +66,9 @@ class Table:
         self._fixed = self._readonly | {f.name for f in spec.fields if f.writeOnce}
         self._checkers: dict[str, Checker] = {f.name: _checker(spec, f) for f in spec.fields}
         self._json = frozenset(f.name for f in spec.fields if f.kind in ("json", "list"))
+        largest = len(self._json) * limits.JSON_FIELD_BYTES_MAX
+        self.summed = self._json if largest > limits.JSON_ROW_BYTES_MAX else frozenset()
+        """Fields whose values are bounded together, where their own bounds do not see to it."""
         times = time_fields(spec)
         self._times = tuple(name for name in self.fields if name in times)
         self._required = tuple(f.name for f in spec.fields if not f.optional)
@@ -139,6 +143,8 @@ class Table:
         if not isinstance(data, dict):
             raise PylonError(400, "INVALID_DATA", "The data must be a JSON object.")
         allowed = self._written_by(trusted=trusted, is_insert=is_insert)
+        if self.summed:
+            self.check_size(data, sees_private=sees_private and trusted)
         if data.keys() <= allowed:
             return
         sees_private = sees_private and trusted
@@ -156,6 +162,26 @@ class Table:
             found += self._lacking(data, answer, sees_private=sees_private)
         untold = max(len(wrong) - limits.FIELD_FAULTS_MAX, 0)
         raise refusal(found, self.name, untold=untold)
+
+    def check_size(self, values: Mapping[str, Any], *, sees_private: bool) -> None:
+        """Refuse `json` and `list` values that are too large together, before any is looked at."""
+        most = left = limits.JSON_ROW_BYTES_MAX
+        for name in values:
+            if name in self.summed:
+                left -= least_size(values[name], left)
+                if left < 0:
+                    raise self._too_large(self.told(name, sees_private=sees_private), most)
+
+    def _too_large(self, name: str, most: int) -> PylonError:
+        message = f"is too large: all JSON and lists of a row have at most {most} bytes together"
+        fault = FieldFault(
+            field=name,
+            code="TOO_LARGE",
+            message=message,
+            sentence=f"{self.name}.{name} {message}.",
+            answer=NOT_ALLOWED,
+        )
+        return refusal([fault], self.name)
 
     def _written_by(self, *, trusted: bool, is_insert: bool) -> frozenset[str]:
         """The keys that a body may have."""

@@ -398,6 +398,8 @@ class Transaction:
             values = table.stamped(values, before, iso_seconds(self._context.clock.now()))
         after = {**before, **values}
         table.check_required(after, "UPDATE_FAILED", sees_private=self._trusted)
+        if not table.summed.isdisjoint(values):
+            table.check_size(after, sees_private=self._trusted)
         if rule.asked and not self._trusted:
             await self._lookup.gather(rule, self._identity, [(after, before)])
         if not (self._trusted or rule.allows(self._identity, after, before, self._lookup)):

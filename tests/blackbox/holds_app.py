@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pylon import App, Entity, RichText, auth, data, exists, field, relation, row
+from pylon import App, Entity, Json, RichText, auth, data, exists, field, relation, row
 
 app = App("holds")
 app.action("publish", input={"title": str, "rank": int | None})
@@ -71,3 +71,22 @@ class Ruled(Entity):
     class policy:
         read = True
         write = IS_LISTED
+
+
+@app.entity(crdt=False)
+class Bag(Entity):
+    """Of more JSON than one row may have."""
+
+    a: Json | None
+    b: Json | None
+    c: Json | None
+    d: Json | None
+    e: Json | None
+    f: Json | None
+    g: Json | None
+    h: Json | None
+    numbers: list[float] | None
+    texts: list[str] | None
+
+    class policy:
+        allow = True

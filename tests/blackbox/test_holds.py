@@ -151,7 +151,7 @@ def test_no_body_holds_the_loop(watched: Watched, who: str) -> None:
         lines = ("POST", "/api/import?format=ndjson", True)
         for method, path, has_body in (lines, *routes(watched.admin)):
             # Other entities than Paper have the same routes.
-            if not has_body or re.search("Sheet|Listed|Ruled|User", path):
+            if not has_body or re.search("Sheet|Listed|Ruled|Bag|User", path):
                 continue
             for shape, content in (shapes if path in LARGE else smaller).items():
                 watched.ask(client, f"{who}: {shape} to {method} {path}", (method, path, content))

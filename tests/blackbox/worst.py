@@ -85,6 +85,10 @@ def writes() -> Iterator[tuple[str, Ask]]:
     yield "inserts under a rule", ("POST", "/api/transact", body(ruled))
     yield "a batch under a rule", ("POST", "/api/batch", body({"operations": ruled}))
     yield "a large text", ("POST", "/api/transact", body(large))
+    bag, fractions = "/api/entities/Bag", [0.5] * 16_000
+    yield "JSON of numbers", ("POST", bag, body({"a": fractions, "numbers": fractions[:9_999]}))
+    yield "JSON of objects", ("POST", bag, body({"a": [{"x": 1}] * 7_000}))
+    yield "JSON of texts", ("POST", bag, body(dict.fromkeys("abcdefgh", ["é" * 99] * 200)))
     # Texts that are folded and taken apart before they are indexed.
     pairs = "".join(chr(0x4E00 + (n * 7_919) % 20_000) for n in range(16_000))
     folded = [insert("Paper", {"title": f"{n}", "text": pairs}) for n in range(20)]

@@ -13,7 +13,6 @@ from pylon import (
     Id,
     Json,
     RichText,
-    User,
     auth,
     created_at,
     data,
@@ -25,6 +24,17 @@ from pylon import (
 )
 
 app = App("demo")
+
+
+@app.entity
+class User(Entity):
+    email: str = field(unique=True)
+    displayName: str
+    roles: str | None = field(default=None, readonly=True)
+
+    class policy:
+        read = auth.userId == data.id
+        write = False
 
 
 @app.entity

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.shell import Shell, blocks, commands, fits
+from tests.docs.shell import Block, Shell, blocks, commands, fits
 from tests.server import ADMIN_TOKEN, Server, serving
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -53,9 +53,9 @@ ROWS: dict[str, dict[str, list[dict[str, Any]]]] = {
 }
 """What the guest of a page has written before."""
 
-PEOPLE = """id,email,displayName,createdAt
-ann,ann@example.com,Ann,2026-01-01T00:00:00Z
-kim,Kim@Example.org,Kim,2026-01-01T00:00:00Z
+PEOPLE = """id,email,displayName
+ann,ann@example.com,Ann
+kim,Kim@Example.org,Kim
 """
 
 
@@ -77,11 +77,18 @@ def lines(page: Path) -> list[tuple[str, str]]:
         each
         for block in blocks(text)
         if block.language in ("console", "sh")
-        for each in commands(block.text if "$ " in block.text else f"$ {block.text}")
+        for each in commands(typed(block))
         if re.match(r"curl |[A-Z]+=|pylon policy test ", each[0])
     ]
     inline = re.findall(r"`(curl [^`]*)`", text)
     return found + [(each, "") for each in inline]
+
+
+def typed(block: Block) -> str:
+    """A block with `$` before each command: in `sh` that is each line that begins anew."""
+    if block.language == "console":
+        return block.text
+    return re.sub(r"(?<!\\\n)^(?=\S)", "$ ", block.text, flags=re.M)
 
 
 PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE and lines(page)]

@@ -118,6 +118,8 @@ async def test_the_tutorial_works_as_it_stands(reader: Reader, tmp_path: Path) -
         await carol.wait_for(f"{LINES}.includes('Taxi: 12.50, open')")
         await approve(ann, "Taxi")
         await ann.wait_for(f"{STATUS}.includes('olicy') && {LINES}.includes('Taxi: 12.50, open')")
+        await ann.click("[role=status]")
+        await ann.wait_for(f"{STATUS} === 'ann · live'")
         await approve(carol, "Taxi")
         await ann.wait_for(f"{LINES}.includes('Taxi: 12.50, approved')")
 
