@@ -246,7 +246,7 @@ class OpenDocument:
         snapshot = self._document.snapshot()
         bound = limits.DOCUMENT_BYTES_MAX
         if trims:
-            bound = max(limits.DOCUMENT_HISTORY_BYTES_MAX, 2 * self.trimmed_bytes)
+            bound = min(bound, max(limits.DOCUMENT_HISTORY_BYTES_MAX, 2 * self.trimmed_bytes))
         if len(snapshot) > bound and self.mark is not None:
             if self.is_inline:
                 raise TooHeavy(self.key)

@@ -444,7 +444,8 @@ def _undecodable(error: BaseException) -> BaseException:
             409,
             "CRDT_OUTDATED",
             "This update builds on history that the server no longer keeps.",
-            "Fetch the document anew and make the edit again.",
+            "Take the document anew (crdt-subscribe with an empty one) and make the edit again."
+            " A client that imports the row's frames stays near enough.",
         )
     return PylonError(400, "CRDT_DECODE_FAILED", "The update is not a Loro update.")
 

@@ -135,6 +135,25 @@ async def test_storage_stays_bounded(hears: bool, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(PylonError) as caught:
             await away.push()
         assert (caught.value.status, caught.value.code) == (409, "CRDT_OUTDATED")
+        assert "crdt-subscribe" in (caught.value.hint or "")
+
+
+async def test_history_never_makes_a_document_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is left after a cut is so large that twice as much is more than a document may take.
+    monkeypatch.setattr(limits, "DOCUMENT_BYTES_MAX", 50_000)
+    monkeypatch.setattr(limits, "DOCUMENT_HISTORY_BYTES_MAX", 20_000)
+    monkeypatch.setattr(limits, "DOCUMENT_UPDATES_MAX", 1)
+    async with desk() as d:
+        page = await d.page(body="")
+        replica, random = await d.replica(page), Random(3)
+        replica.text().insert(0, "".join(random.choices("abcdefghijklmnop0123456789", k=16_000)))
+        for _ in range(120):
+            replica.text().delete(0, 100)
+            replica.text().insert(0, "".join(random.choices("abcdefghijklmnop0123456789", k=100)))
+            await replica.push()
+            replica.hear()
+        ((*_, snapshot),) = await d.stored("_pylon_crdt_snapshots")
+        assert len(snapshot) <= limits.DOCUMENT_BYTES_MAX
 
 
 async def test_memory_holds_the_latest_documents(monkeypatch: pytest.MonkeyPatch) -> None:
