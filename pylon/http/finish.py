@@ -110,4 +110,4 @@ def _lines(headers: list[Header]) -> bytes:
     for name, value in headers:
         assert b"\r" not in name + value
         assert b"\n" not in name + value
-    return b"".join(b"\r\n%b: %b" % header for header in headers)
+    return b"".join([b"\r\n%b: %b" % header for header in headers])
