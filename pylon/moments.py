@@ -3,7 +3,7 @@
 Two spellings of one moment have the same key, whatever their zone, form and number of digits. The
 row keeps the text that was sent; the key stands beside it in the table (`store/tables.py`), and
 all that compares, orders or groups times goes by it: filters, indexes, policies, buckets.
-Docs: docs/rows.md, "Times", and docs/decisions/0016.
+Docs: docs/rows.md, "Times", and docs/decisions/0019.
 """
 
 from __future__ import annotations
