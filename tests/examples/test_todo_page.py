@@ -35,10 +35,11 @@ async def chromium(tmp_path: Path) -> AsyncIterator[Browser]:
 
 
 async def add(page: Page, title: str) -> None:
-    """Add a todo as a person does: type, Enter."""
+    """Add a todo as a person does: type, Enter; and wait until it is shown, if not yet sent."""
     await page.evaluate("document.getElementById('title').focus()")
     await page.type(title)
     await page.press_enter()
+    await page.wait_for(f"{TITLES}.includes({title!r})")
 
 
 async def sees(page: Page, *titles: str) -> None:
