@@ -28,6 +28,7 @@ SUITES = {
     "data": "lists, relation rules, aggregates, search and import at 100 k rows",
     "sync": "many readers, latency, stalled readers, full pulls, returns after a restart, editors",
     "deflate": "processor time and bytes of events and large bodies, compressed against not",
+    "before": "get, list, insert and deliveries against another checkout of ours (--tree)",
     "growth": "get, list and pull at 10 k, 100 k and 1 M rows",
 }
 
@@ -58,7 +59,9 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     cores = divide_cores(available_cores(), share_all=arguments.all_cores)
-    names = list(SUITES) if arguments.suite == "all" else [arguments.suite]
+    names = [name for name in SUITES if name != "before"]
+    if arguments.suite != "all":
+        names = [arguments.suite]
     measures: list[Measure] = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as folder:
         facts = describe_machine(Path(folder), cores)
@@ -82,6 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
                     peer_log=arguments.peer_log,
                     edits=arguments.edits,
                     only=tuple(arguments.only),
+                    tree=arguments.tree,
                 )
                 measures += suite(setting)
     print(table(measures))
@@ -100,7 +104,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, help="rows seeded, imported or pulled")
     parser.add_argument("--readers", type=int, default=1000, help="live readers (1000)")
     parser.add_argument("--edits", type=int, default=5000, help="edits of one document (5000)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of `sync`")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of the suite")
+    parser.add_argument("--tree", type=Path, metavar="DIR", help="the other checkout of `before`")
     parser.add_argument("--connections", type=int, default=32, help="HTTP connections (32)")
     parser.add_argument("--json", metavar="FILE", help="write the report there too")
     parser.add_argument("--dir", metavar="DIR", help="where data lives; must be a real disk")

@@ -98,14 +98,15 @@ class Fleet:
         cores: AbstractSet[int],
         environment: Mapping[str, str] | None = None,
         pipes: bool = False,
+        folder: Path = REPOSITORY,
     ) -> Child:
-        """Start `command` pinned to `cores`; stdout goes to the log unless `pipes`."""
+        """Start `command` in `folder`, pinned to `cores`; stdout goes to the log unless `pipes`."""
         began = time.perf_counter()
         log = self.folder / f"{name}-{len(self._children)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                cwd=REPOSITORY,
+                cwd=folder,
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipes else output,

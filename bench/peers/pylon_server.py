@@ -36,7 +36,10 @@ class PylonServer:
         load_cores: AbstractSet[int],
         app: str = "app.py",
         settings: Mapping[str, str] | None = None,
+        tree: Path = REPOSITORY,
     ) -> None:
+        """`tree` is the checkout whose code and app are started."""
+        self._tree = tree
         self._app = app
         self._settings = settings or {}
         self.port = free_port(span=PORTS)
@@ -62,7 +65,7 @@ class PylonServer:
         self.child = self._fleet.spawn(
             self.name,
             [
-                *(sys.executable, "-m", "pylon", "start", str(REPOSITORY / "bench" / self._app)),
+                *(sys.executable, "-m", "pylon", "start", str(self._tree / "bench" / self._app)),
                 *("--port", str(self.port), "--db", str(self.database)),
             ],
             cores=self._cores,
@@ -72,9 +75,10 @@ class PylonServer:
                 "PYLON_ALLOW_UNSAFE": "no-rate-limit",
                 "PYLON_HOST": "127.0.0.1",
                 "PYLON_CORS_ORIGIN": "http://localhost",
-                "PYTHONPATH": str(REPOSITORY),
+                "PYTHONPATH": str(self._tree),
                 **self._settings,
             },
+            folder=self._tree,
         )
 
     def halt(self) -> None:

@@ -31,6 +31,8 @@ class Setting:
     """Of the one document that editors write together."""
     only: tuple[str, ...] = ()
     """The parts that a suite made of parts is to run; all when empty."""
+    tree: Path | None = None
+    """Another checkout, to compare this one with."""
 
     @property
     def warm_seconds(self) -> float:

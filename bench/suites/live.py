@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.generator import STAMP
@@ -19,7 +20,7 @@ from bench.load import request_bytes
 from bench.peers.floors import RawHub
 from bench.peers.pocketbase import PocketBase
 from bench.peers.pylon_server import PylonServer
-from bench.processes import BenchError, Child, cpu_seconds, read_json_line
+from bench.processes import REPOSITORY, BenchError, Child, cpu_seconds, read_json_line
 from bench.ratio import Measure, alternate, spread
 from bench.suites.base import Setting, say
 
@@ -134,18 +135,20 @@ def close(setting: Setting, side: Side) -> None:
     setting.fleet.stop(side.server)
 
 
-def fresh_server(setting: Setting, name: str) -> PylonServer:
+def fresh_server(setting: Setting, name: str, *, tree: Path = REPOSITORY) -> PylonServer:
     """A server of ours with an empty database in a folder of that name."""
-    server = PylonServer(cores=setting.cores.server, load_cores=setting.cores.load)
+    cores = setting.cores
+    server = PylonServer(cores=cores.server, load_cores=cores.load, tree=tree)
     folder = setting.folder / name
     folder.mkdir()
     server.start(setting.fleet, folder)
     return server
 
 
-def pylon_side(setting: Setting, identities: int) -> Side:
+def pylon_side(setting: Setting, identities: int, *, tree: Path = REPOSITORY) -> Side:
     """A server of its own: one with rows would first replay its last minute to new readers."""
-    server = fresh_server(setting, f"pylon-{setting.readers}-{identities}")
+    name = f"pylon-{setting.readers}-{identities}"
+    server = fresh_server(setting, name if tree == REPOSITORY else f"{name}-other", tree=tree)
     tokens = [server.mint(f"reader_{number}") for number in range(identities)]
     say(f"pylon: opening {setting.readers} WebSockets of {identities} user(s)")
     readers = open_readers(setting, server.port, tokens)

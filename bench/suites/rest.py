@@ -33,12 +33,13 @@ def run(setting: Setting) -> list[Measure]:
         each.seed(setting.rows)
     measures = [_against_floor(setting, ours)]
     for kind in NAMES:
-        mine, theirs = _plan(ours, kind), _plan(peer, kind) if setting.with_peer else None
+        mine, theirs = plan_of(ours, kind), plan_of(peer, kind) if setting.with_peer else None
         measures.append(_compare(setting, kind, mine, theirs))
     return measures
 
 
-def _plan(peer: RowPeer, kind: str) -> Plan:
+def plan_of(peer: RowPeer, kind: str) -> Plan:
+    """What is played for one of `NAMES`."""
     makers = {"get": peer.get_plan, "list": peer.list_plan, "insert": peer.insert_plan}
     return makers[kind]()
 
