@@ -50,7 +50,6 @@ from pylon.store.evolution.model import (
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.introspect import fetch
 from pylon.store.sqlite.evolution.times import KEY_OF_TIME, keys_of_times
-from pylon.store.tables import IndexShape
 
 READ_AHEAD = 10_000
 """Rows looked at between two reports of progress."""
@@ -349,18 +348,14 @@ class _Survey:
     def _shared(self, step: AddIndex, terms: Mapping[str, str]) -> tuple[int, int, object] | None:
         """How many values of a unique index more than one row has, how many rows, and one value."""
         table, _ = self._sql(step.entity, "id")
-        keys = [quote(name) for name in step.fields]
+        index, first = step.index, quote(step.fields[0])
         inner = ", ".join(f"{term} {quote(name)}" for name, term in terms.items())
-        present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
-        if step.where is not None:
-            present = f"{present} AND ({step.where})"
-        shape = IndexShape(name="", fields=step.fields, unique=True, folded=step.folded)
         found = fetch(
             self._connection,
             f"SELECT count(*), sum(_pylon_rows), max(_pylon_value)"
-            f" FROM (SELECT count(*) _pylon_rows, max({keys[0]}) _pylon_value"
-            f" FROM (SELECT {inner} FROM {table}) WHERE {present}"
-            f" GROUP BY {shape.columns} HAVING count(*) > 1)",
+            f" FROM (SELECT count(*) _pylon_rows, max({first}) _pylon_value"
+            f" FROM (SELECT {inner} FROM {table}) WHERE {index.present}"
+            f" GROUP BY {index.columns} HAVING count(*) > 1)",
         )
         groups, rows, example = found[0]
         return (groups, rows, example) if groups else None
