@@ -4,7 +4,7 @@ can be done at all. Reads only; called inside the transaction that then applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -16,6 +16,7 @@ from pylon.schema.constraints import Check, Fault, constraint, decimal_text
 from pylon.schema.index_condition import named_fields, read_condition
 from pylon.schema.model import AuthDefault, FieldSpec, JsonDefault, NowDefault
 from pylon.store.evolution.convert import (
+    Converted,
     changes_shape,
     convert,
     is_always_lossless,
@@ -211,7 +212,7 @@ class _Survey:
                 rows=total if visible else 0,
                 is_visible=visible,
             )
-        lossy, empty, example = self._try_conversion(step, table, column, total)
+        lossy, empty, example = self._try_conversion(step, total)
         if not lossy:
             rewritten = needs_rewrite(step.from_type, step.field.type) or other_shape
             rewritten = rewritten or {old, new} == {"bool", "int"}
@@ -235,17 +236,11 @@ class _Survey:
             step=step, level="destructive", rows=lossy, note=note, refused=refused, is_visible=True
         )
 
-    def _try_conversion(
-        self, step: RetypeField, table: str, column: str, total: int
-    ) -> tuple[int, int, str]:
+    def _try_conversion(self, step: RetypeField, total: int) -> tuple[int, int, str]:
         """How many values lose something, how many of them have no successor, and one of them."""
         lossy = empty = 0
         example = ""
-        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
-        for seen, (value,) in enumerate(found, 1):
-            if seen % READ_AHEAD == 0:
-                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
-            converted, is_lossless = convert(value, step.from_type, step.field.type)
+        for value, (converted, is_lossless) in self._conversions(step, total):
             if not is_lossless:
                 lossy += 1
                 empty += converted is None
@@ -276,11 +271,10 @@ class _Survey:
 
     def _constrain(self, step: ConstrainField) -> Planned:
         """Rows that break the constraint stay as they are until somebody writes the field."""
-        allows, table_column = constraint(step.field), self._sql(step.entity, step.field.name)
-        total = self._count(step.entity)
+        allows, total = constraint(step.field), self._count(step.entity)
         if allows is None or not total:
             return Planned(step=step)
-        broken, example = self._broken(step, allows, *table_column, total)
+        broken, example = self._broken(step, allows, total)
         if not broken:
             return Planned(step=step)
         note = (
@@ -289,15 +283,10 @@ class _Survey:
         )
         return Planned(step=step, level="careful", rows=broken, note=note)
 
-    def _broken(
-        self, step: ConstrainField, allows: Check, table: str, column: str, total: int
-    ) -> tuple[int, str]:
-        broken, example, old = 0, "", step.from_type
-        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
-        for seen, (value,) in enumerate(found, 1):
-            if seen % READ_AHEAD == 0:
-                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
-            kept = convert(value, old, step.field.type)[0]
+    def _broken(self, step: ConstrainField, allows: Check, total: int) -> tuple[int, str]:
+        """How many values the field will not allow, and one of them."""
+        broken, example = 0, ""
+        for value, (kept, _) in self._conversions(step, total):
             if kept is None:
                 continue  # The conversion tells of it.
             try:
@@ -306,6 +295,17 @@ class _Survey:
                 broken += 1
                 example = example or repr(value)[:60]
         return broken, example
+
+    def _conversions(
+        self, step: RetypeField | ConstrainField, total: int
+    ) -> Iterator[tuple[Any, Converted]]:
+        """The values of a field, and what becomes of each."""
+        table, column = self._sql(step.entity, step.field.name)
+        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
+        for seen, (value,) in enumerate(found, 1):
+            if seen % READ_AHEAD == 0:
+                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
+            yield value, convert(value, step.from_type, step.field.type)
 
     def _remove_field(self, step: RemoveField) -> Planned:
         table, column = self._sql(step.entity, step.name)
