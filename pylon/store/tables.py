@@ -45,6 +45,12 @@ class IndexShape:
             for field in self.fields
         )
 
+    @property
+    def present(self) -> str:
+        """The condition of the rows that it tells apart where it is unique."""
+        present = " AND ".join(f"{quote(field)} IS NOT NULL" for field in self.fields)
+        return present if self.where is None else f"{present} AND ({self.where})"
+
 
 def column_type(kind: FieldKind) -> str:
     """The type of a column of this kind."""

@@ -14,6 +14,7 @@ import msgspec
 
 from pylon.schema.constraints import CONSTRAINTS
 from pylon.schema.model import FIELD_KEYS, EntitySpec, FieldSpec, SearchSpec
+from pylon.store.tables import IndexShape
 
 Level: TypeAlias = Literal["additive", "careful", "destructive"]
 """How much a step may cost: nothing is touched; values are moved or converted without loss;
@@ -152,6 +153,17 @@ class AddIndex(Step, frozen=True, kw_only=True, tag="add_index", omit_defaults=T
     where: str | None = None
     tells_apart: bool = False
     folded: tuple[str, ...] = ()
+
+    @property
+    def index(self) -> IndexShape:
+        """The index that the step makes."""
+        return IndexShape(
+            name=self.name,
+            fields=self.fields,
+            unique=self.unique,
+            where=self.where,
+            folded=self.folded,
+        )
 
 
 class RemoveIndex(Step, frozen=True, kw_only=True, tag="remove_index"):

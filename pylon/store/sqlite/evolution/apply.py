@@ -45,24 +45,13 @@ from pylon.store.sqlite.evolution.times import (
     tell_apart,
 )
 from pylon.store.sqlite.tables import columns, create_index, create_table
-from pylon.store.tables import IndexShape, column_type
+from pylon.store.tables import column_type
 
 BATCH_ROWS = 5_000
 """Rows written between two reports of progress."""
 
 SPARE = "_pylon_spare"
 """A name for tables and columns on their way; no entity or field can have it."""
-
-
-def index_of(step: AddIndex) -> IndexShape:
-    """The index that a step makes."""
-    return IndexShape(
-        name=step.name,
-        fields=step.fields,
-        unique=step.unique,
-        where=step.where,
-        folded=step.folded,
-    )
 
 
 class Apply:
@@ -248,10 +237,9 @@ class Apply:
     # --- indexes -----------------------------------------------------------------------------
 
     def _add_index(self, step: AddIndex) -> None:
-        index = index_of(step)
         if step.tells_apart:
-            tell_apart(self._connection, step.entity, index)
-        self._connection.execute(create_index(step.entity, index))
+            tell_apart(self._connection, step.entity, step.index)
+        self._connection.execute(create_index(step.entity, step.index))
 
     def _remove_index(self, step: RemoveIndex) -> None:
         # It may have gone with its column already.

@@ -43,7 +43,7 @@ from pylon.store.evolution.plan import diff, kept_references
 from pylon.store.evolution.searched import disturbed_by, rewritten_by
 from pylon.store.evolution.wish import Wish, as_wished, blockers
 from pylon.store.sqlite.evolution import history
-from pylon.store.sqlite.evolution.apply import Apply, index_of
+from pylon.store.sqlite.evolution.apply import Apply
 from pylon.store.sqlite.evolution.follow import forget_documents, reconcile_log, restart_cursors
 from pylon.store.sqlite.evolution.introspect import introspect
 from pylon.store.sqlite.evolution.migration_run import run_migration
@@ -192,7 +192,7 @@ class _Run:
             if planned.notice is not None and isinstance(step, AddIndex):
                 before = self._entity_before.get(step.entity, step.entity)
                 table = self._live.tables.get(before)
-                if table is not None and table.indexes.get(step.name) == index_of(step):
+                if table is not None and table.indexes.get(step.name) == step.index:
                     kept.add((step.entity, step.name))
         return tuple(
             each

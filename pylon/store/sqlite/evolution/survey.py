@@ -4,7 +4,7 @@ can be done at all. Reads only; called inside the transaction that then applies 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -16,6 +16,7 @@ from pylon.schema.constraints import Check, Fault, constraint, decimal_text
 from pylon.schema.index_condition import named_fields, read_condition
 from pylon.schema.model import AuthDefault, FieldSpec, JsonDefault, NowDefault
 from pylon.store.evolution.convert import (
+    Converted,
     changes_shape,
     convert,
     is_always_lossless,
@@ -50,7 +51,6 @@ from pylon.store.evolution.model import (
 from pylon.store.naming import quote
 from pylon.store.sqlite.evolution.introspect import fetch
 from pylon.store.sqlite.evolution.times import KEY_OF_TIME, keys_of_times
-from pylon.store.tables import IndexShape
 
 READ_AHEAD = 10_000
 """Rows looked at between two reports of progress."""
@@ -212,7 +212,7 @@ class _Survey:
                 rows=total if visible else 0,
                 is_visible=visible,
             )
-        lossy, empty, example = self._try_conversion(step, table, column, total)
+        lossy, empty, example = self._try_conversion(step, total)
         if not lossy:
             rewritten = needs_rewrite(step.from_type, step.field.type) or other_shape
             rewritten = rewritten or {old, new} == {"bool", "int"}
@@ -236,17 +236,11 @@ class _Survey:
             step=step, level="destructive", rows=lossy, note=note, refused=refused, is_visible=True
         )
 
-    def _try_conversion(
-        self, step: RetypeField, table: str, column: str, total: int
-    ) -> tuple[int, int, str]:
+    def _try_conversion(self, step: RetypeField, total: int) -> tuple[int, int, str]:
         """How many values lose something, how many of them have no successor, and one of them."""
         lossy = empty = 0
         example = ""
-        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
-        for seen, (value,) in enumerate(found, 1):
-            if seen % READ_AHEAD == 0:
-                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
-            converted, is_lossless = convert(value, step.from_type, step.field.type)
+        for value, (converted, is_lossless) in self._conversions(step, total):
             if not is_lossless:
                 lossy += 1
                 empty += converted is None
@@ -277,11 +271,10 @@ class _Survey:
 
     def _constrain(self, step: ConstrainField) -> Planned:
         """Rows that break the constraint stay as they are until somebody writes the field."""
-        allows, table_column = constraint(step.field), self._sql(step.entity, step.field.name)
-        total = self._count(step.entity)
+        allows, total = constraint(step.field), self._count(step.entity)
         if allows is None or not total:
             return Planned(step=step)
-        broken, example = self._broken(step, allows, *table_column, total)
+        broken, example = self._broken(step, allows, total)
         if not broken:
             return Planned(step=step)
         note = (
@@ -290,15 +283,10 @@ class _Survey:
         )
         return Planned(step=step, level="careful", rows=broken, note=note)
 
-    def _broken(
-        self, step: ConstrainField, allows: Check, table: str, column: str, total: int
-    ) -> tuple[int, str]:
-        broken, example, old = 0, "", step.from_type
-        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
-        for seen, (value,) in enumerate(found, 1):
-            if seen % READ_AHEAD == 0:
-                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
-            kept = convert(value, old, step.field.type)[0]
+    def _broken(self, step: ConstrainField, allows: Check, total: int) -> tuple[int, str]:
+        """How many values the field will not allow, and one of them."""
+        broken, example = 0, ""
+        for value, (kept, _) in self._conversions(step, total):
             if kept is None:
                 continue  # The conversion tells of it.
             try:
@@ -307,6 +295,17 @@ class _Survey:
                 broken += 1
                 example = example or repr(value)[:60]
         return broken, example
+
+    def _conversions(
+        self, step: RetypeField | ConstrainField, total: int
+    ) -> Iterator[tuple[Any, Converted]]:
+        """The values of a field, and what becomes of each."""
+        table, column = self._sql(step.entity, step.field.name)
+        found = self._connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
+        for seen, (value,) in enumerate(found, 1):
+            if seen % READ_AHEAD == 0:
+                self._progress(f"checking {step.entity}.{step.field.name}", seen, total)
+            yield value, convert(value, step.from_type, step.field.type)
 
     def _remove_field(self, step: RemoveField) -> Planned:
         table, column = self._sql(step.entity, step.name)
@@ -349,18 +348,14 @@ class _Survey:
     def _shared(self, step: AddIndex, terms: Mapping[str, str]) -> tuple[int, int, object] | None:
         """How many values of a unique index more than one row has, how many rows, and one value."""
         table, _ = self._sql(step.entity, "id")
-        keys = [quote(name) for name in step.fields]
+        index, first = step.index, quote(step.fields[0])
         inner = ", ".join(f"{term} {quote(name)}" for name, term in terms.items())
-        present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
-        if step.where is not None:
-            present = f"{present} AND ({step.where})"
-        shape = IndexShape(name="", fields=step.fields, unique=True, folded=step.folded)
         found = fetch(
             self._connection,
             f"SELECT count(*), sum(_pylon_rows), max(_pylon_value)"
-            f" FROM (SELECT count(*) _pylon_rows, max({keys[0]}) _pylon_value"
-            f" FROM (SELECT {inner} FROM {table}) WHERE {present}"
-            f" GROUP BY {shape.columns} HAVING count(*) > 1)",
+            f" FROM (SELECT count(*) _pylon_rows, max({first}) _pylon_value"
+            f" FROM (SELECT {inner} FROM {table}) WHERE {index.present}"
+            f" GROUP BY {index.columns} HAVING count(*) > 1)",
         )
         groups, rows, example = found[0]
         return (groups, rows, example) if groups else None

@@ -61,12 +61,10 @@ def tell_apart(connection: apsw.Connection, entity: str, index: IndexShape) -> N
     """Give rows that a unique index was never asked about, since their times were written
     differently, keys of their own. The first keeps the moment's."""
     column = next(quote(name) for name in index.fields if name.startswith(moment_column("")))
-    table, keys = quote(entity), [quote(name) for name in index.fields]
-    present = " AND ".join(f"{key} IS NOT NULL" for key in keys)
-    if index.where is not None:
-        present = f"{present} AND ({index.where})"
+    table = quote(entity)
     connection.execute(
         f"UPDATE {table} SET {column} = concat({column}, '{_APART}', id) WHERE id IN"
         f" (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY {index.columns}"
-        f" ORDER BY id) AS _pylon_number FROM {table} WHERE {present}) WHERE _pylon_number > 1)"
+        f" ORDER BY id) AS _pylon_number FROM {table} WHERE {index.present})"
+        " WHERE _pylon_number > 1)"
     )
