@@ -7,7 +7,6 @@ are those of single writes. Called by `api/bulk.py`.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -103,17 +102,16 @@ class Bulk:
 
         async def all_of_them(tx: Transaction) -> list[Outcome]:
             outcomes: list[Outcome] = []
-            debts, owed = tx.defer_keys(), []
+            debts = tx.defer_keys()
             for value, operation in zip(values, operations, strict=True):
+                debts.part = len(outcomes)
                 try:
                     outcomes.append(await self._one(identity, tx, operation, strict))
                 except PylonError as error:
                     # Raised, so that nothing stays.
                     raise _Undone([*outcomes, _failed(value, error)], error) from error
-                owed.append(len(debts))
-            if debts and (unpaid := await tx.unpaid()):
-                first, refusal = unpaid[0]
-                place = bisect_right(owed, first)
+            if unpaid := await tx.unpaid():
+                place, refusal = unpaid[0]
                 raise _Undone([*outcomes[:place], _failed(values[place], refusal)], refusal)
             return outcomes
 

@@ -9,7 +9,6 @@ database is (`ImportUnits`). Called by `api/transfer.py`; reading the text is
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -181,14 +180,14 @@ class ImportUnits:
         self, unit: ImportUnit, rows: Sequence[ImportRow], tx: Transaction
     ) -> list[Outcome]:
         """All rows, in whose order those that they name may come later."""
-        debts, owed = tx.defer_keys(), []
+        debts = tx.defer_keys()
         outcomes: list[Outcome] = []
         queries = self._queries(tx)
-        for each in rows:
+        for number, each in enumerate(rows):
+            debts.part = number
             outcomes.append(await self._one(tx, unit, each, queries))
-            owed.append(len(debts))
-        if debts and (unpaid := await tx.unpaid()):
-            raise _Unpaid({bisect_right(owed, place): error for place, error in unpaid})
+        if unpaid := await tx.unpaid():
+            raise _Unpaid(dict(unpaid))
         return outcomes
 
     def _queries(self, tx: Transaction) -> Queries:

@@ -109,28 +109,33 @@ def not_there(reference: Reference, *, sees_private: bool) -> PylonError:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A key that named no row when it was written; the end of the unit shall find one."""
+    """A key that named no row when it was written, in this part of the unit; the end of the unit
+    shall find one."""
 
     reference: Reference
     row_id: str
     key: Any
+    part: int
 
 
 @dataclass(slots=True)
 class Debts:
-    """Keys whose rows may come later in the same unit."""
+    """Keys whose rows may come later in the same unit. Who writes it in parts, such as the rows of
+    an import, sets the number of the `part` at hand."""
 
-    owed: list[Owed] = field(default_factory=list)
+    part: int = 0
+    _owed: list[Owed] = field(default_factory=list)
 
-    def __len__(self) -> int:
-        return len(self.owed)
+    def owe(self, reference: Reference, row_id: str, key: Any) -> None:
+        """Note a key whose row is not there."""
+        self._owed.append(Owed(reference, row_id, key, self.part))
 
     async def unpaid(self, tx: Tx) -> list[tuple[int, Reference]]:
-        """Those whose rows have not come, with their places among the owed ones. What was
-        overwritten or deleted since owes nothing."""
+        """Those whose rows have not come, each with its part. What was overwritten or deleted since
+        owes nothing."""
         return [
-            (place, each.reference)
-            for place, each in enumerate(self.owed)
+            (each.part, each.reference)
+            for each in self._owed
             if not await is_there(tx, each.reference, each.key)
             and await tx.fetch(each.reference.names, (each.row_id, each.key))
         ]

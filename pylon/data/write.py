@@ -25,7 +25,6 @@ from pylon.data.context import Context
 from pylon.data.errors import hooks_too_deep, not_found, policy_denied
 from pylon.data.references import (
     Debts,
-    Owed,
     Reference,
     RowName,
     is_there,
@@ -289,11 +288,11 @@ class Transaction:
         return self._debts
 
     async def unpaid(self) -> list[tuple[int, PylonError]]:
-        """The keys whose rows have not come, by their places among the `Debts`, each with its
-        refusal. For the end of the unit, which must not be committed with one."""
+        """The parts of the unit with keys whose rows have not come, each key with its refusal. For
+        the end of the unit, which must not be committed with one."""
         assert self._debts is not None
         found = await self._debts.unpaid(self._tx)
-        return [(place, not_there(each, sees_private=self._trusted)) for place, each in found]
+        return [(part, not_there(each, sees_private=self._trusted)) for part, each in found]
 
     async def _check_keys(self, table: Table, after: RowData, before: RowData | None) -> None:
         """400 `REFERENCE_NOT_FOUND` for a key that names a row which is not there. One that was so
@@ -307,7 +306,7 @@ class Transaction:
             if not await is_there(self._tx, reference, key):
                 if self._debts is None:
                     raise not_there(reference, sees_private=self._trusted)
-                self._debts.owed.append(Owed(reference, after["id"], key))
+                self._debts.owe(reference, after["id"], key)
 
     async def delete_part(self, entity: str, row_id: str, most: int) -> tuple[bool, int]:
         """Delete or change some of what would follow when a row goes, the farthest first; whether
