@@ -58,8 +58,8 @@ def csv_response(table: CsvTable, *, is_for_spreadsheet: bool) -> StreamResponse
 
     async def chunks() -> AsyncIterator[bytes]:
         yield writer.head()
-        async for piece in table.rows.pieces():
-            yield writer.lines(piece.rows)
+        async for piece in table.rows.pieces(writer.parts):
+            yield piece.text
 
     return StreamResponse(
         *(200, chunks()),

@@ -68,8 +68,9 @@ async def as_csv(snapshot: Snapshot, part: Part, writer: CsvWriter) -> AsyncGene
     most = max(1, _CELLS_AT_ONCE // len(writer.names))
     async for chunk in snapshot.rows(part.sql, part.params):
         for start in range(0, len(chunk), most):
-            yield writer.lines([part.decode(row) for row in chunk[start : start + most]])
-            await asyncio.sleep(0)
+            for text in writer.parts([part.decode(row) for row in chunk[start : start + most]]):
+                yield text
+                await asyncio.sleep(0)
 
 
 async def as_object(

@@ -9,10 +9,10 @@ is the ids and one piece, and no snapshot of the database (docs/decisions/0015).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from sys import getsizeof
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from pylon import limits
 from pylon.changes.model import RowData
@@ -46,10 +46,19 @@ class RowsOf(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Some rows, and the same as JSON with commas between them."""
+    """Some rows as text. A row that is written in several parts comes with the first of them."""
 
     rows: list[RowData]
     text: bytes
+
+
+Writer: TypeAlias = Callable[[list[RowData]], Iterable[bytes]]
+"""Writes rows, as text that is made part by part."""
+
+
+def as_json(rows: list[RowData]) -> Iterable[bytes]:
+    """JSON with commas between the rows, in one part: the largest row is encoded in some 30 ms."""
+    return (encode(rows)[1:-1],)
 
 
 class LongList:
@@ -69,8 +78,9 @@ class LongList:
         """About what it keeps in memory until it is taken."""
         return sum(map(getsizeof, self.ids)) + limits.ANSWER_PIECE_BYTES
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """The rows in pieces of `limits.ANSWER_PIECE_BYTES` or of one row; none is empty."""
+    async def pieces(self, write: Writer = as_json) -> AsyncIterator[Piece]:
+        """The rows in pieces of about `limits.ANSWER_PIECE_BYTES` or of one row, as `write` writes
+        them; none is empty."""
         ids, position, most = self.ids, 0, _ROWS_FIRST
         while position < len(ids):
             wanted = ids[position : position + most]
@@ -83,11 +93,13 @@ class LongList:
                 most = max(1, len(wanted) // _LESS)
                 continue
             position += len(wanted)
-            text = encode(rows)[1:-1]
-            if rows:
-                self.count += len(rows)
+            written = 0
+            self.count += len(rows)
+            for text in write(rows) if rows else ():
+                written += len(text)
                 yield Piece(rows=rows, text=text)
+                rows = []
                 # Short pieces are read, and may be sent, without waiting for anything.
                 await asyncio.sleep(0)
-            size = max(len(text) // len(wanted), 1)
+            size = max(written // len(wanted), 1)
             most = max(1, min(limits.ANSWER_PIECE_BYTES // size, limits.ANSWER_PIECE_ROWS_MAX))

@@ -110,6 +110,7 @@ def fill(server: Server) -> None:
     papers += [
         {"id": "words", "title": "a", "text": worst.near_words(20 * KIB)},
         {"id": "huge", "title": "a", "text": "x" * (9 * MIB)},
+        {"id": "quotes", "title": "a", "text": '"' * (4 * MIB)},
         {"id": "edited", "title": "a"},
     ]
     sheets = [

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pylon import limits
 from pylon.errors import PylonError
+from pylon.wire import csv_format
 from pylon.wire.csv_format import BOM, CsvSplitter, CsvWriter
 from pylon.wire.export_format import Incoming
 
@@ -64,6 +65,26 @@ def test_what_is_written_is_read(rows: list[dict[str, Any]], cuts: list[int]) ->
     pieces = [text[a:b] for a, b in pairwise(places)]
     assert [each.row for each in read(pieces)] == rows
     assert [each.row for each in read(text[i : i + 1] for i in range(len(text)))] == rows
+
+
+@given(row=ROWS.filter(bool).map(lambda rows: rows[0]), guards=st.booleans())
+def test_a_row_in_parts_is_the_same_row(row: dict[str, Any], guards: bool) -> None:
+    writer = CsvWriter(NAMES, is_for_spreadsheet=guards, as_json={"note"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_format, "_BARE_CHARACTERS_MAX", 0)
+        patch.setattr(csv_format, "_PART_CHARACTERS", 2)
+        row["rank"] = None
+        parts = list(writer.parts([row]))
+        assert b"".join(parts) == writer.lines([row])
+    assert max(map(len, parts)) < 40
+
+
+def test_the_parts_of_a_large_row_are_small() -> None:
+    parts = list(CsvWriter(NAMES).parts([{"id": "a", "title": '"' * 5_000_000}]))
+    assert len(parts) > 10
+    assert max(map(len, parts)) <= 2 * csv_format._PART_CHARACTERS
+    rows = [{"id": "a"}, {"id": "b"}]
+    assert list(CsvWriter(NAMES).parts(rows)) == [CsvWriter(NAMES).lines(rows)]
 
 
 @given(rows=ROWS)
