@@ -79,9 +79,9 @@ class CsvWriter:
             return
         short: list[str] = []
         for place, name in enumerate(self.names):
-            value = rows[0].get(name)
+            value: Any = rows[0].get(name)
             is_text = type(value) is str and name not in self._as_json
-            text: str = value if is_text else encode(value).decode()
+            text = value if is_text else encode(value).decode()
             is_short = value is None or len(text) <= _PART_CHARACTERS
             if place:
                 short.append(",")
