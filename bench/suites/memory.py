@@ -9,8 +9,8 @@ from bench.peers.pocketbase import PocketBase
 from bench.peers.pylon_server import PylonServer
 from bench.processes import memory_kibibytes
 from bench.ratio import Measure
+from bench.sides import open_readers
 from bench.suites.base import Setting, say
-from bench.suites.live import open_readers
 
 SETTLE_SECONDS = 2.0
 
