@@ -596,6 +596,12 @@ FAN_OUT_BYTES: Final = 131_072
 """A turn with more is sent in several writes to each reader, since the loop is held while one is
 joined: compressing this much takes about a millisecond."""
 
+FAN_OUT_STEP_READERS: Final = 32
+"""Readers that are written to before a slice looks at the clock: a sixth of a millisecond."""
+
+FAN_OUT_STEP_BYTES: Final = 1_048_576
+"""Fewer where the bytes for all of them are more than this, which the kernel copies in as long."""
+
 FAN_OUT_SHARE_MAX: Final = 0.7
 """Part of the loop's time that all fan-outs together may take; requests always get the rest."""
 
