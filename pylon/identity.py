@@ -5,7 +5,7 @@ Not here: how a token becomes an identity (`auth/`), what an identity may do (`p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pylon.errors import PylonError
 
@@ -13,8 +13,7 @@ ADMIN_USER_ID = "__admin__"
 GUEST_PREFIX = "guest_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """The caller of a request or the reader of a stream (spec 04 section 1).
 
     `session_id` is the hash of the session's first token (bytes), the same across refreshes, or
