@@ -139,10 +139,11 @@ def open_paced(fleet: Fleet, plan: Plan, *, rate: float, cores: AbstractSet[int]
     return child
 
 
-def felt(caller: Child) -> Sample:
+def felt(caller: Child, *, order: str = "mark") -> Sample:
     """What a paced caller felt since the last time; `rate` is how many answers it got. A bad
-    answer, or none at all, ends the run."""
-    state = caller.ask("mark")
+    answer, or none at all, ends the run. With the order `stop` it calls no more, and has the
+    answers to all that it sent."""
+    state = caller.ask(order)
     if state["errors"] or not state["answered"]:
         raise BenchError(f"the paced caller got {state}")
     return Sample(rate=state["answered"], p50_ms=state["p50_ms"], p99_ms=state["p99_ms"])

@@ -51,6 +51,8 @@ class Measure:
     better: Better = "more"
     floor: float | None = None
     aim: float | None = None
+    cores: str = ""
+    """`pinned` or `free` (`machine`); where a suite leaves it out, the run fills it in."""
     notes: dict[str, float | int | str] = field(default_factory=dict)
 
     def ratios(self) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from pylon.part import Part
 from pylon.schema.model import Manifest
 from pylon.store.base import HealthyStore, ServedStore, Store
 from pylon.store.opening import open_database, open_tables
+from pylon.tasks import in_task
 from pylon.wiring import PARTS, House, Process, session_tables, table_steps
 
 
@@ -30,6 +31,9 @@ class Service:
     consists of; `process` says which of several processes this is. Started by the lifespan
     protocol, by `start`, or by the first request where nobody does either (a mounted app).
     """
+
+    begins_at_once = True
+    """See `http.listener.begins_at_once`: `http.pipeline` takes care of tasks."""
 
     def __init__(
         self,
@@ -60,7 +64,10 @@ class Service:
         if kind == "lifespan":
             await self._lifespan(receive, send)
             return
-        house = self.house or await self._started()
+        house = self.house
+        if house is None:
+            await in_task()
+            house = await self._started()
         if kind == "http":
             if scope.get("pylon.door") == "sse":
                 scope = {**scope, "path": "/events"}

@@ -1,4 +1,4 @@
-"""Starting the floors: the empty ASGI app, SQL by hand, the hub that writes everything singly."""
+"""Starting the floors: the empty ASGI app, SQL by hand, the bare hubs."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class AsgiFloor:
 
 
 class RawHub:
-    """The live floor; `write` is `kernel` or `transport`, `blast` as in `raw_hub`."""
+    """The live floor; `write` is `joined` or `single`, `blast` as in `raw_hub`."""
 
     def __init__(
-        self, fleet: Fleet, *, write: str = "kernel", blast: int = 0, cores: AbstractSet[int]
+        self, fleet: Fleet, *, write: str = "single", blast: int = 0, cores: AbstractSet[int]
     ) -> None:
         self.port = free_port()
         self.child: Child = fleet.spawn(

@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.peers.pylon_server import PylonServer
 from bench.processes import REPOSITORY, BenchError
 from bench.ratio import Measure
+from bench.sides import close, pylon_side
 from bench.suites import live, rest
 from bench.suites.base import Setting, say
 
@@ -72,10 +73,10 @@ def _rows(setting: Setting, tree: Path, kinds: Sequence[str]) -> list[Measure]:
 
 
 def _live(setting: Setting, tree: Path, users: int) -> Measure:
-    new = live.pylon_side(setting, users)
-    old = live.pylon_side(setting, users, tree=tree.resolve())
+    new = pylon_side(setting, users)
+    old = pylon_side(setting, users, tree=tree.resolve())
     name = f"live, {setting.readers} readers of {users} user(s), before"
     measure = live.compare(setting, name, new, old, "the other tree")
     for side in (new, old):
-        live.close(setting, side)
+        close(setting, side)
     return replace(measure, floor=FLOOR)

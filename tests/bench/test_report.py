@@ -17,6 +17,7 @@ COMPARED = Measure(
     peer=(10_000.0, 10_000.0, 10_000.0),
     floor=1.3,
     aim=2.0,
+    cores="pinned",
     notes={"ours p50 ms": 1.5},
 )
 ALONE = Measure(name="ceiling", unit="/s", ours=(1.0, 2.0, 3.0))
@@ -35,6 +36,7 @@ def test_table_has_a_line_for_each_measure_and_the_notes() -> None:
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells == [
         "get one row",
+        "pinned",
         "22 k /s",
         "10 k (pocketbase)",
         "2.20x (2.00..2.40)",
@@ -43,7 +45,7 @@ def test_table_has_a_line_for_each_measure_and_the_notes() -> None:
         "aim",
     ]
     assert "1..3 /s" in lines[3]
-    assert lines[-1].strip() == "get one row: ours p50 ms 1.5"
+    assert lines[-1].strip() == "get one row (pinned): ours p50 ms 1.5"
     assert len({len(line) for line in lines[:4]}) == 1
 
 
