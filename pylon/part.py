@@ -49,16 +49,6 @@ class Routes(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A subcommand of `pylon`: `module` holds a click command named `command`, and is imported when
-    it is called."""
-
-    name: str
-    help: str
-    module: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SocketMessages:
     """What clients may say on a live socket, by `type`, and who hears of sockets.
 
@@ -161,7 +151,6 @@ class Part(Generic[HouseT]):
     """Its system tables, as numbered steps; one that has been released is never changed."""
     settings: tuple[Setting, ...] = ()
     """Settings beside those of `config.py`; read with `Config.value`."""
-    commands: tuple[Command, ...] = ()
 
     # --- what requests and sockets meet ------------------------------------------------------
     routes: Callable[[HouseT], Sequence[Routes]] = nothing

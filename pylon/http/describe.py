@@ -70,6 +70,9 @@ class Docs:
     """A request with an `Idempotency-Key` is done once."""
     streams_body: bool = False
     """The body is read as it comes, piece by piece, so nobody has the whole request in hand."""
+    begins_at_once: bool = False
+    """Its handler may begin before the request has a task: it runs nothing of others, and awaits
+    `tasks.in_task` before what needs one, as timeouts do. For short reads."""
     rule: str = ""
     """Which access rule decides: read, insert, update or delete."""
     is_limited: bool = True

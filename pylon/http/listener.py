@@ -83,6 +83,12 @@ def new_crowd(bounds: Bounds) -> Crowd:
     )
 
 
+def begins_at_once(app: ASGIApp) -> bool:
+    """Whether the app may be called before it has a task: it says so, and awaits `tasks.in_task`
+    before anything that needs one. Other apps ask for their task when they like."""
+    return getattr(app, "begins_at_once", False) is True
+
+
 def door_of(config: uvicorn.Config) -> str:
     """The door's name; `main` under a plain uvicorn."""
     return config.door if isinstance(config, Listener) else MAIN_DOOR
