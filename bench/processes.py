@@ -32,6 +32,8 @@ PORTS_FIRST = 20_000
 PORTS_COUNT = 10_000
 PR_SET_PDEATHSIG = 1
 DESCRIPTORS_SPARE = 200
+BYTECODE_KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
+"""An installed package is compiled; a shell that forbids it would have each start compile anew."""
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -107,7 +109,7 @@ class Fleet:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **BYTECODE_KEPT, **(environment or {})},
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipes else output,
                 stderr=output,
