@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from pylon import limits
 from pylon.changes.model import RowData
@@ -90,8 +90,7 @@ def picked(row: RowData, fields: Sequence[str]) -> RowData:
     return {name: row[name] for name in ("id", *fields) if name in row} if fields else row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """A page of a cursor list; `next_cursor` is the last id, None for an empty page at the end."""
 
     rows: list[RowData]

@@ -8,8 +8,9 @@ that find nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.data.door import Opened, ReadDoor
@@ -26,8 +27,7 @@ TWO_TYPOS_FROM = 8
 """Length from which two are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(Struct, frozen=True):
     """Where a word must stand to be a candidate: in these fields of a row that the caller sees."""
 
     opened: Opened

@@ -8,11 +8,11 @@ pass every rule, here and not in the expressions. Called by `data/`, `sync/` and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from pylon.identity import Identity
 from pylon.limits import POLICY_SHAPES_CACHED_MAX
@@ -241,8 +241,7 @@ class ActionRule:
         return self._rule.denied_by(identity, input, lookup=lookup)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityPolicies:
+class EntityPolicies(Struct, frozen=True, kw_only=True):
     """The four rules of an entity."""
 
     read: Rule

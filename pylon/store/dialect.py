@@ -12,8 +12,9 @@ Used by `data/` and `changes/` through `Store.dialect`; `sqlite/dialect.py` is S
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from pylon.schema.model import FieldKind
 from pylon.store.search_query import SearchQuery
@@ -24,8 +25,7 @@ Bucket: TypeAlias = Literal["hour", "day", "week", "month", "year"]
 """A span of time by which rows are counted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSource:
+class SearchSource(Struct, frozen=True, kw_only=True):
     """The rows that a full-text index finds, as a source for FROM.
 
     `sql` binds one value, what `search_value` gave, before everything else of the FROM, unless it
@@ -40,8 +40,7 @@ class SearchSource:
     rank: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPlaces:
+class SearchPlaces(Struct, frozen=True, kw_only=True):
     """The places where words stand, as a source for FROM with the alias `p`.
 
     The others are expressions over it: the `term`, of which one or a range is read without looking

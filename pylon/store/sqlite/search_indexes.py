@@ -11,9 +11,10 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
 import apsw
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon import limits
 from pylon.letters import small_sql
@@ -268,8 +269,7 @@ class SqliteSearchIndexes:
             log.info("search: the index of %s is there", entity.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filling:
+class Filling(Struct, frozen=True, kw_only=True):
     """An index on its way: rows whose number is not above `done`, of `total`, are in it.
 
     Triggers keep rows that are written meanwhile, by whomever; filled in again they are the same.

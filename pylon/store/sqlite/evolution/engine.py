@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import apsw
 import msgspec
+from msgspec.structs import replace
 
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.evolution.live import Live
