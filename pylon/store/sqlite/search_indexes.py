@@ -208,8 +208,7 @@ def _trigger(entity: str, word: str, event: str, body: str, *, when: str = "") -
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """The search of one entity as a manifest has it, and what makes it."""
 
     name: str
