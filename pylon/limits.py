@@ -1207,6 +1207,10 @@ DOCUMENT_BYTES_MAX: Final = 2_097_152
 DOCUMENT_HISTORY_BYTES_MAX: Final = 1_048_576
 """Size of a snapshot from which history older than the last one is cut off."""
 
+DOCUMENT_SILENT_AUTHORS_MAX: Final = 64
+"""Latest authors of a document who may go on when its history is cut, without having seen that. The
+document tells which texts each of them may edit: some 30 bytes an author."""
+
 DOCUMENT_UPDATES_MAX: Final = 256
 """Updates stored beside a snapshot before both become a new snapshot."""
 
