@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import copy_context
+from functools import partial
+from types import coroutine
 from typing import Any, TypeVar
 
 log = logging.getLogger("pylon.tasks")
@@ -47,8 +50,26 @@ class Tasks:
         self._running.add(task)
         return task
 
+    def begin_brief(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
+        """The same, begun at once; None where it has ended already, as most requests that read
+        have: they are answered without a task, which is a tenth of what they cost.
+
+        Until work waits for the first time it has no task: it must not ask for its own, as timeouts
+        do, before it has awaited `in_task`.
+        """
+        context = copy_context()
+        try:
+            waits_for = context.run(work.send, None)
+        except StopIteration:
+            return None
+        if waits_for is not None:
+            work = _waiting(work, waits_for)
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
+        self._running.add(task)
+        return task
+
     def ended(self, task: asyncio.Task[Any]) -> None:
-        """A task of `start_brief` is at its end."""
+        """A task of `start_brief` or `begin_brief` is at its end."""
         self._running.discard(task)
 
     def every(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -76,3 +97,27 @@ class Tasks:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+@coroutine
+def in_task() -> Generator[None, None, None]:
+    """Go on in a task of its own, where work that was begun at once has none yet."""
+    if asyncio.current_task() is None:
+        yield
+
+
+@coroutine
+def _waiting(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """The rest of work that waits for something: what a task runs that was made afterwards."""
+    while True:
+        try:
+            value = yield waits_for
+        except BaseException as error:  # It is cancelled, or closed: that is for the work to hear.
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, value)
+        try:
+            waits_for = step()
+        except StopIteration as done:
+            result: T = done.value
+            return result

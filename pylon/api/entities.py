@@ -74,6 +74,7 @@ LIST = Docs(
     ),
     errors=("400 INVALID_COLUMN", "403 POLICY_DENIED"),
     store="reads",
+    begins_at_once=True,
     rule="read",
 )
 PAGE = Docs(
@@ -95,6 +96,7 @@ PAGE = Docs(
     ),
     errors=("400 INVALID_COLUMN", "403 POLICY_DENIED", "404 ENTITY_NOT_FOUND"),
     store="reads",
+    begins_at_once=True,
     rule="read",
 )
 GET = Docs(
@@ -108,6 +110,7 @@ GET = Docs(
         *("404 NOT_FOUND", "404 ENTITY_NOT_FOUND"),
     ),
     store="reads",
+    begins_at_once=True,
     rule="read",
 )
 INSERT = Docs(

@@ -1,7 +1,9 @@
 """The sessions in use, in memory, so that a request does not read their table.
 
 A bounded LRU by token hash. Only what is in the table stands here; a token that is unknown is not
-remembered, so guessing tokens takes up no memory. Called by `sessions.py` alone.
+remembered, so guessing tokens takes up no memory. Beside the hash of a session stands the header
+in which its bearer came last, as long as the session does: it is known by its bytes, without being
+hashed again. Called by `sessions.py` alone.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from pylon.identity import Identity
 
 
 class _Entry:
-    __slots__ = ("expires_at", "identity", "note_at")
+    __slots__ = ("bearer", "expires_at", "identity", "note_at", "token_hash")
 
     def __init__(self, session: Session, claims: Claims) -> None:
+        self.token_hash = session.token_hash
+        self.bearer: bytes | None = None
         self.identity = session.to_identity(claims)
         self.expires_at = float(session.expires_at) if session.expires_at else float("inf")
         self.note_at = session.last_seen_at + limits.SESSION_SEEN_SECONDS
@@ -29,6 +33,7 @@ class SessionCache:
     def __init__(self, size_max: int = limits.SESSIONS_CACHED_MAX) -> None:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._by_user: dict[str, set[bytes]] = {}
+        self._by_bearer: dict[bytes, _Entry] = {}
         self._size_max = size_max
         self._seen: dict[bytes, int] = {}
         self.generation = 0
@@ -39,8 +44,23 @@ class SessionCache:
     def get(self, token_hash: bytes, now: float) -> Identity | None:
         """The identity behind a token, None when it is not here or over at `now`."""
         entry = self._entries.get(token_hash)
-        if entry is None:
-            return None
+        return None if entry is None else self._used(entry, now)
+
+    def get_bearer(self, authorization: bytes, now: float) -> Identity | None:
+        """The same by a header, as far as that was `note_bearer`ed."""
+        entry = self._by_bearer.get(authorization)
+        return None if entry is None else self._used(entry, now)
+
+    def note_bearer(self, authorization: bytes, token_hash: bytes) -> None:
+        """This whole header is the bearer of the session with this token."""
+        entry = self._entries.get(token_hash)
+        if entry is not None:
+            self._forget_bearer(entry)
+            entry.bearer = authorization
+            self._by_bearer[authorization] = entry
+
+    def _used(self, entry: _Entry, now: float) -> Identity | None:
+        token_hash = entry.token_hash
         if now >= entry.expires_at:
             self._remove(token_hash)
             return None
@@ -76,15 +96,24 @@ class SessionCache:
         self.generation += 1
         self._entries.clear()
         self._by_user.clear()
+        self._by_bearer.clear()
 
     def _remove(self, token_hash: bytes) -> None:
         entry = self._entries.pop(token_hash, None)
-        if entry is None or entry.identity.user_id is None:
+        if entry is None:
+            return
+        self._forget_bearer(entry)
+        if entry.identity.user_id is None:
             return
         of_user = self._by_user[entry.identity.user_id]
         of_user.discard(token_hash)
         if not of_user:
             del self._by_user[entry.identity.user_id]
+
+    def _forget_bearer(self, entry: _Entry) -> None:
+        if entry.bearer is not None:
+            del self._by_bearer[entry.bearer]
+            entry.bearer = None
 
     def take_seen(self, count_max: int) -> list[tuple[bytes, int]]:
         """Take out up to `count_max` token hashes with the time they were last used, to be saved.

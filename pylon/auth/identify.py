@@ -15,7 +15,6 @@ from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.ids import same_secret
 
 _BEARER = "Bearer "
-_BEARER_BYTES = _BEARER.encode()
 _SUBPROTOCOL = "bearer."
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -81,9 +80,7 @@ class Identifier:
 
     def bearer_in_memory(self, authorization: bytes) -> Identity | None:
         """Who it is, where that is the bearer of a session in memory; None says nothing."""
-        if not authorization.startswith(_BEARER_BYTES):
-            return None
-        return self._sessions.cached(authorization[len(_BEARER_BYTES) :].decode("latin-1"))
+        return self._sessions.cached_bearer(authorization)
 
     def at_once(self, credential: Credential | None) -> Identity | None:
         """Who it is, as far as memory tells; None when `identify` must be awaited.

@@ -18,7 +18,7 @@ from pylon.http.connection_state import ConnectionState
 from pylon.http.crowd import Waiting
 from pylon.http.ending import Ending
 from pylon.http.exchange import Exchange
-from pylon.http.listener import ASGIApp, bounds_of, crowd_of, peer_of
+from pylon.http.listener import ASGIApp, begins_at_once, bounds_of, crowd_of, peer_of
 from pylon.http.scopes import facts_of
 from pylon.http.shell import Alarm, Drain, Reading, end
 from pylon.http.turn import Turn
@@ -33,6 +33,7 @@ class HttpConnection(asyncio.Protocol):
         "_alarm",
         "_app",
         "_app_state",
+        "_begins_at_once",
         "_config",
         "_connections",
         "_crowd",
@@ -59,6 +60,7 @@ class HttpConnection(asyncio.Protocol):
         loop = _loop or asyncio.get_running_loop()
         self._config = config
         self._app: ASGIApp = config.loaded_app
+        self._begins_at_once = begins_at_once(self._app)
         self._app_state = app_state
         self._server_state = server_state
         self._connections: set[Any] = server_state.connections
@@ -120,7 +122,7 @@ class HttpConnection(asyncio.Protocol):
         state = self._state
         if state is not None:
             state.receive(data, self.now())
-            self._apply(state)
+            self._apply(state, at_once=self._begins_at_once)
 
     def _on_time(self, now: float) -> None:
         state = self._state
@@ -180,8 +182,12 @@ class HttpConnection(asyncio.Protocol):
 
     # --- what the state wishes ------------------------------------------------------------------
 
-    def _apply(self, state: ConnectionState) -> None:
-        """Make it so: run the app of a turn, tell the running one news, come back in time."""
+    def _apply(self, state: ConnectionState, *, at_once: bool = False) -> None:
+        """Make it so: run the app of a turn, tell the running one news, come back in time.
+
+        `at_once` is for the first request of what has come: those behind it begin in turns of the
+        loop, so that no client holds it with many.
+        """
         if self._running is not None:
             self._running.wake()
         turn = state.begun
@@ -189,7 +195,8 @@ class HttpConnection(asyncio.Protocol):
             state.begun = None
             self._running = exchange = Exchange(self, turn)
             work = exchange.run(self._app, turn.take_scope())
-            exchange.task = self.tasks.start_brief("http", work)
+            begin = self.tasks.begin_brief if at_once else self.tasks.start_brief
+            exchange.task = begin("http", work)
         if state.has_wishes:
             self._fulfil(state)
         if state.deadline < self._alarm.at:

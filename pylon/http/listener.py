@@ -8,10 +8,10 @@ Made by `pylon.server`, read by `connection` and `websocket`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import uvicorn
+from msgspec import Struct
 
 from pylon import limits
 from pylon.http.asgi import Receive, Scope, Send
@@ -20,8 +20,7 @@ from pylon.http.crowd import Crowd
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Bounds(Struct, frozen=True, kw_only=True):
     """Sizes and times of one door's connections; the defaults are those of `limits`."""
 
     connections_max: int = limits.CONNECTIONS_MAX
@@ -81,6 +80,12 @@ def new_crowd(bounds: Bounds) -> Crowd:
     return Crowd(
         total_max=bounds.connections_max, per_address_max=bounds.connections_per_address_max
     )
+
+
+def begins_at_once(app: ASGIApp) -> bool:
+    """Whether the app may be called before it has a task: it says so, and awaits `tasks.in_task`
+    before anything that needs one. Other apps ask for their task when they like."""
+    return getattr(app, "begins_at_once", False) is True
 
 
 def door_of(config: uvicorn.Config) -> str:

@@ -34,7 +34,7 @@ from pylon.http.shown_path import shown_path
 from pylon.http.unsent import Unsent
 from pylon.ids import new_request_id
 from pylon.log import fields
-from pylon.tasks import Tasks
+from pylon.tasks import Tasks, in_task
 
 _log = logging.getLogger("pylon.http")
 
@@ -130,6 +130,7 @@ class Pipeline:
             result = stage(request)
             if result is not None:
                 if not isinstance(result, Response | StreamResponse):
+                    await in_task()
                     result = await result
                 if result is not None:
                     return result
@@ -138,6 +139,8 @@ class Pipeline:
         handler, params = self._router.match(request.method, request.path)
         if request.query_string:
             self._router.query_names.check(handler, request)
+        if handler not in self._router.begins_at_once:
+            await in_task()
         return await handler(request, *params)
 
     def _refused(self, request: Request, error: PylonError) -> Response:
@@ -179,6 +182,7 @@ class Pipeline:
             response = await self._compressed(request, response)
             await self._send(request, response, send)
             return response.status
+        await in_task()
         task = asyncio.current_task()
         assert task is not None
         try:

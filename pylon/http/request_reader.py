@@ -1,8 +1,9 @@
 """Takes the requests of one HTTP/1 connection apart, within their bounds. Bytes in, calls out.
 
 Parsing is httptools'; what a head may be, how large, and what becomes of an upgrade is decided
-here. What two readers could take for two things is refused: a proxy in front may be the other one.
-What a request means for the connection is `connection_state`, which feeds and hears this.
+here. A request that says what the last one said, but for its target, is not parsed again. What two
+readers could take for two things is refused: a proxy in front may be the other one. What a request
+means for the connection is `connection_state`, which feeds and hears this.
 
     IDLE -> HEAD (first byte) -> BODY (head complete) -> IDLE (body complete)
     HEAD -> OVER (upgrade to a WebSocket)    any -> OVER (refused, or told to stop)
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import httptools
 
@@ -38,6 +39,15 @@ _OVER: Final = Reading.OVER
 
 _LOOKED_AT: Final = frozenset((b"host", b"transfer-encoding"))
 """Headers that decide for whom a request is, and where it ends."""
+
+
+_AGAIN: Final = re.compile(rb"([A-Z]+) (/[!\"$-~]*) HTTP/1\.1\r\n")
+"""Request lines that need no parser: of a target in origin form, without a fragment."""
+
+
+_Known: TypeAlias = tuple[bytes, str, bytes, list[Header], int]
+"""A request that came alone, and whole, in one chunk: its method, twice; its head from the second
+line on, as it was sent; the headers that this is; the bytes of its body."""
 
 
 class RefusedError(Exception):
@@ -80,6 +90,8 @@ class RequestReader:
         "_headers",
         "_is_chunk_shared",
         "_is_upgrade",
+        "_known",
+        "_known_from",
         "_parser",
         "_passed",
         "_sink",
@@ -101,6 +113,8 @@ class RequestReader:
         self._url = b""
         self._headers: list[Header] = []
         self._passed: list[Header] | None = None  # Of the last request: the same, most often.
+        self._known: _Known | None = None
+        self._known_from: list[Header] | None = None  # Headers of one that may become known.
         self._is_upgrade = False
         self._chunk_bytes = 0
         self._is_chunk_shared = False
@@ -112,6 +126,9 @@ class RequestReader:
         parser = self._parser
         if parser is None:
             return
+        if self._known is not None and self._take_again(self._known, data):
+            return
+        is_between = self.reading is _IDLE
         self._chunk_bytes = len(data)
         self._is_chunk_shared = False
         try:
@@ -124,6 +141,8 @@ class RequestReader:
         else:
             if self.reading is not _IDLE:
                 self._bound(len(data))
+            elif self._known_from is not None and is_between:
+                self._know(data, self._known_from)
             return
         self._stop_at_upgrade(rest)
 
@@ -139,6 +158,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         self.reading = _HEAD
         self._head_bytes = 0
+        self._known = self._known_from = None
         self._url = b""
         if self._headers:
             self._headers = []
@@ -168,6 +188,9 @@ class RequestReader:
         if headers != self._passed or http_version == "1.0":
             self._refuse_ambiguous(headers, http_version)
             self._passed = headers if http_version == "1.1" else None
+            is_again = False
+        else:
+            is_again = True
         method = parser.get_method().decode("ascii")
         if method == "CONNECT":
             raise _bad("CONNECT is for proxies; this is a server")
@@ -182,6 +205,8 @@ class RequestReader:
         target = self._url
         self._headers = []  # The new ones are trailers: nobody reads them.
         keep_alive = http_version == "1.1" and parser.should_keep_alive()
+        if is_again and keep_alive and not self._is_chunk_shared:
+            self._known_from = headers
         sink.take_head(method, http_version, target, headers, keep_alive)
 
     def on_body(self, body: bytes) -> None:
@@ -198,6 +223,48 @@ class RequestReader:
         sink = self._sink
         assert sink is not None
         sink.take_end()
+
+    # --- the same again --------------------------------------------------------------------------
+
+    def _know(self, data: bytes, headers: list[Header]) -> None:
+        """Remember the request that this chunk was, if the next may be known by its bytes."""
+        self._known_from = None
+        line = _AGAIN.match(data)
+        body_bytes = 0
+        for name, value in headers:
+            if name == b"content-length":
+                body_bytes = int(value)
+            elif name == b"transfer-encoding":
+                return
+        if line is None:
+            return
+        rest = data[line.end() : len(data) - body_bytes]
+        # A line a header and the empty one, or this is more than the head: what followed the body.
+        if rest.endswith(b"\r\n\r\n") and rest.count(b"\n") == len(headers) + 1:
+            method = line[1]
+            self._known = method, method.decode("ascii"), rest, headers, body_bytes
+
+    def _take_again(self, known: _Known, data: bytes) -> bool:
+        """Take the chunk, if it is the known request with another target or body: two comparisons,
+        where the parser calls for each header (docs/decisions/0001)."""
+        method, method_name, rest, headers, body_bytes = known
+        line = _AGAIN.match(data)
+        if line is None or line[1] != method or not data.startswith(rest, line.end()):
+            return False
+        head_bytes = line.end() + len(rest)
+        if len(data) != head_bytes + body_bytes or head_bytes > self._header_bytes_max:
+            return False
+        sink = self._sink
+        assert sink is not None
+        try:
+            sink.take_head(method_name, "1.1", line[2], headers.copy(), True)
+        except RefusedError:
+            self.stop()
+            raise
+        if body_bytes:
+            sink.take_body(data[head_bytes:])
+        sink.take_end()
+        return True
 
     # --- parts ----------------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ per request and by the documentation for `routes()`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TypeAlias
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -30,8 +31,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _LITERAL, _PARAM, _TAIL = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Struct, frozen=True, kw_only=True):
     """One line of the routing table, for the documentation and OpenAPI."""
 
     method: str
@@ -94,6 +94,8 @@ class Router:
         self._routes: list[Route] = []
         self.query_names = QueryNames()
         """What may stand in the query string of a request to a handler that `match` gave."""
+        self.begins_at_once: set[Handler] = set()
+        """Handlers whose `Docs` say so."""
 
     def add(
         self,
@@ -119,7 +121,7 @@ class Router:
         params = tuple(s.strip("{}*") for s, kind in zip(segments, kinds, strict=True) if kind)
         name = name or str(getattr(handler, "__name__", pattern))
         answering = handlers[method] = _allowing(docs, handler)
-        self.query_names.add(method, docs, answering)
+        self._note(method, docs, answering)
         self._routes.append(
             Route(
                 method=method,
@@ -138,7 +140,7 @@ class Router:
         handlers = self._handlers_of(segments, tuple(_kind(segment) for segment in segments))
         assert route in self._routes, f"{route.pattern} is not of this table"
         answering = handlers[route.method] = _allowing(route.docs, handler)
-        self.query_names.add(route.method, route.docs, answering)
+        self._note(route.method, route.docs, answering)
 
     def routes(self) -> tuple[Route, ...]:
         """Every route in the order of `add`."""
@@ -181,6 +183,12 @@ class Router:
         if found is None:
             return self._others
         return found + self._others if self._others else found
+
+    def _note(self, method: str, docs: Docs | Hidden | None, answering: Handler) -> None:
+        """What the pipeline asks of a handler."""
+        self.query_names.add(method, docs, answering)
+        if isinstance(docs, Docs) and docs.begins_at_once:
+            self.begins_at_once.add(answering)
 
     def _handlers_of(self, segments: list[str], kinds: tuple[int, ...]) -> dict[str, Handler]:
         if not any(kinds):

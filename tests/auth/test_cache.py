@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from pylon import limits
 from pylon.auth.cache import SessionCache
 from pylon.auth.model import Claims, Session
@@ -65,6 +67,45 @@ def test_what_is_dropped_is_gone_and_moves_the_generation() -> None:
         generations.append(cache.generation)
     assert generations == sorted(set(generations)), "each removal is one more"
     assert len(cache) == 0
+
+
+REMOVALS: dict[str, Callable[[SessionCache], object]] = {
+    "dropped": lambda cache: cache.drop(b"1"),
+    "user dropped": lambda cache: cache.drop_user("ann"),
+    "cleared": lambda cache: cache.clear(),
+    "put again": lambda cache: cache.put(session(1, expires_at=100)),
+    "pushed out": lambda cache: [cache.put(session(number)) for number in (2, 3)],
+    "over": lambda cache: cache.get(b"1", 100.0),
+    "over by its header": lambda cache: cache.get_bearer(b"Bearer 1", 100.0),
+}
+
+
+@pytest.mark.parametrize("removal", REMOVALS.values(), ids=REMOVALS.keys())
+def test_a_header_is_known_as_long_as_its_session(
+    removal: Callable[[SessionCache], object],
+) -> None:
+    cache = SessionCache(size_max=2)
+    made = cache.put(session(1, expires_at=100))
+    assert cache.get_bearer(b"Bearer 1", 0.0) is None
+    cache.note_bearer(b"Bearer 1", b"1")
+    assert cache.get_bearer(b"Bearer 1", 0.0) is made
+    removal(cache)
+    assert cache.get_bearer(b"Bearer 1", 0.0) is None
+    cache.note_bearer(b"Bearer 9", b"9")
+    assert cache.get_bearer(b"Bearer 9", 0.0) is None, "nobody has this token"
+
+
+def test_a_session_has_one_header_and_is_used_by_it() -> None:
+    cache = SessionCache(size_max=2)
+    cache.put(session(1))
+    cache.put(session(2))
+    cache.note_bearer(b"bearer  1", b"1")
+    cache.note_bearer(b"Bearer 1", b"1")
+    assert cache.get_bearer(b"bearer  1", 0.0) is None
+    assert cache.get_bearer(b"Bearer 1", limits.SESSION_SEEN_SECONDS + 1.0) is not None
+    assert cache.take_seen(10) == [(b"1", limits.SESSION_SEEN_SECONDS + 1)]
+    cache.put(session(3))
+    assert cache.get_bearer(b"Bearer 1", 0.0) is not None, "the least recently used is another"
 
 
 def test_the_use_of_a_session_is_noted_now_and_then() -> None:

@@ -39,6 +39,21 @@ async def test_a_new_session_is_found_at_once_and_from_the_table(
     assert elsewhere.cached(token) == cached
 
 
+async def test_a_revoked_session_is_nobody_at_once_although_its_header_was_known(
+    sessions: Sessions,
+) -> None:
+    token, _ = await sessions.create("u1")
+    header = b"Bearer " + token.encode()
+    for _ in range(2):
+        known = sessions.cached_bearer(header)
+        assert known is not None
+        assert known.user_id == "u1"
+    for other in (header[7:], b"bearer " + header[7:], header + b"0", header[:-1], b"Basic x"):
+        assert sessions.cached_bearer(other) is None
+    assert await sessions.revoke(token)
+    assert sessions.cached_bearer(header) is None
+
+
 @pytest.mark.parametrize(
     "token",
     ["", "x", "pylon_", "pylon_" + "0" * 64, "Pylon_" + "0" * 64, "pylon_" + "\udcff" * 64],

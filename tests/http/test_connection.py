@@ -13,7 +13,8 @@ import pytest
 from pylon import limits
 from pylon.http.asgi import Receive, Scope, Send
 from pylon.http.listener import Bounds
-from tests.http.live import Live, Raw, answer, both_loops, echo, live, read_body
+from pylon.tasks import in_task
+from tests.http.live import Live, Raw, answer, both_loops, echo, live, read_body, with_lifespan
 
 
 def code_of(body: bytes) -> str:
@@ -60,6 +61,70 @@ async def test_scope_has_the_raw_facts() -> None:
     assert scope["server"] == ("127.0.0.1", server.ports.main)
     assert "pylon.door" not in scope
     assert seen[1]["path"] == "*"
+
+
+class AtOnce:
+    """An app that may begin before it has a task; notes which requests had one."""
+
+    begins_at_once = True
+
+    def __init__(self) -> None:
+        self.had_task: list[bool] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await with_lifespan(self.answer)(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.had_task.append(asyncio.current_task() is not None)
+        if scope["path"] == "/waits":
+            await in_task()
+            async with asyncio.timeout(60):
+                await asyncio.sleep(0.01)
+        if scope["path"] == "/fails":
+            raise ValueError("of its own making")
+        await answer(send, scope["path"].encode())
+
+
+@both_loops
+async def test_an_app_that_may_begin_at_once_is_given_a_task_when_it_waits() -> None:
+    app = AtOnce()
+    async with live(app, has_lifespan=True) as server:
+        raw = await server.connect()
+        for path in (b"/brief", b"/waits", b"/brief"):
+            await raw.send(GET.replace(b"/ ", path + b" "))
+            assert (await raw.answer())[2] == path
+        assert app.had_task == [False, False, False]
+        await raw.send(GET.replace(b"/ ", b"/fails "))
+        assert (await raw.answer())[0] == 500
+        raw.close()
+
+
+@both_loops
+async def test_of_pipelined_requests_only_the_first_begins_at_once() -> None:
+    app = AtOnce()
+    async with live(app, has_lifespan=True) as server:
+        raw = await server.connect()
+        await raw.send(GET * limits.PIPELINED_REQUESTS_MAX)
+        for _ in range(limits.PIPELINED_REQUESTS_MAX):
+            assert (await raw.answer())[0] == 200
+        raw.close()
+    assert app.had_task == [False, *[True] * (limits.PIPELINED_REQUESTS_MAX - 1)]
+
+
+@both_loops
+async def test_other_apps_have_a_task_from_the_beginning() -> None:
+    had_task: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        had_task.append(asyncio.current_task() is not None)
+        await answer(send, b"")
+
+    async with live(app) as server:
+        raw = await server.connect()
+        await raw.send(GET)
+        assert (await raw.answer())[0] == 200
+        raw.close()
+    assert had_task == [True]
 
 
 @both_loops

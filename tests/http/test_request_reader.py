@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylon import limits
@@ -104,6 +104,146 @@ def test_reading_says_what_the_next_bytes_belong_to() -> None:
     reader.stop()
     names = [each.name for each in [*seen, reader.reading]]
     assert names == ["IDLE", "HEAD", "BODY", "BODY", "IDLE", "HEAD", "OVER"]
+
+
+HOST = b"host: x\r\n"
+LENGTH = b"content-length: 4\r\n"
+LINES = st.sampled_from(
+    [
+        *(
+            b"GET /a HTTP/1.1\r\n",
+            b"GET /b?c=%20 HTTP/1.1\r\n",
+            b"GET /" + b"d" * 300 + b" HTTP/1.1\r\n",
+        ),
+        *(b"POST /a HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"\r\nGET / HTTP/1.1\r\n"),
+        *(
+            b"GET /a HTTP/1.0\r\n",
+            b"GET /a HTTP/1.1\n",
+            b"GET /a#b HTTP/1.1\r\n",
+            b"GET /\xc3 HTTP/1.1\r\n",
+        ),
+        *(b"GET http://x/a HTTP/1.1\r\n", b"GETS / HTTP/1.1\r\n", b"GET  / HTTP/1.1\r\n"),
+    ]
+)
+RESTS = st.sampled_from(
+    [
+        *(HOST + b"\r\n", HOST + LENGTH + b"\r\nbody", HOST + LENGTH + b"\r\nBODY"),
+        *(
+            HOST + LENGTH + b"\r\nbody\r\n",
+            HOST + LENGTH + b"\r\nbo",
+            HOST + LENGTH + b"\r\n\r\n\r\n",
+        ),
+        *(
+            HOST + LENGTH + b"\nbody\r\n",
+            HOST + LENGTH + b"\n\r\n\r\n\r\n",
+            HOST + b"\n\r\n",
+            b"host: x\n\r\n",
+        ),
+        *(
+            HOST + b"x-a: b\r\n c\r\n\r\n",
+            HOST + b"expect: 100-continue\r\n" + LENGTH + b"\r\nbody",
+        ),
+        HOST + b"transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        *(
+            HOST + b"connection: close\r\n\r\n",
+            b"\r\n",
+            HOST + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n",
+        ),
+        *(
+            b"host: y\r\n\r\n",
+            b"HOST: x\r\n\r\n",
+            HOST + HOST + b"\r\n",
+            HOST + LENGTH + LENGTH + b"\r\nbody",
+        ),
+    ]
+)
+TIMES = st.integers(1, 3)
+
+
+def heard_of(pieces: list[bytes]) -> tuple[list[list[object]], int | None, Reading]:
+    reader, heard = reading(header_bytes_max=200)
+    try:
+        for piece in pieces:
+            reader.feed(piece)
+    except RefusedError as refusal:
+        return heard.requests, refusal.status, reader.reading
+    return heard.requests, None, reader.reading
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(LINES, RESTS, TIMES), min_size=1, max_size=4))
+def test_requests_that_are_known_by_their_bytes_are_those_that_the_parser_reads(
+    sent: list[tuple[bytes, bytes, int]],
+) -> None:
+    chunks = [line + rest for line, rest, times in sent for _ in range(times)]
+    assert heard_of(chunks) == heard_of(in_two(chunks))
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(LINES, TIMES), min_size=2, max_size=6), RESTS)
+def test_the_same_heads_with_other_targets_are_those_that_the_parser_reads(
+    lines: list[tuple[bytes, int]], rest: bytes
+) -> None:
+    chunks = [line + rest for line, times in lines for _ in range(times)]
+    assert heard_of(chunks) == heard_of(in_two(chunks))
+
+
+BODIES = st.sampled_from(
+    [
+        *(b"body", b"BODY", b"bo", b"", b"body\r\n", b"\r\n\r\n", b"bodies"),
+        b"bodyGET / HTTP/1.1\r\nhost: x\r\n\r\n",
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(BODIES, max_size=4))
+def test_the_same_heads_with_other_bodies_are_those_that_the_parser_reads(
+    bodies: list[bytes],
+) -> None:
+    head = b"POST / HTTP/1.1\r\n" + HOST + LENGTH + b"\r\n"
+    chunks = [head + body for body in (b"body", b"body", *bodies)]
+    assert heard_of(chunks) == heard_of(in_two(chunks))
+
+
+def in_two(chunks: list[bytes]) -> list[bytes]:
+    """No request of these is a chunk of its own, so each is parsed."""
+    return [piece for chunk in chunks for piece in (chunk[:1], chunk[1:])]
+
+
+class Counting(RequestReader):
+    """Counts the heads that were parsed."""
+
+    parsed = 0
+
+    def on_headers_complete(self) -> None:
+        self.parsed += 1
+        super().on_headers_complete()
+
+
+def test_a_known_request_is_not_parsed_and_has_headers_of_its_own() -> None:
+    heard = Heard()
+    reader = Counting(heard, header_bytes_max=2_000, takes_websockets=True)
+    for name in (b"a", b"b", b"c", b"d"):
+        reader.feed(b"GET /" + name + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert reader.parsed == 2  # What comes once is not worth remembering.
+    lists = [each[2] for each in heard.requests]
+    assert lists == [[(b"host", b"x")]] * 4
+    assert len({id(each) for each in lists}) == 4
+    assert [each[1] for each in heard.requests] == [b"/a", b"/b", b"/c", b"/d"]
+
+
+def test_a_refusal_of_a_known_request_ends_the_reading() -> None:
+    reader, heard = reading()
+    for _ in range(3):
+        reader.feed(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    heard.refusal = RefusedError(429, "TOO_MANY_PIPELINED", "of the sink's making")
+    with pytest.raises(RefusedError):
+        reader.feed(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert reader.reading is Reading.OVER
+    heard.refusal = None
+    reader.feed(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert len(heard.requests) == 3
 
 
 HEAD_START = b"GET / HTTP/1.1\r\nhost: x\r\n"
