@@ -84,11 +84,12 @@ def _cell(measure: Measure | None) -> str:
 
 
 def _times(measure: Measure | None) -> str:
-    """A median for people: two figures, as prose has them."""
+    """A median for people: two figures, or one behind the point, as prose has them."""
     if measure is None or not measure.peer:
         return ""
     median = spread(measure.ratios()).median
-    return f"{median:.0f} times" if median >= 10 else f"{median:.2g} times"
+    figures = "0f" if median >= 10 else "1f" if median >= 1 else "2g"
+    return f"{median:.{figures}} times"
 
 
 def as_json(facts: Mapping[str, object], measures: Sequence[Measure]) -> str:
