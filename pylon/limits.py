@@ -112,7 +112,14 @@ ACCESS_LOG_SECONDS: Final = 0.1
 """How long a line of the access log may wait to be written with others."""
 
 ACCESS_LOG_BATCH: Final = 256
-"""Lines that are written at once; formatting them holds the loop below a millisecond."""
+"""Lines that are written at once; formatting them holds the interpreter below a millisecond."""
+
+ACCESS_LOG_BATCHES_MAX: Final = 64
+"""Batches of the access log that wait to be written, about 3 MB; beyond that requests wait, since
+somebody may count on every line."""
+
+ACCESS_LOG_CLOSE_SECONDS: Final = 5.0
+"""How long a stop waits for the last lines of the access log, whose reader may be stuck."""
 
 RATE_LIMIT_MAX_PRODUCTION: Final = 600
 """Requests per client address and window in production (spec 01 section 5)."""

@@ -37,7 +37,7 @@ from pylon.policy.predicate import (
 
 ADMIN_KEY: Final = ("__admin__",)
 
-_NARROWNESS: Final = ("userId", "email", "tenantId")
+NARROWNESS: Final = ("userId", "email", "tenantId")
 """Attributes from the fewest rows per value to the most, to choose between two selectors."""
 
 
@@ -186,7 +186,7 @@ def selectors_of(
 
 
 def _cost(selectors: tuple[Selector, ...]) -> tuple[int, int]:
-    width = sum(_NARROWNESS.index(selector.attribute) for selector in selectors)
+    width = sum(NARROWNESS.index(selector.attribute) for selector in selectors)
     return (len(selectors), width)
 
 

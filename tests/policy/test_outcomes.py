@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
-from msgspec.structs import replace
 
 from pylon.identity import ANONYMOUS, Identity
 from pylon.policy.callers import Callers

@@ -6,13 +6,13 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from pylon import limits
 from pylon.errors import PylonError

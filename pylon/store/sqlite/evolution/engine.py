@@ -61,7 +61,13 @@ class SearchIndexes(Protocol):
         Called before its table is renamed, changed or dropped."""
         ...
 
-    def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
+    def build(
+        self,
+        connection: apsw.Connection,
+        manifest: Manifest,
+        entity: EntitySpec,
+        progress: Progress,
+    ) -> None:
         """Make the indexes of `entity.search` and fill them from the rows."""
         ...
 
@@ -287,7 +293,7 @@ class _Run:
         new = {each.step.entity for each in steps if isinstance(each.step, CreateSearchIndex)}
         for entity in self._manifest.entities:
             if entity.name in disturbed | new and entity.search:
-                self._search.build(self._connection, entity, self._progress)
+                self._search.build(self._connection, self._manifest, entity, self._progress)
 
     # --- the ledger --------------------------------------------------------------------------
 
