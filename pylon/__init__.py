@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pylon.app import App as App
-    from pylon.app import Service as Service
     from pylon.config import Config as Config
     from pylon.errors import ConfigError as ConfigError
     from pylon.errors import PylonError as PylonError
@@ -39,12 +38,13 @@ if TYPE_CHECKING:
     from pylon.schema.fields import field as field
     from pylon.schema.fields import updated_at as updated_at
     from pylon.schema.user import User as User
+    from pylon.service import Service as Service
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "App": "pylon.app",
-    "Service": "pylon.app",
+    "Service": "pylon.service",
     "Config": "pylon.config",
     "ConfigError": "pylon.errors",
     "PylonError": "pylon.errors",

@@ -133,6 +133,11 @@ class Config:
         return self.trusted_proxy_hops > 0 or self.dev_mode
 
     @property
+    def tells_why(self) -> bool:
+        """Whether refusals say why: in dev mode, where only this machine can ask."""
+        return self.dev_mode and not self.dev_allow_remote
+
+    @property
     def sessions_are_apart(self) -> bool:
         """Whether sessions have a database of their own, beside that of the rows."""
         return self.session_in_memory or self.session_db_path is not None

@@ -5,7 +5,7 @@ Not here: how a token becomes an identity (`auth/`), what an identity may do (`p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pylon.errors import PylonError
 
@@ -28,6 +28,9 @@ class Identity:
     is_admin: bool = False
     is_guest: bool = False
     session_id: bytes | None = None
+    token_fault: str = field(default="", compare=False)
+    """Of nobody, where refusals may say why (`Config.tells_why`): what is wrong with the token
+    that was sent. It is a sentence for a hint and makes no other caller."""
 
     def to_wire(self) -> dict[str, object]:
         """The object of `GET /api/auth/me`; absent keys as in spec 04 section 1."""
@@ -44,12 +47,21 @@ ANONYMOUS = Identity()
 ADMIN = Identity(user_id=ADMIN_USER_ID, is_admin=True, roles=("admin",))
 
 
+SESSION_HINT = "Send `Authorization: Bearer <token>`; POST /api/auth/guest gives one."
+
+
 def caller_key(identity: Identity) -> bytes | None:
     """What sockets, pulls and pushes of one client have in common: its session, which stays the
     same when a guest becomes a user; without one the user. None for anonymous callers."""
     if identity.session_id is not None:
         return identity.session_id
     return None if identity.user_id is None else identity.user_id.encode()
+
+
+def token_hint(identity: Identity, otherwise: str | None = None) -> str | None:
+    """The hint of a refusal that wants to know who is asking: first what is wrong with the token
+    that was sent, where that may be told."""
+    return " ".join(part for part in (identity.token_fault, otherwise) if part) or None
 
 
 def require_session(identity: Identity) -> Identity:
@@ -59,7 +71,7 @@ def require_session(identity: Identity) -> Identity:
             401,
             "AUTH_REQUIRED",
             "authenticated session required",
-            "Send `Authorization: Bearer <token>`; POST /api/auth/guest gives one.",
+            token_hint(identity, SESSION_HINT),
         )
     return identity
 
@@ -67,5 +79,10 @@ def require_session(identity: Identity) -> Identity:
 def require_admin(identity: Identity) -> Identity:
     """Pass the administrator only; else 403 `FORBIDDEN` (also for anonymous callers)."""
     if not identity.is_admin:
-        raise PylonError(403, "FORBIDDEN", "this endpoint requires admin auth (PYLON_ADMIN_TOKEN)")
+        raise PylonError(
+            403,
+            "FORBIDDEN",
+            "this endpoint requires admin auth (PYLON_ADMIN_TOKEN)",
+            token_hint(identity),
+        )
     return identity

@@ -19,9 +19,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from uvicorn.server import ServerState
 
 from pylon import limits
@@ -47,8 +48,7 @@ _CANCEL_SECONDS: Final = 1.0
 FORCED_EXIT_CODE: Final = 1
 
 
-@dataclass(slots=True, kw_only=True)
-class Stop:
+class Stop(Struct, kw_only=True):
     """How a stop is asked for: once is graceful, twice is at once. Signals set it; tests may."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -161,8 +161,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
+class _Shared(Struct, frozen=True):
     """What the connections of all doors have in common."""
 
     state: ServerState

@@ -2,7 +2,7 @@
 
 `PARTS` lists them; their order is that in which they start, hear of commits and stand in the
 pipeline. How each is made stands in `assembly/`, what it brings in its `Part` there. A new feature
-is a folder, its group in `assembly/`, and a line here. Used by `app.Service`, once a start.
+is a folder, its group in `assembly/`, and a line here. Used by `service.Service`, once a start.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "pylon"
 
 FLOORS = {
     7: ("Entry", {"cli", "__main__"}),
-    6: ("Assembly", {"app", "server", "wiring", "assembly"}),
+    6: ("Assembly", {"app", "service", "server", "wiring", "assembly"}),
     5: ("Surface", {"api", "studio"}),
     4: ("Extras", {"plugins"}),
     3: (
@@ -31,8 +31,7 @@ FLOORS = {
 floor 0."""
 
 ARROWS = {
-    ("server", "app"),
-    ("app", "wiring"),
+    ("service", "wiring"),
     ("wiring", "assembly"),
     ("cli", "__main__"),
     ("__main__", "cli"),

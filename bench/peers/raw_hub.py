@@ -1,9 +1,9 @@
-"""The live floor: a bare uvloop server that writes each event singly to each socket.
+"""The live floors: bare uvloop servers that do no more than any hub must.
 
-It does no more than a naive hub must: upgrade, parse a POST, number the event, frame it once, write
-it to every reader, answer 201. No database, no policy, no auth. `--write kernel` (the default)
-makes one write(2) per reader and event; `--write transport` hands each frame to uvloop, which joins
-what one turn of its loop wrote to a socket, and so is a stricter floor. `--blast N` writes N joined
+Upgrade, parse a POST, number the event, frame it once, write it to every reader, answer 201. No
+database, no policy, no auth. `--write joined` (the default) joins the frames that came in one turn
+of the loop and makes one write(2) of them per reader: what a hub that was thought about does.
+`--write single` makes one write(2) per reader and event: the naive one. `--blast N` writes N joined
 frames to every reader without end, to find out what the readers can take.
 """
 
@@ -31,24 +31,29 @@ CREATED += b"Content-Length: %d\r\n\r\n%s" % (len(CREATED_BODY), CREATED_BODY)
 
 
 class Hub:
-    """The readers, and the number of the last event."""
+    """The readers, the number of the last event, and what waits for the end of the turn."""
 
-    def __init__(self, *, by_kernel: bool) -> None:
+    def __init__(self, *, joins: bool) -> None:
         self.readers: dict[asyncio.Transport, int] = {}
-        self.by_kernel = by_kernel
+        self.joins = joins
         self.seq = 0
+        self.waiting: list[bytes] = []
 
     def publish(self, row: bytes) -> None:
-        """Frame one event and write it to each reader on its own."""
+        """Frame one event and write it to each reader, now or with all others of this turn."""
         self.seq += 1
         head = f'{{"seq":{self.seq},"entity":"Post","row_id":"{ROW_ID}","kind":"insert","data":'
-        frame = text_frame(head.encode() + row + b',"timestamp":""}')
-        if not self.by_kernel:
-            for transport in self.readers:
-                transport.write(frame)
-            return
+        self.waiting.append(text_frame(head.encode() + row + b',"timestamp":""}'))
+        if not self.joins:
+            self.flush()
+        elif len(self.waiting) == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits to each reader."""
+        frames, self.waiting = b"".join(self.waiting), []
         for transport, number in self.readers.items():
-            write_now(transport, number, frame)
+            write_now(transport, number, frames)
 
     async def blast(self, joined: int) -> None:
         """Write `joined` frames at once to each reader that has taken the last ones, for ever."""
@@ -139,9 +144,9 @@ def text_frame(payload: bytes) -> bytes:
     return struct.pack("!BBH", 0x81, 126, len(payload)) + payload
 
 
-async def serve(port: int, *, by_kernel: bool, blast: int) -> None:
+async def serve(port: int, *, joins: bool, blast: int) -> None:
     """Listen until killed."""
-    hub = Hub(by_kernel=by_kernel)
+    hub = Hub(joins=joins)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(hub), "127.0.0.1", port, backlog=2048)
     await asyncio.gather(server.serve_forever(), *([hub.blast(blast)] if blast else []))
@@ -149,13 +154,13 @@ async def serve(port: int, *, by_kernel: bool, blast: int) -> None:
 
 def main() -> None:
     """Parse the command line and serve."""
-    parser = argparse.ArgumentParser(description="write each event singly to each socket")
+    parser = argparse.ArgumentParser(description="write events to sockets, and nothing else")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--write", choices=("kernel", "transport"), default="kernel")
+    parser.add_argument("--write", choices=("joined", "single"), default="joined")
     parser.add_argument("--blast", type=int, default=0, help="frames joined; 0 is off")
     arguments = parser.parse_args()
-    by_kernel = arguments.write == "kernel"
-    uvloop.run(serve(arguments.port, by_kernel=by_kernel, blast=arguments.blast))
+    joins = arguments.write == "joined"
+    uvloop.run(serve(arguments.port, joins=joins, blast=arguments.blast))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from bench.load import request_bytes
 from bench.peers.pylon_server import PylonServer
 from bench.processes import BenchError, thread_seconds
 from bench.ratio import Measure, alternate, spread
+from bench.sides import Side, close, open_readers
 from bench.sockets import read_until
 from bench.suites.base import Setting, say
-from bench.suites.live import Side, close, open_readers
 from bench.worlds import WORDS, shuffled, word
 
 LEVELS = (1, 2, 3, 4, 5, 6)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from bench.processes import BenchError
 from bench.ratio import Measure
 from bench.suites.base import Setting, Suite, say
-from bench.sync import documents, fan_out, full_pull, latency, stalled, storm
+from bench.sync import documents, fan_out, full_pull, stalled, storm
 
 PARTS: dict[str, Suite] = {
     "fan-out": fan_out.run,
-    "latency": latency.run,
     "stalled": stalled.run,
     "pull": full_pull.run,
     "storm": storm.run,

@@ -15,8 +15,8 @@ import apsw
 from bench.peers.pylon_server import PylonServer
 from bench.processes import BenchError, Child, expect, read_json_line
 from bench.ratio import Measure
+from bench.sides import fresh_server
 from bench.suites.base import Setting, say
-from bench.suites.live import fresh_server
 
 EDITORS = 50
 EDITS_PER_SECOND = 50

@@ -10,8 +10,8 @@ from bench.peers.base import title_of
 from bench.peers.pylon_server import OWNER
 from bench.processes import BenchError, Child, forget_peak, memory_kibibytes
 from bench.ratio import Measure, alternate
+from bench.sides import fresh_server
 from bench.suites.base import Setting, say
-from bench.suites.live import fresh_server
 
 FLOOR = 0.5
 PEERS = {"rows": "SELECT and JSON in a loop", "events": "the same, of the log's events"}

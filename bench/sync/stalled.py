@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import time
 
+from bench.live_rounds import WRITES_PER_SECOND, LiveSample, paced
 from bench.load import request_bytes, send_raw
 from bench.peers.pylon_server import PylonServer
 from bench.processes import BenchError, expect
-from bench.ratio import Measure, Sample
+from bench.ratio import Measure
+from bench.sides import Side, close, fresh_server, open_readers, post_request
 from bench.suites.base import Setting, say
-from bench.suites.live import Side, close, fresh_server, open_readers, post_request
-from bench.sync.latency import WRITES_PER_SECOND, seen
 
 STALL_EVERY = 10
 FLOOR = 0.8
@@ -39,16 +39,16 @@ def run(setting: Setting) -> list[Measure]:
         write=post_request("/api/entities/Post", {"Authorization": f"Bearer {server.token}"}),
     )
     stalled = setting.readers // STALL_EVERY
-    seen(setting, side, setting.warm_seconds)
-    without: list[Sample] = []
-    beside: list[Sample] = []
+    paced(setting, side, setting.warm_seconds)
+    without: list[LiveSample] = []
+    beside: list[LiveSample] = []
     filled = 0
     for number in range(setting.rounds):
-        without.append(seen(setting, side, setting.seconds))
+        without.append(paced(setting, side, setting.seconds))
         readers.ask("stall")
         filled = fill(server, stalled)
         settle(side)
-        beside.append(seen(setting, side, setting.seconds, readers=setting.readers - stalled))
+        beside.append(paced(setting, side, setting.seconds, readers=setting.readers - stalled))
         if number < setting.rounds - 1:
             readers.ask("resume")
             drain(server)

@@ -17,8 +17,8 @@ from bench.peers.base import title_of
 from bench.peers.pylon_server import PylonServer
 from bench.processes import BenchError, Child, expect, wait_answer
 from bench.ratio import Measure
+from bench.sides import fresh_server
 from bench.suites.base import Setting, say
-from bench.suites.live import fresh_server
 
 ROWS = 200
 MISSED = 100

@@ -14,6 +14,7 @@ from pylon.http.rate_limit import RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, raw_json
 from pylon.http.router import Router
+from pylon.identity import SESSION_HINT, token_hint
 from pylon.store.base import Store
 from pylon.sync.browsers import browser_key
 from pylon.sync.pulls import Pulls
@@ -146,7 +147,7 @@ class SyncRoutes:
                 403,
                 "FORBIDDEN",
                 "Pushing changes needs a session.",
-                "Send `Authorization: Bearer <token>`; POST /api/auth/guest gives one.",
+                token_hint(identity, SESSION_HINT),
             )
         changes = read_changes(await request.json(_PUSHED))
         done = await self._push.push(identity, changes)

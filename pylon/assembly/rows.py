@@ -70,10 +70,8 @@ class RowsGroup(StorageGroup):
 
     @cached_property
     def denials(self) -> Denials | None:
-        """Who tells why a policy said no: in dev mode, where only this machine can ask."""
-        config = self.config
-        is_told = config.dev_mode and not config.dev_allow_remote
-        return Denials(self.manifest, self.store.read) if is_told else None
+        """Who tells why a policy said no, where that may be told."""
+        return Denials(self.manifest, self.store.read) if self.config.tells_why else None
 
     @cached_property
     def workshop(self) -> Workshop:

@@ -1,6 +1,7 @@
 """The command line as a whole: which subcommands there are, `--version`, and how it fails.
 
-Subcommands are imported when they are called, so that none pays for another. Called by `main`.
+Subcommands are imported when they are called, so that none pays for another, and `--help` for none
+of them. Called by `main`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pylon import __version__
 from pylon.cli.output import USAGE, Output
-
-if TYPE_CHECKING:
-    from pylon.part import Command  # the whole program comes with it
 from pylon.errors import ConfigError
 
 COMMANDS = {
@@ -34,34 +32,21 @@ COMMANDS = {
     "restore": "Put a backup in place of a database.",
     "version": "Print the version.",
 }
-"""Every subcommand of our own and its line in `pylon --help`; each is `command` in the module of
-its name."""
-
-
-def part_commands() -> dict[str, Command]:
-    """The subcommands that parts bring, by name. Looking imports the whole program, so it is done
-    for the list of all and for names that are not ours."""
-    from pylon.wiring import PARTS
-
-    found = [command for part in PARTS for command in part.commands]
-    assert COMMANDS.keys().isdisjoint(each.name for each in found), "a part takes a name of ours"
-    return {each.name: each for each in found}
+"""Every subcommand and its line in `pylon --help`, also those that are about one feature; each is
+`command` in the module `<name>_command` of this folder. Said here and not in the features' parts:
+to ask those is to import the whole program."""
 
 
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and imports one when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *part_commands()]
+        return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = f"pylon.cli.{cmd_name}_command"
         if cmd_name not in COMMANDS:
-            brought = part_commands().get(cmd_name)
-            if brought is None:
-                return None
-            module = brought.module
-        found = import_module(module).command
+            return None
+        found = import_module(f"pylon.cli.{cmd_name}_command").command
         assert isinstance(found, click.Command)
         return found
 
@@ -69,18 +54,16 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in COMMANDS or name.startswith("-") or name in part_commands():
+        if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        names = self.list_commands(ctx)
-        close = get_close_matches(name, names, n=1, cutoff=0.5)
-        known = f"Commands: {', '.join(names)}."
+        close = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        known = f"Commands: {', '.join(COMMANDS)}."
         hint = f"Did you mean: {close[0]}?" if close else known
         raise click.UsageError(f"There is no command {name!r}. {hint}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            brought = {name: each.help for name, each in part_commands().items()}
-            formatter.write_dl(list({**COMMANDS, **brought}.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

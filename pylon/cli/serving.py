@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pylon import limits, log, server
-from pylon.app import Service
 from pylon.cli.loading import LoadedApp
 from pylon.config import Config, stray_variables
 from pylon.http.crowd import Crowd
 from pylon.http.doors import Doors, Ports
 from pylon.http.listener import Bounds, new_crowd
 from pylon.metrics import Metrics
+from pylon.service import Service
 
 
 def serve_app(

@@ -8,9 +8,10 @@ Pure: bytes in, bytes out. The server has one for each document that is quick to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from time import thread_time
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.crdt import weight
@@ -41,8 +42,7 @@ class Reserved(TooHeavy):
     """Somebody who has been too slow several times is working on the document; then it is free."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gained:
+class Gained(Struct, frozen=True, kw_only=True):
     """What is to be stored: an update, or a snapshot in place of everything."""
 
     update: bytes

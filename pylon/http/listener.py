@@ -8,10 +8,10 @@ Made by `pylon.server`, read by `connection` and `websocket`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import uvicorn
+from msgspec import Struct
 
 from pylon import limits
 from pylon.http.asgi import Receive, Scope, Send
@@ -20,8 +20,7 @@ from pylon.http.crowd import Crowd
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Bounds(Struct, frozen=True, kw_only=True):
     """Sizes and times of one door's connections; the defaults are those of `limits`."""
 
     connections_max: int = limits.CONNECTIONS_MAX

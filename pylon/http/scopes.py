@@ -7,11 +7,11 @@ scope of them for each request or WebSocket.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import uvicorn
+from msgspec import Struct
 
 from pylon.http.asgi import Header, Scope
 from pylon.http.listener import MAIN_DOOR, door_of, local_of, peer_of
@@ -23,8 +23,7 @@ class SocketFacts(Protocol):
     def get_extra_info(self, name: str, default: Any = None) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """What holds for all requests of a connection. `state` is the lifespan's."""
 
     client: tuple[str, int] | None = None

@@ -96,7 +96,8 @@ class Denials:
             return f"No policy of {target} says who may {_DOES[case.slot]} it."
         if case.identity.user_id is None:
             said.append("The caller is not signed in.")
-        return " ".join(said)[:SENTENCE_CHARACTERS_MAX]
+            said.append(case.identity.token_fault)
+        return " ".join(filter(None, said))[:SENTENCE_CHARACTERS_MAX]
 
 
 _DOES: Final[dict[Slot, str]] = {

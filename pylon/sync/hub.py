@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.changes.epochs import EpochRaised
@@ -47,8 +48,7 @@ AskSessions: TypeAlias = Callable[[Collection[Identity]], Awaitable[Collection[I
 """Those of these callers whose session is over or means another caller by now."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Turn:
+class _Turn(Struct, kw_only=True):
     """Messages that wait to be routed together; or a gap, which stands alone."""
 
     seq: int = 0

@@ -144,6 +144,50 @@ def test_production_tells_nothing_at_any_door(strict: Server) -> None:
     assert '"bob"' not in strict.stderr()
 
 
+UNKNOWN_TOKEN = "A token was sent, and it is not valid:"
+NO_BEARER = "An Authorization header was sent, and it does not count:"
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "fault"),
+    [
+        ("authorization", "Bearer wrong", UNKNOWN_TOKEN),
+        ("authorization", f"Bearer {'x' * 43}", UNKNOWN_TOKEN),
+        ("cookie", "denials_session=gone", UNKNOWN_TOKEN),
+        ("authorization", "abc", NO_BEARER),
+        ("authorization", f"bearer {ADMIN_TOKEN}", NO_BEARER),
+        ("authorization", "Basic YTpi", NO_BEARER),
+    ],
+)
+def test_a_token_that_does_not_count_is_told_of_in_dev(
+    dev: Server, strict: Server, header: str, value: str, fault: str
+) -> None:
+    insert = {"entity": "Note", "row_id": "n1", "kind": "insert", "data": {"title": "t"}}
+    asked: list[tuple[int, str, str, Any]] = [
+        (403, "GET", "/api/entities/Note", None),
+        (403, "POST", "/api/entities/Note", {"title": "t", "ownerId": "bob"}),
+        (403, "POST", "/api/search/Note", {"query": "t"}),
+        (403, "POST", "/api/actions/clear", {"name": "bob"}),
+        (403, "POST", "/api/sync/push", {"changes": [insert]}),
+        (403, "DELETE", "/api/admin/users/bob/purge", None),
+        (401, "GET", "/api/auth/sessions", None),
+        (401, "POST", "/api/auth/pair", {}),
+    ]
+    for server in (dev, strict):
+        with httpx.Client(base_url=server.url, headers={header: value}) as nobody:
+            assert nobody.get("/api/auth/me").json()["user_id"] is None
+            for status, method, path, body in asked:
+                origin = {"origin": server.url}
+                answer = nobody.request(method, path, json=body, headers=origin)
+                assert answer.status_code == status, answer.text
+                assert (fault in str(answer.json()["error"].get("hint"))) is (server is dev), path
+
+
+def test_without_a_token_nothing_is_said_of_one(dev: Server) -> None:
+    with dev.client() as nobody:
+        assert "was sent" not in hint(nobody.get("/api/entities/Note"))
+
+
 def test_dev_mode_that_lets_others_in_tells_nothing(tmp_path: Path) -> None:
     env = {**DEV, "PYLON_DEV_ALLOW_REMOTE": "1"}
     with serving(APP, tmp_path / "app.db", env=env) as server, server.client() as nobody:

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from pylon import limits
-from pylon.app import Service
 from pylon.config import Config
 from pylon.schema.model import EntitySpec, Manifest
+from pylon.service import Service
 
 HEX_ID = re.compile(r"[0-9a-f]{40}")
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from loro import ExportMode, LoroDoc
 
-from pylon.app import Service
 from pylon.config import Config
 from pylon.http.describe import Docs
 from pylon.http.router import Route
+from pylon.service import Service
 from tests.api import hooks_app
 from tests.server import ADMIN_TOKEN, bearer
 

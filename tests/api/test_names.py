@@ -17,9 +17,9 @@ import apsw
 import httpx
 import pytest
 
-from pylon.app import Service
 from pylon.config import Config
 from pylon.schema.validate import validate
+from pylon.service import Service
 from pylon.store.naming import own
 from tests.api.named_app import ROLES, Names, fill, manifest, neutral, questions
 from tests.schema.samples import a_field, an_app, an_entity, parsed

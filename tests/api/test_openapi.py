@@ -13,10 +13,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import pylon.api.openapi.document as generator
-from pylon.app import App, Service
+from pylon.app import App
 from pylon.config import Config
 from pylon.http.describe import Docs
 from pylon.http.router import Route, Router
+from pylon.service import Service
 
 ROOT = Path(__file__).parents[2]
 

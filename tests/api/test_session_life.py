@@ -16,12 +16,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from pylon import codec, limits
-from pylon.app import Service
 from pylon.auth.sessions import Sessions
 from pylon.changes.feed import Feed
 from pylon.clock import SystemClock
 from pylon.config import Config
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from pylon.sync.pulls import Pulls, StreamStart
 from tests.blackbox.streams import WAIT_SECONDS
 from tests.http.live import live

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from pylon.app import Service
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.config import Config
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from tests.server import ADMIN_TOKEN, bearer
 
 OWN = "data.id == auth.userId"

@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from pylon import limits
-from pylon.app import App, Service
+from pylon.app import App
 from pylon.codec import decode_trusted
 from pylon.config import Config
+from pylon.service import Service
 from tests.api.bulk_app import app as bulk_app
 from tests.blackbox.streams import position, until_row, websocket
 from tests.server import ADMIN_TOKEN, Server, bearer, serving

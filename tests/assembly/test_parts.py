@@ -13,12 +13,12 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from pylon.app import Service
 from pylon.codec import encode
 from pylon.config import Config
 from pylon.errors import ConfigError
 from pylon.part import Part
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from pylon.wiring import PARTS, House
 from tests.assembly.greetings import GREETINGS, Greetings, greetings
 from tests.http.live import live

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from pylon import limits
-from pylon.app import Service
 from pylon.codec import encode
 from pylon.config import Config
 from pylon.part import Part
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from pylon.wiring import PARTS, House
 from tests.http.live import live
 from tests.server import ADMIN_TOKEN, bearer

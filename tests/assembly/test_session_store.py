@@ -12,11 +12,11 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from pylon.app import Service
 from pylon.codec import decode, encode
 from pylon.config import Config
 from pylon.errors import ConfigError
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from pylon.wiring import House
 from tests.http.live import live
 from tests.server import ADMIN_TOKEN, bearer

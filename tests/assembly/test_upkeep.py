@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from pylon import limits
-from pylon.app import Service
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.config import Config
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from tests.server import ADMIN_TOKEN
 from tests.sync.networks import AsgiNetwork
 from tests.sync.world import NOTES

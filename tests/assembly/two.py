@@ -17,11 +17,11 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from pylon import codec
-from pylon.app import Service
 from pylon.calls import LoopbackCalls
 from pylon.config import Config
 from pylon.errors import PylonError
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from pylon.store.base import ServedStore, StoreFigures, Unit
 from pylon.testing.bus import Network, NetworkBus
 from pylon.wiring import House, Process

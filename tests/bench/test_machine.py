@@ -5,24 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.load import split_answer
-from bench.machine import Cores, divide_cores, file_system_of
+from bench.machine import divide_cores, file_system_of
 from bench.peers.base import spread_over, title_of
 
 
-def test_sides_get_a_core_each() -> None:
-    cores = divide_cores({3, 1, 2})
-    assert (cores.server, cores.load) == ({1}, {2})
-    assert cores.describe() == "server side on core 1, load side on core 2"
+def test_pinned_gives_the_sides_a_core_each_and_free_pins_nobody() -> None:
+    pinned, free = divide_cores({3, 1, 2})
+    assert (pinned.name, pinned.server, pinned.load) == ("pinned", {1}, {2})
+    assert pinned.describe() == "pinned: servers on core 1, load on core 2"
+    assert (free.name, free.server, free.load) == ("free", set(), set())
+    assert free.describe() == "free: both sides on all cores"
 
 
 def test_one_core_is_not_divided() -> None:
-    assert divide_cores({0}) == Cores(server=frozenset(), load=frozenset())
-    assert "not pinned" in divide_cores({0}).describe()
-
-
-def test_all_cores_for_both_sides() -> None:
-    cores = divide_cores({0, 1}, share_all=True)
-    assert cores.server == cores.load == {0, 1}
+    assert [cores.name for cores in divide_cores({0})] == ["free"]
+    assert [cores.name for cores in divide_cores(frozenset())] == ["free"]
 
 
 def test_file_system_is_named(tmp_path: Path) -> None:

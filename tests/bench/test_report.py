@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bench.ratio import Measure
-from bench.report import as_json, number, table
+from bench.report import as_json, markdown, number, table
 
 COMPARED = Measure(
     name="get one row",
@@ -17,6 +18,7 @@ COMPARED = Measure(
     peer=(10_000.0, 10_000.0, 10_000.0),
     floor=1.3,
     aim=2.0,
+    cores="pinned",
     notes={"ours p50 ms": 1.5},
 )
 ALONE = Measure(name="ceiling", unit="/s", ours=(1.0, 2.0, 3.0))
@@ -35,6 +37,7 @@ def test_table_has_a_line_for_each_measure_and_the_notes() -> None:
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells == [
         "get one row",
+        "pinned",
         "22 k /s",
         "10 k (pocketbase)",
         "2.20x (2.00..2.40)",
@@ -43,7 +46,7 @@ def test_table_has_a_line_for_each_measure_and_the_notes() -> None:
         "aim",
     ]
     assert "1..3 /s" in lines[3]
-    assert lines[-1].strip() == "get one row: ours p50 ms 1.5"
+    assert lines[-1].strip() == "get one row (pinned): ours p50 ms 1.5"
     assert len({len(line) for line in lines[:4]}) == 1
 
 
@@ -53,3 +56,23 @@ def test_json_keeps_every_round() -> None:
     first, second = found["measures"]
     assert (first["ratios"], first["ratio"], first["reached"]) == ([2.0, 2.2, 2.4], 2.2, "aim")
     assert (second["ratios"], second["ratio"]) == ([], None)
+
+
+def test_markdown_has_one_line_for_pinned_and_free() -> None:
+    free = replace(COMPARED, cores="free", peer=(4_000.0,) * 3)
+    half = replace(COMPARED, name="a half", peer=(44_000.0,) * 3, peer_name="floor", floor=None)
+    docs, _, readme = markdown([COMPARED, half, ALONE, free]).partition("\n\n")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in docs.splitlines()]
+    assert cells[2:] == [
+        [
+            *("get one row", "pocketbase", "22 k /s", "10 k"),
+            *("2.20x (2.00..2.40)", "5.50x (5.00..6.00)", "1.3x", "2x"),
+        ],
+        ["a half", "floor", "22 k /s", "44 k", "0.50x (0.45..0.55)", "", "", "2x"],
+        ["ceiling", "", "2 /s", "1..3 /s", "", "", "", ""],
+    ]
+    short = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.splitlines()]
+    assert short[2:] == [
+        ["get one row", "pocketbase", "2.2 times", "5.5 times"],
+        ["a half", "floor", "0.5 times", ""],
+    ]

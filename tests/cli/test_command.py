@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pylon import __version__, codec
-from pylon.cli.command import COMMANDS, pylon_command, run
-from pylon.part import Command, Part
+from pylon.cli.command import COMMANDS
 from tests.cli.conftest import RunPylon
 
 
@@ -64,15 +63,3 @@ def test_a_usage_error_is_json_for_programs(pylon: RunPylon) -> None:
     assert finding["code"] == "USAGE"
     assert finding["severity"] == "error"
     assert done.stderr == ""
-
-
-def test_a_part_brings_a_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    brought = Command(name="greet", help="Say hello.", module="tests.cli.greet_command")
-    monkeypatch.setattr("pylon.wiring.PARTS", (Part(name="greetings", commands=(brought,)),))
-    for arguments, said in ((["greet", "ann"], "hello ann"), (["--help"], "Say hello.")):
-        with pytest.raises(SystemExit) as ended:
-            run(pylon_command, arguments)
-        assert ended.value.code == 0
-        assert said in capsys.readouterr().out

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from pylon import App, Config, Entity, auth, data, field
-from pylon.app import Service
 from pylon.data.bulk import Bulk
 from pylon.data.rows import Rows
 from pylon.data.write import Transaction
 from pylon.errors import ConfigError, PylonError
 from pylon.hooks import Hooks, Row, RowTx
 from pylon.identity import ADMIN, Identity
+from pylon.service import Service
 from tests.data.hooked import serving
 
 ANN = Identity(user_id="ann")

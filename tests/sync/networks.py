@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from pylon import codec
-from pylon.app import Service
+from pylon.service import Service
 from tests.server import ORIGIN, bearer
 from tests.sync.engine import Answer, Offline, Stream
 

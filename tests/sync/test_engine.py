@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import pytest
 
-from pylon.app import Service
 from pylon.clock import ManualClock
 from pylon.codec import encode
 from pylon.config import Config
 from pylon.schema.parse import parse_manifest
+from pylon.service import Service
 from tests.server import ADMIN_TOKEN
 from tests.sync.engine import MAX_SAFE_INTEGER, TOKEN, Browser, Row, SyncEngine
 from tests.sync.networks import AsgiNetwork

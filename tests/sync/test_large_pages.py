@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from pylon import limits
-from pylon.app import Service
 from pylon.config import Config
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
+from pylon.service import Service
 
 FIELD = FieldSpec(name="text", type="string", optional=True)
 NOTE = EntitySpec(name="Note", fields=(FIELD,), crdt=False)

@@ -13,7 +13,7 @@ from pylon.auth.identify import Identifier
 from pylon.auth.model import Credential
 from pylon.http.asgi import Header
 from pylon.http.request import Request
-from pylon.identity import ANONYMOUS
+from pylon.identity import ANONYMOUS, Identity
 
 
 def request_credential(identifier: Identifier, request: Request) -> Credential | None:
@@ -35,11 +35,25 @@ BEARER_REJECTED: Final[Header] = (b"x-pylon-bearer-rejected", b"1")
 taking what an anonymous caller is told for its user's (spec 09 section 2)."""
 
 
-class IdentityStage:
-    """The stage that sets `request.identity`. Waits only when the session is not in memory."""
+_UNKNOWN: Final = Identity(
+    token_fault="A token was sent, and it is not valid: it is unknown here, has expired or was"
+    " signed out."
+)
+_NO_BEARER: Final = Identity(
+    token_fault="An Authorization header was sent, and it does not count: it has to be"
+    " `Authorization: Bearer <token>`, with a capital B and one space."
+)
 
-    def __init__(self, identifier: Identifier) -> None:
+
+class IdentityStage:
+    """The stage that sets `request.identity`. Waits only when the session is not in memory.
+
+    With `tells_why` nobody's identity says what is wrong with the token that was sent.
+    """
+
+    def __init__(self, identifier: Identifier, *, tells_why: bool = False) -> None:
         self._identifier = identifier
+        self._tells_why = tells_why
 
     def __call__(self, request: Request) -> Awaitable[None] | None:
         authorization = request.headers.get(b"authorization")
@@ -51,6 +65,8 @@ class IdentityStage:
                 return None
         credential = request_credential(self._identifier, request)
         if credential is None:
+            if authorization is not None and self._tells_why:
+                request.identity = _NO_BEARER
             ASKER.set((request.client, ANONYMOUS))
             return None
         identity = self._identifier.at_once(credential)
@@ -64,4 +80,6 @@ class IdentityStage:
         request.identity = identity = await self._identifier.identify(credential)
         if identity is ANONYMOUS and credential.source == "bearer":
             request.answer_headers = [BEARER_REJECTED]
+        if identity is ANONYMOUS and self._tells_why:
+            request.identity = _UNKNOWN
         ASKER.set((request.client, identity))

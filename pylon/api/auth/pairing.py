@@ -16,7 +16,7 @@ from pylon.http.rate_limit import RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Router
-from pylon.identity import GUEST_PREFIX
+from pylon.identity import GUEST_PREFIX, token_hint
 
 _OFFER = Docs(
     operation_id="createPairingCode",
@@ -54,7 +54,8 @@ class PairingRoutes:
         """201 `{"code", "expires_at"}` for a caller with a session; the administrator has none."""
         session_id = request.identity.session_id
         if session_id is None:
-            raise PylonError(401, "AUTH_REQUIRED", "Login required")
+            hint = token_hint(request.identity)
+            raise PylonError(401, "AUTH_REQUIRED", "Login required", hint)
         code, until = await self._pairing.offer(session_id)
         return json_response({"code": code, "expires_at": until}, 201)
 

@@ -24,7 +24,7 @@ from pylon.http.rate_limit import Allowance, RateLimiter, rate_limited
 from pylon.http.request import Request
 from pylon.http.response import Response, json_response
 from pylon.http.router import Router
-from pylon.identity import Identity
+from pylon.identity import Identity, token_hint
 
 
 def guest_allowance(*, is_dev: bool) -> Allowance:
@@ -73,7 +73,7 @@ class AuthRoutes:
             sessions, admin_token=config.admin_token, cookie_name=self._cookie.name
         )
         self._guests = guests
-        self.identify = IdentityStage(self._identifier)
+        self.identify = IdentityStage(self._identifier, tells_why=config.tells_why)
 
     def is_admin(self, request: Request) -> bool:
         """Whether a request is the administrator's; for stages before the identity is known."""
@@ -142,14 +142,16 @@ class AuthRoutes:
         user_id = await _read_user_id(request)
         credential = request_credential(self._identifier, request)
         if credential is None or await self._sessions.upgrade(credential.token, user_id) is None:
-            raise PylonError(400, "UPGRADE_FAILED", "No valid session to upgrade")
+            hint = token_hint(request.identity)
+            raise PylonError(400, "UPGRADE_FAILED", "No valid session to upgrade", hint)
         return json_response({"upgraded": True, "user_id": user_id})
 
     async def refresh_session(self, request: Request) -> Response:
         """`{"token", "user_id", "expires_at"}`, by cookie too when the session came so (7.18)."""
         credential = request_credential(self._identifier, request)
         if credential is None:
-            raise PylonError(401, "AUTH_REQUIRED", "No session to refresh")
+            hint = token_hint(request.identity)
+            raise PylonError(401, "AUTH_REQUIRED", "No session to refresh", hint)
         refreshed = await self._sessions.refresh(credential.token)
         if refreshed is None:
             raise PylonError(401, "SESSION_EXPIRED", "Session is expired or invalid")
@@ -226,7 +228,8 @@ async def _read_user_id(request: Request) -> str:
 def _require_login(request: Request) -> str:
     user_id = request.identity.user_id
     if user_id is None:
-        raise PylonError(401, "AUTH_REQUIRED", "Login required")
+        hint = token_hint(request.identity)
+        raise PylonError(401, "AUTH_REQUIRED", "Login required", hint)
     return user_id
 
 
