@@ -280,7 +280,6 @@ class Hub:
         fetched, and with it all that follow, so that turns keep their order.
         """
         turn = self._waiting.popleft()
-        self._turn = _Turn()
         if turn is self._held:
             self._held = None
         if turn.gap is not None:
@@ -302,6 +301,7 @@ class Hub:
         """The last write of the turn has been made; whether there is another turn."""
         if len(self._streams) and self._turn.messages:
             self.lag.observe(perf_counter() - self._turn.since)
+        self._turn = _Turn()  # the next may be long in coming, and this one holds whole rows
         return self._held is None and bool(self._waiting)
 
     def _must_wait(self, turn: _Turn) -> bool:
