@@ -12,9 +12,6 @@ import asyncio
 import logging
 from typing import Any, Final, cast
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from pylon.http.asgi import Message
 from pylon.http.close_codes import CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_NORMAL
 from pylon.http.deflate import compressed_text_frame
@@ -22,7 +19,7 @@ from pylon.http.ending import Ending
 from pylon.http.frames import binary_frame, text_frame
 from pylon.http.handshake import Refusal, Upgrade
 from pylon.http.heads import error_response
-from pylon.http.listener import ASGIApp, bounds_of
+from pylon.http.listener import ASGIApp, Connections, Settings, bounds_of
 from pylon.http.scopes import Facts, facts_of, websocket_scope
 from pylon.http.shell import Alarm, Drain, Reading, end
 from pylon.http.shown_path import shown_path
@@ -126,8 +123,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        server_state: ServerState,
+        config: Settings,
+        server_state: Connections,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
