@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import BenchError, Child, Fleet, read_json_line
+from bench.processes import BenchError, Child, Fleet, read_json_line, user_seconds
 from bench.ratio import Sample
 
 CONNECTIONS = 32
@@ -35,6 +35,8 @@ class Plan:
     port: int
     requests: tuple[bytes, ...]
     expect: int = 200
+    pid: int = 0
+    """The server's process, where its user time is wanted."""
 
 
 def request_bytes(
@@ -99,10 +101,12 @@ def play(
 ) -> Sample:
     """Play `plan` for `seconds`; more than 0.1 % of bad answers ends the run."""
     command = _wrk_command if shutil.which("wrk") else _own_command
+    used = user_seconds(plan.pid) if plan.pid else 0.0
     output = _run(
         fleet, command(fleet.folder, plan, connections, seconds), cores, seconds + GRACE_SECONDS
     )
-    sample = parse_result(output)
+    used = user_seconds(plan.pid) - used if plan.pid else 0.0
+    sample = parse_result(output, used_seconds=used)
     if not sample.rate:
         raise BenchError(f"{plan.name}: not one answer in {seconds:g} s (is the machine idle?)")
     if sample.errors > sample.rate * seconds * 0.001:
@@ -149,8 +153,9 @@ def felt(caller: Child, *, order: str = "mark") -> Sample:
     return Sample(rate=state["answered"], p50_ms=state["p50_ms"], p99_ms=state["p99_ms"])
 
 
-def parse_result(output: str) -> Sample:
-    """The generator's one line of JSON, which is the last that starts with a brace."""
+def parse_result(output: str, *, used_seconds: float = 0.0) -> Sample:
+    """The generator's one line of JSON, which is the last that starts with a brace; the user time
+    is that of the server meanwhile."""
     lines = [line for line in output.splitlines() if line.startswith("{")]
     if not lines:
         raise BenchError(f"the load generator reported nothing:\n{output[-2000:]}")
@@ -160,6 +165,7 @@ def parse_result(output: str) -> Sample:
         p50_ms=found["p50_us"] / 1000,
         p99_ms=found["p99_us"] / 1000,
         errors=found["errors"],
+        user_us=used_seconds / max(found["requests"], 1) * 1e6,
     )
 
 

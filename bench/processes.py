@@ -32,6 +32,8 @@ PORTS_FIRST = 20_000
 PORTS_COUNT = 10_000
 PR_SET_PDEATHSIG = 1
 DESCRIPTORS_SPARE = 200
+BYTECODE_KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
+"""An installed package is compiled; a shell that forbids it would have each start compile anew."""
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -107,7 +109,7 @@ class Fleet:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **BYTECODE_KEPT, **(environment or {})},
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipes else output,
                 stderr=output,
@@ -235,11 +237,21 @@ def forget_peak(pid: int) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process has used, user and system; 0 where /proc is absent."""
+    return sum(_ticks(pid)) / os.sysconf("SC_CLK_TCK")
+
+
+def user_seconds(pid: int) -> float:
+    """The same without what the kernel did for it, to a hundredth of a second."""
+    return _ticks(pid)[0] / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> tuple[int, int]:
+    """Of user and system time."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0, 0
+    return int(fields[11]), int(fields[12])
 
 
 def sockets_possible() -> int:

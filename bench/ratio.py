@@ -6,7 +6,7 @@ less is better. Called by the suites; rendered by `report`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, TypeVar
@@ -17,12 +17,14 @@ Better = Literal["more", "less"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One load run: answers a second, latencies in milliseconds, and how many answers were bad."""
+    """One load run: answers a second, latencies in milliseconds, how many answers were bad, and the
+    server's user time for each answer in microseconds (0 where it is not known)."""
 
     rate: float
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     errors: int = 0
+    user_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,23 @@ class Measure:
         return "floor" if value >= self.floor else "below"
 
 
+def in_turn(
+    runs: Mapping[str, Callable[[], S]],
+    *,
+    rounds: int,
+    after_round: Callable[[int, dict[str, S]], None] | None = None,
+) -> dict[str, list[S]]:
+    """Run A B C A B C ...; what each gave, round by round. The runs of a round are neighbours in
+    time, so drift hits all alike."""
+    found: dict[str, list[S]] = {name: [] for name in runs}
+    for number in range(1, rounds + 1):
+        for name, one in runs.items():
+            found[name].append(one())
+        if after_round is not None:
+            after_round(number, {name: samples[-1] for name, samples in found.items()})
+    return found
+
+
 def alternate(
     ours: Callable[[], S],
     peer: Callable[[], S],
@@ -81,12 +100,11 @@ def alternate(
     rounds: int,
     after_round: Callable[[int, S, S], None] | None = None,
 ) -> tuple[list[S], list[S]]:
-    """Run A B A B ...; each round's two runs are neighbours, so drift hits both alike."""
-    mine: list[S] = []
-    theirs: list[S] = []
-    for number in range(1, rounds + 1):
-        mine.append(ours())
-        theirs.append(peer())
+    """`in_turn` with two sides: A B A B ..."""
+
+    def told(number: int, last: dict[str, S]) -> None:
         if after_round is not None:
-            after_round(number, mine[-1], theirs[-1])
-    return mine, theirs
+            after_round(number, last["ours"], last["peer"])
+
+    found = in_turn({"ours": ours, "peer": peer}, rounds=rounds, after_round=told)
+    return found["ours"], found["peer"]

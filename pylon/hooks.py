@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+
+from msgspec import Struct
 
 from pylon.errors import ConfigError
 from pylon.identity import Identity
@@ -81,8 +82,7 @@ class Write(Protocol):
     async def __call__(self, work: Callable[[RowTx], Awaitable[T]]) -> T: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class Commit(Struct, frozen=True, kw_only=True):
     """A write that is committed, as a hook is told of it.
 
     `seq` is its position in the change log: the same when the hook is told again, and that of no
@@ -106,8 +106,7 @@ CommittedHook: TypeAlias = Callable[[Commit], Awaitable[None]]
 """Told of commits at least once, in order; may await anything."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
+class Committed(Struct, frozen=True, kw_only=True):
     """A hook of commits under the name by which the database remembers what it has been told."""
 
     name: str
@@ -121,8 +120,7 @@ ReadHook: TypeAlias = Callable[[Identity, str, Row], Row]
 """`(identity, entity, row)`: the row as this reader is to see it. Called for each row, so quick."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadFilter:
+class ReadFilter(Struct, frozen=True, kw_only=True):
     """Decides what readers see in some fields of an entity; of its answer only those count."""
 
     fields: frozenset[str]
@@ -145,8 +143,7 @@ RequestHook: TypeAlias = Callable[[RequestView], Awaitable[None]]
 """Called before the route, when the caller is known; refuses by raising `PylonError`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEvent:
+class SessionEvent(Struct, frozen=True, kw_only=True):
     """A session began, changed its caller, or ended. `session_id` as in `Identity`.
 
     User and tenant are those that it means from now on; where it ended, those that it meant last.
@@ -213,8 +210,7 @@ class HookList(Generic[HookT]):
         return {name for names, _ in self._hooks for name in names}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityHooks:
+class EntityHooks(Struct, frozen=True, kw_only=True):
     """The hooks that one entity's rows meet."""
 
     before_insert: tuple[WriteHook, ...] = ()

@@ -87,7 +87,7 @@ def write_lines(lines: str, *, logger: str) -> None:
             try:
                 handler.stream.write(lines)
                 handler.flush()
-            except OSError:
+            except (OSError, ValueError):  # ValueError: it has been closed
                 handler.handleError(logging.makeLogRecord({"msg": "access log"}))
             finally:
                 handler.release()

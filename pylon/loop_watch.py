@@ -13,10 +13,11 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep, thread_time
 from typing import Final, Literal, TypeAlias, get_args
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.metrics import Histogram
@@ -35,8 +36,7 @@ _SHORT_SECONDS: Final = 1.0
 _EDGES_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class Spent(Struct, frozen=True, kw_only=True):
     """How a stretch of time of one thread was spent, in seconds."""
 
     passed: float

@@ -10,8 +10,11 @@ routes and stages are what a part is asked for most.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+
+from msgspec import Struct, field
 
 from pylon.calls import Call
 from pylon.config import Setting
@@ -48,8 +51,7 @@ class Routes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SocketMessages:
+class SocketMessages(Struct, frozen=True, kw_only=True):
     """What clients may say on a live socket, by `type`, and who hears of sockets.
 
     A handler takes the caller, the socket's outlet and the message (`api/messages.Handler`); `join`
@@ -61,8 +63,7 @@ class SocketMessages:
     leave: Callable[..., None] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
+class Listener(Struct, frozen=True, kw_only=True):
     """Hears what the feed tells of each commit (`changes/feed.py`), in order, on the loop; must be
     quick."""
 
@@ -74,8 +75,7 @@ class Listener:
     runs_in: RunsIn = "every process"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Periodic:
+class Periodic(Struct, frozen=True, kw_only=True):
     """Work that is done each `seconds`, the first time after one interval. A failure is logged and
     ends nothing."""
 
@@ -96,8 +96,7 @@ class Stopping(Protocol):
     async def wait(self) -> object: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class Worker(Struct, frozen=True, kw_only=True):
     """Work without end. Once `stopping` is set it takes nothing new, finishes what it has and
     returns; after `limits.WORKER_DRAIN_SECONDS` it is cancelled."""
 
@@ -139,7 +138,7 @@ async def at_once(_house: object) -> None:
     """For parts that have nothing to start or to stop."""
 
 
-@dataclass(frozen=True, kw_only=True)  # `typing` cannot make a generic one with slots
+@dataclass(frozen=True, kw_only=True)  # neither a struct nor slots where it is generic
 class Part(Generic[HouseT]):
     """A feature, as far as the house has to know it. Only the name is needed."""
 
@@ -156,7 +155,7 @@ class Part(Generic[HouseT]):
     routes: Callable[[HouseT], Sequence[Routes]] = nothing
     stages: Callable[[HouseT], Mapping[Place, Stage]] = no_stages
     messages: Callable[[HouseT], SocketMessages] = no_messages
-    body_bytes: Mapping[str, int] = field(default_factory=dict)
+    body_bytes: Mapping[str, int] = dataclass_field(default_factory=dict)
     """Paths whose bodies may have more bytes than `limits.BODY_BYTES_MAX`, and how many."""
     paths_apart: tuple[str, ...] = ()
     """Paths that count requests themselves instead of by the general rate limit."""
@@ -178,7 +177,7 @@ class Part(Generic[HouseT]):
     calls: Callable[[HouseT], Sequence[Call[Any, Any]]] = nothing
     """What may be asked of the owner of the database, beside routes that write: those are calls by
     themselves (`api/crossing.py`)."""
-    context: Mapping[str, Callable[[HouseT], object]] = field(default_factory=dict)
+    context: Mapping[str, Callable[[HouseT], object]] = dataclass_field(default_factory=dict)
     """Members of the `ctx` that server functions get, by name."""
     erases: Callable[[HouseT], Mapping[str, Erase]] = no_names
     """What goes when a person is purged, by what it is."""

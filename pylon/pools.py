@@ -16,10 +16,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -57,8 +58,7 @@ class WorkFailed(Exception):
     """The work raised what is no part of its answer: a bug. The text is its traceback."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolFigures:
+class PoolFigures(Struct, frozen=True, kw_only=True):
     """What a pool has done and has to do, for metrics."""
 
     workers: int

@@ -19,10 +19,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from uvicorn.server import ServerState
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -30,7 +30,14 @@ from pylon.http.connection import HttpConnection
 from pylon.http.crowd import Crowd
 from pylon.http.doors import Doors, Ports, bind_doors
 from pylon.http.lifespan import Lifespan
-from pylon.http.listener import DEFAULT_BOUNDS, ASGIApp, Bounds, Listener, new_crowd
+from pylon.http.listener import (
+    DEFAULT_BOUNDS,
+    ASGIApp,
+    Bounds,
+    Listener,
+    OpenConnections,
+    new_crowd,
+)
 from pylon.http.websocket import WebSocketConnection
 
 log = logging.getLogger("pylon.server")
@@ -47,8 +54,7 @@ _CANCEL_SECONDS: Final = 1.0
 FORCED_EXIT_CODE: Final = 1
 
 
-@dataclass(slots=True, kw_only=True)
-class Stop:
+class Stop(Struct, kw_only=True):
     """How a stop is asked for: once is graceful, twice is at once. Signals set it; tests may."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,7 +100,7 @@ async def serve(
     try:
         with _signals(stop) if handle_signals else _nothing():
             await lifespan.start()
-            state = ServerState()
+            state = OpenConnections()
             shared = _Shared(state, new_crowd(bounds) if crowd is None else crowd, lifespan.state)
             servers = await _listen(app, doors, bounds, shared)
             try:
@@ -161,11 +167,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
+class _Shared(Struct, frozen=True):
     """What the connections of all doors have in common."""
 
-    state: ServerState
+    state: OpenConnections
     crowd: Crowd
     app_state: dict[str, Any]
 
@@ -181,10 +186,8 @@ async def _listen(
             door=door,
             bounds=bounds,
             crowd=shared.crowd,
-            http=HttpConnection,
             ws=WebSocketConnection,
         )
-        listener.load()
 
         def connection(listener: Listener = listener) -> HttpConnection:
             return HttpConnection(listener, shared.state, shared.app_state, loop)
@@ -227,7 +230,7 @@ def _nothing() -> Iterator[None]:
 
 
 async def _end(
-    state: ServerState,
+    state: OpenConnections,
     lifespan: Lifespan,
     drain_seconds: float,
     bounds: Bounds,
@@ -239,7 +242,7 @@ async def _end(
     await lifespan.stop(seconds_max=limits.LIFESPAN_SECONDS_MAX)
 
 
-async def _drain(state: ServerState, drain_seconds: float, bounds: Bounds) -> None:
+async def _drain(state: OpenConnections, drain_seconds: float, bounds: Bounds) -> None:
     """Finish what is in flight, then say goodbye to the sockets, then cut the rest."""
     deadline = asyncio.get_running_loop().time() + drain_seconds
     for connection in _http(state):
@@ -254,21 +257,21 @@ async def _drain(state: ServerState, drain_seconds: float, bounds: Bounds) -> No
     await _cut(state)
 
 
-def _http(state: ServerState) -> list[HttpConnection]:
+def _http(state: OpenConnections) -> list[HttpConnection]:
     return [one for one in _connections(state) if isinstance(one, HttpConnection)]
 
 
-def _connections(state: ServerState) -> list[Any]:
+def _connections(state: OpenConnections) -> list[Any]:
     return list(state.connections)
 
 
 async def _until(is_done: Callable[[], bool], deadline: float) -> None:
     loop = asyncio.get_running_loop()
-    while not is_done() and loop.time() < deadline:  # noqa: ASYNC110 (uvicorn's sets tell nobody)
+    while not is_done() and loop.time() < deadline:  # noqa: ASYNC110 (the sets tell nobody)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _cut(state: ServerState) -> None:
+async def _cut(state: OpenConnections) -> None:
     """Cancel and abort whatever is still there."""
     tasks = list(state.tasks)
     if tasks:
@@ -281,7 +284,9 @@ async def _cut(state: ServerState) -> None:
         connection.transport.abort()
 
 
-async def _unless_forced(ending: Any, stop: Stop, state: ServerState, lifespan: Lifespan) -> int:
+async def _unless_forced(
+    ending: Any, stop: Stop, state: OpenConnections, lifespan: Lifespan
+) -> int:
     end = asyncio.ensure_future(ending)
     forced = asyncio.ensure_future(stop.forced.wait())
     waited: set[asyncio.Future[Any]] = {end, forced}

@@ -6,11 +6,12 @@ The rules are the system's (or those of the package `tzdata`). Used by buckets o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 _NAME: Final = re.compile(r"[A-Z][A-Za-z0-9_+\-]*(?:/[A-Za-z0-9_+\-]+)*", re.ASCII)
 _NAME_CHARACTERS_MAX: Final = 64
@@ -19,8 +20,7 @@ _STEP: Final = timedelta(days=7)
 _SECOND: Final = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Zone:
+class Zone(Struct, frozen=True, kw_only=True):
     """`first_seconds` east of UTC at first; then each change: the moment in UTC, as
     `YYYY-MM-DDTHH:MM:SS`, and the seconds from there on. Changes are known from 1840,
     before which no clock had a zone, to 2100."""

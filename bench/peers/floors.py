@@ -1,4 +1,4 @@
-"""Starting the floors: the empty ASGI app, SQL by hand, the bare hubs."""
+"""Starting the floors: the empty ASGI apps, SQL by hand, the bare hubs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from bench.load import split_answer
-from bench.processes import Child, Fleet, free_port, wait_answer
+from bench.load import Plan, request_bytes, send_raw, split_answer
+from bench.processes import BenchError, Child, Fleet, free_port, wait_answer
 from pylon.limits import SQLITE_MMAP_BYTES
 
 SERVER_MADE = {"connection", "date", "server", "transfer-encoding"}
@@ -16,13 +16,19 @@ SERVER_MADE = {"connection", "date", "server", "transfer-encoding"}
 
 
 class AsgiFloor:
-    """Uvicorn, uvloop, httptools, and an app that sends one prepared answer."""
+    """Uvicorn, uvloop, and an app that sends one prepared answer; over uvicorn's own httptools
+    protocol, or over our connection class."""
 
-    name = "empty ASGI app"
-
-    def __init__(self, fleet: Fleet, raw_answer: bytes, *, cores: AbstractSet[int]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        raw_answer: bytes,
+        *,
+        own_connection: bool = False,
+        cores: AbstractSet[int],
+    ) -> None:
+        self.name = "empty app, our connection" if own_connection else "empty app, uvicorn"
         status, headers, body = split_answer(raw_answer)
-        names = {name.lower() for name, _ in headers}
         file = fleet.folder / "floor.json"
         kept = [(name.lower(), value) for name, value in headers if name.lower() not in SERVER_MADE]
         file.write_text(
@@ -32,16 +38,29 @@ class AsgiFloor:
         self.child: Child = fleet.spawn(
             "asgi-floor",
             [
-                *(sys.executable, "-m", "uvicorn", "bench.peers.asgi_floor:app"),
-                *("--port", str(self.port), "--loop", "uvloop", "--http", "httptools"),
-                *("--lifespan", "off", "--no-access-log", "--log-level", "warning"),
-                *([] if "server" in names else ["--no-server-header"]),
-                *([] if "date" in names else ["--no-date-header"]),
+                *(sys.executable, "-m", "bench.peers.asgi_floor", "--port", str(self.port)),
+                *(["--own-connection"] if own_connection else []),
             ],
             cores=cores,
             environment={"BENCH_FLOOR_ANSWER": str(file)},
         )
         wait_answer(self.child, self.port, "/")
+        self._check(raw_answer)
+
+    def plan(self, requests: tuple[bytes, ...]) -> Plan:
+        """The same requests as ours gets."""
+        return Plan(name=self.name, port=self.port, requests=requests, pid=self.child.pid)
+
+    def _check(self, raw_answer: bytes) -> None:
+        """It must send the bytes that our server sends, but for the values of a few headers."""
+        ours, sent = (
+            (status, sorted(name.lower() for name, _ in headers), body)
+            for status, headers, body in map(
+                split_answer, (raw_answer, send_raw(self.port, request_bytes("GET", "/")))
+            )
+        )
+        if ours != sent:
+            raise BenchError(f"the {self.name} sends {sent}, our server {ours}")
 
 
 class RawHub:

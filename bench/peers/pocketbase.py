@@ -85,6 +85,13 @@ class PocketBase:
         assert self._fleet is not None
         self._fleet.stop(self.child)
 
+    def move(self, cores: AbstractSet[int]) -> None:
+        """End the process and start it on other cores, which Go counts at the start."""
+        self.halt()
+        self._cores = cores
+        self.launch()
+        wait_answer(self.child, self.port, "/api/health")
+
     def seed(self, rows: int) -> None:
         """Write what is missing to `rows` straight into the table."""
         assert self._folder is not None
@@ -117,7 +124,7 @@ class PocketBase:
         requests = tuple(
             request_bytes("POST", path, headers=self._bearer(), body=body) for body in bodies
         )
-        return Plan(name="pocketbase insert", port=self.port, requests=requests)
+        return Plan(name="pocketbase insert", port=self.port, requests=requests, pid=self.child.pid)
 
     def _prepare(self) -> None:
         self._admin("PATCH", "/api/settings", {"logs": {"maxDays": 5 if self._request_log else 0}})
@@ -150,7 +157,9 @@ class PocketBase:
 
     def _reading(self, name: str, paths: list[str]) -> Plan:
         requests = tuple(request_bytes("GET", path, headers=self._bearer()) for path in paths)
-        return Plan(name=f"pocketbase {name}", port=self.port, requests=requests)
+        return Plan(
+            name=f"pocketbase {name}", port=self.port, requests=requests, pid=self.child.pid
+        )
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": self.token}

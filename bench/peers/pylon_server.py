@@ -86,6 +86,13 @@ class PylonServer:
         assert self._fleet is not None
         self._fleet.stop(self.child)
 
+    def move(self, cores: AbstractSet[int]) -> None:
+        """End the process and start it on other cores, with its rows and sessions."""
+        self.halt()
+        self._cores = cores
+        self.launch()
+        wait_answer(self.child, self.port, "/health")
+
     def mint(self, user_id: str) -> str:
         """A session token of this user."""
         body = {"user_id": user_id}
@@ -126,7 +133,27 @@ class PylonServer:
     def insert_plan(self) -> Plan:
         """`POST /api/entities/Item` (spec 02 section 4.4)."""
         requests = tuple(self._insert(number) for number in range(PLAN_REQUESTS))
-        return Plan(name="pylon insert", port=self.port, requests=requests, expect=201)
+        return Plan(
+            name="pylon insert",
+            port=self.port,
+            requests=requests,
+            expect=201,
+            pid=self.child.pid,
+        )
+
+    def callers_plan(self) -> Plan:
+        """Get one row, each request by another caller, who owns the row that it asks for."""
+        requests = []
+        for number in range(PLAN_REQUESTS):
+            token = self.mint(f"caller_{number}")
+            row = {"title": title_of(number)}
+            made = expect(self.port, "POST", "/api/entities/Item", body=row, token=token)
+            headers = {"Authorization": f"Bearer {token}"}
+            path = f"/api/entities/Item/{made['id']}"
+            requests.append(request_bytes("GET", path, headers=headers))
+        return Plan(
+            name="pylon callers", port=self.port, requests=tuple(requests), pid=self.child.pid
+        )
 
     def _insert(self, number: int) -> bytes:
         row = {"title": title_of(number), "done": False, "ownerId": OWNER}
@@ -136,7 +163,7 @@ class PylonServer:
 
     def _reading(self, name: str, paths: list[str]) -> Plan:
         requests = tuple(request_bytes("GET", path, headers=self._bearer()) for path in paths)
-        return Plan(name=f"pylon {name}", port=self.port, requests=requests)
+        return Plan(name=f"pylon {name}", port=self.port, requests=requests, pid=self.child.pid)
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}

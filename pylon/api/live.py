@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from time import perf_counter
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.api.messages import Messages
@@ -87,8 +88,7 @@ EVENTS = Docs(
 Admit = Callable[[Request], Awaitable[AnyResponse | None]]
 
 
-@dataclass(slots=True)
-class Opening:
+class Opening(Struct):
     """A stream that is about to start: where its client says it is, and what `EndedSessions.mark`
     was before its identity was looked up; then where it has started."""
 

@@ -11,9 +11,10 @@ import os
 import re
 import stat
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from pylon.errors import PylonError
 from pylon.http.asgi import Header
@@ -67,8 +68,7 @@ _LIVE = LIVE.encode()
 _PLAIN_HOST = re.compile(rb"([A-Za-z0-9.-]{1,253})(:\d{1,5})?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
+class _File(Struct, frozen=True, kw_only=True):
     """A file that may be served, as it was when it was looked up. `body` when it is small."""
 
     path: Path

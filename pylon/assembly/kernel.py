@@ -38,12 +38,6 @@ class KernelGroup(SyncGroup):
     @cached_property
     def pipeline(self) -> Pipeline:
         """What every request passes; the stages stand in the order of `part.PLACES`."""
-        token = self.config.admin_token
-        access_log = AccessLog(
-            self.clock,
-            json_lines=self.config.log_format == "json",
-            secrets=(token,) if token else (),
-        )
         secret = tuple(path for part in self.parts for path in part.secret_paths)
         return Pipeline(
             stages=self.stages(),
@@ -52,13 +46,23 @@ class KernelGroup(SyncGroup):
                 cors=Cors(self.cors_origins, loopback=self.config.dev_mode),
                 metrics=self.metrics,
                 clock=self.clock,
-                access_log=access_log if self.config.access_log else None,
+                access_log=self.access_log if self.config.access_log else None,
             ),
             clock=self.clock,
             # Answers that hold secrets may repeat what they were asked.
             compression=Compression(self.config.gzip_level, paths_apart=secret),
             unsent=self.unsent,
             trusted_proxy_hops=self.config.trusted_proxy_hops,
+        )
+
+    @cached_property
+    def access_log(self) -> AccessLog:
+        """Where the requests that are answered are noted."""
+        token = self.config.admin_token
+        return AccessLog(
+            self.clock,
+            json_lines=self.config.log_format == "json",
+            secrets=(token,) if token else (),
         )
 
     @cached_property
@@ -205,10 +209,15 @@ def _pool_metrics(house: KernelGroup, metrics: Metrics) -> None:
         metrics.register_by_label(name, text, "pool", read, is_counter=is_counter)
 
 
+async def _stop(house: KernelGroup) -> None:
+    await house.pools.close()
+    await house.access_log.close()
+
+
 KERNEL = Part[KernelGroup](
     name="kernel",
     routes=_routes,
-    stop=lambda house: house.pools.close(),
+    stop=_stop,
     stages=lambda house: {
         **({"dev": house.dev_gate} if house.config.dev_mode else {}),
         **({} if house.config.knows_proxies else {"proxy": UnknownProxy()}),

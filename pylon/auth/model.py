@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+from msgspec import Struct
 
 from pylon.identity import GUEST_PREFIX, Identity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
+class Claims(Struct, frozen=True, kw_only=True):
     """What the app knows of a user besides the id: `auth.roles` and `auth.email` of policies."""
 
     roles: tuple[str, ...] = ()
@@ -21,8 +20,7 @@ class Claims:
 NO_CLAIMS = Claims()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """One sign-in (spec 04 section 6.1). Times are Unix seconds.
 
     `session_id` is the hash of the first token: it stays the same when a refresh changes the

@@ -9,8 +9,9 @@ session's own cursors rest on is in `sync/reader_epochs.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pylon.identity import Identity
 from pylon.policy.audience import found_by
@@ -29,8 +30,7 @@ SUBJECTS_MAX: Final = 4
 """Subjects that one caller belongs to: everybody, its user, its tenant, its e-mail."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRaised:
+class EpochRaised(Struct, frozen=True, kw_only=True):
     """Published with the commit: streams of this subject rest on what is no longer so."""
 
     seq: int

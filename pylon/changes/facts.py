@@ -7,12 +7,12 @@ figures) changes it when the fact comes out of the feed, in the process that wro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStarted:
+
+class SessionStarted(Struct, frozen=True, kw_only=True):
     """Somebody has signed in, or a guest was made. `session_id` as in `Identity.session_id`."""
 
     session_id: bytes
@@ -20,8 +20,7 @@ class SessionStarted:
     tenant_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEnded:
+class SessionEnded(Struct, frozen=True, kw_only=True):
     """A sign-in is over: revoked, or found expired. User and tenant are what it meant last."""
 
     session_id: bytes
@@ -29,8 +28,7 @@ class SessionEnded:
     tenant_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionChanged:
+class SessionChanged(Struct, frozen=True, kw_only=True):
     """A session means another caller from now on: another user, or another tenant."""
 
     session_id: bytes
@@ -38,22 +36,19 @@ class SessionChanged:
     tenant_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokensVoid:
+class TokensVoid(Struct, frozen=True, kw_only=True):
     """The rows of these tokens (their hashes) were changed or deleted: what is kept is void."""
 
     tokens: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimsChanged:
+class ClaimsChanged(Struct, frozen=True, kw_only=True):
     """What the app knows of a user (roles, e-mail) is no longer what it was."""
 
     user_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReaderBegun:
+class ReaderBegun(Struct, frozen=True, kw_only=True):
     """A reader's cursors rest on something new; see `sync/reader_epochs.py`.
 
     `audience` is a digest of what the read rules can tell of it, `since` the position below which
@@ -66,28 +61,24 @@ class ReaderBegun:
     at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadersForgotten:
+class ReadersForgotten(Struct, frozen=True, kw_only=True):
     """Readers that have not pulled for long were dropped; which of them, nobody keeps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OldestRaised:
+class OldestRaised(Struct, frozen=True, kw_only=True):
     """Cursors above 0 and below `oldest_seq` cannot be continued any more."""
 
     oldest_seq: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MustPull:
+class MustPull(Struct, frozen=True, kw_only=True):
     """The streams of a caller (`sync/streams.Reader.caller`) must end, so that it pulls: their
     client may have come to be somebody who sees other rows than they show."""
 
     caller: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobDue:
+class JobDue(Struct, frozen=True, kw_only=True):
     """There is something to do in a queue, at `at` (Unix seconds); whoever works there looks."""
 
     queue: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, cast
+
+from msgspec import Struct
 
 from pylon.changes.epochs import EpochRaised
 from pylon.changes.facts import Fact
@@ -21,8 +22,7 @@ from pylon.store.base import Store
 log = logging.getLogger("pylon.changes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class Gap(Struct, frozen=True, kw_only=True):
     """Commits of which nothing was heard: those of the positions in `(since, until]`, and any
     number of facts, which take no position. What is kept in memory may be wrong from here on."""
 
@@ -43,8 +43,7 @@ Carry: TypeAlias = Callable[[Sequence[Message], int], tuple[Sequence[Message], i
 """A way that commits come: messages and position as they were told, and as they arrive."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Subscriber:
+class _Subscriber(Struct, frozen=True, kw_only=True):
     name: str
     listener: Listener
     hears: frozenset[type] | None

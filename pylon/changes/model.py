@@ -5,8 +5,9 @@ Facts that concern no row are in `facts.py`, the order in which all of it comes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, NewType, TypeAlias
+
+from msgspec import Struct
 
 Seq = NewType("Seq", int)
 """A position in the change log: 1 for the first change ever, rising by 1, never reused."""
@@ -17,8 +18,7 @@ RowData: TypeAlias = dict[str, Any]
 """A row as the schema types it: `id` first, then every field; missing values are None."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Change:
+class Change(Struct, kw_only=True):
     """One committed change of one row.
 
     `before` is None for an insert, `after` None for a delete; `patch` is what an update changed.
@@ -36,8 +36,7 @@ class Change:
     document_update: bytes | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Forgotten:
+class Forgotten(Struct, kw_only=True):
     """A temporary row that one client is to drop; published just before the insert that replaces
     it (`sync/temporary.py`). `reader` is the client's `identity.caller_key`."""
 

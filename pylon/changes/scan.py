@@ -8,8 +8,9 @@ rows that they see no longer is decided in `sync/`, which alone calls this.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from pylon.identity import Identity
 from pylon.policy.engine import PolicyEngine, Where
@@ -35,8 +36,7 @@ async def newest_seq(store: Store) -> int:
     return int((await store.read(NEWEST_SEQ))[0][0])
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """The changes after the cursor `since`, as one reader may hear of them."""
 
     store: Store

@@ -14,9 +14,10 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 from pylon import codec
 from pylon.cli.dev_schema import Decision, look, take
@@ -28,8 +29,7 @@ from pylon.store.evolution.model import EvolutionError, Plan
 from pylon.store.evolution.words import planned_text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What the parent wants served and how the two talk (file descriptors)."""
 
     file: str

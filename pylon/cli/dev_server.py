@@ -17,9 +17,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from pylon import codec
 from pylon.cli.dev_schema import Decision, SchemaMark, unreachable
@@ -45,12 +46,12 @@ UNWATCHED_FOLDERS = ("node_modules", "public", "__pycache__", "venv")
 
 _CHILD_PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from pylon.cli.collector import look_seldom; look_seldom(); "
     "from pylon.cli.dev_child import main; main(sys.argv[2])"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True):
     """Who is told what happens; the command prints it."""
 
     serving: Callable[[int, Report], None]

@@ -11,13 +11,13 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 import pylon
 from pylon.cli.import_watch import watched
@@ -46,16 +46,14 @@ _OUR_FOLDER = Path(__file__).resolve().parents[1]
 _TEMPLATES = _OUR_FOLDER / "cli" / "templates"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """Where an app stands. `folder` holds its `public/` and, in dev, its `.pylon/`."""
 
     file: Path
     folder: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedApp:
+class LoadedApp(Struct, frozen=True, kw_only=True):
     """An app that can be served. `declared` is None for a manifest file."""
 
     entry: Entry

@@ -6,10 +6,10 @@ For people and tools that compare releases. What a database needs is `store/evol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from pylon.codec import encode
 from pylon.schema.model import (
@@ -21,8 +21,7 @@ from pylon.schema.model import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """`kind` is what and `_added`, `_removed` or `_changed`; `parts` are the keys that changed,
     with their values before and after (None: not there)."""
 

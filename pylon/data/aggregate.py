@@ -259,7 +259,7 @@ def _statement(
         params.append(tenant)
     table = opened.table
     where = parse_where(spec.get("where", {}), opened.columns)
-    found = compile_condition(where, opened.dialect, params)
+    found = compile_condition(where, opened.dialect, params, opened.key)
     if found is not None:
         conditions.append(found)
     groups = [column for column in columns if column.is_group]

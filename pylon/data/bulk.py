@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.data.once import Kept
@@ -20,8 +21,7 @@ from pylon.errors import PylonError
 from pylon.identity import Identity
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, kw_only=True):
     """What became of one operation; `error` None means that it was done.
 
     `changed` is False for an update or delete that found no row, which is no failure here.
@@ -33,8 +33,7 @@ class Outcome:
     changed: bool = True
 
 
-@dataclass(slots=True, kw_only=True)
-class Transacted:
+class Transacted(Struct, kw_only=True):
     """What became of a transaction: the operations up to the one that failed, if one did.
 
     `failed_at` is that one's place among all operations, counted from 0.

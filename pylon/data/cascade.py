@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.data.errors import hooks_too_deep
@@ -44,8 +45,7 @@ class Follower(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Following:
+class Following(Struct, frozen=True, kw_only=True):
     """Rows that go, those that name others first, and keys of rows that stay."""
 
     rows: Sequence[RowName] = ()
@@ -174,8 +174,7 @@ class _Found:
 # --- a part at a time ------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Visit:
+class _Visit(Struct):
     """A row on the way from the root, and what names it that has not been looked at."""
 
     name: RowName

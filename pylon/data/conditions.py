@@ -16,6 +16,7 @@ from pylon.letters import small, small_sql
 from pylon.store.base import Value
 from pylon.store.dialect import Dialect
 from pylon.store.naming import quote
+from pylon.store.search_keys import SearchKey
 from pylon.store.search_query import SearchQuery
 
 # --- The AST ---------------------------------------------------------------------------------
@@ -170,11 +171,14 @@ def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
 # --- SQL -------------------------------------------------------------------------------------
 
 
-def compile_condition(condition: Condition, dialect: Dialect, params: list[Value]) -> str | None:
-    """The SQL of a condition, its values appended to `params`; None where it always holds."""
+def compile_condition(
+    condition: Condition, dialect: Dialect, params: list[Value], key: SearchKey | None = None
+) -> str | None:
+    """The SQL of a condition, its values appended to `params`; None where it always holds. `key`
+    says that the statement is about rows that have it only (`Opened.key`)."""
     if condition == EVERYTHING:
         return None
-    return _sql(condition, dialect, params)
+    return _sql(condition, dialect, params, key)
 
 
 def column_sql(column: str, is_folded: bool) -> str:
@@ -183,7 +187,7 @@ def column_sql(column: str, is_folded: bool) -> str:
     return small_sql(named) if is_folded else named
 
 
-def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
+def _sql(condition: Condition, dialect: Dialect, params: list[Value], key: SearchKey | None) -> str:
     match condition:
         case Compare():
             params.append(condition.value)
@@ -213,7 +217,7 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
         case Prefix():
             return _prefix_sql(condition, params)
         case Search():
-            params.append(dialect.search_value(condition.query))
+            params.append(dialect.search_value(condition.query, key))
             found = dialect.search_source(condition.entity)
             return f"t.id IN (SELECT {found.row_id} FROM {found.sql})"
         case Finds():
@@ -223,19 +227,24 @@ def _sql(condition: Condition, dialect: Dialect, params: list[Value]) -> str:
             params.append(value)
             return sql
         case Not():
-            return f"({_sql(condition.part, dialect, params)}) IS NOT TRUE"
+            return f"({_sql(condition.part, dialect, params, key)}) IS NOT TRUE"
         case All():
-            return _chain(condition.parts, " AND ", "1 = 1", dialect, params)
+            return _chain(condition.parts, " AND ", "1 = 1", dialect, params, key)
         case Either():
-            return _chain(condition.parts, " OR ", "1 = 0", dialect, params)
+            return _chain(condition.parts, " OR ", "1 = 0", dialect, params, key)
 
 
 def _chain(
-    parts: tuple[Condition, ...], joint: str, empty: str, dialect: Dialect, params: list[Value]
+    parts: tuple[Condition, ...],
+    joint: str,
+    empty: str,
+    dialect: Dialect,
+    params: list[Value],
+    key: SearchKey | None,
 ) -> str:
     if not parts:
         return empty
-    return f"({joint.join([_sql(part, dialect, params) for part in parts])})"
+    return f"({joint.join([_sql(part, dialect, params, key) for part in parts])})"
 
 
 def _prefix_sql(condition: Prefix, params: list[Value]) -> str:

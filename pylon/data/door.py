@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from pylon import limits
 from pylon.changes.model import RowData
@@ -33,6 +33,7 @@ from pylon.store.base import Row, Value
 from pylon.store.dialect import Dialect
 from pylon.store.row_json import row_json
 from pylon.store.search_fields import indexed_fields, text_fields
+from pylon.store.search_keys import SearchKey
 
 
 class Fetch(Protocol):
@@ -58,6 +59,9 @@ class Opened(msgspec.Struct, frozen=True):
     dialect: Dialect
     projection: str
     """The columns that `decode` takes, as SQL."""
+    key: SearchKey | None = None
+    """Under which the full-text index has the words of all rows that this caller may read; it
+    shortens the way to them and is no part of the policy."""
     shown: Shown | None = None
     """Where a read filter listens: `row_json` then has all fields, and this takes them apart."""
 
@@ -90,8 +94,7 @@ def picked(row: RowData, fields: Sequence[str]) -> RowData:
     return {name: row[name] for name in ("id", *fields) if name in row} if fields else row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """A page of a cursor list; `next_cursor` is the last id, None for an empty page at the end."""
 
     rows: list[RowData]
@@ -109,6 +112,15 @@ class _View(msgspec.Struct, frozen=True):
     row_json: str
     selects: dict[str | None, str] = msgspec.field(default_factory=dict)
     """The statement that gets one row, by the condition of the rule."""
+    key_field: str | None = None
+    """What the full-text index keeps its words by besides."""
+
+    def key_of(self, identity: Identity) -> SearchKey | None:
+        """What holds for all rows that the rule lets a caller see."""
+        if self.key_field is None:
+            return None
+        value = self.rule.pinned(identity)
+        return None if value is None else SearchKey.of(self.key_field, value)
 
 
 class ReadDoor:
@@ -142,10 +154,11 @@ class ReadDoor:
         `row_id` says that no row but this one will be asked for.
         """
         table, view, where = self._look(identity, entity, row_id)
+        key = None if where.sql is None else view.key_of(identity)
         if not view.filters:
             return Opened(
                 *(table, where, view.columns, view.decode, view.row_json, self.dialect),
-                table.columns,
+                *(table.columns, key),
             )
         shown, decode = Shown(table, view.filters, identity), view.decode
         return Opened(
@@ -156,6 +169,7 @@ class ReadDoor:
             view.row_json,
             self.dialect,
             table.columns,
+            key,
             shown,
         )
 
@@ -390,4 +404,5 @@ def _view(
         ),
         decode=table.decode if everything or filters else table.decode_public,
         row_json=row_json(dialect, kinds if filters else asked_by),
+        key_field=rule.pinned_field if indexed else None,
     )

@@ -6,8 +6,9 @@ Rows go through `Transaction.delete` like any others, so every connected client 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.data.cascade import IN_THE_WAY, TOO_LARGE
@@ -22,8 +23,7 @@ Delete: TypeAlias = Callable[[Transaction, str, str], Awaitable[bool]]
 """Deletes the row of that entity and id; False when there was nothing to delete any more."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Erased:
+class Erased(Struct, kw_only=True):
     """What an erasure did. `errors` names rows that stayed, `limits.ERASE_ERRORS_MAX` at most;
     `beside_rows` counts what else is gone, by what it is."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from pylon.changes.model import RowData
 from pylon.codec import encode
@@ -23,8 +24,7 @@ _CELLS_AT_ONCE: Final = 8_192
 """Cells of CSV that are made in one go, which takes some milliseconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """What is exported of one entity: a query, and how its tuples become rows."""
 
     entity: str

@@ -7,8 +7,9 @@ told beside it, in `fields` of the error: `[{"field", "code", "message"}]`. Made
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pylon.errors import PylonError
 from pylon.limits import FIELD_FAULTS_MAX
@@ -18,8 +19,7 @@ WRONG_TYPE: Final = "INVALID_DATA"
 NOT_ALLOWED: Final = "INVALID_VALUE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldFault:
+class FieldFault(Struct, frozen=True, kw_only=True):
     """One wrong field. `message` goes behind its name ("must be a string"); `sentence` stands
     alone; `answer` is the code of a refusal for this fault."""
 

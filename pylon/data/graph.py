@@ -8,10 +8,10 @@ them. Called by `api/queries` and by functions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.changes.model import RowData
@@ -59,8 +59,7 @@ class Link(msgspec.Struct, frozen=True):
     is_folded: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class Level:
+class Level(Struct, kw_only=True):
     """One entity of a graph query; `parent` and `link` are None for the rows asked for."""
 
     number: int

@@ -8,7 +8,8 @@ called by `imports.py`, which writes them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.data.references import RowName
@@ -21,8 +22,7 @@ def name_of(entity: str, row_id: str) -> RowName:
     return entity, row_id.lower() if other_spellings(row_id) else row_id
 
 
-@dataclass(frozen=True, slots=True)
-class HeldRow:
+class HeldRow(Struct, frozen=True):
     """A row as bytes, what it is called, what it names, and why it was refused."""
 
     encoded: bytes

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.calls import Call, Calls, Refused
@@ -56,8 +56,7 @@ UNREADABLE: Final = "(unreadable)"
 """Where rows are counted whose entity could not be read."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Counts:
+class Counts(Struct, kw_only=True):
     """What became of the rows of one entity."""
 
     inserted: int = 0
@@ -66,8 +65,7 @@ class Counts:
     failed: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, kw_only=True):
     """Why one row was not imported; `number` as in the text that it came from."""
 
     number: int
@@ -76,8 +74,7 @@ class Failure:
     error: PylonError
 
 
-@dataclass(slots=True, kw_only=True)
-class Report:
+class Report(Struct, kw_only=True):
     """What became of an import so far. `failures` has at most `limits.IMPORT_ERRORS_MAX`."""
 
     by_entity: dict[str, Counts] = field(default_factory=dict)

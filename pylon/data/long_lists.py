@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from sys import getsizeof
 from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.changes.model import RowData
@@ -44,8 +45,7 @@ class RowsOf(Protocol):
     ) -> Awaitable[list[RowData]]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(Struct, frozen=True, kw_only=True):
     """Some rows as text. A row that is written in several parts comes with the first of them."""
 
     rows: list[RowData]

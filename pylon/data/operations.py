@@ -6,8 +6,9 @@ here: how many share a transaction, and what their answers look like (`bulk.py`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from pylon.data.errors import not_found
 from pylon.data.rows import Rows
@@ -26,8 +27,7 @@ _TEXTS: Final = ("entity", "id", "relation", "target_id")
 _KEYS: Final = {"op", "data", *_TEXTS}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """What is to be done; parts that a kind does not use are empty."""
 
     kind: str

@@ -8,8 +8,9 @@ out. Only the owner of the database does either.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.changes.model import Change, RowData
@@ -30,8 +31,7 @@ _NEVER: Final = 2**62
 """Later than anything that has died."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(Struct, frozen=True, kw_only=True):
     """A commit that a hook is to be told of; `due_at` in seconds, 0 where it was never tried."""
 
     n: int

@@ -154,7 +154,7 @@ def _select_by_fit(
     opened: Opened, query: Filter, search: Search, projection: str, *, rows_max: int
 ) -> tuple[str, list[Value]]:
     """The rows that a text finds, the best first."""
-    params: list[Value] = [opened.dialect.search_value(search.query)]
+    params: list[Value] = [opened.dialect.search_value(search.query, opened.key)]
     conditions: list[str] = []
     source = opened.table.source
     found = opened.dialect.search_source(search.entity, source)
@@ -191,7 +191,7 @@ def add_condition(
 ) -> None:
     """Put the filter's condition and search, if it has them."""
     for condition in (query.condition, query.search or EVERYTHING):
-        sql = compile_condition(condition, opened.dialect, params)
+        sql = compile_condition(condition, opened.dialect, params, opened.key)
         if sql is not None:
             conditions.append(sql)
 

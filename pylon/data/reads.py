@@ -6,13 +6,12 @@ on purpose: single rows where they were asked for by their ids, else the entity 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pylon import limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """Rows that an answer rests on: those of `ids`, also where there was none; None: any row."""
 
     entity: str

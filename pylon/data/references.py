@@ -7,9 +7,10 @@ is `cascade.py`; rows are changed by `write.py` alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct, field
 
 from pylon.errors import PylonError
 from pylon.schema.model import EntitySpec, Manifest, OnDelete
@@ -23,8 +24,7 @@ NOT_THERE: Final = "REFERENCE_NOT_FOUND"
 """The code of a write that names a row which is not there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class Reference(Struct, frozen=True, kw_only=True):
     """A field of an entity that names rows of `target`, and what is promised of it.
 
     `find` finds the target by its id, `naming` ids of rows that name one, up to a number, and
@@ -107,8 +107,7 @@ def not_there(reference: Reference, *, sees_private: bool) -> PylonError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(Struct, frozen=True):
     """A key that named no row when it was written, in this part of the unit; the end of the unit
     shall find one."""
 
@@ -118,8 +117,7 @@ class Owed:
     part: int
 
 
-@dataclass(slots=True)
-class Debts:
+class Debts(Struct):
     """Keys whose rows may come later in the same unit. Who writes it in parts, such as the rows of
     an import, sets the number of the `part` at hand."""
 

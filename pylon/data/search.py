@@ -153,7 +153,7 @@ class Searches:
         )
 
     async def _finds(self, opened: Opened, query: SearchQuery) -> bool:
-        params: list[Value] = [opened.dialect.search_value(query)]
+        params: list[Value] = [opened.dialect.search_value(query, opened.key)]
         conditions: list[str] = []
         source = opened.dialect.search_source(opened.table.name, opened.table.source).sql
         add_policy(opened.where, conditions, params)

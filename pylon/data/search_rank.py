@@ -15,6 +15,7 @@ from pylon import limits
 from pylon.data.door import Opened
 from pylon.store.base import Value
 from pylon.store.naming import own, quote
+from pylon.store.search_keys import SearchKey
 from pylon.store.search_words import Term
 
 FOUND: Final = own("found")
@@ -60,12 +61,12 @@ def ranked(
     gathered = f"WITH {_GATHERED} AS MATERIALIZED ({rows})"
     if not terms:
         return f"{gathered}, {FOUND} AS (SELECT r.*, 0 AS {RANK} FROM {_GATHERED} r) "
-    places = opened.dialect.search_places(opened.table.name, fields)
+    places = opened.dialect.search_places(opened.table.name, fields, opened.key)
     found = f"SELECT r.{_NUMBER} FROM {_GATHERED} r"
     # Every row once by itself: an inner join is one by an index, an outer join would not be.
     standing = f"SELECT r.{_NUMBER}, {_NO_TERM} AS {_TERM} FROM {_GATHERED} r"
     # Most places are of rows that were not found, so that is looked at first.
-    for table, rows, condition in _asked(terms, params):
+    for table, rows, condition in _asked(terms, opened.key, params):
         gathered += f", {table} AS (VALUES {rows})"
         standing += (
             f" UNION ALL SELECT {places.number}, a.{_TERM}"
@@ -93,14 +94,17 @@ def ranked(
     )
 
 
-def _asked(terms: Sequence[Term], params: list[Value]) -> list[tuple[str, str, str]]:
+def _asked(
+    terms: Sequence[Term], key: SearchKey | None, params: list[Value]
+) -> list[tuple[str, str, str]]:
     """The terms as tables: name and columns, rows, and the condition on a word `p` found by one.
 
     As tables, since a statement may have some dozen parts at most, and a search more words.
     """
+    mark = "" if key is None else key.mark
     numbered = list(enumerate(list(dict.fromkeys(terms))[: limits.SEARCH_RANKED_TERMS_MAX]))
-    exact = [(number, term.text) for number, term in numbered if not term.is_prefix]
-    begun = [(number, term.text) for number, term in numbered if term.is_prefix]
+    exact = [(number, mark + term.text) for number, term in numbered if not term.is_prefix]
+    begun = [(number, mark + term.text) for number, term in numbered if term.is_prefix]
     tables = []
     if exact:
         params += [text for _, text in exact]

@@ -80,7 +80,9 @@ class Statement:
             self._params.append(wanted)
         query = self._text.query
         if query is not None:
-            self._params.append(self._dialect.search_value(self._names.narrowed(query)))
+            self._params.append(
+                self._dialect.search_value(self._names.narrowed(query), self._opened.key)
+            )
         conditions = self._conditions()
         if query is None and not conditions and not self._flags:
             return ""
@@ -131,7 +133,7 @@ class Statement:
             column, wanted = self._compared(name, value)
             conditions.append(f"{column} = ?")
             self._params.append(wanted)
-        where = compile_condition(self._ask.where, self._dialect, self._params)
+        where = compile_condition(self._ask.where, self._dialect, self._params, self._opened.key)
         if where is not None:
             conditions.append(where)
         if self._text.is_nothing:

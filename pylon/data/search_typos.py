@@ -8,8 +8,9 @@ that find nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.data.door import Opened, ReadDoor
@@ -26,8 +27,7 @@ TWO_TYPOS_FROM = 8
 """Length from which two are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(Struct, frozen=True):
     """Where a word must stand to be a candidate: in these fields of a row that the caller sees."""
 
     opened: Opened
@@ -84,18 +84,23 @@ def _candidates(
     parts = [word[start:end] for start, end in pairwise(cuts)]
     places = [(max(1, start + 1 - typos), end + typos) for start, end in pairwise(cuts)]
     longest = limits.SEARCH_TYPO_LETTERS_MAX if term.is_prefix else size + typos
+    key = None if within is None else within.opened.key
+    mark = "" if key is None else key.mark
+    term_sql = "w.term" if key is None else f"substr(w.term, {len(mark) + 1})"
     intact = " OR ".join(
-        dialect.contains(f"substr(w.term, {first}, {last + 1 - first})") for first, last in places
+        dialect.contains(f"substr({term_sql}, {first}, {last + 1 - first})")
+        for first, last in places
     )
-    conditions = ["w.term >= ?", "w.term < ?", "length(w.term) BETWEEN ? AND ?", f"({intact})"]
-    params: list[Value] = [word[0], word[0] + "\U0010ffff", size - typos, longest, *parts]
+    begin = mark + word[0]
+    conditions = ["w.term >= ?", "w.term < ?", f"length({term_sql}) BETWEEN ? AND ?", f"({intact})"]
+    params: list[Value] = [begin, begin + "\U0010ffff", size - typos, longest, *parts]
     if within is not None:
-        asked = dialect.search_word("w.term", within.fields)
+        asked = dialect.search_word("w.term", within.fields, key)
         found = dialect.search_source(entity, within.opened.table.source, asked=asked)
         seen: list[str] = []
         add_policy(within.opened.where, seen, params)
         conditions.append(f"EXISTS (SELECT 1 FROM {found.sql}{where_clause(seen)})")
-    sql = f"SELECT w.term FROM {dialect.search_words(entity)} w{where_clause(conditions)}"
+    sql = f"SELECT {term_sql} FROM {dialect.search_words(entity)} w{where_clause(conditions)}"
     return f"{sql} ORDER BY w.term LIMIT ?", [*params, limits.SEARCH_TYPO_CANDIDATES_MAX]
 
 

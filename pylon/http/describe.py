@@ -9,8 +9,9 @@ parameter of the path with that name, for readers that write one operation for e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct, field
 
 Schema: TypeAlias = Mapping[str, Any]
 """A JSON Schema."""
@@ -27,8 +28,7 @@ FLAG: Final[Schema] = {"type": "boolean"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class Parameter(Struct, frozen=True, kw_only=True):
     """A value of the query string; `schema` says its default and bounds."""
 
     name: str
@@ -36,8 +36,7 @@ class Parameter:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Docs:
+class Docs(Struct, frozen=True, kw_only=True):
     """What a route says of itself.
 
     `answers` are bodies by status, failures included where they are not the usual error;
@@ -81,8 +80,7 @@ class Docs:
     """The operation exists only where the thing that the path names has this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hidden:
+class Hidden(Struct, frozen=True, kw_only=True):
     """In place of `Docs`: a route that is kept out of documents, and why."""
 
     reason: str

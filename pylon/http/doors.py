@@ -10,8 +10,9 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pylon.errors import ConfigError
 from pylon.http.listener import MAIN_DOOR
@@ -26,8 +27,7 @@ _PORT_MAX: Final = 65_535
 _ANY_HOSTS: Final = ("", "0.0.0.0", "::")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
+class Ports(Struct, frozen=True, kw_only=True):
     """The bound port of each door; None where a door is not open."""
 
     main: int
@@ -35,8 +35,7 @@ class Ports:
     sse: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
+class Doors(Struct, frozen=True, kw_only=True):
     """Bound sockets with their door's name; a host name may give a door several."""
 
     sockets: tuple[tuple[str, socket.socket], ...]

@@ -6,9 +6,9 @@ Pure. Called by `websocket_state`, and by the shell for what the app says before
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from websockets.datastructures import Headers
 from websockets.extensions import Extension
 from websockets.http11 import Request
@@ -36,8 +36,7 @@ class ServerWire(ServerProtocol):
         return super().process_extensions(headers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upgrade:
+class Upgrade(Struct, frozen=True, kw_only=True):
     """A valid upgrade request: where to, its headers (lower-case names), and what a 101 to it has
     to say."""
 

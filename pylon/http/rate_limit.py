@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.asking import address_key
@@ -18,8 +19,7 @@ from pylon.http.errors import HttpError
 from pylon.http.request import Request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class Allowance(Struct, frozen=True, kw_only=True):
     """What a limiter grants each key; 0 for either is no limit."""
 
     requests_max: int

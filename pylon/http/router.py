@@ -8,10 +8,11 @@ per request and by the documentation for `routes()`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TypeAlias
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -30,8 +31,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _LITERAL, _PARAM, _TAIL = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Struct, frozen=True, kw_only=True):
     """One line of the routing table, for the documentation and OpenAPI."""
 
     method: str

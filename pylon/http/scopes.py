@@ -7,14 +7,13 @@ scope of them for each request or WebSocket.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-import uvicorn
+from msgspec import Struct
 
 from pylon.http.asgi import Header, Scope
-from pylon.http.listener import MAIN_DOOR, door_of, local_of, peer_of
+from pylon.http.listener import MAIN_DOOR, Settings, door_of, local_of, peer_of
 
 
 class SocketFacts(Protocol):
@@ -23,8 +22,7 @@ class SocketFacts(Protocol):
     def get_extra_info(self, name: str, default: Any = None) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """What holds for all requests of a connection. `state` is the lifespan's."""
 
     client: tuple[str, int] | None = None
@@ -35,7 +33,7 @@ class Facts:
     state: Mapping[str, Any]
 
 
-def facts_of(socket: SocketFacts, config: uvicorn.Config, state: Mapping[str, Any]) -> Facts:
+def facts_of(socket: SocketFacts, config: Settings, state: Mapping[str, Any]) -> Facts:
     """Ask a new connection's transport."""
     return Facts(
         client=peer_of(socket),

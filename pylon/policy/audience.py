@@ -6,8 +6,10 @@ live hub groups its readers by. Neither looks at rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon.identity import Identity
 from pylon.letters import small
@@ -35,7 +37,7 @@ from pylon.policy.predicate import (
 
 ADMIN_KEY: Final = ("__admin__",)
 
-_NARROWNESS: Final = ("userId", "email", "tenantId")
+NARROWNESS: Final = ("userId", "email", "tenantId")
 """Attributes from the fewest rows per value to the most, to choose between two selectors."""
 
 
@@ -49,8 +51,7 @@ def found_by(attribute: str, value: object) -> object:
     return small(value) if attribute == EMAIL else value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selector:
+class Selector(Struct, frozen=True, kw_only=True):
     """`identity.<attribute> == row[field]`, the attribute by its canonical name (`userId`)."""
 
     attribute: str
@@ -185,7 +186,7 @@ def selectors_of(
 
 
 def _cost(selectors: tuple[Selector, ...]) -> tuple[int, int]:
-    width = sum(_NARROWNESS.index(selector.attribute) for selector in selectors)
+    width = sum(NARROWNESS.index(selector.attribute) for selector in selectors)
     return (len(selectors), width)
 
 

@@ -6,7 +6,8 @@ The engine does not depend on these being called: a policy with a problem denies
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pylon.policy.lower import NO_ENTITIES, PolicyProblem, lower
 from pylon.policy.nodes import Expr

@@ -8,11 +8,11 @@ pass every rule, here and not in the expressions. Called by `data/`, `sync/` and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from pylon.identity import Identity
 from pylon.limits import POLICY_SHAPES_CACHED_MAX
@@ -32,10 +32,11 @@ from pylon.policy.formula import (
 from pylon.policy.lookup import NOTHING, UNCONNECTED, Fetch, Lookup, Remembering
 from pylon.policy.lower import PolicyProblem
 from pylon.policy.membership import Membership, Watch, watch
+from pylon.policy.pinned import field_of, pinned_by
 from pylon.policy.predicate import Predicate, compile_predicate, compile_tuple
 from pylon.policy.slots import ENTITY_SLOTS, Slot, expression
 from pylon.policy.sql import render
-from pylon.policy.texts import texts_of
+from pylon.policy.texts import formulas_of, texts_of
 from pylon.schema.model import EntitySpec, Manifest, PolicySpec
 
 NO_RULE: Final = "(no rule)"
@@ -129,6 +130,21 @@ class Rule:
         if bind is None:
             bind = self._bind_for(shape, gathers=gathers)
         return bind(identity)
+
+    def pinned(self, identity: Identity) -> str | None:
+        """What the `pinned_field` holds in every row that passes for the caller; None where the
+        rule does not say."""
+        if identity.is_admin or self.pinned_field is None:
+            return None
+        rest = self._shape.settle(self._formula, self._shape.of(identity))
+        selector = pinned_by(rest, self.pinned_field)
+        return None if selector is None else selector.value(identity)
+
+    @cached_property
+    def pinned_field(self) -> str | None:
+        """The field that holds a value of the caller wherever the rule lets one see a row; it does
+        so for some callers at least."""
+        return field_of(self._formula)
 
     @cached_property
     def audience(self) -> Audience:
@@ -241,8 +257,7 @@ class ActionRule:
         return self._rule.denied_by(identity, input, lookup=lookup)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityPolicies:
+class EntityPolicies(Struct, frozen=True, kw_only=True):
     """The four rules of an entity."""
 
     read: Rule
@@ -317,15 +332,11 @@ class PolicyEngine:
         policies = [policy for policy in self._manifest.policies if policy.entity == entity.name]
         rules: dict[str, Rule] = {}
         for slot in ENTITY_SLOTS:
-            formulas: list[tuple[str, Formula]] = []
-            for policy in policies:
-                chosen = expression(policy, slot)
-                if chosen is not None:
-                    formulas.append((policy.name, self._formula_of(chosen[1], entity, slot)))
+            formulas = formulas_of(self._manifest, entity, slot, policies)
             if not formulas:
                 undeclared.append((entity.name, slot))
             rules[slot] = Rule(
-                tuple(formulas),
+                formulas,
                 open_by_default=self._open_by_default,
                 membership=self._membership,
             )

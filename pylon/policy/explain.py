@@ -7,7 +7,8 @@ formulas.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pylon.codec import encode
 from pylon.identity import Identity
@@ -25,8 +26,7 @@ from pylon.schema.model import EntitySpec
 Row = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """A part of an expression. `values` are those of the names in it, where it has no parts."""
 
     text: str
@@ -55,8 +55,7 @@ class Part:
         return wire
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """A question: this caller, this row (or an action's input), the stored row of an update."""
 
     entity: EntitySpec | None
@@ -95,8 +94,7 @@ async def _holds(expr: Expr, case: Case) -> bool:
     return judge.predicate(case.identity, case.data, case.existing, case.lookup)
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
+class _Judge(Struct, frozen=True):
     """A part of a rule, for `gather`; it judges administrators too."""
 
     predicate: Predicate

@@ -9,8 +9,10 @@ and `audience`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Literal as OneOf
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 Kind = OneOf["null", "bool", "number", "string", "time", "roles", "opaque", "any", "unknown"]
 """`any` is an action's input, known only at run time; `unknown` a name that does not resolve. A
@@ -23,24 +25,21 @@ Test = OneOf[
 when both sides are there and unequal; `bool` asks whether an input is a boolean at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Struct, frozen=True):
     """A literal. The kind keeps `1` and `true` apart, which Python holds equal."""
 
     value: str | int | float | bool | None
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Struct, frozen=True):
     """An attribute of the caller, by its canonical name, for example `userId`."""
 
     name: str
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A field of the row; `stored` means the row before an update (`existing.`), `folds` that A to
     Z in either case are one value."""
 
@@ -52,8 +51,7 @@ class Column:
     folds: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A field of the rows that an `exists` looks through."""
 
     name: str
@@ -63,8 +61,7 @@ class Member:
     folds: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True):
     """A value inside an action's input, by the keys that lead to it.
 
     Beside a `Member` it has that one's kind, and a value of another kind is null.
@@ -77,15 +74,13 @@ class Input:
 Term = Constant | Attribute | Column | Member | Input
 
 
-@dataclass(frozen=True, slots=True)
-class Const:
+class Const(Struct, frozen=True):
     """Always true or never."""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(Struct, frozen=True):
     """One condition. `has_role` takes role names (any of them), `null` and the like one term."""
 
     test: Test
@@ -105,29 +100,25 @@ class Atom:
         return not any(isinstance(term, Column | Member | Input) for term in self.terms)
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(Struct, frozen=True):
     """A value that is bound in SQL with A to Z in small."""
 
     term: Term
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(Struct, frozen=True):
     """Two or more, all true."""
 
     operands: tuple[Formula, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(Struct, frozen=True):
     """Two or more, at least one true."""
 
     operands: tuple[Formula, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Same:
+class Same(Struct, frozen=True):
     """Both sides true or both not (`(a || b) == (c && d)`). Kept whole, to not double in size."""
 
     left: Formula
@@ -135,8 +126,7 @@ class Same:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(Struct, frozen=True):
     """Whether a row of another entity fulfils the condition."""
 
     entity: str

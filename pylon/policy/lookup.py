@@ -10,10 +10,11 @@ look at `rule.asked` first, so that a rule without `exists` costs nothing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from math import inf
 from time import perf_counter
 from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -160,8 +161,7 @@ class Remembering(Lookup):
         return self._members.get(asked) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """A rule that is about to judge pairs of row and stored row for a caller."""
 
     lookup: Lookup

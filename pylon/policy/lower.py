@@ -10,9 +10,11 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon.moments import moment_key
 from pylon.policy.formula import (
@@ -74,8 +76,7 @@ NO_ENTITIES: Final[Mapping[str, EntitySpec]] = {}
 _Operand = Term | Formula
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyProblem:
+class PolicyProblem(Struct, frozen=True, kw_only=True):
     """Something wrong with an expression. `offset` counts characters of its text from 0.
 
     `policy`, `slot` and `key` (the manifest key, for example `allowRead`) are set by

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pylon.identity import Identity
 from pylon.limits import POLICY_MEMBERS_REMEMBERED_MAX, POLICY_SHAPES_CACHED_MAX
@@ -108,8 +109,7 @@ class _Query:
         return fragment.sql, compile_tuple(map(bound_source, fragment.terms), "i, d, e")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class Watch(Struct, frozen=True, kw_only=True):
     """Whom a row concerns that some read rule looks for: a change of `fields` may make other rows
     visible to, or hidden from, those whom the `selectors` find; None is everybody."""
 

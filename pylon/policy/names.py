@@ -7,9 +7,10 @@ of caller attributes is also read by `predicate` and `audience`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
+
+from msgspec import Struct
 
 from pylon.listing import listed
 from pylon.policy.formula import Attribute, Column, Constant, Input, Kind, Member, Term
@@ -67,8 +68,7 @@ _UNKNOWN: Final = "POLICY_UNKNOWN_NAME"
 _NOT_HERE: Final = "POLICY_NAME_NOT_HERE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadName:
+class BadName(Struct, frozen=True, kw_only=True):
     """Why a path stands for nothing."""
 
     code: str

@@ -7,8 +7,9 @@ what is certain is told (`reach`), and not of a rule whose text is plainly `true
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.codec import encode
@@ -51,8 +52,7 @@ _ACTION_MESSAGES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
+class _Outcome(Struct, frozen=True, kw_only=True):
     """What a rule comes to for everybody, and why."""
 
     code: str

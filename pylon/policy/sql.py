@@ -9,8 +9,9 @@ bound by `?` in textual order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pylon.letters import small_sql
 from pylon.moments import moment_column
@@ -43,8 +44,7 @@ Bound = Term | Atom | Folded
 """A value to bind; a condition binds its truth."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fragment:
+class Fragment(Struct, frozen=True, kw_only=True):
     """SQL text and the terms to bind, in textual order; the attribute `roles` binds each role."""
 
     sql: str

@@ -6,11 +6,13 @@ manifest, which never changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pylon.policy.formula import FALSE, Formula
 from pylon.policy.lower import PolicyProblem, lower
-from pylon.policy.slots import Slot
+from pylon.policy.slots import Slot, expression
 from pylon.policy.syntax import PolicySyntaxError, parse
-from pylon.schema.model import EntitySpec, Manifest
+from pylon.schema.model import EntitySpec, Manifest, PolicySpec
 
 Lowered = tuple[Formula, tuple[PolicyProblem, ...]]
 """What is meant, "never" where anything is wrong, and what is wrong."""
@@ -52,3 +54,16 @@ def texts_of(manifest: Manifest) -> PolicyTexts:
     """The texts of this manifest; always the same object for the same manifest."""
     kept: PolicyTexts = vars(manifest).setdefault(_KEPT_AS, PolicyTexts(manifest))
     return kept
+
+
+def formulas_of(
+    manifest: Manifest, entity: EntitySpec, slot: Slot, policies: Iterable[PolicySpec]
+) -> tuple[tuple[str, Formula], ...]:
+    """The names and formulas of those of an entity's policies that say something of a slot; all of
+    them must hold. One that anything is wrong with is "never"."""
+    texts = texts_of(manifest)
+    return tuple(
+        (policy.name, texts.lowered(chosen[1], entity, slot)[0])
+        for policy in policies
+        if (chosen := expression(policy, slot)) is not None
+    )

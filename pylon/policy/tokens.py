@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Literal as OneOf
+
+from msgspec import Struct
 
 from pylon.limits import POLICY_CHARACTERS_MAX
 from pylon.policy.nodes import Scalar
@@ -50,8 +51,7 @@ class PolicySyntaxError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(Struct, frozen=True, kw_only=True):
     """`text` is the sign or word itself; `value` is that of a string or number."""
 
     kind: TokenKind

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import (
@@ -21,6 +20,8 @@ from typing import (
     cast,
     dataclass_transform,
 )
+
+from msgspec import Struct
 
 from pylon.codec import decode_trusted
 from pylon.limits import DECIMAL_DIGITS_MAX
@@ -70,8 +71,7 @@ POLICY_WORDS: Final = {
 _SEARCH_WORDS: Final = ("text", "facets", "sortable")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexParts:
+class IndexParts(Struct, frozen=True, kw_only=True):
     """An index that has no name yet; made by `index`."""
 
     noun: ClassVar[str] = "an index"
@@ -83,8 +83,7 @@ class IndexParts:
     case_insensitive: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelationParts:
+class RelationParts(Struct, frozen=True, kw_only=True):
     """A relation that has no name yet; made by `relation`."""
 
     noun: ClassVar[str] = "a relation"
@@ -97,8 +96,7 @@ class RelationParts:
     check: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What a class body said. `rules` are by wire slot; `problems` belong to this class."""
 
     fields: tuple[FieldSpec, ...]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import builtins
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from dataclasses import field as dataclass_field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -31,6 +29,9 @@ from typing import (
     get_origin,
     overload,
 )
+
+import msgspec
+from msgspec.structs import replace
 
 from pylon.codec import encode
 from pylon.schema.called import DeclarationError, Kinds, is_of, kind_noun
@@ -60,20 +61,17 @@ class Id(str, Generic[EntityT_co]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _RichTextMark:
+class _RichTextMark(msgspec.Struct, frozen=True):
     """Tells `RichText` from a plain string at run time."""
 
 
-@dataclass(frozen=True, slots=True)
-class _FormatMark:
+class _FormatMark(msgspec.Struct, frozen=True):
     """Tells `Email` and `Url` from a plain string at run time."""
 
     format: str
 
 
-@dataclass(frozen=True, slots=True)
-class _JsonMark:
+class _JsonMark(msgspec.Struct, frozen=True):
     """Tells `Json` from `Any`."""
 
 
@@ -90,8 +88,7 @@ Json: TypeAlias = Annotated[Any, _JsonMark()]
 """Any JSON value, kept as it is: the type `json`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldType:
+class FieldType(msgspec.Struct, frozen=True, kw_only=True):
     """What an annotation says of a field: its type in the manifest, and what belongs to it."""
 
     type: str
@@ -185,12 +182,11 @@ _KINDS_OF_WORDS: Final[dict[str, Kinds]] = {
 """What the words are that are not True or False."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldOptions:
+class FieldOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `field(...)` was called with."""
 
     default: object = None
-    words: FieldWords = dataclass_field(default_factory=FieldWords)
+    words: FieldWords = msgspec.field(default_factory=FieldWords)
     stamp: Literal["created", "updated"] | None = None
 
     def refuse_other_words(self) -> None:

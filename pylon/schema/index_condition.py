@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
 from typing import Final, Literal, Never, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon.limits import INDEX_CONDITION_CHARACTERS_MAX, INDEX_CONDITION_DEPTH_MAX
 from pylon.moments import moment_column, moment_key
@@ -33,8 +35,7 @@ class ConditionError(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """A field beside literals: one, or several of which it must equal one (`=`)."""
 
     field: str
@@ -42,18 +43,15 @@ class Compare:
     values: tuple[Constant, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class IsNull:
+class IsNull(Struct, frozen=True):
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Struct, frozen=True):
     operand: Condition
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """Operands with AND or OR between them; two or more."""
 
     word: Literal["AND", "OR"]

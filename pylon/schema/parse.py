@@ -5,8 +5,9 @@ Whether the names in it make sense is the business of `validate` (spec 05 sectio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from pylon.codec import encode
 from pylon.schema.diagnostics import (
@@ -54,8 +55,7 @@ def parse_manifest(
     return value, found
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
+class _Problem(Struct, frozen=True):
     """A finding and its offset in the text."""
 
     offset: int

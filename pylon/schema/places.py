@@ -10,11 +10,11 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
+from msgspec import Struct, field
 
 from pylon.schema.diagnostics import About, Diagnostic, Span
 from pylon.schema.source import Node, SourceError, read_document
@@ -42,8 +42,7 @@ def _located(finding: Diagnostic, places: Places) -> Diagnostic:
 # --- a class body ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(Struct, frozen=True, kw_only=True):
     """What the source of a class body says of its attributes, by name; those of an inner class as
     `policy.read`. Empty where there is no source (a prompt, `type(...)`)."""
 

@@ -8,8 +8,9 @@ row is refused by `parse`, but for those of `DESCRIPTIVE`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from pylon.schema.model import (
     CRDT_CONTAINERS,
@@ -34,22 +35,19 @@ from pylon.schema.model import (
 Scalar: TypeAlias = Literal["text", "flag", "version", "default", "count", "bound"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOf:
+class ListOf(Struct, frozen=True, kw_only=True):
     """A JSON array of scalars or objects."""
 
     item: Scalar | Shape
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneOf:
+class OneOf(Struct, frozen=True, kw_only=True):
     """A string out of a list."""
 
     choices: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class Shape(Struct, frozen=True, kw_only=True):
     """A JSON object. `build` makes the value of `model` from the keys that were there."""
 
     title: str
@@ -59,8 +57,7 @@ class Shape:
     """Keys that are known and say nothing to the server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """One key of an object. `about` is its description in the JSON Schema."""
 
     kind: Scalar | ListOf | OneOf | Shape

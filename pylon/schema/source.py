@@ -7,8 +7,9 @@ Only the manifest reader needs this; request bodies go through `codec`. Syntax i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from pylon import codec
 from pylon.errors import PylonError
@@ -30,8 +31,7 @@ class SourceError(Exception):
         self.column = column
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """A JSON value, its JSON path (`$.entities[0].name`) and its offset in the text."""
 
     value: Value
@@ -39,8 +39,7 @@ class Node:
     offset: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Document:
+class Document(Struct, kw_only=True):
     """A whole JSON text. `duplicates` holds the later node of each key that came twice."""
 
     text: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -225,8 +226,7 @@ class Store(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreFigures:
+class StoreFigures(Struct, frozen=True, kw_only=True):
     """What a store has done and what waits in it, for metrics."""
 
     units: int

@@ -12,8 +12,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pylon import __version__
 from pylon.store.database import BackupError, Database
@@ -29,8 +30,7 @@ VERSION = "VERSION"
 _CHUNK_BYTES = 1_048_576
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class Bundle(Struct, frozen=True, kw_only=True):
     """A bundle whose every file has been checked."""
 
     folder: Path

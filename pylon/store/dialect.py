@@ -12,10 +12,12 @@ Used by `data/` and `changes/` through `Store.dialect`; `sqlite/dialect.py` is S
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from msgspec import Struct
+
 from pylon.schema.model import FieldKind
+from pylon.store.search_keys import SearchKey
 from pylon.store.search_query import SearchQuery
 from pylon.store.values import Value
 from pylon.zones import Zone
@@ -24,8 +26,7 @@ Bucket: TypeAlias = Literal["hour", "day", "week", "month", "year"]
 """A span of time by which rows are counted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSource:
+class SearchSource(Struct, frozen=True, kw_only=True):
     """The rows that a full-text index finds, as a source for FROM.
 
     `sql` binds one value, what `search_value` gave, before everything else of the FROM, unless it
@@ -40,8 +41,7 @@ class SearchSource:
     rank: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPlaces:
+class SearchPlaces(Struct, frozen=True, kw_only=True):
     """The places where words stand, as a source for FROM with the alias `p`.
 
     The others are expressions over it: the `term`, of which one or a range is read without looking
@@ -146,20 +146,28 @@ class Dialect(Protocol):
         """
         ...
 
-    def search_value(self, query: SearchQuery) -> Value:
-        """What to bind to ask a full-text index for this. No text that people type is refused."""
+    def search_value(self, query: SearchQuery, key: SearchKey | None = None) -> Value:
+        """What to bind to ask a full-text index for this. No text that people type is refused.
+
+        With a `key` it is asked for the words of rows that have it, at the cost of those: it finds
+        them as it would without, and perhaps some of other rows.
+        """
         ...
 
-    def search_word(self, term: str, fields: Sequence[str]) -> str:
-        """What to ask, as an expression: a word of the index, which the expression `term` gives, in
-        one of these fields."""
+    def search_word(self, term: str, fields: Sequence[str], key: SearchKey | None = None) -> str:
+        """What to ask, as an expression: a word of the index, which the expression `term` gives
+        (with a `key` under its mark), in one of these fields."""
         ...
 
     def search_words(self, entity: str) -> str:
         """A source whose column `term` has every word of an entity's full-text index once, folded:
-        small letters without diacritics. A range of `term` is read without looking at the rest."""
+        small letters without diacritics; and once more under each mark of a key that it has. A
+        range of `term` is read without looking at the rest."""
         ...
 
-    def search_places(self, entity: str, fields: Sequence[str]) -> SearchPlaces:
-        """Where the words of an entity's full-text index stand; those in these fields count."""
+    def search_places(
+        self, entity: str, fields: Sequence[str], key: SearchKey | None = None
+    ) -> SearchPlaces:
+        """Where the words of an entity's full-text index stand; those in these fields count. With a
+        `key` those of its rows, under its mark."""
         ...

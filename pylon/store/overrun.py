@@ -8,8 +8,9 @@ again as soon as other work is on watch, or none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pylon import limits
 
@@ -19,8 +20,7 @@ GRACE_TIMES_MAX: Final = 4
 """How many times its bound code may get in addition while the machine was busy with others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What to do after a look. `seconds` is how long strikes have been ignored."""
 
     strikes: bool = False

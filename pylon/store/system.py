@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from pylon.errors import ConfigError
 
@@ -35,8 +37,7 @@ _STEP = re.compile(r"^-- step: (\d+)$", re.MULTILINE)
 _WORD = re.compile(r"\{(\w+)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableWords:
+class TableWords(Struct, frozen=True, kw_only=True):
     """How a database spells what differs in CREATE TABLE.
 
     `blob` bytes; `bigint` a whole number of 64 bits, as `{bigint} PRIMARY KEY` the fastest key that

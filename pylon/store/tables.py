@@ -10,7 +10,8 @@ how a database gets there is `evolution/`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pylon.letters import small_sql
 from pylon.moments import moment_column
@@ -23,8 +24,7 @@ COLUMN_TYPES = {"int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
 02 section 2.3)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexShape:
+class IndexShape(Struct, frozen=True, kw_only=True):
     """An index as the database has it; `name` is the only one in it, so it carries the entity.
 
     `where` is SQL as `schema/index_condition` writes it; None for an index of all rows. Of `folded`

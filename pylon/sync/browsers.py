@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import sha256
+
+from msgspec import Struct, field
 
 BROWSERS_MAX = 20_000
 """Browsers remembered; the stalest goes first."""
@@ -36,8 +37,7 @@ def browser_key(address: str, agent: str | None) -> bytes:
     return sha256(f"{address}\n{agent}".encode("utf-8", "surrogatepass")).digest()[:16]
 
 
-@dataclass(slots=True)
-class _Session:
+class _Session(Struct):
     """One of a browser's: at which tick it pulled last, and began from 0 last."""
 
     pulled: int = 0
@@ -46,8 +46,7 @@ class _Session:
     streams: int = 0
 
 
-@dataclass(slots=True)
-class _Browser:
+class _Browser(Struct):
     sessions: dict[bytes, _Session] = field(default_factory=dict)
 
     def session(self, caller: bytes, now: float) -> _Session:

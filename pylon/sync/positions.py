@@ -14,8 +14,9 @@ before, and rows of its own may lie below it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
 
 from pylon.clock import Clock
 
@@ -47,8 +48,7 @@ def caller_at(address: str) -> bytes:
     return _ADDRESS + address.encode("utf-8", "surrogatepass")
 
 
-@dataclass(slots=True)
-class _Given:
+class _Given(Struct):
     """What streams were given: everything up to `until`, and without end while one is open. The
     first began when the log was at `since`."""
 
@@ -73,8 +73,7 @@ class _Given:
         return self.since < position and self.covers(position)
 
 
-@dataclass(slots=True)
-class _Caller:
+class _Caller(Struct):
     """What is known of a session, or of an address."""
 
     pulls: list[_Pull] = field(default_factory=list)
@@ -110,8 +109,7 @@ class _Caller:
         return max(self.pulled_to, self.named_to, streams)
 
 
-@dataclass(slots=True)
-class _Pull:
+class _Pull(Struct):
     """One tab: the position that its last page ended at, or that its lost stream started from."""
 
     until: int

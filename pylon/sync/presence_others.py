@@ -9,7 +9,7 @@ in it; what it said meanwhile comes on top, and the difference to what was known
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.sync.presence_news import Batch, Item, Left, Page, Said, Stands
@@ -19,8 +19,7 @@ Entries = dict[tuple[int, str | None], Stands]
 """By member and topic."""
 
 
-@dataclass(slots=True)
-class _Asked:
+class _Asked(Struct):
     """What has come since a process was asked for all that is so in it."""
 
     number: int | None = None
@@ -28,8 +27,7 @@ class _Asked:
     batches: list[Batch] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """One other process."""
 
     number: int

@@ -17,9 +17,10 @@ processes are to know of the members here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
+
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.identity import Identity
@@ -40,8 +41,7 @@ def space_of(identity: Identity, sharing: Sharing) -> Space:
     return ("user", identity.user_id or "")
 
 
-@dataclass(slots=True, eq=False)
-class Here:
+class Here(Struct, eq=False):
     """What a member last said of itself in one channel, as JSON."""
 
     data: bytes | None
@@ -49,8 +49,7 @@ class Here:
     name: str
 
 
-@dataclass(slots=True, eq=False)
-class Channel:
+class Channel(Struct, eq=False):
     """The lobby or one topic of one space."""
 
     space: Space
@@ -65,8 +64,7 @@ class Channel:
     """What goes out next: of each member its latest news, and messages, in order."""
 
 
-@dataclass(slots=True, eq=False)
-class Member:
+class Member(Struct, eq=False):
     """One socket."""
 
     space: Space
@@ -79,8 +77,7 @@ class Member:
     filled_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """Messages for members, in order."""
 
     members: tuple[int, ...]

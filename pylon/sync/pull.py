@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon import limits
 from pylon.changes.epochs import any_raised
@@ -34,8 +36,7 @@ SCAN_ROWS_MAX = 250
 """Changes in any scan: about a millisecond of the loop, after which others get their turn."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullPage:
+class PullPage(Struct, frozen=True, kw_only=True):
     """Events as JSON with their positions, and where to go on."""
 
     events: list[tuple[int, bytes]]

@@ -7,7 +7,7 @@ client was given before (`whereabouts.py`) and since when its cursors are good
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pylon.changes.log import ChangeLog
 from pylon.errors import PylonError
@@ -18,8 +18,7 @@ from pylon.sync.reader_epochs import ReaderEpochs
 from pylon.sync.whereabouts import Known, Presented, Pulled, Whereabouts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamStart:
+class StreamStart(Struct, frozen=True, kw_only=True):
     """Where a stream starts (None: now). `shows_all` False: the client behind it may see more than
     the stream may show, so whatever it is not shown must make it pull (spec 03 section 6).
     `may_be_ahead`: the client may be above `since`, and hold what a replay from 0 says nothing of.

@@ -10,8 +10,9 @@ its own, with what is remembered of it. Not here: HTTP (`api/sync.py`), what is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.data.cascade import TOO_LARGE
@@ -28,8 +29,7 @@ from pylon.sync.temporary import Temporary, is_temporary
 KINDS = ("insert", "update", "delete")
 
 
-@dataclass(slots=True, kw_only=True)
-class Pushed:
+class Pushed(Struct, kw_only=True):
     """What became of a push: so many changes from the start are done, `errors` says why not more.
 
     `deduped` of the applied ones had been done before; `ids` maps temporary ids to real ones.

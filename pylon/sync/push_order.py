@@ -8,16 +8,16 @@ place. Not here: how a change is done (`push.py`). Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct, field
 
 from pylon.data.references import RowName
 from pylon.data.rows import Rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushedChange:
+class PushedChange(Struct, frozen=True, kw_only=True):
     """One change of a push; `data` None means that there was none."""
 
     entity: str
@@ -33,8 +33,7 @@ class PushedChange:
         return f"{self.kind} {self.entity[:100]}{row}"
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """What a push has done out of order: changes that were done early, each with whether it was new
     to the server, and rows that it is still to delete though they went with others."""
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pylon import limits
 from pylon.bus.base import Answer, Hear, Unanswered, check
 from pylon.ids import new_node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(Struct, frozen=True, kw_only=True):
     """A message on its way; `receiver` None for a question, whose owner is not known yet."""
 
     sender: int
@@ -36,8 +36,7 @@ def at_once(_sent: Sent) -> float:
     return 0.0
 
 
-@dataclass(slots=True)
-class _Link:
+class _Link(Struct):
     """What one process has published and another has not heard yet, in order."""
 
     waiting: deque[tuple[float, Sent]] = field(default_factory=deque)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 SNAPSHOT: Final = 0x10
 UPDATE: Final = 0x11
@@ -15,8 +16,7 @@ NAME_BYTES_MAX: Final = 0xFFFF
 """Longest entity name or row id that a frame can carry, in bytes of UTF-8."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentFrame:
+class DocumentFrame(Struct, frozen=True, kw_only=True):
     """A frame taken apart; clients ignore types they do not know."""
 
     type: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.codec import Decoding, decode_item, decoding, encode
@@ -19,8 +20,7 @@ from pylon.errors import PylonError
 NDJSON = b"application/x-ndjson"
 
 
-@dataclass(slots=True, kw_only=True)
-class Incoming:
+class Incoming(Struct, kw_only=True):
     """A row that was read, or why it could not be. `number` counts rows (or lines) from 1,
     `size` is the bytes of its text."""
 

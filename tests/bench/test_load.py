@@ -34,6 +34,8 @@ def test_result_is_the_line_of_json() -> None:
     line = '{"requests":300,"seconds":2.0,"p50_us":1500,"p99_us":9000,"errors":1}'
     sample = parse_result(f"Running 2s test\n{line}\n")
     assert (sample.rate, sample.p50_ms, sample.p99_ms, sample.errors) == (150.0, 1.5, 9.0, 1)
+    assert sample.user_us == 0
+    assert parse_result(line, used_seconds=0.03).user_us == pytest.approx(100)
     with pytest.raises(BenchError, match="reported nothing"):
         parse_result("unable to connect")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.ratio import Better, Measure, alternate, spread
+from bench.ratio import Better, Measure, alternate, in_turn, spread
 
 
 def measure(
@@ -52,3 +52,21 @@ def test_alternate_runs_in_turn_and_reports_each_round() -> None:
     assert order == ["a", "b"] * 3
     assert (mine, theirs) == (["a"] * 3, ["b"] * 3)
     assert rounds == [(1, "a", "b"), (2, "a", "b"), (3, "a", "b")]
+
+
+def test_in_turn_runs_each_once_a_round() -> None:
+    order: list[str] = []
+
+    def run(name: str) -> int:
+        order.append(name)
+        return len(order)
+
+    last: list[dict[str, int]] = []
+    found = in_turn(
+        {name: lambda name=name: run(name) for name in "abc"},  # type: ignore[misc]
+        rounds=2,
+        after_round=lambda _number, samples: last.append(samples),
+    )
+    assert order == list("abcabc")
+    assert found == {"a": [1, 4], "b": [2, 5], "c": [3, 6]}
+    assert last == [{"a": 1, "b": 2, "c": 3}, {"a": 4, "b": 5, "c": 6}]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bench.ratio import Measure
-from bench.report import as_json, number, table
+from bench.report import as_json, markdown, number, table
 
 COMPARED = Measure(
     name="get one row",
@@ -55,3 +56,24 @@ def test_json_keeps_every_round() -> None:
     first, second = found["measures"]
     assert (first["ratios"], first["ratio"], first["reached"]) == ([2.0, 2.2, 2.4], 2.2, "aim")
     assert (second["ratios"], second["ratio"]) == ([], None)
+
+
+def test_markdown_has_one_line_for_pinned_and_free() -> None:
+    free = replace(COMPARED, cores="free", peer=(4_000.0,) * 3)
+    half = replace(COMPARED, name="a half", peer=(44_000.0,) * 3, peer_name="floor", floor=None)
+    docs, readme, notes = markdown([COMPARED, half, ALONE, free]).split("\n\n")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in docs.splitlines()]
+    assert cells[2:] == [
+        [
+            *("get one row", "pocketbase", "22 k /s", "10 k"),
+            *("2.20x (2.00..2.40)", "5.50x (5.00..6.00)", "1.3x", "2x"),
+        ],
+        ["a half", "floor", "22 k /s", "44 k", "0.50x (0.45..0.55)", "", "", "2x"],
+        ["ceiling", "", "2 /s", "1..3 /s", "", "", "", ""],
+    ]
+    short = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.splitlines()]
+    assert short[2:] == [
+        ["get one row", "pocketbase", "2.2 times", "5.5 times"],
+        ["a half", "floor", "0.5 times", ""],
+    ]
+    assert notes.splitlines()[-1].strip() == "get one row (free): ours p50 ms 1.5"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import fields
 from typing import Any, get_args
 
 import pytest
@@ -35,7 +34,7 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
 
 
 def fact(kind: Any) -> st.SearchStrategy[Any]:
-    return st.builds(kind, **{each.name: BY_ANNOTATION[str(each.type)] for each in fields(kind)})
+    return st.builds(kind, **{name: BY_ANNOTATION[of] for name, of in kind.__annotations__.items()})
 
 
 changes = st.builds(

@@ -29,6 +29,7 @@ from pylon.schema.model import EntitySpec, FieldKind, Manifest
 from pylon.store.base import CommitListener, Row, Snapshot, SumTooLarge, Unit, Value
 from pylon.store.dialect import Bucket, SearchPlaces, SearchSource
 from pylon.store.naming import quote
+from pylon.store.search_keys import SearchKey
 from pylon.store.search_query import SearchQuery
 from pylon.store.tables import time_fields
 from pylon.zones import Zone
@@ -114,16 +115,18 @@ class PostgresTrial:
     ) -> SearchSource:
         raise NotImplementedError
 
-    def search_value(self, query: SearchQuery) -> Value:
+    def search_value(self, query: SearchQuery, key: SearchKey | None = None) -> Value:
         raise NotImplementedError
 
-    def search_word(self, term: str, fields: Sequence[str]) -> str:
+    def search_word(self, term: str, fields: Sequence[str], key: SearchKey | None = None) -> str:
         raise NotImplementedError
 
     def search_words(self, entity: str) -> str:
         raise NotImplementedError
 
-    def search_places(self, entity: str, fields: Sequence[str]) -> SearchPlaces:
+    def search_places(
+        self, entity: str, fields: Sequence[str], key: SearchKey | None = None
+    ) -> SearchPlaces:
         raise NotImplementedError
 
 

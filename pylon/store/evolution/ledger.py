@@ -6,14 +6,14 @@ hand-written migrations beside it); the room of each database reads and writes i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pylon.codec import decode_trusted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
+class HistoryEntry(Struct, frozen=True, kw_only=True):
     """One change of the schema."""
 
     id: str
@@ -44,8 +44,7 @@ class HistoryEntry:
         return wire
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RanMigration:
+class RanMigration(Struct, frozen=True, kw_only=True):
     """A hand-written migration that has run; `applied_at` is an ISO time, `checksum` that of the
     UP part as it was then."""
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pylon.moments import shown_column
 from pylon.store.tables import IndexShape
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveColumn:
+class LiveColumn(Struct, frozen=True, kw_only=True):
     name: str
     type: str
     is_required: bool
     is_key: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveTable:
+class LiveTable(Struct, frozen=True, kw_only=True):
     """A table; `indexes` are those made by a statement, not those SQLite makes by itself."""
 
     name: str
@@ -56,8 +55,7 @@ class LiveTable:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
+class Live(Struct, frozen=True, kw_only=True):
     """Every ordinary table by name, without SQLite's and the server's own."""
 
     tables: dict[str, LiveTable]

@@ -7,10 +7,10 @@ rows and done to them is in the room of each database. Others come through `sess
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Struct
 
 from pylon.schema.constraints import CONSTRAINTS
 from pylon.schema.model import FIELD_KEYS, EntitySpec, FieldSpec, SearchSpec
@@ -241,8 +241,7 @@ def constraints_of(spec: FieldSpec) -> dict[str, Any]:
 # --- plans -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class Planned(Struct, frozen=True, kw_only=True):
     """A step with what it means for the rows that there are.
 
     `rows` is how many rows it touches, `note` says in words what happens to them, `refused` why it
@@ -267,8 +266,7 @@ class Planned:
         return wire
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
+class Suggestion(Struct, frozen=True, kw_only=True):
     """What looks like a rename that nobody has confirmed; `option` is for the command line, and
     `removed` the step that loses the values otherwise."""
 
@@ -277,8 +275,7 @@ class Suggestion:
     removed: Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """Every step from a database to a manifest, in the order in which they are taken.
 
     `notices` say what the app wants, the rows do not allow and something less does for now.
@@ -302,8 +299,7 @@ class Plan:
         return tuple(each for each in self.steps if each.refused is None and each.level in levels)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
+class Hints(Struct, frozen=True, kw_only=True):
     """Renames that a person has confirmed: `(entity, old, new)` and `(old, new)`."""
 
     fields: tuple[tuple[str, str, str], ...] = ()
@@ -345,8 +341,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     entities: dict[str, RecordedEntity]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SqlMigration:
+class SqlMigration(Struct, frozen=True, kw_only=True):
     """A hand-written migration: `migrations/NNNN_name.sql`. `checksum` is of its UP part."""
 
     number: int
@@ -375,8 +370,7 @@ class EvolutionError(Exception):
         self.plan = plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What was done. `history_id` is None when there was nothing to do."""
 
     plan: Plan

@@ -8,9 +8,10 @@ left alone. Steps come in the order of the manifest; what they cost is found by 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon.moments import moment_column, shown_column
 from pylon.schema.model import EntitySpec, FieldSpec, Manifest
@@ -50,8 +51,7 @@ from pylon.store.tables import IndexShape, column_type, wanted_indexes
 NOTHING_RECORDED = RecordedEntity(fields={})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diff:
+class Diff(Struct, frozen=True, kw_only=True):
     """The steps, and renames that were not asked for but look likely."""
 
     steps: tuple[Step, ...]

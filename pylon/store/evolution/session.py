@@ -7,8 +7,10 @@ in how they show a proposal. Knows no database but the Protocol; says on failure
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon.schema.model import Manifest
 from pylon.store.database import Database
@@ -25,8 +27,7 @@ from pylon.store.evolution.wish import Wish, as_wished, blockers
 from pylon.store.evolution.words import push_command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
+class Proposal(Struct, frozen=True, kw_only=True):
     """What a database would need. `plan` has every step, `shown` what would be carried out as it
     was wished for, `blocked` the steps that are not allowed or cannot be done."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon.store.evolution.model import (
     LEVELS,
@@ -19,8 +20,7 @@ from pylon.store.evolution.model import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What is wanted of an evolution.
 
     `allow` is the highest level of step that may be taken. With `keep_removed`, what left the

@@ -12,11 +12,12 @@ from pylon.store.base import Value
 from pylon.store.dialect import Bucket, SearchPlaces, SearchSource
 from pylon.store.naming import quote
 from pylon.store.search_finds import write_down
+from pylon.store.search_keys import SearchKey
 from pylon.store.search_query import SearchQuery
 from pylon.store.sqlite.functions import BEGINNING, FINDS, LIKE, beginning
 from pylon.store.sqlite.search_indexes import (
     PREFIX,
-    column_of,
+    column_for,
     ids_table,
     places_table,
     share,
@@ -117,17 +118,19 @@ class SqliteDialect:
             source = f"{source} CROSS JOIN {table} ON t.id = i.row_id"
         return SearchSource(sql=source, row_id="i.row_id", number="i.docid", rank="f.rank")
 
-    def search_value(self, query: SearchQuery) -> Value:
-        return match_text(query)
+    def search_value(self, query: SearchQuery, key: SearchKey | None = None) -> Value:
+        return match_text(query, key)
 
-    def search_word(self, term: str, fields: Sequence[str]) -> str:
-        return f"""{_literal(f'{fields_text(fields)} : "')} || {term} || '"'"""
+    def search_word(self, term: str, fields: Sequence[str], key: SearchKey | None = None) -> str:
+        return f"""{_literal(f'{fields_text(fields, key)} : "')} || {term} || '"'"""
 
     def search_words(self, entity: str) -> str:
         return quote(words_table(entity))
 
-    def search_places(self, entity: str, fields: Sequence[str]) -> SearchPlaces:
-        columns = ", ".join(_literal(column_of(name)) for name in fields)
+    def search_places(
+        self, entity: str, fields: Sequence[str], key: SearchKey | None = None
+    ) -> SearchPlaces:
+        columns = ", ".join(_literal(column_for(name, key)) for name in fields)
         return SearchPlaces(
             sql=f"{quote(places_table(entity))} p",
             term="p.term",

@@ -7,6 +7,7 @@ deterministic and harmless. Called where connections are made; the SQL that name
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import apsw
@@ -14,10 +15,14 @@ import apsw
 from pylon.store.like import is_like
 from pylon.store.naming import own
 from pylon.store.search_finds import finds
+from pylon.store.search_keys import mark_of, marked
 from pylon.store.search_words import words
 
 WORDS: Final = own("words")
 """`(text, most)`: what an index keeps of a text, of no more than its first `most` characters."""
+
+MARKED_WORDS: Final = own("marked_words")
+"""`(value, text, most)`: the same words, each under the mark of a value (`search_keys`)."""
 
 LIKE: Final = own("like")
 """`(text, pattern)`: what LIKE says of a text, which to LIKE ends at its first NUL."""
@@ -33,6 +38,7 @@ def add_functions(connection: apsw.Connection) -> None:
     """Make them known to a connection; again is nothing."""
     functions: tuple[tuple[str, Any, int], ...] = (
         (WORDS, _words, 2),
+        (MARKED_WORDS, _marked_words, 3),
         (LIKE, _like, 2),
         (BEGINNING, _text, 2),
         (FINDS, _finds, -1),
@@ -63,6 +69,20 @@ def _words(value: object, most: object) -> str | None:
     text = _text(value, most)
     if text is None or (text.isascii() and "\0" not in text):
         return text  # The tokenizer takes letters of ASCII by itself.
+    return _kept(text)
+
+
+def _marked_words(value: object, text: object, most: object) -> str | None:
+    beginning = _text(text, most)
+    if beginning is None:
+        return None
+    return marked(_kept(beginning), mark_of(None if value is None else str(value)))
+
+
+@lru_cache(1)
+def _kept(text: str) -> str:
+    """The words of a text with spaces between them; those of one text are asked for twice in a
+    row."""
     return " ".join(words(text))
 
 

@@ -11,19 +11,22 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
 import apsw
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pylon import limits
 from pylon.letters import small_sql
+from pylon.policy.pinned import pinned_field
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.base import Row, Value
 from pylon.store.evolution.model import Progress, no_progress
 from pylon.store.naming import own, quote
 from pylon.store.search_fields import indexed_fields
+from pylon.store.search_keys import SearchKey
 from pylon.store.search_words import VERSION
-from pylon.store.sqlite.functions import WORDS, add_functions, beginning
+from pylon.store.sqlite.functions import MARKED_WORDS, WORDS, add_functions, beginning
 
 log = logging.getLogger("pylon.search")
 
@@ -39,6 +42,7 @@ RESERVED_COLUMNS = frozenset({"rank", "rowid"})
 _SHARE = own("share")
 """How many characters of each text of a row are indexed."""
 _DOC = own("doc")
+_KEY = own("key")
 
 META_PREFIX = "search:"
 """Keys of `_pylon_meta` that hold what an entity's index was made from."""
@@ -82,15 +86,26 @@ def column_of(field: str) -> str:
     return f".{field}" if field.lower() in RESERVED_COLUMNS else field
 
 
+def column_for(field: str, key: SearchKey | None) -> str:
+    """The column that has a field's words, or those under the marks of a key."""
+    return column_of(field) if key is None else _marked_column(field, key.field)
+
+
+def _marked_column(field: str, key_field: str) -> str:
+    """It names what it is kept by: whoever expects another field is told instead of misled."""
+    return f"{column_of(field)}.{key_field}"
+
+
 # --- Statements ------------------------------------------------------------------------------
 
 
-def statements(entity: EntitySpec) -> Iterator[str]:
-    """Everything that makes an entity's search, in order; nothing where it is not searchable."""
+def statements(entity: EntitySpec, key_field: str | None = None) -> Iterator[str]:
+    """Everything that makes an entity's search, in order; nothing where it is not searchable. The
+    words are kept once more by the values of `key_field` (`search_keys`), where there is one."""
     if entity.search is None:
         return
     if columns := text_columns(entity):
-        yield from _full_text(entity.name, columns)
+        yield from _full_text(entity.name, columns, key_field)
     indexed = dict.fromkeys((*entity.search.sortable, *entity.search.facets))
     for field in indexed:
         if field in entity.fields_by_name:
@@ -102,9 +117,9 @@ def statements(entity: EntitySpec) -> Iterator[str]:
             yield f"CREATE INDEX {name} ON {quote(entity.name)} ({column}, id)"
 
 
-def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
+def _full_text(entity: str, columns: Mapping[str, str], key_field: str | None) -> Iterator[str]:
     text, ids = quote(text_table(entity)), quote(ids_table(entity))
-    listed = ", ".join(map(quote, columns.values()))
+    listed = _listed(columns, key_field)
     yield f"CREATE TABLE {ids} (docid INTEGER PRIMARY KEY, row_id TEXT NOT NULL UNIQUE)"
     yield (
         f"CREATE VIRTUAL TABLE {text} USING fts5({listed},"
@@ -114,8 +129,9 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
     yield f"CREATE VIRTUAL TABLE {quote(places_table(entity))} USING fts5vocab({text}, instance)"
     fields = list(map(quote, columns))
     values = [f"new.{field}" for field in fields]
+    key = None if key_field is None else f"new.{quote(key_field)}"
     doc = f"SELECT docid FROM {ids} WHERE row_id"
-    indexed = f"SELECT {_beginnings(values)} FROM (SELECT {share(values)} AS {_SHARE})"
+    indexed = f"SELECT {_kept(values, key)} FROM (SELECT {share(values)} AS {_SHARE})"
     yield _trigger(
         entity,
         "insert",
@@ -127,11 +143,12 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
     # Not INSERT OR REPLACE: in a trigger the conflict clause of the statement that fires it is what
     # counts, and an upsert would leave the old words beside the new ones. Both ids, since either of
     # this trigger and the next may be the first.
-    changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in fields)
+    read = fields if key_field is None else list(dict.fromkeys((*fields, quote(key_field))))
+    changed = " OR ".join(f"old.{field} IS NOT new.{field}" for field in read)
     yield _trigger(
         entity,
         "update",
-        f"UPDATE OF {', '.join(fields)}",
+        f"UPDATE OF {', '.join(read)}",
         f"UPDATE {text} SET ({listed}) = ({indexed}) WHERE rowid = ({doc} IN (old.id, new.id))",
         when=changed,
     )
@@ -151,9 +168,25 @@ def _full_text(entity: str, columns: Mapping[str, str]) -> Iterator[str]:
     )
 
 
-def _beginnings(values: Sequence[str]) -> str:
-    """What the index keeps of each text."""
-    return ", ".join(f"{WORDS}({beginning(value, _SHARE)}, {_SHARE})" for value in values)
+def _listed(columns: Mapping[str, str], key_field: str | None) -> str:
+    """The columns of the full-text index, in the order of `_kept`."""
+    listed: list[str] = []
+    for field, column in columns.items():
+        listed.append(column)
+        if key_field is not None:
+            listed.append(_marked_column(field, key_field))
+    return ", ".join(map(quote, listed))
+
+
+def _kept(values: Sequence[str], key: str | None) -> str:
+    """What the index keeps of each text, and once more under the mark of a key's value."""
+    kept = []
+    for value in values:
+        text = f"{beginning(value, _SHARE)}, {_SHARE}"
+        kept.append(f"{WORDS}({text})")
+        if key is not None:  # at once, while the words of this text are remembered
+            kept.append(f"{MARKED_WORDS}({key}, {text})")
+    return ", ".join(kept)
 
 
 def share(values: Sequence[str]) -> str:
@@ -175,10 +208,32 @@ def _trigger(entity: str, word: str, event: str, body: str, *, when: str = "") -
     )
 
 
-def fingerprint(entity: EntitySpec) -> str:
+class Wanted(Struct, frozen=True, kw_only=True):
+    """The search of one entity as a manifest has it, and what makes it."""
+
+    name: str
+    columns: Mapping[str, str]
+    """The fields of the full-text index with their columns."""
+    key_field: str | None
+    """The field by which words are kept once more."""
+    statements: tuple[str, ...]
+    fingerprint: str
     """Changes when the index would be made differently."""
-    made = "\n".join((f"words {VERSION}", *statements(entity)))
-    return hashlib.sha256(made.encode()).hexdigest()[:32]
+
+    @staticmethod
+    def of(manifest: Manifest, entity: EntitySpec) -> Wanted:
+        """What `entity` wants, one with a search."""
+        columns = text_columns(entity)
+        key_field = pinned_field(manifest, entity) if columns else None
+        made = tuple(statements(entity, key_field))
+        written = "\n".join((f"words {VERSION}", *made))
+        return Wanted(
+            name=entity.name,
+            columns=columns,
+            key_field=key_field,
+            statements=made,
+            fingerprint=hashlib.sha256(written.encode()).hexdigest()[:32],
+        )
 
 
 # --- Building --------------------------------------------------------------------------------
@@ -187,20 +242,27 @@ def fingerprint(entity: EntitySpec) -> str:
 class SqliteSearchIndexes:
     """Keeps the indexes with the schema: the `SearchIndexes` of schema evolution."""
 
-    def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
+    def build(
+        self,
+        connection: apsw.Connection,
+        manifest: Manifest,
+        entity: EntitySpec,
+        progress: Progress,
+    ) -> None:
         """Make the indexes anew and fill them from the rows, in the caller's transaction."""
-        filling = self._make(connection, entity)
+        wanted = Wanted.of(manifest, entity)
+        filling = self._make(connection, wanted)
         while filling is not None:
             filling = filling.go_on(connection, progress)
-        _record(connection, entity, None)
+        _record(connection, wanted, None)
 
-    def _make(self, connection: apsw.Connection, entity: EntitySpec) -> Filling | None:
+    def _make(self, connection: apsw.Connection, wanted: Wanted) -> Filling | None:
         """Make them; what is to be filled, if anything is."""
         add_functions(connection)
-        self.remove(connection, entity.name)
-        for statement in statements(entity):
+        self.remove(connection, wanted.name)
+        for statement in wanted.statements:
             connection.execute(statement)
-        return Filling.begin(connection, entity)
+        return Filling.begin(connection, wanted)
 
     def remove(self, connection: apsw.Connection, entity: str) -> None:
         """Drop everything that serves the search of `entity`; none is fine."""
@@ -228,96 +290,94 @@ class SqliteSearchIndexes:
         add_functions(connection)
         with _transaction(connection):
             recorded = _recorded(connection)
-            wanted = {each.name: each for each in manifest.entities if each.search is not None}
+            searched = [each for each in manifest.entities if each.search is not None]
+            wanted = {each.name: Wanted.of(manifest, each) for each in searched}
             gone = [name for name in recorded if name not in wanted]
             for name in gone:
                 self.remove(connection, name)
             unmade = [
-                entity
-                for name, entity in wanted.items()
-                if recorded.get(name) != fingerprint(entity) or not _is_whole(connection, entity)
+                each
+                for name, each in wanted.items()
+                if recorded.get(name) != each.fingerprint or not _is_whole(connection, each)
             ]
-        for entity in unmade:
-            self._bring(connection, entity, recorded.get(entity.name), progress)
-        return [*gone, *(entity.name for entity in unmade)]
+        for each in unmade:
+            self._bring(connection, each, recorded.get(each.name), progress)
+        return [*gone, *(each.name for each in unmade)]
 
     def _bring(
         self,
         connection: apsw.Connection,
-        entity: EntitySpec,
+        wanted: Wanted,
         recorded: object,
         progress: Progress,
     ) -> None:
         """Make and fill the indexes of one entity, or go on with it."""
         with _transaction(connection):
             filling = None
-            if _is_whole(connection, entity):
-                filling = Filling.left_behind(connection, entity, recorded)
+            if _is_whole(connection, wanted):
+                filling = Filling.left_behind(connection, wanted, recorded)
             if filling is None:
-                filling = self._make(connection, entity)
-            _record(connection, entity, filling)
+                filling = self._make(connection, wanted)
+            _record(connection, wanted, filling)
             total = 0 if filling is None else filling.total
         if total:
             rows = "1 row" if total == 1 else f"{total} rows"
-            log.info("search: the index of %s is made anew, for %s", entity.name, rows)
+            log.info("search: the index of %s is made anew, for %s", wanted.name, rows)
         while filling is not None:
             with _transaction(connection):
                 filling = filling.go_on(connection, progress)
-                _record(connection, entity, filling)
+                _record(connection, wanted, filling)
         if total:
-            log.info("search: the index of %s is there", entity.name)
+            log.info("search: the index of %s is there", wanted.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filling:
+class Filling(Struct, frozen=True, kw_only=True):
     """An index on its way: rows whose number is not above `done`, of `total`, are in it.
 
     Triggers keep rows that are written meanwhile, by whomever; filled in again they are the same.
     """
 
-    entity: EntitySpec
-    columns: Mapping[str, str]
+    wanted: Wanted
     done: int
     total: int
 
     @staticmethod
-    def begin(connection: apsw.Connection, entity: EntitySpec) -> Filling | None:
+    def begin(connection: apsw.Connection, wanted: Wanted) -> Filling | None:
         """Number the rows; None where there is nothing to fill."""
-        columns = text_columns(entity)
-        if not columns:
+        if not wanted.columns:
             return None
-        ids, table = quote(ids_table(entity.name)), quote(entity.name)
+        ids, table = quote(ids_table(wanted.name)), quote(wanted.name)
         connection.execute(f"INSERT INTO {ids} (row_id) SELECT id FROM {table} ORDER BY id")
-        return Filling(entity=entity, columns=columns, done=0, total=_last(connection, entity))
+        return Filling(wanted=wanted, done=0, total=_last(connection, wanted))
 
     @staticmethod
     def left_behind(
-        connection: apsw.Connection, entity: EntitySpec, recorded: object
+        connection: apsw.Connection, wanted: Wanted, recorded: object
     ) -> Filling | None:
         """What another start did not end, as it was recorded."""
         made, _, done = str(recorded).partition(UNTIL)
-        if made != fingerprint(entity) or not done.isdecimal():
+        if made != wanted.fingerprint or not done.isdecimal():
             return None
-        return Filling(
-            entity=entity,
-            columns=text_columns(entity),
-            done=int(done),
-            total=_last(connection, entity),
-        )
+        return Filling(wanted=wanted, done=int(done), total=_last(connection, wanted))
 
     def go_on(self, connection: apsw.Connection, progress: Progress) -> Filling | None:
         """Fill in so many rows more; None when all are."""
-        table, name = quote(self.entity.name), self.entity.name
+        columns, key_field = self.wanted.columns, self.wanted.key_field
+        table, name = quote(self.wanted.name), self.wanted.name
         text, ids = quote(text_table(name)), quote(ids_table(name))
-        listed = ", ".join(map(quote, self.columns.values()))
-        values = [f"t.{quote(field)}" for field in self.columns]
+        listed = _listed(columns, key_field)
+        values = [f"t.{quote(field)}" for field in columns]
         names = [own(f"v{number}") for number in range(len(values))]
-        rows = ", ".join([f"{value} AS {name}" for value, name in zip(values, names, strict=True)])
+        read = list(zip(values, names, strict=True))
+        if key_field is not None:
+            read.append((f"t.{quote(key_field)}", _KEY))
+        rows = ", ".join([f"{value} AS {name}" for value, name in read])
+        key = None if key_field is None else _KEY
         done = min(self.done + limits.SEARCH_BUILD_ROWS, self.total)
         if done > self.done:
             connection.execute(
                 f"INSERT OR REPLACE INTO {text} (rowid, {listed})"
-                f" SELECT {_DOC}, {_beginnings(names)} FROM"
+                f" SELECT {_DOC}, {_kept(names, key)} FROM"
                 f" (SELECT i.docid AS {_DOC}, {share(values)} AS {_SHARE}, {rows} FROM {ids} i"
                 f" JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
                 (self.done, done),
@@ -329,9 +389,9 @@ class Filling:
         return None
 
 
-def _last(connection: apsw.Connection, entity: EntitySpec) -> int:
+def _last(connection: apsw.Connection, wanted: Wanted) -> int:
     """The highest number of a row."""
-    ids = quote(ids_table(entity.name))
+    ids = quote(ids_table(wanted.name))
     return int(_fetch(connection, f"SELECT coalesce(max(docid), 0) FROM {ids}")[0][0])
 
 
@@ -346,10 +406,10 @@ def _transaction(connection: apsw.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def _record(connection: apsw.Connection, entity: EntitySpec, filling: Filling | None) -> None:
+def _record(connection: apsw.Connection, wanted: Wanted, filling: Filling | None) -> None:
     """Note what the index was made from, and how far it is filled."""
     until = "" if filling is None else f"{UNTIL}{filling.done}"
-    connection.execute(_SAVE, (META_PREFIX + entity.name, fingerprint(entity) + until))
+    connection.execute(_SAVE, (META_PREFIX + wanted.name, wanted.fingerprint + until))
 
 
 def _recorded(connection: apsw.Connection) -> dict[str, object]:
@@ -362,10 +422,10 @@ def _recorded(connection: apsw.Connection) -> dict[str, object]:
     return {str(key).removeprefix(META_PREFIX): value for key, value in found}
 
 
-def _is_whole(connection: apsw.Connection, entity: EntitySpec) -> bool:
+def _is_whole(connection: apsw.Connection, wanted: Wanted) -> bool:
     """Whether everything is there; a dropped table takes its triggers and indexes along."""
     there = {sql for (sql,) in _fetch(connection, "SELECT sql FROM sqlite_schema")}
-    return all(each in there for each in statements(entity))
+    return all(each in there for each in wanted.statements)
 
 
 def _objects(connection: apsw.Connection, entity: str, condition: str) -> list[str]:

@@ -13,10 +13,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from dataclasses import dataclass
 from enum import Enum, auto
 from math import ceil
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -46,8 +47,7 @@ class State(Enum):
 _IDLE: Final = State.IDLE  # a member takes longer to look up than the rest of `admit`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What a unit is to have that others have not; see `Store.write` and `Store.hold`."""
 
     alone: bool = False

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import apsw
 import msgspec
+from msgspec.structs import replace
 
 from pylon.schema.model import EntitySpec, Manifest
 from pylon.store.evolution.live import Live
@@ -61,7 +61,13 @@ class SearchIndexes(Protocol):
         Called before its table is renamed, changed or dropped."""
         ...
 
-    def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
+    def build(
+        self,
+        connection: apsw.Connection,
+        manifest: Manifest,
+        entity: EntitySpec,
+        progress: Progress,
+    ) -> None:
         """Make the indexes of `entity.search` and fill them from the rows."""
         ...
 
@@ -287,7 +293,7 @@ class _Run:
         new = {each.step.entity for each in steps if isinstance(each.step, CreateSearchIndex)}
         for entity in self._manifest.entities:
             if entity.name in disturbed | new and entity.search:
-                self._search.build(self._connection, entity, self._progress)
+                self._search.build(self._connection, self._manifest, entity, self._progress)
 
     # --- the ledger --------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import pytest
 
-from pylon.schema.model import EntitySpec, IndexSpec, NowDefault, SearchSpec
+from pylon.schema.model import EntitySpec, IndexSpec, Manifest, NowDefault, SearchSpec
 from pylon.store.evolution.model import EvolutionError, Hints, Progress, SqlMigration, step_wire
 from pylon.store.evolution.wish import Wish
 from pylon.store.evolution.words import planned_text
@@ -387,7 +387,13 @@ class Indexes:
     def remove(self, connection: apsw.Connection, entity: str) -> None:
         self.calls.append(("remove", entity))
 
-    def build(self, connection: apsw.Connection, entity: EntitySpec, progress: Progress) -> None:
+    def build(
+        self,
+        connection: apsw.Connection,
+        manifest: Manifest,
+        entity: EntitySpec,
+        progress: Progress,
+    ) -> None:
         assert entity.name in introspect(connection).tables
         self.calls.append(("build", entity.name))
 

@@ -272,7 +272,7 @@ def check_search(connection: apsw.Connection, manifest: Manifest) -> None:
     for each in manifest.entities:
         if each.search is not None and each.search.text:
             held = words_of(connection, each.name)
-            SEARCH.build(connection, each, lambda what, done, total: None)
+            SEARCH.build(connection, manifest, each, lambda what, done, total: None)
             assert held == words_of(connection, each.name)
 
 
