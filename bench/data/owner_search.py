@@ -17,7 +17,7 @@ from bench.ratio import Measure
 from bench.suites.base import Setting, in_each_layout, say
 from bench.suites.rest import latency_notes, rounds_of
 
-SIZES, SIZES_QUICK = (10_000, 300_000), (10_000, 50_000)
+SIZES, SIZES_QUICK = (10_000, 300_000), (5_000, 30_000)
 FLOOR = 0.8
 CONNECTIONS = 4
 """One search of a whole table may take a tenth of a second."""
