@@ -12,8 +12,8 @@ from pylon import limits
 from pylon.changes.facts import OldestRaised
 from pylon.data.write import Transaction
 from pylon.identity import ADMIN, ANONYMOUS, Identity
-from pylon.live.budget import Write
 from pylon.sync.pull import PullPage
+from pylon.sync.streams import HubWrite
 from tests.sync.replica import Replica
 from tests.sync.world import World, world
 
@@ -89,7 +89,7 @@ async def test_without_readers_no_turn_is_begun_and_who_comes_then_misses_nothin
         begun: list[int] = []
         begin = app.hub.begin
 
-        def counted() -> Iterator[Write]:
+        def counted() -> Iterator[HubWrite]:
             begun.append(app.hub.readers)
             return begin()
 
