@@ -31,7 +31,7 @@ STALLED_RECEIVE_BYTES = 4096
 SENT_AT = re.compile(rb"sent (\d{19})")
 PING_HEAD = 0x89
 PING = b"\x89\x00"
-"""A ping as servers send it; a length may look like it, and a pong too many does no harm."""
+"""A ping as servers send it; in frames of JSON only a length may have these bytes."""
 
 TEXT = 1
 FRAME_HEAD_BYTES_MAX = 10
