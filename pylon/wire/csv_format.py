@@ -14,6 +14,7 @@ from typing import Any, Final
 from pylon import limits
 from pylon.codec import encode
 from pylon.errors import PylonError
+from pylon.listing import listed
 from pylon.wire.export_format import Incoming, Rows
 
 CSV: Final = b"text/csv"
@@ -279,7 +280,7 @@ class CsvSplitter:
         return names
 
     def _known(self) -> str:
-        return f"Known: {', '.join(self._readers)}."
+        return f"Known: {listed(self._readers)}."
 
     def _row(self, text: str, size: int) -> Incoming:
         assert self._names is not None
