@@ -145,6 +145,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     whole = arguments.suite == "all" and arguments.quick
     if arguments.save_baseline and not (whole and not arguments.cores and not arguments.no_peer):
         parser.error("--save-baseline wants all --quick, with PocketBase and all cores")
+    if arguments.only and arguments.suite == "all":
+        parser.error("--only wants one suite")
     if arguments.check and not arguments.quick:
         parser.error("--check wants --quick, as the baseline was made")
     if arguments.quick and arguments.suite not in (*QUICK_SUITES, "all", None):

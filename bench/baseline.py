@@ -73,7 +73,7 @@ class Change:
         lines += [f"new     {name}" for name in self.new]
         lines += [f"gone    {name}" for name in self.gone if whole]
         moved = len(self.worse) + len(self.better)
-        lines.append(f"{moved} ratios moved beyond noise, {self.within} did not")
+        lines.append(f"ratios that moved beyond noise: {moved}; that did not: {self.within}")
         return "\n".join(lines)
 
 

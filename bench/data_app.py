@@ -103,3 +103,34 @@ class Note(Entity):
         """Open to those who are signed in."""
 
         read = SIGNED_IN
+
+
+@app.entity(crdt=False)
+class Line(Entity):
+    """A note that is not searched."""
+
+    text: str
+
+    class policy:  # noqa: N801 - the language's own word
+        """Open to those who are signed in."""
+
+        read = SIGNED_IN
+
+
+@app.entity(crdt=False)
+class Memo(Entity):
+    """What is searched by its owner only."""
+
+    text: str
+    ownerId: Id[User]  # noqa: N815 - a wire name
+
+    class indexes:  # noqa: N801 - the language's own word
+        by_owner = index("ownerId")
+
+    class search:  # noqa: N801 - the language's own word
+        text = ("text",)
+
+    class policy:  # noqa: N801 - the language's own word
+        """An owner's rows are the owner's."""
+
+        allow = auth.userId == data.ownerId

@@ -44,17 +44,13 @@ def row(measure: Measure) -> tuple[str, ...]:
 def table(measures: Sequence[Measure]) -> str:
     """A Markdown table with aligned columns; the notes of each measure below it."""
     lines = _aligned([HEAD, *(row(measure) for measure in measures)])
-    notes = [
-        f"  {measure.name} ({measure.cores}): {_notes(measure.notes)}"
-        for measure in measures
-        if measure.notes
-    ]
-    return "\n".join([*lines, "", *notes])
+    return "\n".join([*lines, "", *_all_notes(measures)])
 
 
 def markdown(measures: Sequence[Measure]) -> str:
     """The table of docs/benchmarks.md, then that of README.md: each measure on one line, with its
-    ratio pinned and free. Where it was measured with one of them only, the other cell is empty."""
+    ratio pinned and free. Where it was measured with one of them only, the other cell is empty.
+    The notes come last, as below `table`."""
     rows: list[tuple[str, ...]] = [DOCS_HEAD]
     short: list[tuple[str, ...]] = [README_HEAD]
     for name, peer_name in dict.fromkeys((each.name, each.peer_name) for each in measures):
@@ -68,7 +64,15 @@ def markdown(measures: Sequence[Measure]) -> str:
         if peer_name:
             times = [_times(by_cores.get(cores)) for cores in (PINNED, FREE)]
             short.append((name, peer_name, *times))
-    return "\n".join([*_aligned(rows), "", *_aligned(short)])
+    return "\n".join([*_aligned(rows), "", *_aligned(short), "", *_all_notes(measures)])
+
+
+def _all_notes(measures: Sequence[Measure]) -> list[str]:
+    return [
+        f"  {measure.name} ({measure.cores}): {_notes(measure.notes)}"
+        for measure in measures
+        if measure.notes
+    ]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -84,11 +88,12 @@ def _cell(measure: Measure | None) -> str:
 
 
 def _times(measure: Measure | None) -> str:
-    """A median for people: two figures, as prose has them."""
+    """A median for people: two figures, or one behind the point, as prose has them."""
     if measure is None or not measure.peer:
         return ""
     median = spread(measure.ratios()).median
-    return f"{median:.0f} times" if median >= 10 else f"{median:.2g} times"
+    figures = "0f" if median >= 10 else "1f" if median >= 1 else "2g"
+    return f"{median:.{figures}} times"
 
 
 def as_json(facts: Mapping[str, object], measures: Sequence[Measure]) -> str:

@@ -18,6 +18,12 @@ CALLER_ORGS = 5
 STATUSES = ("open", "paid", "sent", "late", "void")
 WORDS = 2000
 NOTE_WORDS = 12
+MEMOS_EACH = 300
+"""Memos of each owner, in a table of any size."""
+
+COMMON = "everywhere"
+"""A word of every memo."""
+
 SPREAD = 2_654_435_761
 """A prime (2^32 over the golden ratio): its multiples look shuffled."""
 
@@ -98,3 +104,13 @@ def notes(count: int) -> Iterator[Row]:
         first = n * NOTE_WORDS
         words = (word(shuffled(first + place) // 7 % WORDS) for place in range(NOTE_WORDS))
         yield {"text": " ".join(words)}
+
+
+def memos(count: int) -> Iterator[Row]:
+    """Texts with one word in common; of the owners, each with `MEMOS_EACH`, the first are callers,
+    and what is left over belongs to nobody in particular."""
+    owners = count // MEMOS_EACH
+    for n, note in enumerate(notes(count)):
+        owner = n % owners if n < owners * MEMOS_EACH else owners
+        who = caller_id(owner) if owner < CALLERS else f"owner_{owner:09d}"
+        yield {"text": f"{COMMON} {note['text']}", "ownerId": who}

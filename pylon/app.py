@@ -18,6 +18,7 @@ from pylon.hooks import Hooks
 from pylon.http.asgi import Receive, Scope, Send
 from pylon.policy.advice import advise
 from pylon.policy.check import check_manifest
+from pylon.schema.called import declaration
 from pylon.schema.declare import Declarations
 from pylon.schema.diagnostics import Diagnostic, SchemaError, has_errors
 from pylon.schema.model import Manifest
@@ -54,6 +55,7 @@ class App(Declarations):
     `FastAPI(lifespan=app.lifespan)`.
     """
 
+    @declaration("App", name=str, version=str, config=Config)
     def __init__(self, name: str, version: str = "0.1.0", *, config: Config | None = None) -> None:
         super().__init__(name, version)
         self.hooks = Hooks()

@@ -183,6 +183,12 @@ class HookList(Generic[HookT]):
 
     def __call__(self, *entities: str) -> Callable[[HookT], HookT]:
         """A decorator that adds a hook for these entities, for all where none is named."""
+        for entity in entities:
+            if not isinstance(entity, str):
+                raise TypeError(
+                    f"a hook names entities by text, not {entity!r:.60}: write parentheses, as in"
+                    ' `@app.hooks.before_insert("Note")`, or `()` for all entities'
+                )
 
         def add(hook: HookT) -> HookT:
             self._add(frozenset(entities), hook)

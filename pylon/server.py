@@ -23,7 +23,6 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 from msgspec.structs import replace
-from uvicorn.server import ServerState
 
 from pylon import limits
 from pylon.errors import PylonError
@@ -31,7 +30,14 @@ from pylon.http.connection import HttpConnection
 from pylon.http.crowd import Crowd
 from pylon.http.doors import Doors, Ports, bind_doors
 from pylon.http.lifespan import Lifespan
-from pylon.http.listener import DEFAULT_BOUNDS, ASGIApp, Bounds, Listener, new_crowd
+from pylon.http.listener import (
+    DEFAULT_BOUNDS,
+    ASGIApp,
+    Bounds,
+    Listener,
+    OpenConnections,
+    new_crowd,
+)
 from pylon.http.websocket import WebSocketConnection
 
 log = logging.getLogger("pylon.server")
@@ -94,7 +100,7 @@ async def serve(
     try:
         with _signals(stop) if handle_signals else _nothing():
             await lifespan.start()
-            state = ServerState()
+            state = OpenConnections()
             shared = _Shared(state, new_crowd(bounds) if crowd is None else crowd, lifespan.state)
             servers = await _listen(app, doors, bounds, shared)
             try:
@@ -164,7 +170,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class _Shared(Struct, frozen=True):
     """What the connections of all doors have in common."""
 
-    state: ServerState
+    state: OpenConnections
     crowd: Crowd
     app_state: dict[str, Any]
 
@@ -180,10 +186,8 @@ async def _listen(
             door=door,
             bounds=bounds,
             crowd=shared.crowd,
-            http=HttpConnection,
             ws=WebSocketConnection,
         )
-        listener.load()
 
         def connection(listener: Listener = listener) -> HttpConnection:
             return HttpConnection(listener, shared.state, shared.app_state, loop)
@@ -226,7 +230,7 @@ def _nothing() -> Iterator[None]:
 
 
 async def _end(
-    state: ServerState,
+    state: OpenConnections,
     lifespan: Lifespan,
     drain_seconds: float,
     bounds: Bounds,
@@ -238,7 +242,7 @@ async def _end(
     await lifespan.stop(seconds_max=limits.LIFESPAN_SECONDS_MAX)
 
 
-async def _drain(state: ServerState, drain_seconds: float, bounds: Bounds) -> None:
+async def _drain(state: OpenConnections, drain_seconds: float, bounds: Bounds) -> None:
     """Finish what is in flight, then say goodbye to the sockets, then cut the rest."""
     deadline = asyncio.get_running_loop().time() + drain_seconds
     for connection in _http(state):
@@ -253,21 +257,21 @@ async def _drain(state: ServerState, drain_seconds: float, bounds: Bounds) -> No
     await _cut(state)
 
 
-def _http(state: ServerState) -> list[HttpConnection]:
+def _http(state: OpenConnections) -> list[HttpConnection]:
     return [one for one in _connections(state) if isinstance(one, HttpConnection)]
 
 
-def _connections(state: ServerState) -> list[Any]:
+def _connections(state: OpenConnections) -> list[Any]:
     return list(state.connections)
 
 
 async def _until(is_done: Callable[[], bool], deadline: float) -> None:
     loop = asyncio.get_running_loop()
-    while not is_done() and loop.time() < deadline:  # noqa: ASYNC110 (uvicorn's sets tell nobody)
+    while not is_done() and loop.time() < deadline:  # noqa: ASYNC110 (the sets tell nobody)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _cut(state: ServerState) -> None:
+async def _cut(state: OpenConnections) -> None:
     """Cancel and abort whatever is still there."""
     tasks = list(state.tasks)
     if tasks:
@@ -280,7 +284,9 @@ async def _cut(state: ServerState) -> None:
         connection.transport.abort()
 
 
-async def _unless_forced(ending: Any, stop: Stop, state: ServerState, lifespan: Lifespan) -> int:
+async def _unless_forced(
+    ending: Any, stop: Stop, state: OpenConnections, lifespan: Lifespan
+) -> int:
     end = asyncio.ensure_future(ending)
     forced = asyncio.ensure_future(stop.forced.wait())
     waited: set[asyncio.Future[Any]] = {end, forced}

@@ -63,7 +63,7 @@ class Tasks:
         except StopIteration:
             return None
         if waits_for is not None:
-            work = _waiting(work, waits_for)
+            work = _go_on(work, waits_for)
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._running.add(task)
         return task
@@ -104,6 +104,11 @@ def in_task() -> Generator[None, None, None]:
     """Go on in a task of its own, where work that was begun at once has none yet."""
     if asyncio.current_task() is None:
         yield
+
+
+async def _go_on(work: Coroutine[Any, Any, T], waits_for: Any) -> T:
+    # From Python 3.12 on a task takes no generator, not even one that may be awaited.
+    return await _waiting(work, waits_for)
 
 
 @coroutine

@@ -124,6 +124,7 @@ def test_bad_descriptions_of_inherited_doors(text: str) -> None:
 
 async def test_the_lifespan_state_reaches_requests_and_the_stop_comes_last() -> None:
     order: list[str] = []
+    asked = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -134,6 +135,7 @@ async def test_the_lifespan_state_reaches_requests_and_the_stop_comes_last() -> 
             order.append("closed")
             await send({"type": "lifespan.shutdown.complete"})
             return
+        asked.set()
         await asyncio.sleep(0.05)
         order.append("answered")
         await answer(send, scope["state"]["database"].encode())
@@ -143,7 +145,7 @@ async def test_the_lifespan_state_reaches_requests_and_the_stop_comes_last() -> 
         httpx.AsyncClient(trust_env=False, verify=False, timeout=60) as client,
     ):
         request = asyncio.ensure_future(client.get(server.url))
-        await asyncio.sleep(0.02)
+        await asked.wait()
         server.stop()
         assert (await request).text == "open"
         assert await server.task == 0

@@ -72,8 +72,8 @@ def _rows(setting: Setting, tree: Path, kinds: Sequence[str]) -> list[Measure]:
                 notes=rest.latency_notes(new, old),
             )
         )
-        samples = {"new": new, "the other tree": old}
-        measures.append(rest.user_time(f"{name}, user time", "new", samples, "the other tree"))
+        samples = {rest.OURS: new, "the other tree": old}
+        measures.append(rest.user_time(f"{name}, user time", samples, "the other tree"))
     for server in servers:
         server.halt()
     return measures

@@ -1,7 +1,8 @@
 """Lists under policies, a relation rule, sums and search over 100 000 rows; long queries; import.
 
 Each read is compared with PocketBase, where it can say the same, and with hand-written SQL on the
-same file. A plan of ours and of its peers must find as many rows before it is played.
+same file; then come search under an owner rule and imports (`bench.data`). A plan of ours and of
+its peers must find as many rows before it is played.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench import worlds
+from bench.data import import_rows, owner_search
 from bench.imports import import_lines, lines, row_id
 from bench.load import (
     Plan,
@@ -26,9 +28,9 @@ from bench.load import (
 from bench.peers.floors import RawSql
 from bench.peers.pocketbase_data import PocketBaseData
 from bench.peers.pylon_server import PylonServer
-from bench.processes import BenchError, forget_peak, memory_kibibytes
+from bench.processes import BenchError
 from bench.ratio import Measure
-from bench.suites.base import Setting, say
+from bench.suites.base import Setting, Suite, in_each_layout, say
 from bench.suites.rest import latency_notes, rounds_of
 
 WORLD_ROWS = 100_000
@@ -58,14 +60,55 @@ class Ours:
 
 
 def run(setting: Setting) -> list[Measure]:
-    """Seed, compare kind by kind, then what long queries do to gets, then the import."""
+    """All parts, or those that were asked for; a quick run leaves the large world out, and the
+    rows that are free."""
+    if setting.quick:
+        setting = replace(setting, layouts=setting.layouts[:1])
+    for part in setting.only:
+        if part not in PARTS:
+            raise BenchError(f"no part {part}; there are {', '.join(PARTS)}")
+    asked = setting.only or [part for part in PARTS if part != "reads" or not setting.quick]
+    measures = []
+    for name, one in PARTS.items():
+        if name in asked:
+            say(f"data: {name}")
+            measures += one(setting)
+    return measures
+
+
+def _reads(setting: Setting) -> list[Measure]:
+    """Seed, compare kind by kind, then what long queries do to gets."""
     ours = _ours(setting)
-    raw = RawSql(setting.fleet, ours.server.database, cores=setting.cores.server)
     peer = PocketBaseData(cores=setting.cores.server, request_log=setting.peer_log)
     if setting.with_peer:
         peer.start(setting.fleet, setting.folder)
         say(f"seeding {peer.name}")
         peer.seed(WORLD_ROWS)
+
+    def part(setting: Setting) -> list[Measure]:
+        ours.server.move(setting.cores.server)
+        if setting.with_peer:
+            peer.move(setting.cores.server)
+        measures = _kinds(setting, ours, peer)
+        measures.append(_beside_long_queries(setting, ours))
+        return measures
+
+    measures = in_each_layout(setting, part)
+    ours.server.halt()
+    if setting.with_peer:
+        peer.halt()
+    return measures
+
+
+PARTS: dict[str, Suite] = {
+    "reads": _reads,
+    "owner-search": owner_search.run,
+    "import": import_rows.run,
+}
+
+
+def _kinds(setting: Setting, ours: Ours, peer: PocketBaseData) -> list[Measure]:
+    raw = RawSql(setting.fleet, ours.server.database, cores=setting.cores.server)
     words = [worlds.word(number * 31 % worlds.WORDS) for number in range(PLAN_WORDS)]
     measures = []
     for kind, name in KINDS.items():
@@ -76,11 +119,8 @@ def run(setting: Setting) -> list[Measure]:
             theirs = peer.plan(kind, words)
             said = "pocketbase ~" if kind == "search" else "pocketbase"
             measures.append(_compare(setting, name, plan, theirs, said, PEER_FLOOR))
-    measures.append(_beside_long_queries(setting, ours))
-    for child in (raw.child, *([peer.child] if setting.with_peer else [])):
-        setting.fleet.stop(child)
-    ours.server.halt()
-    return [*measures, *_import(setting)]
+    setting.fleet.stop(raw.child)
+    return measures
 
 
 def rows_in(body: bytes) -> int:
@@ -239,33 +279,3 @@ def _beside_long_queries(setting: Setting, ours: Ours) -> Measure:
         floor=LONG_FLOOR,
         notes={"gets/s": GETS_PER_SECOND, "a long query takes ms": max(lengths)},
     )
-
-
-def _import(setting: Setting) -> list[Measure]:
-    """`setting.rows` rows into a fresh server."""
-    folder = setting.folder / "import"
-    folder.mkdir()
-    server = PylonServer(
-        cores=setting.cores.server, load_cores=setting.cores.load, app="data_app.py"
-    )
-    server.start(setting.fleet, folder)
-    before = memory_kibibytes(server.child.pid)
-    forget_peak(server.child.pid)
-    done = import_lines(server.port, server.admin_token, lines("Task", worlds.tasks(setting.rows)))
-    peak = memory_kibibytes(server.child.pid, key="VmHWM")
-    server.halt()
-    if done.rows != setting.rows:
-        raise BenchError(f"{done.rows} of {setting.rows} rows were imported")
-    rate = Measure(
-        name=f"import of {setting.rows} rows",
-        unit="rows/s",
-        ours=(done.rows / done.seconds,),
-        notes={"times told of progress": done.progress},
-    )
-    memory = Measure(
-        name=f"peak memory of importing {setting.rows} rows",
-        unit="MiB",
-        ours=(peak / 1024,),
-        notes={"idle before MiB": before / 1024},
-    )
-    return [rate, memory]

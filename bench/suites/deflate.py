@@ -97,7 +97,7 @@ def _compare_bodies(
     mine, theirs = alternate(
         lambda: one_round(packed), lambda: one_round(plain), rounds=setting.rounds
     )
-    return _measure(f"gzip, {name}", mine, theirs)
+    return _measure(f"server time of a {name}, gzip", mine, theirs)
 
 
 def _side(setting: Setting, level: int) -> Side:
@@ -122,7 +122,7 @@ def _side(setting: Setting, level: int) -> Side:
 
 
 def _compare(setting: Setting, deflated: Side, plain: Side, level: int, size: int) -> Measure:
-    name = f"level {level}, {size} B, {setting.readers} readers"
+    name = f"server time of an event of {size} B to {setting.readers} readers, level {level}"
 
     def after_round(number: int, mine: DeflateSample, theirs: DeflateSample) -> None:
         say(

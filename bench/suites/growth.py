@@ -7,11 +7,13 @@ and takes a few minutes for a million rows.
 
 from __future__ import annotations
 
+from functools import partial
+
 from bench.load import Plan, check_plan
 from bench.peers.pylon_server import PylonServer
 from bench.processes import call
-from bench.ratio import Measure, Sample
-from bench.suites.base import Setting, play_plan, say
+from bench.ratio import Measure, Sample, in_turn
+from bench.suites.base import Setting, in_each_layout, play_plan, say
 from bench.suites.rest import latency_notes
 
 STEPS = 3
@@ -21,20 +23,32 @@ PULL_BACK = 100
 
 
 def run(setting: Setting) -> list[Measure]:
-    """Seed each size, then play every kind of plan size by size, `rounds` times."""
+    """Seed each size, then play every kind of plan size by size, pinned and free."""
     sizes = [setting.rows * FACTOR**step for step in range(STEPS)]
-    plans = {rows: _plans(_seeded(setting, rows)) for rows in sizes}
+    servers = {rows: _seeded(setting, rows) for rows in sizes}
+
+    def part(setting: Setting) -> list[Measure]:
+        for server in servers.values():
+            server.move(setting.cores.server)
+        return _played(setting, {rows: _plans(server) for rows, server in servers.items()})
+
+    return in_each_layout(setting, part)
+
+
+def _played(setting: Setting, plans: dict[int, dict[str, Plan]]) -> list[Measure]:
+    smallest = min(plans)
     measures: list[Measure] = []
-    for name in plans[sizes[0]]:
-        samples: dict[int, list[Sample]] = {rows: [] for rows in sizes}
-        for rows in sizes:
-            check_plan(plans[rows][name])
-            play_plan(setting, plans[rows][name], setting.warm_seconds)
-        for _ in range(setting.rounds):
-            for rows in sizes:
-                samples[rows].append(play_plan(setting, plans[rows][name], setting.seconds))
-        say(f"{name}: " + ", ".join(f"{samples[rows][-1].rate:.0f}/s" for rows in sizes))
-        measures += [_measure(name, rows, samples[rows], samples[sizes[0]]) for rows in sizes]
+    for name in plans[smallest]:
+        runs = {}
+        for rows, plan in ((rows, plans[rows][name]) for rows in plans):
+            check_plan(plan)
+            play_plan(setting, plan, setting.warm_seconds)
+            runs[str(rows)] = partial(play_plan, setting, plan, setting.seconds)
+        samples = in_turn(runs, rounds=setting.rounds)
+        say(f"{name}: " + ", ".join(f"{samples[str(rows)][-1].rate:.0f}/s" for rows in plans))
+        measures += [
+            _measure(name, rows, samples[str(rows)], samples[str(smallest)]) for rows in plans
+        ]
     return measures
 
 

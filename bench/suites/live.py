@@ -15,7 +15,7 @@ from bench.peers.floors import RawHub
 from bench.processes import cpu_seconds
 from bench.ratio import Measure, alternate, spread
 from bench.sides import Side, close, hub_side, open_readers, pocketbase_side, pylon_side
-from bench.suites.base import Setting, say
+from bench.suites.base import Setting, in_each_layout, say
 
 AUDIENCES_MAX = 1000
 CEILING_EVENTS_JOINED = 8
@@ -28,23 +28,45 @@ Round = Callable[[Setting, Side, float], LiveSample]
 
 
 def run(setting: Setting) -> list[Measure]:
+    """All rows, pinned and free; a quick run has the bar only, pinned."""
+    if setting.quick:
+        joining = hub_side(setting, "joined")
+        return _of_identities(setting, _identities(setting)[-1], joining)
+    return in_each_layout(setting, _measure)
+
+
+def _measure(setting: Setting) -> list[Measure]:
     """All servers stay up, each with readers of its own; each is written to in its rounds only."""
     measures = [_ceiling(setting)]
     joining, single = hub_side(setting, "joined"), hub_side(setting, "single")
-    for identities in (1, min(AUDIENCES_MAX, setting.readers)):
-        ours = pylon_side(setting, identities)
-        who = f"{setting.readers} readers of {identities} user{'s' if identities > 1 else ''}"
-        measures += _at_pace(setting, who, ours, joining)
-        measures += _saturated(setting, f"live, {who}", ours, joining)
-        measures.append(
-            compare(setting, f"live, {who}, against single", ours, single, "single writes")
-        )
-        if identities == 1 and setting.with_peer:
-            peer = pocketbase_side(setting)
-            name = f"live, {who}, against PocketBase"
-            measures.append(compare(setting, name, ours, peer, "pocketbase SSE", promised=False))
-            close(setting, peer)
-        close(setting, ours)
+    for identities in _identities(setting):
+        measures += _of_identities(setting, identities, joining, single)
+    for side in (joining, single):
+        close(setting, side)
+    return measures
+
+
+def _identities(setting: Setting) -> tuple[int, int]:
+    """All readers are one user, then each a user of its own."""
+    return 1, min(AUDIENCES_MAX, setting.readers)
+
+
+def _of_identities(
+    setting: Setting, identities: int, joining: Side, single: Side | None = None
+) -> list[Measure]:
+    ours = pylon_side(setting, identities)
+    who = f"{setting.readers} readers of {identities} user{'s' if identities > 1 else ''}"
+    measures = _at_pace(setting, who, ours, joining)
+    measures += _saturated(setting, f"live, {who}", ours, joining)
+    if single is not None:
+        name = f"live, {who}, against single"
+        measures.append(compare(setting, name, ours, single, "single writes"))
+    if identities == 1 and setting.with_peer:
+        peer = pocketbase_side(setting)
+        name = f"live, {who}, against PocketBase"
+        measures.append(compare(setting, name, ours, peer, "pocketbase SSE", promised=False))
+        close(setting, peer)
+    close(setting, ours)
     return measures
 
 

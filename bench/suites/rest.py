@@ -7,8 +7,9 @@ with equal rows, so that neither finds what the other has inserted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from bench.disk import Probe
+from bench.disk import DiskFloor
 from bench.load import Plan, check_plan
 from bench.peers.base import RowPeer
 from bench.peers.floors import AsgiFloor
@@ -16,6 +17,9 @@ from bench.peers.pocketbase import PocketBase
 from bench.peers.pylon_server import PylonServer
 from bench.ratio import Measure, Sample, alternate, in_turn, spread
 from bench.suites.base import Setting, in_each_layout, play_plan, say
+
+OURS = "pylon"
+"""Our server among what is played in turn."""
 
 NAMES = {
     "get": "get one row",
@@ -29,7 +33,6 @@ Promise = tuple[float | None, float | None]
 AGAINST_PEER: dict[str, Promise] = {"get": (1.3, 2.0), "list": (1.5, 3.0), "insert": (1.2, 2.0)}
 AGAINST_UVICORN: Promise = (0.62, 0.7)
 NO_PROMISE: Promise = (None, None)
-ONE_CALLER = {"one caller": NO_PROMISE}
 LONE_FLOOR = 1 / 1.5
 SYNC_SECONDS = 0.3
 
@@ -51,10 +54,10 @@ def _measure(setting: Setting) -> list[Measure]:
     theirs = peers[1] if setting.with_peer else None
     measures = _gets(setting, ours, theirs)
     for kind in ("list", "insert"):
-        samples = _play_in_turn(setting, _plans(kind, ours, theirs))
-        measures += _compared(NAMES[kind], "pylon", samples, {"pocketbase": AGAINST_PEER[kind]})
+        played = _play_in_turn(setting, _plans(kind, ours, theirs))
+        measures += _compared(NAMES[kind], played, {"pocketbase": AGAINST_PEER[kind]})
         if kind == "insert":
-            measures.append(user_time(f"{kind}, user time", "pylon", samples, "pocketbase"))
+            measures.append(user_time(f"{kind}, user time", played.samples, "pocketbase"))
     measures.append(_lone_insert(setting, ours))
     for each in peers:
         setting.fleet.stop(each.child)
@@ -68,7 +71,7 @@ def plan_of(peer: RowPeer, kind: str) -> Plan:
 
 
 def _plans(kind: str, ours: PylonServer, theirs: RowPeer | None) -> dict[str, Plan]:
-    plans = {"pylon": plan_of(ours, kind)}
+    plans = {OURS: plan_of(ours, kind)}
     if theirs is not None:
         plans["pocketbase"] = plan_of(theirs, kind)
     return plans
@@ -78,17 +81,17 @@ def _gets(setting: Setting, ours: PylonServer, theirs: RowPeer | None) -> list[M
     """Get one row against PocketBase, the same bytes from apps that know them already, and the same
     by many callers."""
     plans = _plans("get", ours, theirs)
-    answer = check_plan(plans["pylon"])
+    answer = check_plan(plans[OURS])
     floors = [
         AsgiFloor(setting.fleet, answer, own_connection=own, cores=setting.cores.server)
         for own in (False, True)
     ]
     uvicorn, connection = floors
     for floor in floors:
-        plans[floor.name] = floor.plan(plans["pylon"].requests)
+        plans[floor.name] = floor.plan(plans[OURS].requests)
     callers = ours.callers_plan()
     plans["callers"] = callers
-    samples = _play_in_turn(setting, plans)
+    played = _play_in_turn(setting, plans)
     for floor in floors:
         setting.fleet.stop(floor.child)
     against = {
@@ -98,15 +101,16 @@ def _gets(setting: Setting, ours: PylonServer, theirs: RowPeer | None) -> list[M
     }
     name = f"{NAMES['get']}, {len(callers.requests)} callers in turn"
     return [
-        *_compared(NAMES["get"], "pylon", samples, against),
-        user_time("get, user time", "pylon", samples, connection.name),
-        *_compared(name, "callers", {**samples, "one caller": samples["pylon"]}, ONE_CALLER),
+        *_compared(NAMES["get"], played, against),
+        user_time("get, user time", played.samples, connection.name),
+        *_compared(name, played, {OURS: NO_PROMISE}, ours="callers"),
     ]
 
 
 def _lone_insert(setting: Setting, ours: PylonServer) -> Measure:
     """One connection that waits for each answer: what an insert costs beyond a get and the disk."""
-    insert, get, disk = ours.insert_plan(), ours.get_plan(), Probe(setting.folder)
+    insert, get = ours.insert_plan(), ours.get_plan()
+    disk = DiskFloor(setting.fleet, setting.folder, cores=setting.cores.server)
 
     def milliseconds(plan: Plan) -> float:
         return 1000 / play_plan(setting, plan, setting.seconds, connections=1).rate
@@ -119,11 +123,12 @@ def _lone_insert(setting: Setting, ours: PylonServer) -> Measure:
         {
             "insert": lambda: milliseconds(insert),
             "get": lambda: milliseconds(get),
-            "fdatasync": lambda: disk.milliseconds(seconds=min(SYNC_SECONDS, setting.seconds)),
+            "fdatasync": lambda: disk.milliseconds(min(SYNC_SECONDS, setting.seconds)),
         },
         rounds=setting.rounds,
         after_round=after_round,
     )
+    setting.fleet.stop(disk.child)
     return Measure(
         name="lone insert, one connection",
         unit="ms",
@@ -136,10 +141,18 @@ def _lone_insert(setting: Setting, ours: PylonServer) -> Measure:
     )
 
 
-def _play_in_turn(setting: Setting, plans: Mapping[str, Plan]) -> dict[str, list[Sample]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """The rounds of what was played, and the size of an answer with its head, each by name."""
+
+    samples: dict[str, list[Sample]]
+    answer_bytes: dict[str, int]
+
+
+def _play_in_turn(setting: Setting, plans: Mapping[str, Plan]) -> Played:
     """Check and warm all plans, then play them in turn."""
+    answer_bytes = {name: len(check_plan(plan)) for name, plan in plans.items()}
     for plan in plans.values():
-        check_plan(plan)
         play_plan(setting, plan, setting.warm_seconds)
 
     def player(plan: Plan) -> Callable[[], Sample]:
@@ -147,40 +160,47 @@ def _play_in_turn(setting: Setting, plans: Mapping[str, Plan]) -> dict[str, list
 
     def after_round(number: int, last: dict[str, Sample]) -> None:
         told = ", ".join(f"{name} {sample.rate:.0f}/s" for name, sample in last.items())
-        say(f"{plans['pylon'].name} round {number}: {told}")
+        say(f"{plans[OURS].name} round {number}: {told}")
 
-    return in_turn(
+    samples = in_turn(
         {name: player(plan) for name, plan in plans.items()},
         rounds=setting.rounds,
         after_round=after_round,
     )
+    return Played(samples=samples, answer_bytes=answer_bytes)
 
 
 def _compared(
-    name: str,
-    ours: str,
-    samples: Mapping[str, Sequence[Sample]],
-    against: Mapping[str, Promise],
+    name: str, played: Played, against: Mapping[str, Promise], *, ours: str = OURS
 ) -> list[Measure]:
     """A measure for each peer that was played; one without a peer where none was."""
-    mine = samples[ours]
-    played = {peer: promise for peer, promise in against.items() if peer in samples}
-    return [
-        Measure(
-            name=name,
-            unit="/s",
-            ours=tuple(sample.rate for sample in mine),
-            peer_name=peer,
-            peer=tuple(sample.rate for sample in samples.get(peer, ())),
-            floor=promise[0],
-            aim=promise[1],
-            notes=latency_notes(mine, samples.get(peer, ())),
+    mine = played.samples[ours]
+    there = {peer: promise for peer, promise in against.items() if peer in played.samples}
+    measures = []
+    for peer, promise in (there or {"": NO_PROMISE}).items():
+        theirs = played.samples.get(peer, [])
+        notes = latency_notes(mine, theirs)
+        notes["ours bytes"] = played.answer_bytes[ours]
+        if theirs:
+            notes["peer bytes"] = played.answer_bytes[peer]
+        measures.append(
+            Measure(
+                name=name,
+                unit="/s",
+                ours=tuple(sample.rate for sample in mine),
+                peer_name="one caller" if peer == OURS else peer,
+                peer=tuple(sample.rate for sample in theirs),
+                floor=promise[0],
+                aim=promise[1],
+                notes=notes,
+            )
         )
-        for peer, promise in (played or {"": NO_PROMISE}).items()
-    ]
+    return measures
 
 
-def user_time(name: str, ours: str, samples: Mapping[str, Sequence[Sample]], peer: str) -> Measure:
+def user_time(
+    name: str, samples: Mapping[str, Sequence[Sample]], peer: str, *, ours: str = OURS
+) -> Measure:
     """The servers' own processor time for an answer, without the kernel's; steadier than a rate
     where other work disturbs the clock."""
     theirs = samples.get(peer, ())

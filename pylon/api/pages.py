@@ -247,7 +247,7 @@ def _refusal(router: Router, path: str) -> PylonError:
     if not allowed:
         within = "/api" + path
         is_route = "/".join(within.split("/")[:3]) in router.starts
-        hint = f"Did you mean {shown_path(within)}?" if is_route else None
+        hint = f"Did you mean {shown_path(within)}?" if is_route else router.rows_hint(path)
         return PylonError(404, "NOT_FOUND", f"Nothing is served at {shown_path(path)}", hint)
     allow = ", ".join(sorted([*allowed, "OPTIONS"]))
     return HttpError(

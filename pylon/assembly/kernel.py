@@ -82,7 +82,7 @@ class KernelGroup(SyncGroup):
     @cached_property
     def router(self) -> Router:
         """Every route."""
-        router = Router()
+        router = Router(self.manifest.entities_by_name)
         for part in self.parts:
             for routes in part.routes(self):
                 routes.register(router)

@@ -1,13 +1,16 @@
-"""The watch over the loop: a timer and a thread in every process, and what they counted."""
+"""The watch over the loop: a timer and a thread in every process, and what they counted; and what
+else each process does for itself."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
+from pylon import limits
 from pylon.assembly.base import Base
+from pylon.free_memory import give_back_free_memory
 from pylon.loop_watch import LoopWatch
 from pylon.metrics import Metrics
-from pylon.part import Part
+from pylon.part import Part, Periodic
 
 
 class LoopGroup(Base):
@@ -40,4 +43,15 @@ async def _stop(house: LoopGroup) -> None:
     house.loop_watch.stop()
 
 
-LOOP = Part[LoopGroup](name="loop", metrics=_metrics, start=_start, stop=_stop)
+def _periodic(_house: LoopGroup) -> tuple[Periodic, ...]:
+    return (
+        Periodic(
+            name="give back memory",
+            seconds=limits.MEMORY_GIVE_BACK_SECONDS,
+            work=give_back_free_memory,
+            runs_in="every process",
+        ),
+    )
+
+
+LOOP = Part[LoopGroup](name="loop", metrics=_metrics, periodic=_periodic, start=_start, stop=_stop)

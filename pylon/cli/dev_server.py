@@ -46,6 +46,7 @@ UNWATCHED_FOLDERS = ("node_modules", "public", "__pycache__", "venv")
 
 _CHILD_PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from pylon.cli.collector import look_seldom; look_seldom(); "
     "from pylon.cli.dev_child import main; main(sys.argv[2])"
 )
 

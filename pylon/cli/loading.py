@@ -22,6 +22,7 @@ from msgspec import Struct
 import pylon
 from pylon.cli.import_watch import watched
 from pylon.cli.output import FAILED, USAGE
+from pylon.schema.called import DeclarationError
 from pylon.schema.diagnostics import (
     Diagnostic,
     SchemaError,
@@ -232,19 +233,29 @@ def _app_failure(problem: BaseException, entry: Entry) -> LoadError:
     if isinstance(problem, SyntaxError):
         span = Span(_shown(Path(problem.filename or entry.file)), problem.lineno, problem.offset)
         code, what = "APP_SYNTAX_ERROR", problem.msg
+    elif isinstance(problem, DeclarationError):
+        code, what, hint = "DECLARATION_INVALID", problem.message, problem.hint
+        span = _own_span(told, entry)
     else:
         code, what = "APP_FAILED", f"{type(problem).__name__}: {problem}"
-        own = [f for f in told.stack if Path(f.filename).is_relative_to(entry.folder)]
-        span = Span(_shown(entry.file), own[-1].lineno if own else None)
-        if own:
-            span = Span(_shown(Path(own[-1].filename)), own[-1].lineno)
+        span = _own_span(told, entry)
     if isinstance(problem, ModuleNotFoundError):
         hint = f"Install {problem.name!r} in the environment of {sys.executable}."
     elif isinstance(problem, ImportError) and problem.name == "pylon":
         wanted = re.search(r"cannot import name '(\w+)'", str(problem))
         hint = _import_hint(wanted[1] if wanted else "")
     finding = error(code, what, hint, span=span)
+    if code == "DECLARATION_INVALID":  # the place and the mend are all there is to know
+        return LoadError([finding])
     return LoadError([finding], traceback_text="".join(told.format()).rstrip())
+
+
+def _own_span(told: traceback.TracebackException, entry: Entry) -> Span:
+    """The last line of the app's own files that was run."""
+    own = [f for f in told.stack if Path(f.filename).is_relative_to(entry.folder)]
+    if not own:
+        return Span(_shown(entry.file))
+    return Span(_shown(Path(own[-1].filename)), own[-1].lineno)
 
 
 def _import_hint(name: str) -> str:

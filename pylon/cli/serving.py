@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pylon import limits, log, server
+from pylon.cli.collector import look_as_ever
 from pylon.cli.loading import LoadedApp
 from pylon.config import Config, stray_variables
 from pylon.http.crowd import Crowd
@@ -45,6 +46,7 @@ def serve_app(
     def started(ports: Ports) -> None:
         if service.house is not None:
             _measure(crowd, service.house.metrics)
+        look_as_ever()
         on_started(ports)
 
     return server.run(

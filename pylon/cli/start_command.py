@@ -45,15 +45,9 @@ def command(options: ServeOptions) -> None:
 
     output = current()
     try:
-        config = Config.from_env(**options.overrides()).validate()
+        config = Config.from_env(**options.overrides())
+        _refuse_settings(config)
         loaded = load_app(find_entry(options.app, verb="START"))
-        if _is_of_dev(config):
-            output.fail(
-                "DB_NOT_NAMED",
-                f"no database is named but {DEFAULT_DB_PATH}, where dev keeps its data",
-                "Name one with --db PATH or PYLON_DB_PATH; to go on with what dev has written:"
-                f" --db {DEFAULT_DB_PATH}.",
-            )
         make_database_folder(config)
         doors = bind_doors(config.host, config.port, single_port=config.single_port)
     except LoadError as problem:
@@ -87,6 +81,27 @@ def command(options: ServeOptions) -> None:
             )
 
     raise click.exceptions.Exit(serve_app(loaded, config, doors, on_started=started))
+
+
+def _refuse_settings(config: Config) -> None:
+    """`ConfigError` for unsafe settings and for a database that nobody has named, all in one, so
+    that one start tells everything there is to mend."""
+    unsafe: ConfigError | None = None
+    try:
+        config.validate()
+    except ConfigError as error:
+        unsafe = error
+    if _is_of_dev(config):
+        what = f"no database is named but {DEFAULT_DB_PATH}, where dev keeps its data"
+        mend = (
+            "Name one with --db PATH or PYLON_DB_PATH; to go on with what dev has written:"
+            f" --db {DEFAULT_DB_PATH}."
+        )
+        if unsafe is None:
+            raise ConfigError("DB_NOT_NAMED", what, mend)
+        raise ConfigError(unsafe.code, f"{unsafe.message}; {what}", f"{unsafe.hint} {mend}")
+    if unsafe is not None:
+        raise unsafe
 
 
 def _is_of_dev(config: Config) -> bool:

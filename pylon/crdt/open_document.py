@@ -213,7 +213,7 @@ class OpenDocument:
             # Made elsewhere, where it is found out how long it takes to load. Marks that come one
             # by one are quick, and all of them at once are not.
             raise TooHeavy(self.key)
-        snapshot = self._compact(trims=trims)
+        snapshot, update = self._compact(update, trims=trims)
         if len(snapshot) > limits.DOCUMENT_BYTES_MAX:
             raise PylonError(
                 413,
@@ -236,8 +236,9 @@ class OpenDocument:
             or self.tail_bytes > max(limits.DOCUMENT_TAIL_BYTES_MAX, self.snapshot_bytes)
         )
 
-    def _compact(self, *, trims: bool) -> bytes:
-        """A snapshot to store, without old history when that has grown large.
+    def _compact(self, update: bytes, *, trims: bool) -> tuple[bytes, bytes]:
+        """A snapshot to store, without old history when that has grown large, and the update for
+        readers, which is longer then.
 
         What is cut off is older than the last stored snapshot, so that clients which were away for
         a little while can still merge. Where that does not help, since an edit made after that
@@ -250,9 +251,13 @@ class OpenDocument:
         if len(snapshot) > bound and self.mark is not None:
             if self.is_inline:
                 raise TooHeavy(self.key)
-            shallow = self._document.shallow_snapshot(self.mark)
+            shallow = snapshot
+            if not self._document.has_silent:
+                shallow = self._document.shallow_snapshot(self.mark)
             if len(shallow) > len(snapshot) // 2:
-                shallow = self._document.shallow_snapshot(self._document.version)
+                end = self._document.close_history()
+                update = self._document.updates_since(self.base)
+                shallow = self._document.shallow_snapshot(end)
             self.trimmed_bytes = len(shallow)
             if len(shallow) < len(snapshot):
                 snapshot = shallow
@@ -261,4 +266,4 @@ class OpenDocument:
         self._snapshot = snapshot
         self.snapshot_bytes, self.tail_bytes, self.tail_count = len(snapshot), 0, 0
         self.tail_seconds = 0.0
-        return snapshot
+        return snapshot, update

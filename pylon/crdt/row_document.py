@@ -34,6 +34,17 @@ from pylon.canonical import is_same, refuse_deep
 from pylon.codec import decode_trusted
 from pylon.crdt.fields import EMPTY, MergeKind, RowData, changed
 from pylon.crdt.items import set_list
+from pylon.crdt.silent import (
+    Cut,
+    Outdated,
+    close,
+    container_id,
+    do_nothing,
+    find_cut,
+    has_silent,
+    rebased,
+    settle,
+)
 from pylon.crdt.steps import MARK, MARKS_FEW, Importer, Pending, TooCostly
 from pylon.crdt.text import merge_texts, set_text
 from pylon.crdt.tree import set_tree
@@ -73,6 +84,8 @@ class Document:
         self._importer = Importer(self._doc)
         self._row = self._doc.get_map(ROOT)
         self._sent = self._doc.oplog_vv
+        self._cut: Cut | None = None
+        """Where its history was cut, if it was; then somebody may go on who has not seen that."""
         self.import_seconds = 0.0
         """What the last merge took of a processor for the import alone."""
         self.values: RowData = {name: EMPTY[kind] for name, kind in fields.items()}
@@ -101,6 +114,7 @@ class Document:
         """Begin to fill a new document from storage; the version that the snapshot has."""
         try:
             self._doc.import_(snapshot)
+            self._cut = find_cut(self._doc)
             return self._doc.oplog_frontiers
         except BaseException as error:
             raise _stored_damaged(error) from error
@@ -288,6 +302,7 @@ class Document:
         return self._doc.len_ops
 
     def _import(self, update: bytes, seconds_max: float) -> RowData:
+        is_silent = False
         try:
             header = LoroDoc.decode_import_blob_meta(update, True)
             if header.mode not in _MODES or (
@@ -299,16 +314,21 @@ class Document:
                     400, "CRDT_DECODE_FAILED", "Send an export of updates, not of a snapshot."
                 )
             started = thread_time()
-            self._importer.run([update], seconds_max=seconds_max)
+            if self._cut is None:
+                self._importer.run([update], seconds_max=seconds_max)
+            else:
+                is_silent = self._import_beyond(self._cut, update, seconds_max)
             self.import_seconds = thread_time() - started
         except PylonError:
             raise
+        except Outdated:
+            raise _outdated() from None
         except Pending:
             raise MissingDependencies from None
         except TooCostly:
             raise too_costly() from None
         except BaseException as error:
-            raise _undecodable(error) from None
+            raise _undecodable(error, is_cut=self._cut is not None) from None
         deep = self._deep()
         try:
             refuse_deep(deep)
@@ -318,7 +338,26 @@ class Document:
         if self._fold_texts(deep):
             self._doc.commit()
             deep = self._deep()
+        elif is_silent:
+            do_nothing(self._doc)
         return self._read(deep)
+
+    def _import_beyond(self, cut: Cut, update: bytes, seconds_max: float) -> bool:
+        """Import into a document whose history was cut; whether a silent writer made the update."""
+        before = self._doc.oplog_vv
+        try:
+            again = rebased(self._doc, cut, update)
+        except Outdated:
+            raise
+        except BaseException as error:
+            if _is_interrupt(error):
+                raise
+            again = None  # the import says what is wrong
+        if again is None:
+            self._importer.run([update], seconds_max=seconds_max)
+        else:
+            self._importer.run_json(again, seconds_max=seconds_max)
+        return settle(self._doc, cut, before)
 
     def _refuse_unknown(self, deep: dict[str, Any]) -> None:
         """Nothing may be kept in a document that no rule of the app looks at."""
@@ -391,6 +430,27 @@ class Document:
         """The document with its history from `since` on."""
         return self._doc.export(ExportMode.ShallowSnapshot(since))
 
+    def close_history(self) -> Frontiers:
+        """Prepare for a cut of all history; the version to cut at, for `shallow_snapshot`."""
+        texts = []
+        for name, kind in self.fields.items():
+            if kind == "text":
+                texts.append(f"cid:root-{name}:Text")
+                inner = getattr(self._row.get(name), "container", None)
+                if isinstance(inner, LoroText):
+                    texts.append(container_id(inner.id))
+        return close(self._doc, texts, self._cut)
+
+    def updates_since(self, version: bytes) -> bytes:
+        """What it gained since `version`, as `sent` gave it; now that is taken."""
+        self._sent = self._doc.oplog_vv
+        return self._doc.export(ExportMode.Updates(VersionVector.decode(version)))
+
+    @property
+    def has_silent(self) -> bool:
+        """Whether somebody goes on beyond a cut without having seen it."""
+        return self._cut is not None and has_silent(self._doc, self._cut)
+
     @property
     def version(self) -> Frontiers:
         """The newest version, for `shallow_snapshot`."""
@@ -434,20 +494,34 @@ def _is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError | Overrun)
 
 
-def _undecodable(error: BaseException) -> BaseException:
+def _undecodable(error: BaseException, *, is_cut: bool) -> BaseException:
     """The binding raises plain `BaseException`, and panics are that too."""
     if _is_interrupt(error):
         return error
     text = str(error)
-    if "utdated" in text or "shallow" in text.lower() or "trimmed" in text.lower():
+    if "op id should be unique" in text:
+        if is_cut:  # a silent writer sent all of its copy, and more than plain text
+            return _outdated()
         return PylonError(
-            409,
-            "CRDT_OUTDATED",
-            "This update builds on history that the server no longer keeps.",
-            "Take the document anew (crdt-subscribe with an empty one) and make the edit again."
-            " A client that imports the row's frames stays near enough.",
+            400,
+            "CRDT_DECODE_FAILED",
+            "Its author has sent other operations with the same numbers before.",
+            "Give each copy of a document a peer id of its own, as a new LoroDoc has; a copy that"
+            " was put back to an older state must take a new one.",
         )
+    if "utdated" in text or "shallow" in text.lower() or "trimmed" in text.lower():
+        return _outdated()
     return PylonError(400, "CRDT_DECODE_FAILED", "The update is not a Loro update.")
+
+
+def _outdated() -> PylonError:
+    return PylonError(
+        409,
+        "CRDT_OUTDATED",
+        "This update builds on history that the server no longer keeps.",
+        "Take the document anew (crdt-subscribe with an empty one) and make the edit again."
+        " A client that imports the row's frames stays near enough.",
+    )
 
 
 def _stored_damaged(error: BaseException) -> BaseException:

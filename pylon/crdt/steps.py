@@ -65,10 +65,26 @@ class Importer:
                 doc.import_batch(updates) if len(updates) > 1 else doc.import_(updates[0])
             )
             return
-        started = thread_time()
-        known = doc.oplog_vv
         scratch = self._scratch_with_all()
-        _refuse_pending(scratch.import_batch(updates))
+        known = doc.oplog_vv
+        self._hand_over(scratch, scratch.import_batch(updates), known, seconds_max)
+
+    def run_json(self, update: str, *, seconds_max: float | None) -> None:
+        """The same for one update in the library's JSON."""
+        doc = self._doc
+        if len(update) <= limits.DOCUMENT_UPDATE_BYTES_DIRECT:
+            _refuse_pending(doc.import_json_updates(update))
+            return
+        scratch = self._scratch_with_all()
+        known = doc.oplog_vv
+        self._hand_over(scratch, scratch.import_json_updates(update), known, seconds_max)
+
+    def _hand_over(
+        self, scratch: LoroDoc, status: object, known: VersionVector, seconds_max: float | None
+    ) -> None:
+        """Import what the scratch document has beyond `known`, in parts."""
+        _refuse_pending(status)
+        doc, started = self._doc, thread_time()
         for part in _parts(scratch, known, doc):
             if seconds_max is not None and thread_time() - started > seconds_max:
                 raise TooCostly

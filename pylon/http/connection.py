@@ -11,14 +11,19 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from pylon.http.connection_state import ConnectionState
 from pylon.http.crowd import Waiting
 from pylon.http.ending import Ending
 from pylon.http.exchange import Exchange
-from pylon.http.listener import ASGIApp, begins_at_once, bounds_of, crowd_of, peer_of
+from pylon.http.listener import (
+    ASGIApp,
+    Connections,
+    Settings,
+    begins_at_once,
+    bounds_of,
+    crowd_of,
+    peer_of,
+)
 from pylon.http.scopes import facts_of
 from pylon.http.shell import Alarm, Drain, Reading, end
 from pylon.http.turn import Turn
@@ -50,8 +55,8 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        server_state: ServerState,
+        config: Settings,
+        server_state: Connections,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:

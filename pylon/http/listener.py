@@ -1,16 +1,18 @@
 """What every connection of a door shares: the app, the door's name, its bounds and open sockets.
 
-It is uvicorn's `Config` with our additions, so that our protocol classes also run under a plain
-uvicorn (`http=HttpConnection, ws=WebSocketConnection`), where doors and bounds are the defaults.
-Made by `pylon.server`, read by `connection` and `websocket`.
+It looks like uvicorn's `Config` as far as a connection asks, so that our protocol classes also run
+under a plain uvicorn (`http=HttpConnection, ws=WebSocketConnection`), where doors and bounds are
+the defaults. uvicorn itself is not imported: with it come its command line, its supervisors and
+logging's configuration, a tenth of a start. Made by `pylon.server`, read by `connection` and
+`websocket`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
-import uvicorn
 from msgspec import Struct
 
 from pylon import limits
@@ -44,9 +46,48 @@ DEFAULT_BOUNDS = Bounds()
 MAIN_DOOR = "main"
 
 
-class Listener(uvicorn.Config):
+class Settings(Protocol):
+    """What a connection asks of its listener, or of uvicorn's `Config`."""
+
+    loaded: bool
+    root_path: str
+
+    @property
+    def loaded_app(self) -> Any: ...
+
+    @property
+    def ws_protocol_class(self) -> type[Any] | None: ...
+
+    def load(self) -> None: ...
+
+
+class Connections(Protocol):
+    """What the connections of all doors have in common, or those of one uvicorn (`ServerState`)."""
+
+    total_requests: int
+
+    @property
+    def connections(self) -> set[Any]: ...
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]: ...
+
+
+class OpenConnections:
+    """Those of our own server."""
+
+    def __init__(self) -> None:
+        self.total_requests = 0
+        self.connections: set[Any] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+
+class Listener:
     """The settings of one door; `door` is what the app sees in `scope["pylon.door"]`. All doors
     share one `crowd`."""
+
+    loaded = True
+    root_path = ""
 
     def __init__(
         self,
@@ -55,24 +96,16 @@ class Listener(uvicorn.Config):
         door: str = MAIN_DOOR,
         bounds: Bounds = DEFAULT_BOUNDS,
         crowd: Crowd | None = None,
-        http: type[Any],
         ws: type[Any],
     ) -> None:
-        super().__init__(
-            cast("Any", app),
-            http=http,
-            ws=ws,
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-        )
+        self.loaded_app = app
+        self.ws_protocol_class = ws
         self.door = door
         self.bounds = bounds
         self.crowd = new_crowd(bounds) if crowd is None else crowd
+
+    def load(self) -> None:
+        """uvicorn's imports the app here; ours is given."""
 
 
 def new_crowd(bounds: Bounds) -> Crowd:
@@ -88,17 +121,17 @@ def begins_at_once(app: ASGIApp) -> bool:
     return getattr(app, "begins_at_once", False) is True
 
 
-def door_of(config: uvicorn.Config) -> str:
+def door_of(config: Settings) -> str:
     """The door's name; `main` under a plain uvicorn."""
     return config.door if isinstance(config, Listener) else MAIN_DOOR
 
 
-def bounds_of(config: uvicorn.Config) -> Bounds:
+def bounds_of(config: Settings) -> Bounds:
     """The door's bounds; the defaults under a plain uvicorn."""
     return config.bounds if isinstance(config, Listener) else DEFAULT_BOUNDS
 
 
-def crowd_of(config: uvicorn.Config) -> Crowd | None:
+def crowd_of(config: Settings) -> Crowd | None:
     """Who is connected; None under a plain uvicorn, which bounds connections by itself."""
     return config.crowd if isinstance(config, Listener) else None
 

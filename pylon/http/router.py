@@ -7,7 +7,7 @@ per request and by the documentation for `routes()`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TypeAlias
 from urllib.parse import unquote
@@ -86,7 +86,9 @@ def _taker(indexes: list[int]) -> Callable[[list[str]], tuple[str, ...]]:
 class Router:
     """The routing table. Fill it with `add` at start; `match` is the hot path."""
 
-    def __init__(self) -> None:
+    def __init__(self, entities: Iterable[str] = ()) -> None:
+        """`entities` are the app's, for the hints of paths that no route knows."""
+        self._entities = {name.casefold(): name for name in entities}
         self._static: dict[str, dict[str, Handler]] = {}
         self._by_prefix: dict[tuple[str, str], list[_Pattern]] = {}
         self._others: list[_Pattern] = []
@@ -176,7 +178,7 @@ class Router:
                 params = pattern.match(parts)
                 if params is not None:
                     return handler, params
-        raise self._refusal(path, parts, handlers)
+        raise self._refusal(method, path, parts, handlers)
 
     def _candidates(self, parts: list[str]) -> list[_Pattern]:
         found = self._by_prefix.get((parts[0], parts[1])) if len(parts) > 1 else None
@@ -211,7 +213,7 @@ class Router:
         return pattern.handlers
 
     def _refusal(
-        self, path: str, parts: list[str], static: dict[str, Handler] | None
+        self, method: str, path: str, parts: list[str], static: dict[str, Handler] | None
     ) -> PylonError:
         allowed: set[str] = set(static or ())
         for pattern in self._candidates(parts):
@@ -226,7 +228,7 @@ class Router:
                 405,
                 "METHOD_NOT_ALLOWED",
                 f"This method is not allowed for {shown_path(path)}",
-                f"Allowed: {allow}.",
+                f"Allowed: {allow}.{_instead(method, allowed)}",
                 headers=((b"allow", allow.encode()),),
             )
         return self.not_found(path)
@@ -238,9 +240,23 @@ class Router:
         return {each for each in starts - {"/"} if "{" not in each and "__" not in each}
 
     def not_found(self, path: str) -> PylonError:
-        """The answer to a path that no route knows; its hint says where routes start."""
-        hint = f"Routes start with: {', '.join(sorted(self.starts))}."
+        """The answer to a path that no route knows; its hint says where the rows are that were
+        probably meant, else where routes start."""
+        hint = self.rows_hint(path) or f"Routes start with: {', '.join(sorted(self.starts))}."
         return PylonError(404, "NOT_FOUND", f"No API route matches {shown_path(path)}", hint)
+
+    def rows_hint(self, path: str) -> str | None:
+        """Where the rows of an entity are, for a path that names one in its place: `/api/notes`."""
+        named = path.strip("/").removeprefix("api/").removeprefix("entities/").partition("/")[0]
+        folded = named.casefold()
+        known = self._entities.get(folded) or self._entities.get(folded.removesuffix("s"))
+        return None if known is None else f"Rows of {known} are at /api/entities/{known}."
+
+
+def _instead(method: str, allowed: set[str]) -> str:
+    """What does what a refused method was probably meant for."""
+    is_meant = method == "PUT" and "PATCH" in allowed
+    return " PATCH changes the fields that it is sent." if is_meant else ""
 
 
 def _allowing(docs: Docs | Hidden | None, handler: Handler) -> Handler:

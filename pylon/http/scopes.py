@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-import uvicorn
 from msgspec import Struct
 
 from pylon.http.asgi import Header, Scope
-from pylon.http.listener import MAIN_DOOR, door_of, local_of, peer_of
+from pylon.http.listener import MAIN_DOOR, Settings, door_of, local_of, peer_of
 
 
 class SocketFacts(Protocol):
@@ -34,7 +33,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     state: Mapping[str, Any]
 
 
-def facts_of(socket: SocketFacts, config: uvicorn.Config, state: Mapping[str, Any]) -> Facts:
+def facts_of(socket: SocketFacts, config: Settings, state: Mapping[str, Any]) -> Facts:
     """Ask a new connection's transport."""
     return Facts(
         client=peer_of(socket),

@@ -12,9 +12,6 @@ import asyncio
 import logging
 from typing import Any, Final, cast
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from pylon.http.asgi import Message
 from pylon.http.close_codes import CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_NORMAL
 from pylon.http.deflate import compressed_text_frame
@@ -22,10 +19,11 @@ from pylon.http.ending import Ending
 from pylon.http.frames import binary_frame, text_frame
 from pylon.http.handshake import Refusal, Upgrade
 from pylon.http.heads import error_response
-from pylon.http.listener import ASGIApp, bounds_of
+from pylon.http.listener import ASGIApp, Connections, Settings, bounds_of
 from pylon.http.scopes import Facts, facts_of, websocket_scope
 from pylon.http.shell import Alarm, Drain, Reading, end
 from pylon.http.shown_path import shown_path
+from pylon.http.straight import StraightLine
 from pylon.http.websocket_state import Phase, WebSocketState
 from pylon.tasks import Tasks
 
@@ -34,6 +32,7 @@ log = logging.getLogger("pylon.http")
 FRAMES_EXTENSION: Final = "pylon.frames"
 
 _OPEN: Final = Phase.OPEN
+_OVER: Final = (Phase.CLOSING, Phase.ENDED)
 _UNANSWERED: Final = (Phase.HANDSHAKE, Phase.ASKED, Phase.REFUSING)
 
 
@@ -44,15 +43,21 @@ class SocketClosedError(ConnectionError):
 class RawFrames:
     """Raw framed writes on one WebSocket; usable once `websocket.accept` has been sent."""
 
-    __slots__ = ("_socket", "_state", "_transport", "_written")
+    __slots__ = ("_socket", "_state", "_transport", "_written", "line")
 
     def __init__(
-        self, socket: WebSocketConnection, state: WebSocketState, transport: asyncio.Transport
+        self,
+        socket: WebSocketConnection,
+        state: WebSocketState,
+        transport: asyncio.Transport,
+        line: StraightLine,
     ) -> None:
         self._socket = socket
         self._state = state
         self._transport = transport
         self._written = 0
+        self.line = line
+        """Takes frames at once (`line.send`) while the socket is open; `write_rest` the rest."""
 
     @property
     def closed(self) -> bool:
@@ -71,10 +76,17 @@ class RawFrames:
         """
         if self._state.phase is _OPEN:
             self._written += len(frames)
-            self._transport.write(frames)
+            self.line.write(frames)
+
+    def write_rest(self, frames: bytes) -> None:
+        """Write what `line.send` has not taken; silently nothing once closed. Never waits."""
+        if self._state.phase is _OPEN:
+            self._written += len(frames)
+            self.line.write_now(frames)
 
     def written(self) -> int:
-        """Bytes written in all; pings and the like are not counted."""
+        """Bytes written in all, but for those that `line.send` took, which nobody waits for; pings
+        and the like are not counted."""
         return self._written
 
     def backlog(self) -> int:
@@ -99,6 +111,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_drain",
         "_ended",
         "_facts",
+        "_line",
         "_loop",
         "_reading",
         "_receiver",
@@ -110,8 +123,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        server_state: ServerState,
+        config: Settings,
+        server_state: Connections,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
@@ -127,6 +140,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
 
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._line: StraightLine = None  # type: ignore[assignment]
         self.state = WebSocketState(bounds, self._loop.time())
         self._facts: Facts | None = None
         self._alarm = Alarm(self._loop, self._on_time)
@@ -140,11 +154,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._line = StraightLine(self.transport)
         self._connections.add(self)
         self._facts = facts_of(transport, self._config, self._app_state)
         self._alarm.by(self.state.due)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._line.end()
         self._connections.discard(self)
         self._alarm.stop()
         self.state.lose()
@@ -203,9 +219,11 @@ class WebSocketConnection(asyncio.Protocol):
         transport = self.transport
         output = state.take_output()
         if output and not transport.is_closing():
-            transport.write(output)
+            self._line.write(output)
         self._reading.follow(transport, state.is_reading)
         if state.phase is not _OPEN:
+            if state.phase in _OVER:
+                self._line.end()  # Nothing may follow a close frame.
             self._drain.resume()  # Whoever waits to send shall learn that it is over.
             if state.ending is not self._ended:
                 self._ended = state.ending
@@ -240,7 +258,7 @@ class WebSocketConnection(asyncio.Protocol):
         phase = self.state.phase
         if phase is _OPEN:
             if kind == "websocket.send":
-                self.transport.write(self._frame(message))
+                self._line.write(self._frame(message))
             elif kind == "websocket.close":
                 self.close(message.get("code", CLOSE_NORMAL), message.get("reason") or "")
             else:
@@ -293,7 +311,7 @@ class WebSocketConnection(asyncio.Protocol):
         """The app's task: the last place that meets its failure, so it logs it and closes 1011."""
         assert self._facts is not None
         scope = websocket_scope(self._facts, upgrade.target, upgrade.headers)
-        frames = RawFrames(self, self.state, self.transport)
+        frames = RawFrames(self, self.state, self.transport, self._line)
         scope["extensions"] = {"websocket.http.response": {}, FRAMES_EXTENSION: frames}
         code = CLOSE_NORMAL
         try:

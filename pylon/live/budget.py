@@ -16,7 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from pylon import limits
 from pylon.live.outlet import Outlet
@@ -29,16 +29,19 @@ SOON_SECONDS = 0.0005
 Write: TypeAlias = tuple[Outlet, bytes, int]
 """An outlet, the bytes of one write to it, and how many messages they are."""
 
+T = TypeVar("T")
 
-class Source(Protocol):
-    """A feature that fans out; what a lane calls. None of these calls ever waits."""
 
-    def begin(self) -> Iterator[Write]:
+class Source(Protocol[T]):
+    """A feature that fans out to `T`, an outlet or some of them; what a lane calls. None of these
+    calls ever waits."""
+
+    def begin(self) -> Iterator[tuple[T, bytes, int]]:
         """Take all that has gathered for a turn. The writes are made as the iterator is drawn."""
         ...
 
-    def write(self, outlet: Outlet, data: bytes, count: int) -> None:
-        """Make one of them, unless the stream has ended since."""
+    def write(self, to: T, data: bytes, count: int, /) -> None:
+        """Make one of them, unless the stream has ended since. The clock is looked at after it."""
         ...
 
     def end(self) -> bool:
@@ -79,18 +82,18 @@ class Account:
         self._free_at = max(self._free_at, now) + spent * (1.0 / self._total - 1.0)
 
 
-class Lane:
+class Lane(Generic[T]):
     """The turns of one source."""
 
     def __init__(
-        self, budget: Budget, name: str, source: Source, share: Share, slice_seconds: float
+        self, budget: Budget, name: str, source: Source[T], share: Share, slice_seconds: float
     ) -> None:
         self._budget = budget
         self._name = name
         self._source = source
         self._share = share
         self._slice_seconds = slice_seconds
-        self._writes: Iterator[Write] = iter(())
+        self._writes: Iterator[tuple[T, bytes, int]] = iter(())
         self._spent = 0.0
         self.is_idle = True
         """Whether nothing waits to be written, or is being written."""
@@ -128,8 +131,8 @@ class Lane:
         write = self._source.write
         is_more = False
         try:
-            for outlet, data, count in self._writes:
-                write(outlet, data, count)
+            for to, data, count in self._writes:
+                write(to, data, count)
                 if perf_counter() > stop_at:
                     is_more = True
                     break
@@ -159,23 +162,23 @@ class Budget:
 
     def __init__(self, total: float = limits.FAN_OUT_SHARE_MAX) -> None:
         self.account = Account(total)
-        self._line: deque[Lane] = deque()
+        self._line: deque[Lane[Any]] = deque()
         self._is_drawing = False
 
     def lane(
         self,
         name: str,
-        source: Source,
+        source: Source[T],
         *,
         part: float,
         slice_seconds: float,
         tick_seconds: float = 0.0,
-    ) -> Lane:
+    ) -> Lane[T]:
         """A lane that takes at most `part` of the loop's time, `slice_seconds` at once, with at
         least `tick_seconds` between two turns."""
         return Lane(self, name, source, Share(part, tick_seconds), slice_seconds)
 
-    def enter(self, lane: Lane) -> None:
+    def enter(self, lane: Lane[Any]) -> None:
         """A turn of this lane has begun; its slices take turns with those of others."""
         self._line.append(lane)
         if not self._is_drawing:

@@ -35,7 +35,7 @@ class Outlet(Protocol):
         ...
 
     def written(self) -> int:
-        """Bytes written in all."""
+        """Bytes written in all, as far as any of them may have had to wait."""
         ...
 
     def backlog(self) -> int:

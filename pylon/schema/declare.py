@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeVar, overload
 
+from pylon.schema.called import declaration
 from pylon.schema.diagnostics import About, Diagnostic, SchemaError, Span, error
 from pylon.schema.entity import POLICY_WORDS, Entity, Rule, policy_slot, rule_text
 from pylon.schema.fields import Problem, read_type
@@ -49,15 +50,17 @@ class Declarations:
     def entity(self, cls: type[EntityT], /) -> type[EntityT]: ...
     @overload
     def entity(self, /, *, crdt: bool = True) -> Callable[[type[EntityT]], type[EntityT]]: ...
+    @declaration("app.entity", cls=type, crdt=bool)
     def entity(
         self, cls: type[EntityT] | None = None, /, *, crdt: bool = True
     ) -> type[EntityT] | Callable[[type[EntityT]], type[EntityT]]:
         """Add an entity: `@app.entity`, or `@app.entity(crdt=False)` for plain rows."""
 
         def add(cls: type[EntityT]) -> type[EntityT]:
-            if not hasattr(cls, "__pylon__"):
+            if not (isinstance(cls, type) and hasattr(cls, "__pylon__")):
                 name = getattr(cls, "__name__", repr(cls))
-                hint = f"Write `class {name}(Entity):`."
+                known = name if isinstance(cls, type) else "..."
+                hint = f"Write `@app.entity` above `class {known}(Entity):`."
                 self._report(f"the entity {name} is no subclass of Entity", "ENTITY_INVALID", hint)
             else:
                 self._entities.append((cls, crdt))
@@ -65,6 +68,7 @@ class Declarations:
 
         return add if cls is None else add(cls)
 
+    @declaration("app.policy", name=str, entity=(type, str), action=str)
     def policy(
         self,
         name: str,
@@ -93,14 +97,23 @@ class Declarations:
         target = entity.__name__ if isinstance(entity, type) else entity
         self._policies.append(PolicySpec(name=name, entity=target, action=action, **rules))
 
+    @declaration("app.query", name=str, input=Mapping)
     def query(self, name: str, *, input: Input | None = None) -> None:  # noqa: A002
         """Declare a query for clients and for routes."""
         self._queries.append(self._callable("query", name, input or {}))
 
+    @declaration("app.action", name=str, input=Mapping)
     def action(self, name: str, *, input: Input | None = None) -> None:  # noqa: A002
         """Declare an action: a name with checked inputs (`POST /api/actions/<name>`)."""
         self._actions.append(self._callable("action", name, input or {}))
 
+    @declaration(
+        "app.route",
+        path=str,
+        mode=frozenset({"static", "server", "live"}),
+        query=str,
+        auth=frozenset({"public", "user"}),
+    )
     def route(
         self,
         path: str,
@@ -228,4 +241,4 @@ def _user_span() -> Span:
     return Span(frame.f_code.co_filename, frame.f_lineno)
 
 
-_OWN_MODULES: Final = (__name__, "pylon.app")
+_OWN_MODULES: Final = (__name__, "pylon.app", declaration.__module__)

@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from pylon.codec import decode_trusted
 from pylon.limits import DECIMAL_DIGITS_MAX
+from pylon.schema.called import declaration
 from pylon.schema.diagnostics import Diagnostic, Span, did_you_mean, error
 from pylon.schema.expressions import Expression
 from pylon.schema.fields import (
@@ -108,6 +109,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     """Where its parts stand: `""` the class, `title`, `policy.read`."""
 
 
+@declaration("index", fields=str, unique=bool, where=str, case_insensitive=bool)
 def index(
     *fields: str, unique: bool = False, where: str | None = None, case_insensitive: bool = False
 ) -> IndexParts:
@@ -120,6 +122,7 @@ def index(
     return IndexParts(fields=fields, unique=unique, where=where, case_insensitive=case_insensitive)
 
 
+@declaration("relation", target=(type, str), field=str, many=bool, on_delete=str, check=bool)
 def relation(
     target: type[Entity] | str,
     *,
@@ -252,6 +255,7 @@ class _Reader:
         written = self._cls.__dict__.get(name, FieldOptions())
         options = written if isinstance(written, FieldOptions) else FieldOptions(default=written)
         said = read_annotation(annotation, self._names)
+        options.refuse_other_words()
         keys = options.spec_keys()
         optional = keys.pop("optional", said.optional)
         if written is None and not optional:

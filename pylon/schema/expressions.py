@@ -14,6 +14,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
+from pylon.schema.called import declaration
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.truth import why_no_truth
 
@@ -265,6 +266,7 @@ now: Final = Now()
 """`createdAt: datetime = field(default=now)`: the time of the insert."""
 
 
+@declaration("exists", entity=(type, str))
 def exists(entity: type | str, *conditions: Expression | bool) -> Expression:
     """Whether a row of `entity` fulfils all of the conditions.
 

@@ -34,6 +34,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pylon.codec import encode
+from pylon.schema.called import DeclarationError, Kinds, is_of, kind_noun
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.expressions import Expression, Now, auth
 from pylon.schema.model import (
@@ -169,12 +170,32 @@ class FieldWords(TypedDict, total=False):
     scale: int
 
 
+_KINDS_OF_WORDS: Final[dict[str, Kinds]] = {
+    "crdt": str,
+    "min": object,  # judged by `read_bound`
+    "max": object,
+    "min_length": int,
+    "max_length": int,
+    "pattern": str,
+    "scale": object,  # judged with the type of its field
+}
+"""What the words are that are not True or False."""
+
+
 class FieldOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `field(...)` was called with."""
 
     default: object = None
     words: FieldWords = msgspec.field(default_factory=FieldWords)
     stamp: Literal["created", "updated"] | None = None
+
+    def refuse_other_words(self) -> None:
+        """Raise `Problem` for a word that is set to something it cannot be."""
+        for word, value in self.words.items():
+            kind = _KINDS_OF_WORDS.get(word, bool)
+            if not is_of(value, kind):
+                message = f"has {word}={value!r:.40}, which is {kind_noun(kind)}"
+                raise Problem("CONSTRAINT_INVALID", message, "See `help(pylon.field)`.")
 
     def spec_keys(self) -> dict[str, Any]:
         """The words as attributes of `FieldSpec`, without those that say nothing, and without the
@@ -204,13 +225,15 @@ def field(*given: object, default: object = None, **words: Unpack[FieldWords]) -
     point of a `Decimal` (2).
     """
     if given:
-        raise TypeError(f"field() takes no values without a name: `field(default={given[0]!r})`")
+        hint = f"Write `field(default={given[0]!r})`."
+        raise DeclarationError("field() takes no values without a name", hint)
     for word in words:
         if word == "default_factory":
-            raise TypeError("field() has no default_factory: a default is a value, or `now`")
+            hint = "A default is a value, or `now`."
+            raise DeclarationError("field() has no default_factory", hint)
         if word not in FieldWords.__annotations__:
             hint = did_you_mean(word, ("default", *FieldWords.__annotations__))
-            raise TypeError(f"field() has no option {word!r}. {hint}")
+            raise DeclarationError(f"field() has no option {word!r}", hint)
     return FieldOptions(default=default, words=words)
 
 
@@ -282,7 +305,9 @@ def read_default(value: object) -> FieldDefault | None:
             return value.isoformat()
         case Decimal():
             return format(value, "f")
-        case str() | bool() | int() | float():
+        case str():
+            return str(value)  # `Id(...)` is one too
+        case bool() | int() | float():
             return value
         case list() | dict() | tuple():
             return _json_default(value)

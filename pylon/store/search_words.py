@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 from operator import add
 from typing import Final
 
@@ -49,6 +50,7 @@ _UNSEEN: Final = "\u00ad\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe
 """What is not shown, and parts no words."""
 
 
+@cache
 def _marks() -> str:
     """The marks that belong to words and are no letters to `re`, as ranges: those of Indic scripts,
     and accents of texts that are not folded."""
@@ -64,23 +66,45 @@ def _marks() -> str:
     return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
 
 
-_MARKS: Final = _marks()
-
 _LETTER: Final = f"[^\\W_{_PAIRED}]"
-_WORD: Final = f"{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*"
-_RUN: Final = re.compile(f"([{_PAIRED}]+)|{_WORD}")
-"""A run of letters without spaces between words (the group), or a word."""
-_ONLY_WORDS: Final = re.compile(_WORD)
-"""The words of a text that has no such run."""
-_IS_PAIRED: Final = re.compile(f"[{_PAIRED}]")
-
 _HALF_KANA: Final = "\uff66-\uff9f"
-_TYPED_RUN: Final = re.compile(
-    f"([{_PAIRED}{_HALF_KANA}]+)"
-    f"|[^\\W_{_PAIRED}{_HALF_KANA}]+"
-    f"(?:[{_MARKS}{_UNSEEN}]+[^\\W_{_PAIRED}{_HALF_KANA}]*)*"
-)
-"""The same in a text that is not folded."""
+
+
+# Made at the first text beyond ASCII: the sets of letters take 20 ms to compile, a twentieth of a
+# start, and most services are never asked for such a word.
+
+
+@cache
+def _word() -> str:
+    return f"{_LETTER}+(?:[{_marks()}]+{_LETTER}*)*"
+
+
+@cache
+def _run() -> re.Pattern[str]:
+    """A run of letters without spaces between words (the group), or a word."""
+    return re.compile(f"([{_PAIRED}]+)|{_word()}")
+
+
+@cache
+def _only_words() -> re.Pattern[str]:
+    """The words of a text that has no such run."""
+    return re.compile(_word())
+
+
+@cache
+def _paired() -> re.Pattern[str]:
+    return re.compile(f"[{_PAIRED}]")
+
+
+@cache
+def _typed_run() -> re.Pattern[str]:
+    """A run or a word in a text that is not folded."""
+    return re.compile(
+        f"([{_PAIRED}{_HALF_KANA}]+)"
+        f"|[^\\W_{_PAIRED}{_HALF_KANA}]+"
+        f"(?:[{_marks()}{_UNSEEN}]+[^\\W_{_PAIRED}{_HALF_KANA}]*)*"
+    )
+
 
 _PASSED_OVER: Final = re.compile(f"[{_OPTIONAL}{_UNSEEN}]+")
 
@@ -147,8 +171,10 @@ def words(text: str) -> list[str]:
 def _latin_words(text: str) -> list[str]:
     """The same of a text without signs beyond Latin-1, in a sixth of the time; others raise
     `UnicodeEncodeError`. No letter there becomes part of what stands beside it."""
-    bare = text.encode("latin-1").translate(_LATIN_BYTES, _LATIN_UNSEEN).decode("ascii")
-    for stands_for, letters in _LATIN_LONG:
+    encoded = text.encode("latin-1")
+    table, unseen, longer = _latin_letters()
+    bare = encoded.translate(table, unseen).decode("ascii")
+    for stands_for, letters in longer:
         bare = bare.replace(stands_for, letters)
     return bare.split()
 
@@ -156,12 +182,12 @@ def _latin_words(text: str) -> list[str]:
 def _words_of_any(text: str) -> list[str]:
     is_long = len(text) > limits.SEARCH_FOLDED_AT_ONCE
     text = fold(text)
-    if _IS_PAIRED.search(text) is None:
+    if _paired().search(text) is None:
         if is_long:
-            return [found[0] for found in _ONLY_WORDS.finditer(text)]
-        return _ONLY_WORDS.findall(text)
+            return [found[0] for found in _only_words().finditer(text)]
+        return _only_words().findall(text)
     found: list[str] = []
-    for run in _RUN.finditer(text):
+    for run in _run().finditer(text):
         if run.lastindex is None:
             found.append(run[0])
         else:
@@ -170,6 +196,7 @@ def _words_of_any(text: str) -> list[str]:
     return found
 
 
+@cache
 def _latin_letters() -> tuple[bytes, bytes, tuple[tuple[str, str], ...]]:
     """For `bytes.translate`, what each sign of Latin-1 becomes in words and which are left out; and
     what is more than a letter of ASCII, with the control character that stands for it meanwhile."""
@@ -177,16 +204,13 @@ def _latin_letters() -> tuple[bytes, bytes, tuple[tuple[str, str], ...]]:
     longer: dict[str, str] = {}
     for code in range(128, 256):
         folded = _folded(chr(code))
-        letters = "".join(sign if _ONLY_WORDS.match(sign) else " " for sign in folded)
+        letters = "".join(sign if _only_words().match(sign) else " " for sign in folded)
         if not letters:
             unseen.append(code)
         if len(letters) != 1 or not letters.isascii():
             letters = longer.setdefault(letters, chr(len(longer) + 1)) if letters else " "
         table.append(ord(letters))
     return bytes(table), bytes(unseen), tuple((sign, letters) for letters, sign in longer.items())
-
-
-_LATIN_BYTES, _LATIN_UNSEEN, _LATIN_LONG = _latin_letters()
 
 
 def _slices(run: str) -> Iterator[Iterable[str]]:
@@ -206,7 +230,7 @@ def has_word(text: str) -> bool:
     """Whether there is anything in a text that an index keeps."""
     if text.isascii():
         return not text.translate(_ASCII_WORDS).isspace() if text else False
-    return _RUN.search(fold(text)) is not None
+    return _run().search(fold(text)) is not None
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -220,7 +244,7 @@ class Run(msgspec.Struct, frozen=True):
 
 def runs(text: str, start: int = 0) -> Iterator[Run]:
     """The words of a text that is not folded, where they stand."""
-    for found in _TYPED_RUN.finditer(text, start):
+    for found in _typed_run().finditer(text, start):
         yield Run(found[0], found.start(), found.end(), found.lastindex is not None)
 
 
@@ -262,4 +286,4 @@ def phrase_terms(phrase: Phrase) -> list[Term]:
 
 
 def _is_paired(word: str) -> bool:
-    return _IS_PAIRED.match(word) is not None
+    return not word.isascii() and _paired().match(word) is not None

@@ -28,9 +28,10 @@ from pylon.changes.model import Change, Forgotten
 from pylon.errors import PylonError
 from pylon.http.close_codes import CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_TRY_AGAIN
 from pylon.identity import Identity
-from pylon.live.budget import Budget, Write
+from pylon.live.budget import Budget
 from pylon.live.outlet import Outlet
 from pylon.live.slow import SlowReaders
+from pylon.live.sockets import FramesOutlet
 from pylon.metrics import Histogram
 from pylon.policy.lookup import Ask
 from pylon.sync.audience import Audiences
@@ -38,7 +39,7 @@ from pylon.sync.documents import DocumentHub
 from pylon.sync.pull import Puller
 from pylon.sync.replay import Replays
 from pylon.sync.routing import Routing
-from pylon.sync.streams import Reader, Streams
+from pylon.sync.streams import HubWrite, Reader, Streams
 from pylon.tasks import Tasks
 
 LAG_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -83,8 +84,6 @@ class Hub:
         self._routing = Routing(self._streams, audiences, private_fields)
         self._replays = Replays(self._streams, puller)
         self._tasks = Tasks()
-        self.write: Callable[[Outlet, bytes, int], None] = self._streams.write
-        """Makes one write of a turn; the streams' own, without a step between."""
         self._lane = budget.lane(
             "changes",
             self,
@@ -238,10 +237,13 @@ class Hub:
 
     def hear(self, messages: Sequence[Message], seq: int) -> None:
         """Take the messages of a commit (a listener of the feed)."""
+        # Without anybody to tell there is no turn: that is a sixth of the calls of a lone write.
+        is_deserted = not (len(self._streams) or self._waiting or self._held)
         for message in messages:
             kind = type(message)
             if kind is Change or kind is Forgotten or kind is EpochRaised:
-                self._filling().messages.append(message)
+                if not is_deserted:
+                    self._filling().messages.append(message)
             elif isinstance(message, SessionEnded | SessionChanged):
                 self.close_session(message.session_id)
             elif isinstance(message, MustPull):
@@ -249,7 +251,9 @@ class Hub:
             elif isinstance(message, Gap):
                 gap = _Turn(seq=message.until, since=perf_counter(), gap=message)
                 self._waiting.append(gap)
-        if self._waiting or seq != self._seq:
+        if is_deserted and not self._waiting:
+            self._seq = seq
+        elif self._waiting or seq != self._seq:
             self._filling().seq = seq
             self._wake()
 
@@ -268,14 +272,13 @@ class Hub:
 
     # --- turns (`live/budget.Source`) --------------------------------------------------------
 
-    def begin(self) -> Iterator[Write]:
+    def begin(self) -> Iterator[HubWrite]:
         """Route the next turn; the only place where messages are routed.
 
         Where its read rules ask something that is not kept, the turn is held until that has been
         fetched, and with it all that follow, so that turns keep their order.
         """
         turn = self._waiting.popleft()
-        self._turn = _Turn()
         if turn is self._held:
             self._held = None
         if turn.gap is not None:
@@ -284,7 +287,7 @@ class Hub:
             return iter(())
         self._turn = turn
         self._seq = turn.seq
-        writes: Iterator[Write] = iter(())
+        writes: Iterator[HubWrite] = iter(())
         if len(self._streams) and turn.messages:
             writes = self._routing.route(turn.messages)
             if self._documents is not None:
@@ -293,10 +296,18 @@ class Hub:
             self._let_live(reader)
         return writes
 
+    def write(self, to: Outlet | list[FramesOutlet], data: bytes, count: int) -> None:
+        """Make one write of a turn."""
+        if isinstance(to, list):
+            self._streams.write_to_all(to, data, count)
+        else:
+            self._streams.write(to, data, count)
+
     def end(self) -> bool:
         """The last write of the turn has been made; whether there is another turn."""
         if len(self._streams) and self._turn.messages:
             self.lag.observe(perf_counter() - self._turn.since)
+        self._turn = _Turn()  # the next may be long in coming, and this one holds whole rows
         return self._held is None and bool(self._waiting)
 
     def _must_wait(self, turn: _Turn) -> bool:

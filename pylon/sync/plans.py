@@ -5,13 +5,16 @@ Pure. Who belongs together is decided by the hub, which also draws the writes fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from pylon import limits
 from pylon.live.outlet import Event, Outlet
 
 Plan = tuple[list[Outlet], list[Event]]
 """Streams, and the events that each of them is sent, in order of position."""
+
+T = TypeVar("T")
 
 ALWAYS_JOINED = 32
 """So few events go into one write, however large they are."""
@@ -46,3 +49,10 @@ def parts(events: list[Event]) -> list[list[Event]]:
         found[-1].append(event)
         size += len(event[1])
     return found
+
+
+def in_steps(readers: list[T], size: int) -> Iterator[list[T]]:
+    """The readers, in steps that `size` bytes are written to without looking at the clock."""
+    count = max(1, min(limits.FAN_OUT_STEP_READERS, limits.FAN_OUT_STEP_BYTES // max(1, size)))
+    for first in range(0, len(readers), count):
+        yield readers[first : first + count]

@@ -6,6 +6,7 @@ The decision for one reader is in `visibility.py`, the groups in `audience.py`, 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pylon import limits
@@ -14,13 +15,13 @@ from pylon.changes.feed import Message
 from pylon.changes.model import Change, Forgotten
 from pylon.http.close_codes import CLOSE_TRY_AGAIN
 from pylon.identity import ANONYMOUS, Identity
-from pylon.live.budget import Write
-from pylon.live.outlet import Event, Outlet
+from pylon.live.outlet import Encoding, Event, Outlet
+from pylon.live.sockets import FramesOutlet
 from pylon.policy.lookup import Ask, Lookup, gather
 from pylon.sync.audience import Audiences, Group
 from pylon.sync.events import EventJson, Made
-from pylon.sync.plans import Plan, merge, parts, with_personal
-from pylon.sync.streams import Streams
+from pylon.sync.plans import Plan, in_steps, merge, parts, with_personal
+from pylon.sync.streams import HubWrite, Streams
 from pylon.sync.temporary import delete_event
 from pylon.sync.visibility import looked_at, told_live
 
@@ -38,7 +39,7 @@ class Routing:
         self._audiences = audiences
         self._json = EventJson(private_fields)
 
-    def route(self, messages: Sequence[Message]) -> Iterator[Write]:
+    def route(self, messages: Sequence[Message]) -> Iterator[HubWrite]:
         """Decide and encode now; the writes themselves are made as the iterator is drawn.
 
         What `asks` gave for the same messages has been fetched. Closes the streams that cannot be
@@ -184,20 +185,39 @@ class Routing:
             plans = with_personal(plans, personal)
         return [plan for plan in plans if plan[1]]
 
-    def _draw(self, plans: Iterable[Plan]) -> Iterator[Write]:
-        find, size_max = self._streams.find, limits.OUTBOX_BYTES_MAX
+    def _draw(self, plans: Iterable[Plan]) -> Iterator[HubWrite]:
+        """The writes, made as they are drawn; those to WebSockets of our own many at once."""
         for outlets, events in plans:
-            for place, part in enumerate(parts(events)):
-                made: dict[object, bytes] = {}
-                for outlet in outlets:
-                    reader = find(outlet)
-                    if reader is None:
-                        continue
-                    # Asked once a turn: what this turn writes is no sign of a slow reader.
-                    if place == 0 and outlet.backlog() > size_max:
-                        reader.give_up("reader too slow")
-                        continue
-                    data = made.get(outlet.encoding)
-                    if data is None:
-                        data = made[outlet.encoding] = outlet.encoding.join(part)
-                    yield outlet, data, len(part)
+            together: defaultdict[Encoding, list[FramesOutlet]] = defaultdict(list)
+            alone: defaultdict[Encoding, list[Outlet]] = defaultdict(list)
+            for outlet in outlets:
+                # Nothing waits for one whose line is free, and one that has ended has none: the
+                # usual case, decided without a call.
+                if isinstance(outlet, FramesOutlet) and outlet.line.is_free:
+                    together[outlet.encoding].append(outlet)
+                elif not self._takes(outlet):
+                    continue
+                elif isinstance(outlet, FramesOutlet):
+                    together[outlet.encoding].append(outlet)
+                else:
+                    alone[outlet.encoding].append(outlet)
+            for part in parts(events):
+                for encoding, some in together.items():
+                    data = encoding.join(part)
+                    for few in in_steps(some, len(data)):
+                        yield few, data, len(part)
+                for encoding, each_alone in alone.items():
+                    data = encoding.join(part)
+                    for outlet in each_alone:
+                        yield outlet, data, len(part)
+
+    def _takes(self, outlet: Outlet) -> bool:
+        """Whether it is open and has not too much still to take; else it ends.
+
+        Asked once a turn: what this turn writes is no sign of a slow reader.
+        """
+        reader = self._streams.find(outlet)
+        if reader is not None and outlet.backlog() > limits.OUTBOX_BYTES_MAX:
+            reader.give_up("reader too slow")
+            return False
+        return reader is not None

@@ -9,17 +9,22 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from time import perf_counter
+from typing import TypeAlias
 
 from pylon.changes.epochs import subjects_of
 from pylon.http.close_codes import CLOSE_INTERNAL, CLOSE_TRY_AGAIN
 from pylon.identity import Identity, caller_key
 from pylon.live.outlet import Event, Outlet
 from pylon.live.slow import SlowReaders
+from pylon.live.sockets import FramesOutlet, write_to_all
 from pylon.policy.lookup import Lookup
 from pylon.sync.audience import Audiences, Group
 from pylon.sync.documents import DocumentHub
 
 log = logging.getLogger("pylon.sync")
+
+HubWrite: TypeAlias = tuple[Outlet | list[FramesOutlet], bytes, int]
+"""A stream or some WebSockets, the bytes of one write to each, and how many messages they are."""
 
 TURNED_MAX = 10_000
 """Callers remembered that had to pull."""
@@ -235,10 +240,23 @@ class Streams:
 
     def write(self, outlet: Outlet, data: bytes, count: int) -> None:
         """Write to a stream, if it is still open; one that fails is closed."""
+        self._write(outlet, outlet.write, data, count)
+
+    def write_to_all(self, outlets: Sequence[FramesOutlet], data: bytes, count: int) -> None:
+        """The same for each of several WebSockets."""
+
+        def write_rest(outlet: FramesOutlet, rest: bytes) -> None:
+            self._write(outlet, outlet.write_rest, rest, count)
+
+        self.deliveries += count * write_to_all(outlets, data, write_rest)
+
+    def _write(
+        self, outlet: Outlet, write: Callable[[bytes], None], data: bytes, count: int
+    ) -> None:
         if outlet not in self._readers:
             return
         try:
-            outlet.write(data)
+            write(data)
         except Exception:
             log.exception("a stream could not be written and is closed")
             self.close(self._readers[outlet], CLOSE_INTERNAL, "internal error", "failure")

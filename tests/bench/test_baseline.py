@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.baseline import Baseline, Ratio, baseline_of, compare, moved, read, write
+from bench.baseline import (
+    FILE,
+    MACHINE_FACTS,
+    Baseline,
+    Ratio,
+    baseline_of,
+    compare,
+    moved,
+    read,
+    write,
+)
 from bench.ratio import Measure
 
 POSITIVE = st.floats(0.01, 1000, allow_nan=False)
@@ -103,4 +113,16 @@ def test_a_change_names_what_moved_and_what_came_and_went() -> None:
     assert change.machine == ("python 3.11, now 3.13",)
     assert "gone" in change.text(whole=True)
     assert "gone" not in change.text(whole=False)
-    assert "2 ratios moved beyond noise, 0 did not" in change.text(whole=True)
+    assert "moved beyond noise: 2; that did not: 0" in change.text(whole=True)
+
+
+def test_the_stored_baseline_is_whole_and_names_no_machine() -> None:
+    stored = read(FILE)
+    assert stored is not None
+    assert stored.machine.keys() <= set(MACHINE_FACTS)
+    assert stored.ratios
+    for key, each in stored.ratios.items():
+        _, peer, cores = key.split(" | ")
+        assert peer
+        assert cores in ("pinned", "free")
+        assert 0 < each.least <= each.median <= each.most

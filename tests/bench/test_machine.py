@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.load import split_answer
-from bench.machine import divide_cores, file_system_of
+from bench.machine import describe_machine, divide_cores, file_system_of
 from bench.peers.base import spread_over, title_of
 
 
@@ -24,6 +26,19 @@ def test_one_core_is_not_divided() -> None:
 
 def test_file_system_is_named(tmp_path: Path) -> None:
     assert file_system_of(tmp_path)
+
+
+def test_a_missing_wrk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts = divide_cores({0, 1})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "not installed" in describe_machine(tmp_path, layouts)["generator"]
+    wrk = tmp_path / "wrk"
+    wrk.touch(mode=0o755)
+    facts = describe_machine(tmp_path, layouts)
+    assert facts["generator"] == "wrk"
+    assert (
+        facts["cores"] == "pinned: servers on core 0, load on core 1; free: both sides on all cores"
+    )
 
 
 def test_rows_are_of_equal_size_and_spread() -> None:

@@ -31,6 +31,7 @@ def test_quick_is_smaller_and_says_only_what_was_left_out() -> None:
         ["all", "--quick", "--save-baseline", "--no-peer"],
         ["rest", "--check"],
         ["growth", "--quick"],
+        ["all", "--only", "import"],
     ],
 )
 def test_what_does_not_go_together_is_refused(words: list[str]) -> None:
@@ -72,7 +73,7 @@ def test_worse_than_the_baseline_fails_a_check_only(
         ),
     )
     assert run_giving(monkeypatch, 2.0, "all", "--check") == 0
-    assert "0 ratios moved" in capsys.readouterr().out
+    assert "moved beyond noise: 0" in capsys.readouterr().out
     assert run_giving(monkeypatch, 1.0, "all") == 0
     assert "WORSE   get | p | free" in capsys.readouterr().out
     assert run_giving(monkeypatch, 1.0, "all", "--check") == program.WORSE

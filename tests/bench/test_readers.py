@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.peers.raw_hub import text_frame
 from bench.readers import Counter, FrameCounter, Reader
 from bench.sockets import masked_frame, source_address, upgrade_request
-from pylon.http.frames import deflated_text_frame
+from pylon.http.frames import deflated_text_frame, ping_frame
 
 MARKER = b'"seq":'
 
@@ -32,6 +32,13 @@ def test_every_event_is_counted_once_however_it_is_cut(count: int, cuts: list[in
         if data:
             counter.feed(reader, data)
     assert counter.total == reader.count == count
+
+
+def test_a_ping_behind_events_is_answered() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        Counter(MARKER).feed(Reader(ours, samples=False), frames(3) + ping_frame() + frames(1))
+        assert theirs.recv(100) == masked_frame(0xA, b"")
 
 
 def test_sending_times_are_sampled() -> None:

@@ -61,7 +61,7 @@ def test_json_keeps_every_round() -> None:
 def test_markdown_has_one_line_for_pinned_and_free() -> None:
     free = replace(COMPARED, cores="free", peer=(4_000.0,) * 3)
     half = replace(COMPARED, name="a half", peer=(44_000.0,) * 3, peer_name="floor", floor=None)
-    docs, _, readme = markdown([COMPARED, half, ALONE, free]).partition("\n\n")
+    docs, readme, notes = markdown([COMPARED, half, ALONE, free]).split("\n\n")
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in docs.splitlines()]
     assert cells[2:] == [
         [
@@ -76,3 +76,4 @@ def test_markdown_has_one_line_for_pinned_and_free() -> None:
         ["get one row", "pocketbase", "2.2 times", "5.5 times"],
         ["a half", "floor", "0.5 times", ""],
     ]
+    assert notes.splitlines()[-1].strip() == "get one row (free): ours p50 ms 1.5"

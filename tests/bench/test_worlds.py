@@ -36,3 +36,13 @@ def test_texts_use_all_words_about_as_often() -> None:
     mean = 5_000 * worlds.NOTE_WORDS / worlds.WORDS
     assert len(counts) == worlds.WORDS
     assert max(counts.values()) < 3 * mean
+
+
+def test_each_caller_owns_as_many_memos_in_a_table_of_any_size() -> None:
+    for rows in (10_000, 12_345):
+        memos = list(worlds.memos(rows))
+        owners = Counter(str(row["ownerId"]) for row in memos)
+        callers = [worlds.caller_id(number) for number in range(worlds.CALLERS)]
+        assert {owners[caller] for caller in callers} == {worlds.MEMOS_EACH}
+        assert len(memos) == rows
+        assert all(str(row["text"]).split().count(worlds.COMMON) == 1 for row in memos)

@@ -156,3 +156,14 @@ def test_a_mistake_in_a_declaration_is_told_as_a_finding(tmp_path: Path) -> None
         load_app(app_file(tmp_path, WORKING.replace("text: str", "text: complex\n    b: bytes")))
     assert len(refused.value.findings) == 2
     assert refused.value.traceback_text is None
+
+
+def test_a_call_that_does_not_fit_is_told_with_its_line_and_no_traceback(tmp_path: Path) -> None:
+    text = 'from pylon import relation\n\nowner = relation("User", "ownerId")\n'
+    with pytest.raises(LoadError) as refused:
+        load_app(app_file(tmp_path, text))
+    (finding,) = refused.value.findings
+    assert (finding.code, refused.value.traceback_text) == ("DECLARATION_INVALID", None)
+    assert finding.span is not None
+    assert finding.span.line == 3
+    assert "Write `relation('User', field='ownerId')`" in (finding.hint or "")

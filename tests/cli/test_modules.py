@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from pylon import codec
 from tests.cli.conftest import WORKING, clean_environment
 
 LISTING = """
@@ -27,6 +29,12 @@ main()
 
 SERVING = {"pylon.wiring", "pylon.service", "pylon.server", "pylon.http.pipeline"}
 """What only a server needs."""
+
+NOT_TO_START = {
+    *("uvicorn", "watchfiles", "anyio", "prometheus_client", "loro", "re2", "fastapi", "httpx"),
+    *("logging.config", "argparse", "pylon.testing", "pylon.cli.dev_server"),
+}
+"""What is for other commands, for extras, for what is asked later, or for nobody."""
 
 
 def loaded_by(folder: Path, *arguments: str) -> set[str]:
@@ -58,8 +66,8 @@ def counted(modules: set[str]) -> set[str]:
         (("init", "notes"), 40),
         (("manifest",), 100),
         (("policy", "check"), 105),
-        (("schema", "diff", "--help"), 40),
-        (("start", "--help"), 40),
+        (("schema", "diff", "--help"), 46),
+        (("start", "--help"), 46),
     ],
 )
 def test_a_small_command_loads_no_server(
@@ -72,3 +80,32 @@ def test_a_small_command_loads_no_server(
     assert not modules & (SERVING | libraries)
     found = counted(modules)
     assert len(found) <= most, sorted(found)
+
+
+def test_what_start_loads_before_it_answers(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(WORKING)
+    written = tmp_path / "modules.txt"
+    child = subprocess.Popen(
+        [sys.executable, "-c", LISTING, "start", "--json", *("--host", "127.0.0.1", "--port", "0")],
+        cwd=tmp_path,
+        env=clean_environment(
+            {
+                "PYLON_CORS_ORIGIN": "https://notes.example.com",
+                "PYLON_DB_PATH": "notes.db",
+                "TEST_MODULES": str(written),
+            }
+        ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert child.stdout is not None
+    with child, child.stdout:
+        told = codec.decode(child.stdout.readline())
+        assert httpx.get(f"http://127.0.0.1:{told['port']}/health").status_code == 200
+        child.terminate()
+    modules = set(written.read_text().split("\n"))
+    assert modules >= SERVING
+    assert not modules & NOT_TO_START
+    found = counted(modules)
+    assert len(found) <= 435, sorted(found)

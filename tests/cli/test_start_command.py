@@ -157,6 +157,15 @@ def test_unsafe_settings_are_refused(
     assert word in finding["message"]
 
 
+def test_all_that_is_refused_is_told_at_once(pylon: RunPylon, folder: Path) -> None:
+    done = pylon("start", PYLON_ADMIN_TOKEN="")
+    assert done.returncode == 1
+    for each in ("PYLON_CORS_ORIGIN", "PYLON_ADMIN_TOKEN", "no database is named", "--db PATH"):
+        assert each in done.stderr, each
+    (finding,) = codec.decode(pylon("start", "--json", PYLON_ADMIN_TOKEN="").stdout)
+    assert finding["code"] == "CONFIG_UNSAFE"
+
+
 def test_a_missing_app(pylon: RunPylon, tmp_path: Path) -> None:
     assert pylon("start", **PRODUCTION).returncode == 64
     done = pylon("start", "gone.py", "--json", **PRODUCTION)

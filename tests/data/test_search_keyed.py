@@ -194,7 +194,7 @@ async def test_marks_are_neither_found_nor_corrected_to() -> None:
 
 
 async def test_the_order_of_who_sees_all_is_what_it_was_without_marks() -> None:
-    rows: list[Json] = [
+    rows: list[dict[str, Any]] = [
         {"name": "red " * count + "shoe " * other, "ownerId": owner}
         for count in (1, 2, 5)
         for other in (0, 1, 7)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pylon.errors import PylonError
 from pylon.http.errors import HttpError
 from pylon.http.request import Request
-from pylon.http.response import Response
+from pylon.http.response import AnyResponse, Response
 from pylon.http.router import Handler, Router
 
 
@@ -135,3 +135,37 @@ def test_any_path_is_matched_or_refused(path: str, method: str) -> None:
     except PylonError as error:
         status = error.status
     assert status in (200, 400, 404, 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/api/Article", "Rows of Article are at /api/entities/Article."),
+        ("/api/articles/7", "Rows of Article are at /api/entities/Article."),
+        ("/entities/ARTICLE", "Rows of Article are at /api/entities/Article."),
+        ("/Article", "Rows of Article are at /api/entities/Article."),
+        ("/api/banana", "Routes start with: /api/entities."),
+    ],
+)
+def test_an_unknown_path_that_names_an_entity_is_told_where_its_rows_are(
+    path: str, hint: str
+) -> None:
+    router = Router(["Article"])
+    router.add("GET", "/api/entities/{entity}/{id*}", nothing)
+    with pytest.raises(PylonError) as caught:
+        router.match("GET", path)
+    assert (caught.value.code, caught.value.hint) == ("NOT_FOUND", hint)
+
+
+def test_a_put_where_rows_are_changed_is_told_of_patch() -> None:
+    router = table("PATCH /api/entities/{entity}/{id*}", "POST /api/jobs")
+    with pytest.raises(HttpError) as row:
+        router.match("PUT", "/api/entities/Note/7")
+    assert row.value.hint == "Allowed: OPTIONS, PATCH. PATCH changes the fields that it is sent."
+    with pytest.raises(HttpError) as job:
+        router.match("PUT", "/api/jobs")
+    assert job.value.hint == "Allowed: OPTIONS, POST."
+
+
+async def nothing(_request: Request, *_params: str) -> AnyResponse:
+    raise AssertionError("never called")

@@ -109,7 +109,7 @@ class Numbers:
         self.failed += 1
 
 
-def lane(budget: Budget, source: Numbers, *, part: float = 0.5) -> Lane:
+def lane(budget: Budget, source: Numbers, *, part: float = 0.5) -> Lane[Outlet]:
     return budget.lane(source.name, source, part=part, slice_seconds=0.002)
 
 

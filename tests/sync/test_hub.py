@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,7 @@ from pylon.changes.facts import OldestRaised
 from pylon.data.write import Transaction
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from pylon.sync.pull import PullPage
+from pylon.sync.streams import HubWrite
 from tests.sync.replica import Replica
 from tests.sync.world import World, world
 
@@ -78,6 +80,33 @@ async def insert(app: World, **note: object) -> None:
 
 async def settle(app: World) -> None:
     await app.settle()
+
+
+async def test_without_readers_no_turn_is_begun_and_who_comes_then_misses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as app:
+        begun: list[int] = []
+        begin = app.hub.begin
+
+        def counted() -> Iterator[HubWrite]:
+            begun.append(app.hub.readers)
+            return begin()
+
+        monkeypatch.setattr(app.hub, "begin", counted)
+        await insert(app, ownerId="ann", text="before")
+        await settle(app)
+        assert begun == []
+        reader = Replica(ANN)
+        await app.hub.join(ANN, reader, None)
+        await insert(app, ownerId="ann", text="after")
+        await settle(app)
+        assert begun == [1]
+        assert len(reader.events) == 1
+        later = Replica(ANN)
+        await app.hub.join(ANN, later, 0)
+        await settle(app)
+        assert len(later.rows["Note"]) == 2
 
 
 async def test_a_reader_that_takes_nothing_is_closed_and_others_are_served() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pylon import limits
 from pylon.live.outlet import Event, Outlet
-from pylon.sync.plans import ALWAYS_JOINED, merge, parts, with_personal
+from pylon.sync.plans import ALWAYS_JOINED, in_steps, merge, parts, with_personal
 
 ANN, BOB = cast("list[Outlet]", [object(), object()])
 
@@ -40,3 +40,13 @@ def test_parts_hold_every_event_once_and_in_order(sizes: list[int]) -> None:
     assert [event for part in found for event in part] == events
     assert all(found)
     assert all(sum(len(payload) for _, payload in part[:-1]) <= 500 for part in found)
+
+
+@pytest.mark.parametrize("size", [0, 1, 40_000, limits.FAN_OUT_STEP_BYTES * 2])
+def test_steps_hold_everybody_once_and_few_where_bytes_are_many(size: int) -> None:
+    readers = list(range(100))
+    steps = list(in_steps(readers, size))
+    assert [reader for step in steps for reader in step] == readers
+    most = max(map(len, steps))
+    assert most <= limits.FAN_OUT_STEP_READERS
+    assert most == 1 or most * size <= limits.FAN_OUT_STEP_BYTES

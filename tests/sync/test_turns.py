@@ -4,10 +4,12 @@ meanwhile. That readers end with the truth is shown by `test_convergence` and `t
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 import pytest
 
+from pylon.changes.model import Change
 from pylon.errors import PylonError
 from pylon.identity import ADMIN, ANONYMOUS, Identity
 from tests.sync.replica import Replica
@@ -302,3 +304,15 @@ async def test_what_holds_for_everybody_is_asked_anew_when_it_changes() -> None:
         await app.rows.insert(ADMIN, "Doc", {"text": "x"})
         await settle(app)
         assert (told(shown), told(after)) == (["x"], [])
+
+
+async def test_nothing_of_a_turn_is_kept_once_it_is_written() -> None:
+    """The next may be hours away, and a large push holds tens of MB of rows."""
+    async with world() as app:
+        replica = await join(app, ANN)
+        await opened(app, 987_654)
+        await settle(app)
+        assert told(replica) == [987_654]
+        gc.collect()
+        kept = [each for each in gc.get_objects() if type(each) is Change]
+        assert not [each for each in kept if "987654" in repr(each)]

@@ -349,6 +349,7 @@ def _set_up(connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA mmap_size = {limits.SQLITE_MMAP_BYTES}")
+    connection.execute(f"PRAGMA cache_size = -{limits.SQLITE_READER_CACHE_KIBIBYTES}")
 
 
 def _connect_writer(path: Path, volatile: bool) -> apsw.Connection:

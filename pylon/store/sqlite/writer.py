@@ -237,7 +237,6 @@ class Writer:
             return
         self.later.begin()
         tx = self._driver.tx = self._new_tx()
-        self._done = []
         self._spent = 0.0
         held = self._turns.begin(self._loop.time)
         tx.bounds_writes = self._turns.is_alone
@@ -422,6 +421,9 @@ class Writer:
             _settle(future, cause)
 
     def _next(self) -> None:
+        # The next batch may be long in coming, and these hold all that was written and answered.
+        self._done = []
+        self._driver.tx.changes = []
         self._turns.end()
         self._schedule()
 

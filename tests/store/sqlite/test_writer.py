@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -418,3 +420,47 @@ async def test_a_volatile_store_leaves_nothing_behind() -> None:
     folder: Sequence[Path] = [store.path.parent]
     await store.close()
     assert not folder[0].exists()
+
+
+class Heavy:
+    """What a unit may answer or publish."""
+
+
+async def test_what_was_written_and_answered_is_let_go_before_the_next_write(
+    store: SqliteStore,
+) -> None:
+    """The next may be hours away, and a large push answers tens of MB."""
+
+    async def unit(tx: Tx) -> Heavy:
+        await tx.execute("INSERT INTO t VALUES ('a', 1)")
+        change = Heavy()
+        tx.publish(change)
+        kept.append(weakref.ref(change))
+        return Heavy()
+
+    kept: list[weakref.ref[Heavy]] = []
+    kept.append(weakref.ref(await store.write(unit)))
+    await asyncio.sleep(0)  # what woke us has the result
+    gc.collect()
+    assert [each() for each in kept] == [None, None]
+
+
+async def test_the_page_caches_are_bounded(store: SqliteStore) -> None:
+    async def unit(tx: Tx) -> None:
+        for number in range(400):
+            await tx.execute("INSERT INTO t VALUES (?, 1)", (f"{number:0>4000}-{tx.next_seq}",))
+        tx.publish(None)
+
+    for _ in range(20):  # 32 MiB, and as much again of the key's index
+        await store.write(unit)
+    await store.read("SELECT count(id) FROM t")
+    connections = [
+        (store.writer._connection, limits.SQLITE_CACHE_KIBIBYTES),
+        (store._connect_reader(), limits.SQLITE_READER_CACHE_KIBIBYTES),
+    ]
+    connections[1][0].execute("SELECT max(length(id)) FROM t").fetchall()
+    for connection, kibibytes in connections:
+        used, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_USED)
+        # Pages have a head of their own.
+        assert used < kibibytes * 1024 * 1.1
+    connections[1][0].close()

@@ -1,0 +1,1 @@
+"""Parts of the data suite that bring their own rows."""
