@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -66,6 +66,7 @@ class Feed:
         self._carry = carry
         self._seq = store.seq
         self._subscribers: list[_Subscriber] = []
+        self._hearers: dict[frozenset[type], tuple[_Subscriber, ...]] = {}
         store.on_commit(self._committed)
         for other in others:
             other.on_commit(self._committed_beside)
@@ -83,14 +84,28 @@ class Feed:
         """
         kinds = frozenset((*hears, Gap)) if hears else None
         self._subscribers.append(_Subscriber(name=name, listener=listener, hears=kinds))
+        self._hearers.clear()
 
     def deliver(self, messages: Sequence[Message], seq: int) -> None:
         """Tell everybody of one commit; `seq` is the position of the log's end after it."""
         since, self._seq = self._seq, seq
-        kinds = set(map(type, messages))
-        for each in self._subscribers:
-            if each.hears is None or not each.hears.isdisjoint(kinds):
-                self._tell(each, messages, since)
+        kinds = frozenset(map(type, messages))
+        hearers = self._hearers.get(kinds)
+        if hearers is None:
+            hearers = self._who_hears(kinds)
+        for each in hearers:
+            self._tell(each, messages, since)
+
+    def _who_hears(self, kinds: frozenset[type]) -> tuple[_Subscriber, ...]:
+        """Who is told of commits with messages of these types. Kept, since each commit asks; there
+        are few types."""
+        found = tuple(
+            each
+            for each in self._subscribers
+            if each.hears is None or not each.hears.isdisjoint(kinds)
+        )
+        self._hearers[kinds] = found
+        return found
 
     def gap(self, until: int) -> None:
         """Commits up to the position `until`, or facts at it, were missed, and will not be told.
@@ -110,7 +125,7 @@ class Feed:
         self._carried(news, self._seq)
 
     def _carried(self, news: Sequence[object], seq: int) -> None:
-        messages = cast("Sequence[Message]", news)
+        messages: Sequence[Message] = news  # type: ignore[assignment]
         if self._carry is not None:
             messages, seq = self._carry(messages, seq)
         self.deliver(messages, seq)

@@ -17,7 +17,7 @@ from pylon.data.changed import CHANGED
 from pylon.data.context import Context
 from pylon.data.door import ReadDoor
 from pylon.data.once import Kept, Ticket, current, do_once
-from pylon.data.write import Transaction
+from pylon.data.write import Transaction, Work
 from pylon.identity import Identity
 from pylon.schema.model import Manifest
 from pylon.store.base import Tx, Unit
@@ -104,14 +104,14 @@ class Rows(Context):
         ticket.repeated += was_done
         return result
 
-    async def insert(self, identity: Identity, entity: str, data: object) -> RowData:
+    def insert(self, identity: Identity, entity: str, data: object) -> Work[RowData]:
         """Insert one row; see `Transaction.insert`. Of one that a key says is done, its id."""
-        return await self.write(identity, lambda tx: tx.insert(entity, data), kept=_ID)
+        return self.write(identity, lambda tx: tx.insert(entity, data), kept=_ID)
 
-    async def update(self, identity: Identity, entity: str, row_id: str, patch: object) -> RowData:
+    def update(self, identity: Identity, entity: str, row_id: str, patch: object) -> Work[RowData]:
         """Update one row; see `Transaction.update`. Of one that a key says is done, its id."""
-        return await self.write(identity, lambda tx: tx.update(entity, row_id, patch), kept=_ID)
+        return self.write(identity, lambda tx: tx.update(entity, row_id, patch), kept=_ID)
 
-    async def delete(self, identity: Identity, entity: str, row_id: str) -> None:
+    def delete(self, identity: Identity, entity: str, row_id: str) -> Work[None]:
         """Delete one row; see `Transaction.delete`."""
-        await self.write(identity, lambda tx: tx.delete(entity, row_id), kept=_NOTHING)
+        return self.write(identity, lambda tx: tx.delete(entity, row_id), kept=_NOTHING)

@@ -46,6 +46,8 @@ class Table:
         """The hooks that its rows meet; set by the `Context`."""
         self.name = spec.name
         self.fields: dict[str, FieldSpec] = dict(spec.fields_by_name)
+        self.blank: RowData = dict.fromkeys(self.fields)
+        """Every field, in their order, without a value."""
         self.private = frozenset(f.name for f in spec.fields if f.is_private)
         self.folded = frozenset(f.name for f in spec.fields if f.folds)
         """Fields in which A to Z in either case are one value."""
@@ -73,7 +75,7 @@ class Table:
         times = time_fields(spec)
         self._times = tuple(name for name in self.fields if name in times)
         self._required = tuple(f.name for f in spec.fields if not f.optional)
-        self._defaults = tuple(_Default(f) for f in spec.fields if f.default is not None)
+        self.defaults = tuple(_Default(f) for f in spec.fields if f.default is not None)
         names = ("id", *self.fields)
         self.columns = ", ".join(f"t.{quote(name)}" for name in names)
         self.source = f"{quote(self.name)} t"
@@ -120,6 +122,12 @@ class Table:
             encode(value).decode() if name in self._json and value is not None else value
             for name, value in values.items()
         )
+
+    def columns_of(self, row: RowData) -> tuple[Value, ...]:
+        """What `insert` writes of a whole row."""
+        if not (self._times or self._json):
+            return tuple(row.values())
+        return self.bind(self.written(row))
 
     def selection(self, names: tuple[str, ...]) -> tuple[str, Callable[[Row], RowData]]:
         """The columns of the id and these fields as SQL, and what makes rows of their tuples."""
@@ -296,7 +304,7 @@ class Table:
         self, data: Mapping[str, Any], answer: str, *, sees_private: bool
     ) -> list[FieldFault]:
         """The required fields that an insert gives no value, and no default does."""
-        filled = {default.name for default in self._defaults if default.name not in data}
+        filled = {default.name for default in self.defaults if default.name not in data}
         return [
             missing_value(self.told(name, sees_private=sees_private), answer)
             for name in self._required
@@ -318,7 +326,7 @@ class Table:
 
     def fill_defaults(self, data: RowData, identity: Identity, now_iso: str) -> None:
         """Put in the defaults of fields that the caller left out."""
-        for default in self._defaults:
+        for default in self.defaults:
             if default.name not in data:
                 data[default.name] = default.value(identity, now_iso)
 
@@ -326,10 +334,14 @@ class Table:
         self, data: Mapping[str, Any], code: str, *, sees_private: bool = True
     ) -> None:
         """Refuse a row that lacks a required field; `code` as the route's (spec 02 2.4)."""
+        for name in self._required:
+            if data.get(name) is None:
+                break
+        else:
+            return
         missing = [name for name in self._required if data.get(name) is None]
-        if missing:
-            told = [self.told(name, sees_private=sees_private) for name in missing]
-            raise refusal([missing_value(name, code) for name in told], self.name)
+        told = [self.told(name, sees_private=sees_private) for name in missing]
+        raise refusal([missing_value(name, code) for name in told], self.name)
 
 
 def _checker(spec: EntitySpec, field: FieldSpec) -> Checker:

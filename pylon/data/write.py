@@ -36,7 +36,7 @@ from pylon.hooks import Committed, WriteHook
 from pylon.identity import Identity
 from pylon.ids import is_well_formed_row_id, kept_spelling, other_spellings
 from pylon.policy.engine import Rule
-from pylon.policy.lookup import Lookup
+from pylon.policy.lookup import NOTHING, Lookup
 from pylon.policy.slots import Slot
 from pylon.store.base import ConstraintFailed, Tx, Value
 
@@ -74,7 +74,7 @@ class Transaction:
     ) -> None:
         self._context = context
         self._tx = tx
-        self._lookup = Lookup(tx.fetch, is_of_unit=True)
+        self._lookup = NOTHING
         self._identity = identity
         self._trusted = trusted or identity.is_admin
         self._depth = depth
@@ -111,7 +111,7 @@ class Transaction:
         """Whether the caller may see this row, as the database stands in this transaction."""
         rule = self._context.policies.entity(entity).read
         if rule.asked:
-            await self._lookup.gather(rule, self._identity, [(row, None)])
+            await self._gather(rule, row, None)
         return rule.allows(self._identity, row, None, self._lookup)
 
     def insert(self, entity: str, data: Any, *, row_id: str | None = None) -> Work[RowData]:
@@ -136,23 +136,24 @@ class Transaction:
         values = table.check_values(data, sees_private=self._trusted, is_insert=True)
         if table.references:
             values = await self._as_stored(table, values)
-        table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
+        if table.defaults:
+            table.fill_defaults(values, self._identity, iso_seconds(self._context.clock.now()))
         table.check_required(values, "INSERT_FAILED", sees_private=self._trusted)
-        after: RowData = {"id": await self._new_id(table, data) if row_id is None else row_id}
-        for name in table.fields:
-            after[name] = values.get(name)
+        if row_id is None:
+            row_id = await self._new_id(table, data) if "id" in data else self._context.ids.new()
+        after: RowData = {"id": row_id, **table.blank, **values}
         if rule.asked and not self._trusted:
-            await self._lookup.gather(rule, self._identity, [(after, None)])
+            await self._gather(rule, after, None)
         if not (self._trusted or rule.allows(self._identity, after, None, self._lookup)):
             raise await self._denied(table, "insert", rule, after, None)
         if table.checked:
             await self._check_keys(table, after, None)
         try:
-            await self._tx.execute(table.insert, table.bind(table.written(after)))
+            await self._tx.execute(table.insert, table.columns_of(after))
         except ConstraintFailed as error:
             raise self._constraint(error, table, "INSERT_FAILED") from error
         change = await self._context.log.append(
-            self._tx, entity=entity, row_id=after["id"], kind="insert", before=None, after=after
+            self._tx, entity=entity, row_id=row_id, kind="insert", before=None, after=after
         )
         if hooks.after_insert or hooks.committed:
             await self._tell(hooks.after_insert, hooks.committed, change, after)
@@ -400,7 +401,7 @@ class Transaction:
         if not table.summed.isdisjoint(values):
             table.check_size(after, sees_private=self._trusted)
         if rule.asked and not self._trusted:
-            await self._lookup.gather(rule, self._identity, [(after, before)])
+            await self._gather(rule, after, before)
         if not (self._trusted or rule.allows(self._identity, after, before, self._lookup)):
             raise await self._denied(table, "update", rule, after, before)
         document_update = None
@@ -538,8 +539,15 @@ class Transaction:
 
     def _refuse_hopeless(self, table: Table, slot: Slot, rule: Rule) -> None:
         """403 at once where no row whatever could pass, before anything is looked at."""
-        if not self._trusted and rule.where(self._identity).never:
+        if not self._trusted and rule.is_hopeless(self._identity):
             raise policy_denied(self._context.why_none(table.name, slot, self._identity))
+
+    async def _gather(self, rule: Rule, data: RowData, existing: RowData | None) -> None:
+        """Fetch what a rule that has `asked` needs to judge these rows, within what is left for
+        the unit."""
+        if self._lookup is NOTHING:
+            self._lookup = Lookup(self._tx.fetch, is_of_unit=True)
+        await self._lookup.gather(rule, self._identity, [(data, existing)])
 
     async def _stored(self, table: Table, row_id: str, slot: Slot, rule: Rule) -> RowData:
         """The row that is to be changed, if the rule lets the caller change it.
@@ -551,7 +559,7 @@ class Transaction:
             raise not_found(table.name)
         self._refuse_at_hand(table, row)
         if rule.asked and not self._trusted:
-            await self._lookup.gather(rule, self._identity, [(row, row)])
+            await self._gather(rule, row, row)
         if self._trusted or rule.allows(self._identity, row, row, self._lookup):
             return row
         denied = await self._denied(table, slot, rule, row, row)

@@ -81,6 +81,7 @@ class Rule:
             all_of([formula for _, formula in policies]) if policies else Const(open_by_default)
         )
         self._compiled: dict[tuple[bool, tuple[Any, ...]], Callable[[Identity], Where]] = {}
+        self._hopeless: dict[tuple[Any, ...], bool] = {}
 
     def allows(
         self,
@@ -130,6 +131,19 @@ class Rule:
         if bind is None:
             bind = self._bind_for(shape, gathers=gathers)
         return bind(identity)
+
+    def is_hopeless(self, identity: Identity) -> bool:
+        """Whether no row whatever passes for the caller: `where(identity).never`, for writes, which
+        have no use for the SQL."""
+        if identity.is_admin:
+            return False
+        shape = self._shape.of(identity)
+        hopeless = self._hopeless.get(shape)
+        if hopeless is None:
+            if len(self._hopeless) >= POLICY_SHAPES_CACHED_MAX:
+                self._hopeless.clear()
+            hopeless = self._hopeless[shape] = self.where(identity).never
+        return hopeless
 
     def pinned(self, identity: Identity) -> str | None:
         """What the `pinned_field` holds in every row that passes for the caller; None where the

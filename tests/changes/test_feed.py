@@ -117,6 +117,15 @@ async def test_who_wants_some_kinds_is_called_for_commits_that_hold_them(
     assert len(every) == 5
 
 
+async def test_who_comes_later_hears_what_others_have_heard_before(store: SqliteStore) -> None:
+    feed = Feed(store)
+    first = hears(feed)
+    await store.write(tells(ENDED))
+    later, other = hears(feed, SessionEnded), hears(feed, OldestRaised)
+    await store.write(tells(ENDED))
+    assert (len(first), len(later), len(other)) == (2, 1, 0)
+
+
 async def test_a_gap_never_takes_the_feed_back(store: SqliteStore) -> None:
     feed = Feed(store)
     heard = hears(feed)

@@ -345,6 +345,7 @@ def test_what_nothing_mentions_is_open_in_dev_and_closed_in_production() -> None
     assert rule.allows(ADMIN, {})
     assert rule.constant is False
     assert rule.where(U1).never
+    assert (rule.is_hopeless(U1), rule.is_hopeless(ADMIN)) == (True, False)
     assert dev.entity("Thing").insert.constant is True
 
 

@@ -80,6 +80,7 @@ def test_predicate_sql_and_oracle_agree_on_every_row(world: World) -> None:
         assert remembered == meant
         assert table.numbers(where) == meant, where
         assert table.numbers(gathering) == meant, gathering
+        assert rule.is_hopeless(identity) == where.never
         if where.never:
             assert not meant
         if where.sql is None:
