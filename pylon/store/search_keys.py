@@ -3,7 +3,7 @@
 Where the rule of an entity lets callers see rows with one value of one field (their own, those of
 their tenant), an index keeps each word a second time with a mark of that value before it. Who is
 under the rule asks for words with his mark, and the index goes through his rows instead of
-everybody's. Pure; which field it is, `policy/pinned` says. docs/decisions/0020 says why.
+everybody's. Pure; which field it is, `policy/pinned` says. docs/decisions/0021 says why.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A statement with triggers is a savepoint of its own, and at each FTS5 writes down what it has: an
 index that is kept row by row gets a segment for each, and merges them. So the triggers ask here
 whether a row may wait, and those that may are indexed together: before the transaction is
-committed, on the commit thread, or before an index is asked within it. docs/decisions/0021 says
+committed, on the commit thread, or before an index is asked within it. docs/decisions/0022 says
 what it bought. One for the write connection of a store; other connections index at once.
 """
 
