@@ -1070,6 +1070,10 @@ SEARCH_INDEXED_CHARACTERS_MAX: Final = 200_000
 """Characters of one row's texts that are indexed, which holds the loop for about 10 ms; what stands
 behind them is stored, and not found."""
 
+SEARCH_LATER_BYTES_MAX: Final = 1_048_576
+"""Bytes of texts that wait in a transaction to be indexed at its end; the words of so much are made
+in a fifth of a second at most, on the commit thread. What comes beyond is indexed row by row."""
+
 SEARCH_FOLDED_AT_ONCE: Final = 8_192
 """Characters of a text that are folded in one piece, which takes a millisecond, with Python's lock:
 the loop waits for it, whichever thread does it."""

@@ -58,7 +58,7 @@ def csv_response(table: CsvTable, *, is_for_spreadsheet: bool) -> StreamResponse
 
     async def chunks() -> AsyncIterator[bytes]:
         yield writer.head()
-        async for piece in table.rows.pieces(writer.parts):
+        async for piece in table.rows.pieces(writer.lines):
             yield piece.text
 
     return StreamResponse(

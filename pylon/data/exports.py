@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -19,9 +19,6 @@ from pylon.wire.csv_format import CsvWriter
 from pylon.wire.export_format import export_line
 
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
-
-_CELLS_AT_ONCE: Final = 8_192
-"""Cells of CSV that are made in one go, which takes some milliseconds."""
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -65,12 +62,10 @@ async def as_lines(snapshot: Snapshot, parts: Sequence[Part]) -> AsyncGenerator[
 async def as_csv(snapshot: Snapshot, part: Part, writer: CsvWriter) -> AsyncGenerator[bytes, None]:
     """One row a line, behind a line with the names of its fields."""
     yield writer.head()
-    most = max(1, _CELLS_AT_ONCE // len(writer.names))
     async for chunk in snapshot.rows(part.sql, part.params):
-        for start in range(0, len(chunk), most):
-            for text in writer.parts([part.decode(row) for row in chunk[start : start + most]]):
-                yield text
-                await asyncio.sleep(0)
+        for text in writer.lines(map(part.decode, chunk)):
+            yield text
+            await asyncio.sleep(0)
 
 
 async def as_object(

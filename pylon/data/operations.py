@@ -16,6 +16,7 @@ from pylon.data.table import Table
 from pylon.data.write import Transaction
 from pylon.errors import PylonError
 from pylon.identity import Identity
+from pylon.listing import listed
 from pylon.schema.diagnostics import did_you_mean
 from pylon.schema.model import RelationSpec
 
@@ -124,7 +125,7 @@ def _relation(rows: Rows, table: Table, name: str, identity: Identity) -> Relati
     }
     relation = relations.get(name)
     if relation is None:
-        known = ", ".join(relations) or "none"
+        known = listed(relations) or "none"
         raise PylonError(
             400,
             "RELATION_NOT_FOUND",

@@ -20,6 +20,7 @@ from pylon.data.references import references_of
 from pylon.errors import PylonError
 from pylon.hooks import EntityHooks
 from pylon.identity import Identity
+from pylon.listing import listed
 from pylon.moments import moment_column, shown_column, with_keys
 from pylon.schema.constraints import Fault, constraint
 from pylon.schema.diagnostics import did_you_mean
@@ -235,7 +236,7 @@ class Table:
             field=shown,
             code="UNKNOWN_FIELD",
             message=f"is no field of {self.name}",
-            sentence=f'{self.name} has no field "{shown}". Its fields: {", ".join(known)}.',
+            sentence=f'{self.name} has no field "{shown}". Its fields: {listed(known)}.',
             answer=UNKNOWN,
             hint=(did_you_mean(key, known, "") or None) if is_first else None,
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pylon.policy.callers import NO_TENANTS, ROLE_FIELDS
+from pylon.policy.choices import strange_choices
 from pylon.policy.engine import PolicyEngine
 from pylon.policy.formula import All, Atom, Exists, Member
 from pylon.policy.membership import watch
@@ -34,7 +35,8 @@ def advise(manifest: Manifest) -> list[Diagnostic]:
             *_writable_roles(entity, engine, manifest.user_entity),
         )
     ]
-    return list(dict.fromkeys([*outcomes(manifest), *found, *_empty_defaults(manifest)]))
+    rules = (*outcomes(manifest), *strange_choices(manifest))
+    return list(dict.fromkeys([*rules, *found, *_empty_defaults(manifest)]))
 
 
 def _empty_defaults(manifest: Manifest) -> Iterator[Diagnostic]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pylon.listing import listed
 from pylon.policy.formula import Attribute, Column, Constant, Input, Kind, Member, Term
 from pylon.policy.nodes import Path
 from pylon.policy.slots import Slot
@@ -150,7 +151,7 @@ def _member(path: Path, entity: EntitySpec) -> Term | BadName:
     if field is None:
         known = ("id", *entity.fields_by_name)
         close = get_close_matches(path.name, known, n=1)
-        hint = f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(known[:20])}."
+        hint = f"Did you mean `{close[0]}`?" if close else f"Known: {listed(known)}."
         return BadName(
             code=_UNKNOWN, message=f"`{entity.name}` has no field `{path.name}`", hint=hint
         )
@@ -184,4 +185,4 @@ def _one_of(root: str, path: Path, names: Iterable[str]) -> str:
     close = get_close_matches(path.name.partition(".")[2], known, n=1)
     if close:
         return f"Did you mean `{root}.{close[0]}`?"
-    return "Known: " + ", ".join(f"`{root}.{name}`" for name in known[:20]) + "."
+    return f"Known: {listed(f'`{root}.{name}`' for name in known)}."

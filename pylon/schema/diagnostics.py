@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from pylon.errors import ConfigError
+from pylon.listing import listed
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 
@@ -129,5 +130,4 @@ def did_you_mean(wrong: str, known: Iterable[str], otherwise: str | None = None)
         return otherwise
     if not names:
         return "There are none."
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"Known: {listed}."
+    return f"Known: {listed(names)}."

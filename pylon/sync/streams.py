@@ -248,7 +248,9 @@ class Streams:
         def write_rest(outlet: FramesOutlet, rest: bytes) -> None:
             self._write(outlet, outlet.write_rest, rest, count)
 
-        self.deliveries += count * write_to_all(outlets, data, write_rest)
+        # In two steps: `write_rest` counts as well, and `+=` reads before it calls.
+        taken = write_to_all(outlets, data, write_rest)
+        self.deliveries += count * taken
 
     def _write(
         self, outlet: Outlet, write: Callable[[bytes], None], data: bytes, count: int

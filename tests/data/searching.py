@@ -130,6 +130,7 @@ async def searching(
         indexes.ensure(connection, manifest)
 
     store = open_store(path, tables={"changes": LOG_TABLES}, prepare=prepare)
+    store.writer.later.learn(indexes.later(manifest))
     clock = ManualClock()
     log = ChangeLog(store, clock, {})
     await log.start("")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pylon import limits
+from pylon.store import search_words
 from pylon.store.search_query import Phrase, Piece
 from pylon.store.search_words import Term, fold, has_word, phrase_terms, piece_terms, runs, words
 from tests.policy.worlds import effort
@@ -144,3 +145,21 @@ def test_folding_knows_every_letter_once() -> None:
             once = fold(sign)
             assert fold(once) == once, hex(code)
             assert fold(sign.upper()) == fold(sign.lower()), hex(code)
+
+
+# --- the short way of Latin-1 ----------------------------------------------------------------
+
+LATIN = [chr(code) for code in range(256)]
+
+
+def test_each_two_signs_of_latin_1_give_the_words_that_any_text_gives() -> None:
+    for first in LATIN:
+        for second in LATIN:
+            text = f"é{first}{second}x"
+            assert words(text) == search_words._words_of_any(text), repr(text)
+
+
+@effort(300)
+@given(st.text(st.sampled_from(LATIN) | st.characters(max_codepoint=0x2FF), max_size=30))
+def test_texts_with_and_without_other_signs_have_the_same_words(text: str) -> None:
+    assert words(text) == search_words._words_of_any(text)

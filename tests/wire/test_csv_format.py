@@ -50,6 +50,10 @@ def rows_of(text: bytes) -> list[Any]:
     return [each.row for each in read([text])]
 
 
+def whole(writer: CsvWriter, rows: Iterable[dict[str, Any]]) -> bytes:
+    return writer.head() + b"".join(writer.lines(rows))
+
+
 def refusal(text: bytes) -> PylonError:
     with pytest.raises(PylonError) as caught:
         read([text])
@@ -59,7 +63,7 @@ def refusal(text: bytes) -> PylonError:
 @given(rows=ROWS, cuts=st.lists(st.integers(0, 400), max_size=4))
 def test_what_is_written_is_read(rows: list[dict[str, Any]], cuts: list[int]) -> None:
     writer = CsvWriter(NAMES)
-    text = writer.head() + writer.lines(rows)
+    text = whole(writer, rows)
     assert rows_of(text) == rows
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = [text[a:b] for a, b in pairwise(places)]
@@ -67,30 +71,42 @@ def test_what_is_written_is_read(rows: list[dict[str, Any]], cuts: list[int]) ->
     assert [each.row for each in read(text[i : i + 1] for i in range(len(text)))] == rows
 
 
-@given(row=ROWS.filter(bool).map(lambda rows: rows[0]), guards=st.booleans())
-def test_a_row_in_parts_is_the_same_row(row: dict[str, Any], guards: bool) -> None:
+@given(rows=ROWS, guards=st.booleans(), size=st.integers(1, 20))
+def test_lines_in_small_parts_are_the_same_lines(
+    rows: list[dict[str, Any]], guards: bool, size: int
+) -> None:
     writer = CsvWriter(NAMES, is_for_spreadsheet=guards, as_json={"note"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_format, "_BARE_CHARACTERS_MAX", 0)
-        patch.setattr(csv_format, "_PART_CHARACTERS", 2)
-        row["rank"] = None
-        parts = list(writer.parts([row]))
-        assert b"".join(parts) == writer.lines([row])
-    assert max(map(len, parts)) < 40
+        (*_, expected) = ["", *map(bytes.decode, writer.lines(rows))]
+        patch.setattr(csv_format, "_PART_CHARACTERS", size)
+        parts = list(writer.lines(rows))
+    assert b"".join(parts).decode() == expected
+    assert len(parts) >= len(rows), "each line is larger than a part"
 
 
-def test_the_parts_of_a_large_row_are_small() -> None:
-    parts = list(CsvWriter(NAMES).parts([{"id": "a", "title": '"' * 5_000_000}]))
-    assert len(parts) > 10
+def test_the_parts_of_large_rows_are_small() -> None:
+    large = {"id": "a", "title": '"' * 5_000_000}
+    rows = [{"id": "b"}, large, {"id": "c"}, {"id": "d"}, large]
+    parts = list(CsvWriter(NAMES).lines(rows))
     assert max(map(len, parts)) <= 2 * csv_format._PART_CHARACTERS
-    rows = [{"id": "a"}, {"id": "b"}]
-    assert list(CsvWriter(NAMES).parts(rows)) == [CsvWriter(NAMES).lines(rows)]
+    assert b"".join(parts).split(b"\r\n") == [
+        b"b,,,",
+        large_line := b'a,"' + b'""' * 5_000_000 + b'",,',
+        b"c,,,",
+        b"d,,,",
+        large_line,
+        b"",
+    ]
+    many = list(CsvWriter(NAMES).lines([{}] * 100_000))
+    assert b"".join(many) == b",,,\r\n" * 100_000
+    assert len(many) > 10, "empty cells take time, too"
 
 
 @given(rows=ROWS)
 def test_others_read_what_is_written(rows: list[dict[str, Any]]) -> None:
     writer = CsvWriter(NAMES)
-    text = (writer.head() + writer.lines(rows)).decode()
+    text = (whole(writer, rows)).decode()
     found = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     assert found[0] == list(NAMES)
     assert [line[1] for line in found[1:]] == [row["title"] or "" for row in rows]
@@ -99,14 +115,14 @@ def test_others_read_what_is_written(rows: list[dict[str, Any]]) -> None:
 def test_any_json_is_written_as_such() -> None:
     writer = CsvWriter(("title", "note"), as_json={"note"})
     values = [None, "", "5", 5, [1, "a"], {"a": None}, True]
-    text = writer.head() + writer.lines({"title": "t", "note": value} for value in values)
+    text = whole(writer, [{"title": "t", "note": value} for value in values])
     made = CsvSplitter("Todo", {"title": str, "note": json.loads})
     assert [each.row["note"] for each in read([text], made)] == values
 
 
 def test_null_and_the_empty_text_are_two_things() -> None:
     writer = CsvWriter(("title", "note"))
-    assert writer.lines([{"title": "", "note": None}]) == b'"",\r\n'
+    assert b"".join(writer.lines([{"title": "", "note": None}])) == b'"",\r\n'
     assert rows_of(b'title,note\n"",\n,""\n') == [
         {"title": "", "note": None},
         {"title": None, "note": ""},
@@ -195,6 +211,6 @@ def test_a_spreadsheet_runs_nothing() -> None:
     writer = CsvWriter(("title", "rank"), is_for_spreadsheet=True)
     assert writer.head() == BOM + b"title,rank\r\n"
     rows = [{"title": text, "rank": -1} for text in ("=1+1", "+1", "-1", "@x", "\tx", "a=1")]
-    cells = [line.split(b",")[0] for line in writer.lines(rows).split(b"\r\n")[:-1]]
+    cells = [line.split(b",")[0] for line in b"".join(writer.lines(rows)).split(b"\r\n")[:-1]]
     assert cells == [b"'=1+1", b"'+1", b"'-1", b"'@x", b'"\'\tx"', b"a=1"]
-    assert b",-1\r\n" in writer.lines(rows), "a number is none"
+    assert b",-1\r\n" in b"".join(writer.lines(rows)), "a number is none"

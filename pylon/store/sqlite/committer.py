@@ -16,6 +16,7 @@ import apsw
 
 from pylon import limits
 from pylon.store.sqlite.aside import Aside
+from pylon.store.sqlite.index_later import IndexLater
 
 SAVE_SEQ = "UPDATE _pylon_meta SET value = ? WHERE key = 'seq'"
 
@@ -30,7 +31,8 @@ _Order: TypeAlias = tuple[
 class Committer:
     """Orders of one writer, carried out on one thread."""
 
-    def __init__(self, cursor: apsw.Cursor) -> None:
+    def __init__(self, cursor: apsw.Cursor, later: IndexLater) -> None:
+        self._later = later
         self._connection = cursor.connection
         # That of the units: what their last statement has left open would keep a commit back.
         self._execute = cursor.execute
@@ -75,6 +77,8 @@ class Committer:
 
     def _commit(self, seq: int | None) -> apsw.Error | None:
         try:
+            if self._later.is_waiting:
+                self._later.settle()
             if seq is not None:
                 self._execute(SAVE_SEQ, (seq,))
             self._execute("COMMIT")

@@ -157,6 +157,7 @@ class SqliteDatabase:
         store = open_store(self._path, tables=self._tables, prepare=prepare)
         store.schema = fit.watch
         store.writer.guard = fit.watch.refuse
+        store.writer.later.learn(self._search.later(manifest))
         return store
 
     # --- the whole ---------------------------------------------------------------------------

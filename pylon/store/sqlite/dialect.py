@@ -188,7 +188,12 @@ def looks_into_texts(sql: str) -> bool:
 def is_for_threads(sql: str) -> bool:
     """Whether one step of a statement may take long, however few rows it is about: it looks into
     texts, or asks a full-text index and may go through all of it."""
-    return _INDEX in sql or looks_into_texts(sql)
+    return asks_an_index(sql) or looks_into_texts(sql)
+
+
+def asks_an_index(sql: str) -> bool:
+    """Whether a statement reads a full-text index."""
+    return _INDEX in sql
 
 
 _INDEX: Final = quote(PREFIX)[:-1]

@@ -1,12 +1,13 @@
 """Functions that SQLite is given on every connection: what it cannot do with texts by itself.
 
 Triggers of search indexes call `_pylon_words`, so what writes a searchable table needs it. All are
-deterministic and harmless. Called where connections are made; the SQL that names them is made in
-`dialect` and `search_indexes`.
+harmless, and but for `_pylon_later` deterministic. Called where connections are made; the SQL that
+names them is made in `dialect` and `search_indexes`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -23,6 +24,10 @@ WORDS: Final = own("words")
 
 MARKED_WORDS: Final = own("marked_words")
 """`(value, text, most)`: the same words, each under the mark of a value (`search_keys`)."""
+
+LATER: Final = own("later")
+"""`(entity, number, bytes)`: whether a row is indexed later (`index_later`); where nobody says so,
+it is not."""
 
 LIKE: Final = own("like")
 """`(text, pattern)`: what LIKE says of a text, which to LIKE ends at its first NUL."""
@@ -47,6 +52,17 @@ def add_functions(connection: apsw.Connection) -> None:
         connection.create_scalar_function(
             name, function, count, deterministic=True, flags=apsw.SQLITE_INNOCUOUS
         )
+
+    set_later(connection, _now)
+
+
+def set_later(connection: apsw.Connection, may_wait: Callable[..., bool]) -> None:
+    """Have somebody decide whether a row is indexed later."""
+    connection.create_scalar_function(LATER, may_wait, 3, flags=apsw.SQLITE_INNOCUOUS)
+
+
+def _now(entity: str, number: int, size: int) -> bool:
+    return False
 
 
 def beginning(text: str, most: str) -> str:
@@ -76,7 +92,12 @@ def _marked_words(value: object, text: object, most: object) -> str | None:
     beginning = _text(text, most)
     if beginning is None:
         return None
-    return marked(_kept(beginning), mark_of(None if value is None else str(value)))
+    kept = beginning.lower() if _is_one_word(beginning) else _kept(beginning)
+    return marked(kept, mark_of(None if value is None else str(value)))
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isascii() and text.isalnum()
 
 
 @lru_cache(1)

@@ -26,7 +26,7 @@ from pylon.store.naming import own, quote
 from pylon.store.search_fields import indexed_fields
 from pylon.store.search_keys import SearchKey
 from pylon.store.search_words import VERSION
-from pylon.store.sqlite.functions import MARKED_WORDS, WORDS, add_functions, beginning
+from pylon.store.sqlite.functions import LATER, MARKED_WORDS, WORDS, add_functions, beginning
 
 log = logging.getLogger("pylon.search")
 
@@ -132,13 +132,19 @@ def _full_text(entity: str, columns: Mapping[str, str], key_field: str | None) -
     key = None if key_field is None else f"new.{quote(key_field)}"
     doc = f"SELECT docid FROM {ids} WHERE row_id"
     indexed = f"SELECT {_kept(values, key)} FROM (SELECT {share(values)} AS {_SHARE})"
+    size = _size(values)
+
+    def later(found: str) -> str:
+        return f"{LATER}({_literal(entity)}, ({found}), {size})"
+
     yield _trigger(
         entity,
         "insert",
         "INSERT",
         f"INSERT INTO {ids} (row_id) VALUES (new.id);"
         f" INSERT INTO {text} (rowid, {listed})"
-        f" SELECT ({doc} = new.id), * FROM ({indexed})",
+        f" SELECT ({doc} = new.id), * FROM ({indexed})"
+        f" WHERE NOT {later(f'{doc} = new.id')}",
     )
     # Not INSERT OR REPLACE: in a trigger the conflict clause of the statement that fires it is what
     # counts, and an upsert would leave the old words beside the new ones. Both ids, since either of
@@ -150,7 +156,7 @@ def _full_text(entity: str, columns: Mapping[str, str], key_field: str | None) -
         "update",
         f"UPDATE OF {', '.join(read)}",
         f"UPDATE {text} SET ({listed}) = ({indexed}) WHERE rowid = ({doc} IN (old.id, new.id))",
-        when=changed,
+        when=f"({changed}) AND NOT {later(f'{doc} IN (old.id, new.id)')}",
     )
     yield _trigger(
         entity,
@@ -183,7 +189,9 @@ def _kept(values: Sequence[str], key: str | None) -> str:
     kept = []
     for value in values:
         text = f"{beginning(value, _SHARE)}, {_SHARE}"
-        kept.append(f"{WORDS}({text})")
+        # A short text of ASCII is kept as it is, without asking Python; `length` ends at a NUL.
+        is_plain = f"octet_length({value}) = length({value}) AND length({value}) <= {_SHARE}"
+        kept.append(f"CASE WHEN {is_plain} THEN {value} ELSE {WORDS}({text}) END")
         if key is not None:  # at once, while the words of this text are remembered
             kept.append(f"{MARKED_WORDS}({key}, {text})")
     return ", ".join(kept)
@@ -195,9 +203,17 @@ def share(values: Sequence[str]) -> str:
     most = limits.SEARCH_INDEXED_CHARACTERS_MAX
     if len(values) == 1:
         return str(most)
-    sizes = [f"coalesce(octet_length({value}), 0)" for value in values]
-    others = f"{' + '.join(sizes)} - max({', '.join(sizes)})"
+    others = f"{_size(values)} - max({', '.join(_sizes(values))})"
     return f"max({most // len(values)}, {most} - ({others}))"
+
+
+def _size(values: Sequence[str]) -> str:
+    """The bytes of texts."""
+    return " + ".join(_sizes(values))
+
+
+def _sizes(values: Sequence[str]) -> list[str]:
+    return [f"coalesce(octet_length({value}), 0)" for value in values]
 
 
 def _trigger(entity: str, word: str, event: str, body: str, *, when: str = "") -> str:
@@ -235,6 +251,24 @@ class Wanted(Struct, frozen=True, kw_only=True):
             fingerprint=hashlib.sha256(written.encode()).hexdigest()[:32],
         )
 
+    def filling(self, condition: str) -> str:
+        """What puts rows into the full-text index, or anew; `condition` is on `i.docid`."""
+        columns, key_field, table = self.columns, self.key_field, quote(self.name)
+        text, ids = quote(text_table(self.name)), quote(ids_table(self.name))
+        values = [f"t.{quote(field)}" for field in columns]
+        names = [own(f"v{number}") for number in range(len(values))]
+        read = list(zip(values, names, strict=True))
+        if key_field is not None:
+            read.append((f"t.{quote(key_field)}", _KEY))
+        rows = ", ".join([f"{value} AS {name}" for value, name in read])
+        kept = _kept(names, None if key_field is None else _KEY)
+        return (
+            f"INSERT OR REPLACE INTO {text} (rowid, {_listed(columns, key_field)})"
+            f" SELECT {_DOC}, {kept} FROM"
+            f" (SELECT i.docid AS {_DOC}, {share(values)} AS {_SHARE}, {rows} FROM {ids} i"
+            f" JOIN {table} t ON t.id = i.row_id WHERE {condition})"
+        )
+
 
 # --- Building --------------------------------------------------------------------------------
 
@@ -263,6 +297,12 @@ class SqliteSearchIndexes:
         for statement in wanted.statements:
             connection.execute(statement)
         return Filling.begin(connection, wanted)
+
+    def later(self, manifest: Manifest) -> dict[str, str]:
+        """By entity, what indexes rows by a JSON list of their numbers, for `IndexLater`."""
+        searched = [each for each in manifest.entities if text_columns(each)]
+        condition = "i.docid IN (SELECT value FROM json_each(?))"
+        return {each.name: Wanted.of(manifest, each).filling(condition) for each in searched}
 
     def remove(self, connection: apsw.Connection, entity: str) -> None:
         """Drop everything that serves the search of `entity`; none is fine."""
@@ -362,25 +402,11 @@ class Filling(Struct, frozen=True, kw_only=True):
 
     def go_on(self, connection: apsw.Connection, progress: Progress) -> Filling | None:
         """Fill in so many rows more; None when all are."""
-        columns, key_field = self.wanted.columns, self.wanted.key_field
-        table, name = quote(self.wanted.name), self.wanted.name
-        text, ids = quote(text_table(name)), quote(ids_table(name))
-        listed = _listed(columns, key_field)
-        values = [f"t.{quote(field)}" for field in columns]
-        names = [own(f"v{number}") for number in range(len(values))]
-        read = list(zip(values, names, strict=True))
-        if key_field is not None:
-            read.append((f"t.{quote(key_field)}", _KEY))
-        rows = ", ".join([f"{value} AS {name}" for value, name in read])
-        key = None if key_field is None else _KEY
+        text, name = quote(text_table(self.wanted.name)), self.wanted.name
         done = min(self.done + limits.SEARCH_BUILD_ROWS, self.total)
         if done > self.done:
             connection.execute(
-                f"INSERT OR REPLACE INTO {text} (rowid, {listed})"
-                f" SELECT {_DOC}, {_kept(names, key)} FROM"
-                f" (SELECT i.docid AS {_DOC}, {share(values)} AS {_SHARE}, {rows} FROM {ids} i"
-                f" JOIN {table} t ON t.id = i.row_id WHERE i.docid > ? AND i.docid <= ?)",
-                (self.done, done),
+                self.wanted.filling("i.docid > ? AND i.docid <= ?"), (self.done, done)
             )
             progress(f"indexing {name} for search", done, self.total)
         if done < self.total:
@@ -426,6 +452,10 @@ def _is_whole(connection: apsw.Connection, wanted: Wanted) -> bool:
     """Whether everything is there; a dropped table takes its triggers and indexes along."""
     there = {sql for (sql,) in _fetch(connection, "SELECT sql FROM sqlite_schema")}
     return all(each in there for each in wanted.statements)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _objects(connection: apsw.Connection, entity: str, condition: str) -> list[str]:

@@ -22,8 +22,9 @@ from pylon.errors import PylonError
 from pylon.store.base import Row, Value
 from pylon.store.overrun import NEVER
 from pylon.store.sqlite.aside import Aside, Bound
-from pylon.store.sqlite.dialect import looks_into_texts
+from pylon.store.sqlite.dialect import asks_an_index, looks_into_texts
 from pylon.store.sqlite.failures import timed_out, translate
+from pylon.store.sqlite.index_later import IndexLater
 from pylon.store.sqlite.slow import SlowStatements
 
 PAUSE: Final = object()
@@ -56,17 +57,23 @@ class UnitTx:
     """
 
     __slots__ = (
-        *("_bound", "_connection", "_cursor", "_slow"),
+        *("_bound", "_connection", "_cursor", "_later", "_slow"),
         *("bounds_writes", "changes", "next_seq", "step_until"),
     )
 
     def __init__(
-        self, cursor: apsw.Cursor, next_seq: int, bound: Bound, slow: SlowStatements
+        self,
+        cursor: apsw.Cursor,
+        next_seq: int,
+        bound: Bound,
+        slow: SlowStatements,
+        later: IndexLater,
     ) -> None:
         self._connection = cursor.connection
         self._cursor = cursor  # one for all statements: making one takes as long as a short one
         self._bound = bound
         self._slow = slow
+        self._later = later
         self.next_seq = next_seq
         self.changes: list[object] = []
         self.step_until = CLOSED
@@ -146,6 +153,7 @@ class UnitTx:
         if self._connection.in_transaction:
             for statement in statements:
                 self._cursor.execute(statement)
+            self._later.undone()
 
     # --- what would hold the loop ------------------------------------------------------------
 
@@ -160,6 +168,8 @@ class UnitTx:
         execute, bound = self._cursor.execute, self._bound
         whole = partial(bound.on_thread, lambda: execute(sql, params).fetchall(), most)
         try:
+            if self._later.is_waiting and asks_an_index(sql):
+                await Aside(self._later.settle)
             if looks_into_texts(sql):
                 return await Aside(whole)
             cursor = await Aside(partial(bound.on_thread, partial(execute, sql, params), most))

@@ -31,6 +31,7 @@ from pylon.store.sqlite.driver import PAUSED, Driver
 from pylon.store.sqlite.failures import gone, not_durable, translate
 from pylon.store.sqlite.files import Files
 from pylon.store.sqlite.held import Held
+from pylon.store.sqlite.index_later import IndexLater
 from pylon.store.sqlite.slow import SlowStatements
 from pylon.store.sqlite.turns import ORDINARY, Queued, State, Turns, Wish, waited_too_long
 from pylon.store.sqlite.unit import CLOSED, UnitTx
@@ -67,7 +68,8 @@ class Writer:
         self._listeners: list[CommitListener] = []
         self._turns = Turns()
         self._files = files
-        self._committer = Committer(self._cursor)
+        self.later = IndexLater(self._cursor)
+        self._committer = Committer(self._cursor, self.later)
         self._ordered_at: float | None = None
         """Since when the commit thread has the connection (`perf_counter`)."""
         self._tasks = Tasks()
@@ -221,7 +223,7 @@ class Writer:
             self._opened(None)
 
     def _new_tx(self) -> UnitTx:
-        return UnitTx(self._cursor, self.seq + 1, self._bound, self._slow)
+        return UnitTx(self._cursor, self.seq + 1, self._bound, self._slow, self.later)
 
     def _opened(self, failure: apsw.Error | None) -> None:
         refused = None if failure is None else self._told(failure)
@@ -233,6 +235,7 @@ class Writer:
             self._refuse(refused)
             self._roll_back()
             return
+        self.later.begin()
         tx = self._driver.tx = self._new_tx()
         self._spent = 0.0
         held = self._turns.begin(self._loop.time)
