@@ -1,13 +1,14 @@
 """`X-Pylon-Change-Seq`: the position in the log of what a request has changed (spec 09 section 2).
 
-Wraps the handlers of routes that write rows. A client with a cursor at or above it has the change,
-if its user may see it. Left out where nothing was changed, or was done before.
+Handlers of one row `tell` it; `telling` wraps those whose writes happen far below them. A client
+with a cursor at or above it has the change, if its user may see it. Left out where nothing was
+changed, or was done before.
 """
 
 from __future__ import annotations
 
 from functools import wraps
-from typing import Final
+from typing import Final, TypeVar
 
 from pylon.data.changed import CHANGED, Changed
 from pylon.http.request import Request
@@ -15,6 +16,8 @@ from pylon.http.response import AnyResponse
 from pylon.http.router import Handler
 
 HEADER: Final = b"x-pylon-change-seq"
+
+R = TypeVar("R", bound=AnyResponse)
 
 
 def telling(handler: Handler) -> Handler:
@@ -28,8 +31,13 @@ def telling(handler: Handler) -> Handler:
             response = await handler(request, *params)
         finally:
             CHANGED.reset(token)
-        if changed.seq:
-            response.headers.append((HEADER, b"%d" % changed.seq))
-        return response
+        return tell(response, changed)
 
     return told
+
+
+def tell(response: R, changed: Changed) -> R:
+    """The answer, which says where the change is, if there is one."""
+    if changed.seq:
+        response.headers.append((HEADER, b"%d" % changed.seq))
+    return response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pylon import limits
-from pylon.api.changed import telling
+from pylon.api.changed import tell
 from pylon.api.long_lists import (
     FIELDS,
     SPREADSHEET,
@@ -14,6 +14,7 @@ from pylon.api.long_lists import (
 )
 from pylon.api.once import Once
 from pylon.codec import decode, encode
+from pylon.data.changed import Changed
 from pylon.data.cursors import id_cursor, is_plain
 from pylon.data.filters import COUNTS
 from pylon.data.lists import Asked, Lists
@@ -171,17 +172,17 @@ class EntityRoutes:
         page = f"{rows}/cursor"
         add, once = router.add, self._once
         add("GET", rows, self.list_rows, summary="List rows by id", docs=LIST)
-        add("POST", rows, once(telling(self.insert_row)), summary="Insert a row", docs=INSERT)
+        add("POST", rows, once(self.insert_row), summary="Insert a row", docs=INSERT)
         add("GET", page, self.page_rows, summary="A page of rows after an id", docs=PAGE)
         add("GET", row, self.get_row, summary="One row", docs=GET)
         add(
             "PATCH",
             row,
-            once(telling(self.update_row)),
+            once(self.update_row),
             summary="Change fields of a row",
             docs=UPDATE,
         )
-        add("DELETE", row, once(telling(self.delete_row)), summary="Delete a row", docs=DELETE)
+        add("DELETE", row, once(self.delete_row), summary="Delete a row", docs=DELETE)
 
     async def list_rows(self, request: Request, entity: str) -> AnyResponse:
         if request.query_string and not _LISTING.isdisjoint(request.query_values()):
@@ -256,16 +257,19 @@ class EntityRoutes:
         return raw_json(encode(row))
 
     async def insert_row(self, request: Request, entity: str) -> Response:
-        row = await self._rows.insert(request.identity, entity, await request.json())
-        return raw_json(encode({"id": row["id"]}), 201)
+        data, changed = await request.json(), Changed()
+        row = await self._rows.insert(request.identity, entity, data, changed)
+        return tell(raw_json(encode({"id": row["id"]}), 201), changed)
 
     async def update_row(self, request: Request, entity: str, row_id: str) -> Response:
-        await self._rows.update(request.identity, entity, row_id, await request.json())
-        return raw_json(UPDATED)
+        patch, changed = await request.json(), Changed()
+        await self._rows.update(request.identity, entity, row_id, patch, changed)
+        return tell(raw_json(UPDATED), changed)
 
     async def delete_row(self, request: Request, entity: str, row_id: str) -> Response:
-        await self._rows.delete(request.identity, entity, row_id)
-        return raw_json(DELETED)
+        changed = Changed()
+        await self._rows.delete(request.identity, entity, row_id, changed)
+        return tell(raw_json(DELETED), changed)
 
 
 def _is_csv(request: Request) -> bool:

@@ -13,7 +13,7 @@ from pylon.changes.model import RowData
 from pylon.crdt.open_document import TooHeavy
 from pylon.crdt.work_list import WorkList, WorkNeeded
 from pylon.crdt.workshop import NotYet
-from pylon.data.changed import CHANGED
+from pylon.data.changed import CHANGED, Changed
 from pylon.data.context import Context
 from pylon.data.door import ReadDoor
 from pylon.data.once import Kept, Ticket, current, do_once
@@ -49,19 +49,21 @@ class Rows(Context):
         *,
         trusted: bool = False,
         kept: Kept[T] | None = None,
+        changed: Changed | None = None,
     ) -> T:
         """Run `work` in a transaction of its own and return its result after the commit.
 
         Where `kept` says how its result is kept, and the request that it is for has a key, it is
-        done once, and the result is what `kept` makes of it.
+        done once, and the result is what `kept` makes of it. `changed` is told where its last
+        change stands in the log; without, whoever asks in `CHANGED` is.
 
         Work on documents that would hold the loop is done between two attempts, outside of any
         transaction; see `Workshop.write` for what that may refuse.
         """
         if kept is not None and (ticket := current()) is not None:
-            return await self._write_once(identity, work, kept, ticket)
-
-        changed = CHANGED.get()
+            return await self._write_once(identity, work, kept, ticket, changed)
+        if changed is None:
+            changed = CHANGED.get()
 
         def unit_with(done: WorkList | None) -> Unit[T]:
             async def unit(tx: Tx) -> T:
@@ -95,23 +97,39 @@ class Rows(Context):
         work: Callable[[Transaction], Awaitable[T]],
         kept: Kept[T],
         ticket: Ticket,
+        changed: Changed | None,
     ) -> T:
         number, ticket.units = ticket.units, ticket.units + 1
         now = self.clock.now()
         was_done, result = await self.write(
-            identity, lambda tx: do_once(tx, ticket, number, now, work, kept)
+            identity, lambda tx: do_once(tx, ticket, number, now, work, kept), changed=changed
         )
         ticket.repeated += was_done
         return result
 
-    def insert(self, identity: Identity, entity: str, data: object) -> Work[RowData]:
+    def insert(
+        self, identity: Identity, entity: str, data: object, changed: Changed | None = None
+    ) -> Work[RowData]:
         """Insert one row; see `Transaction.insert`. Of one that a key says is done, its id."""
-        return self.write(identity, lambda tx: tx.insert(entity, data), kept=_ID)
+        return self.write(identity, lambda tx: tx.insert(entity, data), kept=_ID, changed=changed)
 
-    def update(self, identity: Identity, entity: str, row_id: str, patch: object) -> Work[RowData]:
+    def update(
+        self,
+        identity: Identity,
+        entity: str,
+        row_id: str,
+        patch: object,
+        changed: Changed | None = None,
+    ) -> Work[RowData]:
         """Update one row; see `Transaction.update`. Of one that a key says is done, its id."""
-        return self.write(identity, lambda tx: tx.update(entity, row_id, patch), kept=_ID)
+        return self.write(
+            identity, lambda tx: tx.update(entity, row_id, patch), kept=_ID, changed=changed
+        )
 
-    def delete(self, identity: Identity, entity: str, row_id: str) -> Work[None]:
+    def delete(
+        self, identity: Identity, entity: str, row_id: str, changed: Changed | None = None
+    ) -> Work[None]:
         """Delete one row; see `Transaction.delete`."""
-        return self.write(identity, lambda tx: tx.delete(entity, row_id), kept=_NOTHING)
+        return self.write(
+            identity, lambda tx: tx.delete(entity, row_id), kept=_NOTHING, changed=changed
+        )

@@ -151,7 +151,10 @@ class Table:
         they are told either."""
         if not isinstance(data, dict):
             raise PylonError(400, "INVALID_DATA", "The data must be a JSON object.")
-        allowed = self._written_by(trusted=trusted, is_insert=is_insert)
+        if trusted:
+            allowed = self._known
+        else:
+            allowed = self._insertable if is_insert else self._patchable
         if self.summed:
             self.check_size(data, sees_private=sees_private and trusted)
         if data.keys() <= allowed:
@@ -191,12 +194,6 @@ class Table:
             answer=NOT_ALLOWED,
         )
         return refusal([fault], self.name)
-
-    def _written_by(self, *, trusted: bool, is_insert: bool) -> frozenset[str]:
-        """The keys that a body may have."""
-        if trusted:
-            return self._known
-        return self._insertable if is_insert else self._patchable
 
     def check_fixed(self, patch: Mapping[str, Any], stored: RowData) -> None:
         """Refuse a client's change of a field that is `readonly` or `writeOnce`.

@@ -107,6 +107,8 @@ _BODILESS = (204, 304)
 
 def _lines(headers: list[Header]) -> bytes:
     """Headers as they stand in a response head, each with its line break before it."""
-    lines = b"".join([b"\r\n%b: %b" % header for header in headers])
+    lines = b""
+    for header in headers:
+        lines += b"\r\n%b: %b" % header
     assert lines.count(b"\r") == lines.count(b"\n") == len(headers), "a header has two lines"
     return lines

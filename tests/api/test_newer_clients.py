@@ -136,6 +136,12 @@ async def test_a_write_tells_where_its_change_is(server: Server) -> None:
         await told("POST", "/api/batch", {"operations": [insert]})
         await told("DELETE", row)
         assert SEQ not in (await admin.delete(row)).headers
+        key = {"Idempotency-Key": '"told-once"'}
+        once, again = [
+            await admin.post("/api/entities/Mark", json={"n": 4}, headers=key) for _ in range(2)
+        ]
+        assert int(once.headers[SEQ]) > seq
+        assert SEQ not in again.headers, "it was done before"
         assert SEQ not in (await admin.get("/api/entities/Mark")).headers
 
 
