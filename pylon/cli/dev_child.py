@@ -43,8 +43,6 @@ class Order(Struct, frozen=True, kw_only=True):
 def main(order_text: str) -> NoReturn:
     """Serve as ordered; ends the process."""
     order = Order(**codec.decode_trusted(order_text))
-    # Ctrl-C goes to the whole terminal; the parent decides when this process stops.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     loaded = _load(order)
     from pylon.cli.serving import serve_app, summary
 

@@ -45,10 +45,12 @@ UNWATCHED_FOLDERS = ("node_modules", "public", "__pycache__", "venv")
 """Beside every folder whose name starts with a dot. `public` is read anew at each request."""
 
 _CHILD_PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from pylon.cli.collector import look_seldom; look_seldom(); "
     "from pylon.cli.dev_child import main; main(sys.argv[2])"
 )
+"""Ctrl-C goes to the whole terminal; the parent decides when this process stops."""
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -213,6 +215,7 @@ class Child:
         os.close(report_fd)
         os.close(control_fd)
         self._unread = b""
+        self._has_reported = False
         self._ended = False
 
     def report(self, stop: threading.Event) -> Report:
@@ -232,6 +235,7 @@ class Child:
                     return _failure("SERVER_FAILED", "the server did not start; see above")
                 self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
+        self._has_reported = True
         report: Report = codec.decode_trusted(line)
         return report
 
@@ -250,11 +254,14 @@ class Child:
         return self._process.wait()
 
     def end(self) -> None:
-        """Stop it gracefully, and by force when that takes too long."""
+        """Stop it gracefully, and by force when that takes too long. One that still imports the app
+        has nothing to finish and does not read its pipe: that one by force at once."""
         if self._ended:
             return
         self._ended = True
         os.close(self._control)
+        if not self._has_reported:
+            self._process.kill()
         try:
             self._process.wait(DEV_STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:

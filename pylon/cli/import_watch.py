@@ -17,12 +17,13 @@ from pylon.cli.output import tell
 
 
 @contextmanager
-def watched(file: Path, *, is_ours: Callable[[str], bool]) -> Iterator[None]:
-    """Watch what the block, which imports `file`, does in this thread. `is_ours` says whether a
-    source file is one of the server's, in which nobody looks for the mistake."""
+def watched(file: Path, *, is_users: Callable[[str], bool]) -> Iterator[None]:
+    """Watch what the block, which imports `file`, does in this thread. `is_users` says whether a
+    source file is one of the user's: a library that waits is told of with the line that called
+    it."""
     done = threading.Event()
     watching = threading.Thread(
-        target=_watch, args=(done, file, threading.get_ident(), is_ours), daemon=True
+        target=_watch, args=(done, file, threading.get_ident(), is_users), daemon=True
     )
     watching.start()
     try:
@@ -31,24 +32,29 @@ def watched(file: Path, *, is_ours: Callable[[str], bool]) -> Iterator[None]:
         done.set()
 
 
-def _watch(done: threading.Event, file: Path, thread: int, is_ours: Callable[[str], bool]) -> None:
+def _watch(done: threading.Event, file: Path, thread: int, is_users: Callable[[str], bool]) -> None:
     seconds = limits.APP_IMPORT_TOLD_SECONDS
     waited = 0.0
     while not done.wait(seconds - waited):
         waited = seconds
-        place = _place(sys._current_frames().get(thread), is_ours)
+        place = _place(sys._current_frames().get(thread), is_users)
         tell(f"{file.name} is still being imported after {seconds:g} seconds{place}")
         seconds *= 4
 
 
-def _place(frame: FrameType | None, is_ours: Callable[[str], bool]) -> str:
-    """Where the thread stands in the user's files."""
-    while frame is not None and is_ours(frame.f_code.co_filename):
+def _place(innermost: FrameType | None, is_users: Callable[[str], bool]) -> str:
+    """The last line of the user's files that the thread runs, and what it called there."""
+    frame = innermost
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
-    if frame is None:
+    if frame is None or innermost is None:
         return ""
     code = frame.f_code
     inside = "" if code.co_name == "<module>" else f", in {code.co_name}()"
     line = linecache.getline(code.co_filename, frame.f_lineno).strip()
     shown = f": `{line[:100]}`" if line else ""
-    return f"; it stands at {code.co_filename}:{frame.f_lineno}{inside}{shown}"
+    deeper = innermost.f_code
+    called = (
+        "" if deeper is code else f" (in {deeper.co_name}() of {Path(deeper.co_filename).name})"
+    )
+    return f"; it stands at {code.co_filename}:{frame.f_lineno}{inside}{shown}{called}"

@@ -7,6 +7,7 @@ user's code also with the user's part of the traceback, never ours. Not here: pr
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 import traceback
@@ -44,6 +45,10 @@ ENTRY_NAMES = ("app.py", "pylon.manifest.json")
 
 _OUR_FOLDER = Path(__file__).resolve().parents[1]
 _TEMPLATES = _OUR_FOLDER / "cli" / "templates"
+
+_PYTHON = Path(os.__file__).parent
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders that installed libraries stand in, wherever they are."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -185,7 +190,7 @@ def _import_file(entry: Entry) -> ModuleType:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module
-    with contextlib.redirect_stdout(sys.stderr), watched(entry.file, is_ours=_is_ours):
+    with contextlib.redirect_stdout(sys.stderr), watched(entry.file, is_users=_is_users):
         spec.loader.exec_module(module)
     return module
 
@@ -252,7 +257,7 @@ def _app_failure(problem: BaseException, entry: Entry) -> LoadError:
 
 def _own_span(told: traceback.TracebackException, entry: Entry) -> Span:
     """The last line of the app's own files that was run."""
-    own = [f for f in told.stack if Path(f.filename).is_relative_to(entry.folder)]
+    own = [f for f in told.stack if _is_users(f.filename)]
     if not own:
         return Span(_shown(entry.file))
     return Span(_shown(Path(own[-1].filename)), own[-1].lineno)
@@ -272,6 +277,15 @@ def _without_our_frames(told: traceback.TracebackException | None) -> None:
         told.stack = traceback.StackSummary.from_list(kept)
         _without_our_frames(told.__cause__)
         told = told.__context__
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a source file is the user's: not ours, no library, nothing that Python made itself.
+    The folder does not tell: a venv often stands in that of the app."""
+    if filename.startswith("<") or _is_ours(filename):
+        return False
+    path = Path(filename)
+    return not path.is_relative_to(_PYTHON) and _INSTALLED.isdisjoint(path.parts)
 
 
 def _is_ours(filename: str) -> bool:

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,34 @@ threading.Thread(target=die_when_asked, daemon=True).start()
         assert dev.record() == {"code": "DEV_ENDED", "exit_code": 3}
         (folder / "app.py").write_text(WORKING)
         assert dev.record()["code"] == "DEV_OK"
+
+
+HANGING = """
+import socket
+from urllib.request import urlopen
+
+silent = socket.create_server(("127.0.0.1", 0))
+urlopen(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+"""
+
+
+@pytest.mark.parametrize(
+    "hanging",
+    ["import time\ntime.sleep(3_000)\n", "while True: pass\n", HANGING],
+    ids=["sleeps", "spins", "waits for a socket"],
+)
+@pytest.mark.parametrize("is_reload", [False, True], ids=["first start", "reload"])
+def test_ctrl_c_ends_an_import_that_hangs(folder: Path, hanging: str, is_reload: bool) -> None:
+    source = WORKING if is_reload else hanging
+    (folder / "app.py").write_text(source)
+    with running(folder, "dev", "--port", "0") as dev:
+        if is_reload:
+            dev.record()
+            (folder / "app.py").write_text(hanging)
+        last_line = hanging.splitlines()[-1]
+        while f"`{last_line}`" not in dev.stderr():
+            assert dev.process.poll() is None, dev.stderr()
+            time.sleep(0.05)
+        assert "still being imported after 3 seconds; it stands at " in dev.stderr()
+        assert "app.py:" in dev.stderr()
+        assert dev.stop(signal.SIGINT) == 0

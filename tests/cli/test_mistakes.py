@@ -251,6 +251,36 @@ def test_an_import_that_never_ends_is_told_with_its_line(
     assert "in wait(): `" in printed
 
 
+def test_a_library_that_waits_at_import_is_told_of_with_the_line_that_called_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pylon.limits.APP_IMPORT_TOLD_SECONDS", 0.01)
+    # The venv in the app's folder; it goes on once it was told of.
+    libraries = tmp_path / ".venv" / "lib" / "site-packages"
+    libraries.mkdir(parents=True)
+    waits = "import sys, threading\n\n\ndef fetch():\n"
+    waits += "    while 'imported after' not in sys.stderr.getvalue():\n"
+    waits += "        threading.Event().wait(0.2)\n"
+    (libraries / "slowlibrary.py").write_text(waits)
+    calls = f"\nimport sys\nsys.path.append({str(libraries)!r})\nimport slowlibrary\n"
+    told(tmp_path, f"{HEAD}{TODO}{calls}slowlibrary.fetch()\n")
+    printed = capsys.readouterr().err
+    assert "app.py:" in printed
+    assert ": `slowlibrary.fetch()` (in wait() of threading.py)" in printed
+
+
+def test_what_a_library_raises_is_told_of_with_the_line_that_called_it(tmp_path: Path) -> None:
+    libraries = tmp_path / ".venv" / "lib" / "site-packages"
+    libraries.mkdir(parents=True)
+    (libraries / "badlibrary.py").write_text("def fetch():\n    raise OSError('no network')\n")
+    calls = f"\nimport sys\nsys.path.append({str(libraries)!r})\nimport badlibrary\n"
+    source = f"{HEAD}{TODO}{calls}badlibrary.fetch()\n"
+    (found,) = told(tmp_path, source)
+    assert found.span is not None
+    assert Path(found.span.file).name == "app.py"
+    assert found.span.line == len(source.splitlines())
+
+
 def test_a_manifest_file_is_told_of_by_line_as_well(tmp_path: Path) -> None:
     file = tmp_path / "pylon.manifest.json"
     field = '{"name": "done", "type": "bool", "optional": false, "unique": false, "default": 3}'
