@@ -25,7 +25,11 @@ from tests.server import ADMIN_TOKEN, Server, serving
 WORDS = "abcdefgh \n"
 MARKS = 700
 MEANWHILE = 3
-"""Requests of others that are answered while one heavy edit is merged; held up, none would be."""
+"""Rounds of requests of others that are answered while one heavy edit is merged; held up, it would
+be one, that which had begun."""
+
+TRIES = 3
+"""Edits, of which one has to leave so much time: a busy machine may hold the test itself up."""
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +124,14 @@ async def heavy(editor: Editor, page: str, kind: str) -> asyncio.Task[httpx.Resp
 async def test_others_go_on_while_a_heavy_edit_is_merged(
     kind: str, server: Server, admin: httpx.Client
 ) -> None:
+    answered: list[int] = []
+    while not answered or (answered[-1] < MEANWHILE and len(answered) < TRIES):
+        answered.append(await answered_meanwhile(kind, server, admin))
+    assert answered[-1] >= MEANWHILE, answered
+
+
+async def answered_meanwhile(kind: str, server: Server, admin: httpx.Client) -> int:
+    """How many rounds of requests are answered while an edit is merged."""
     page, other = make(admin, body=words(20_000)), make(admin, body="other")
     async with editing(server, f"heavy-{kind}") as one, editing(server, "bob") as two:
         await opened(one, page)
@@ -140,10 +152,10 @@ async def test_others_go_on_while_a_heavy_edit_is_merged(
             assert changed.status_code == 200
         told = (await edit).status_code
         assert told == 200, (await edit).text
-        assert answered >= MEANWHILE, answered
         row = admin.get(f"/api/entities/Page/{page}").json()
         assert (len(row["body"]) > 100_000) == (kind != "marks")
     await asyncio.gather(*reading)
+    return answered
 
 
 async def test_everybody_types_while_somebody_pastes(server: Server, admin: httpx.Client) -> None:
